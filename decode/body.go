@@ -1,0 +1,196 @@
+package decode
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+)
+
+// A Body finds the end of an HTTP/1.1 message body (RFC 9112 §6) in the bytes
+// that follow a head. The zero Body is empty.
+type Body struct {
+	form bodyForm
+	left int64 // bytes to come of a Content-Length body or of the chunk at hand
+	step chunkStep
+	line int  // length so far of the line at hand, without its end
+	size bool // a digit of the chunk size was seen
+}
+
+type bodyForm uint8
+
+const (
+	bodyNone bodyForm = iota
+	bodyLength
+	bodyChunked
+	bodyUntilClose
+)
+
+type chunkStep uint8
+
+const (
+	chunkSize    chunkStep = iota // in the hexadecimal size
+	chunkExt                      // in what follows the size on its line
+	chunkData                     // in the data
+	chunkDataEnd                  // in the line end after the data
+	chunkTrailer                  // in the trailer section
+)
+
+// RequestBody returns the body that follows the request head h: by
+// Transfer-Encoding, by Content-Length, or none.
+func RequestBody(h *Head) Body {
+	if te := h.Tokens("Transfer-Encoding"); len(te) > 0 {
+		if strings.EqualFold(te[len(te)-1], "chunked") {
+			return Body{form: bodyChunked}
+		}
+		return Body{form: bodyUntilClose}
+	}
+	return lengthBody(h, Body{})
+}
+
+// ResponseBody returns the body that follows the response head h to a request
+// with the given method (RFC 9112 §6.3).
+func ResponseBody(h *Head, method string) Body {
+	switch {
+	case method == "HEAD", h.Status < 200, h.Status == 204, h.Status == 304:
+		return Body{}
+	}
+	if te := h.Tokens("Transfer-Encoding"); len(te) > 0 {
+		if strings.EqualFold(te[len(te)-1], "chunked") {
+			return Body{form: bodyChunked}
+		}
+		return Body{form: bodyUntilClose}
+	}
+	return lengthBody(h, Body{form: bodyUntilClose})
+}
+
+func lengthBody(h *Head, none Body) Body {
+	v, ok := h.Lookup("Content-Length")
+	if !ok {
+		return none
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(firstElement(v)), 10, 63)
+	if err != nil {
+		return Body{form: bodyUntilClose}
+	}
+	return Body{form: bodyLength, left: int64(n)}
+}
+
+func firstElement(list string) string {
+	v, _, _ := strings.Cut(list, ",")
+	return v
+}
+
+// Done reports whether the body has ended.
+func (b *Body) Done() bool {
+	return b.form == bodyNone || b.form == bodyLength && b.left == 0
+}
+
+// UntilClose reports whether only the end of the stream ends the body.
+func (b *Body) UntilClose() bool { return b.form == bodyUntilClose }
+
+// Next returns how many bytes at the start of p belong to the body; Done then
+// tells whether it ended there. Chunk sizes, trailers and line ends count as
+// body. A chunk that can't be read makes the rest of the stream body.
+func (b *Body) Next(p []byte) int {
+	switch b.form {
+	case bodyLength:
+		n := min(int64(len(p)), b.left)
+		b.left -= n
+		return int(n)
+	case bodyUntilClose:
+		return len(p)
+	case bodyChunked:
+		return b.chunks(p)
+	}
+	return 0
+}
+
+// Skip passes over n bytes of the body that are not to be had.
+func (b *Body) Skip(n int64) {
+	if b.form == bodyLength && n <= b.left {
+		b.left -= n
+		return
+	}
+	b.form = bodyNone
+}
+
+func (b *Body) chunks(p []byte) int {
+	for i := 0; i < len(p); {
+		c := p[i]
+		switch b.step {
+		case chunkSize:
+			i++
+			switch v, ok := unhex(c); {
+			case ok && b.left < 1<<58:
+				b.left, b.size = b.left<<4|int64(v), true
+			case !b.size || ok:
+				b.form = bodyUntilClose
+				return len(p)
+			case c == '\n':
+				b.sized()
+			case c == '\r' || c == ';' || c == ' ' || c == '\t':
+				b.step = chunkExt
+			default:
+				b.form = bodyUntilClose
+				return len(p)
+			}
+		case chunkExt:
+			nl := bytes.IndexByte(p[i:], '\n')
+			if nl < 0 {
+				return len(p)
+			}
+			i += nl + 1
+			b.sized()
+		case chunkData:
+			n := min(int64(len(p)-i), b.left)
+			i += int(n)
+			if b.left -= n; b.left == 0 {
+				b.step = chunkDataEnd
+			}
+		case chunkDataEnd:
+			i++
+			switch c {
+			case '\r':
+			case '\n':
+				b.step, b.size = chunkSize, false
+			default:
+				b.form = bodyUntilClose
+				return len(p)
+			}
+		case chunkTrailer:
+			i++
+			switch c {
+			case '\r':
+			case '\n':
+				if b.line == 0 {
+					b.form = bodyNone
+					return i
+				}
+				b.line = 0
+			default:
+				b.line++
+			}
+		}
+	}
+	return len(p)
+}
+
+// sized ends the line of a chunk size.
+func (b *Body) sized() {
+	b.step = chunkData
+	if b.left == 0 {
+		b.step, b.line = chunkTrailer, 0
+	}
+}
+
+func unhex(c byte) (byte, bool) {
+	switch {
+	case c >= '0' && c <= '9':
+		return c - '0', true
+	case c >= 'a' && c <= 'f':
+		return c - 'a' + 10, true
+	case c >= 'A' && c <= 'F':
+		return c - 'A' + 10, true
+	}
+	return 0, false
+}

@@ -1,0 +1,44 @@
+// Package decode turns the bytes of WebSocket sessions into values. It does no
+// I/O, has no goroutines and never reads the clock.
+//
+//	live socket ──┐
+//	trace (.wst) ─┼─► Session (bytes in, values out) ─► Event ─► Tee ─► Sinks
+//	capture ──────┘
+//
+// # The flow
+//
+// Everything flows from left to right. A relay reads a chunk, gives it to
+// [Session.Data] with the time it came, and then writes the very same bytes to
+// the other side: what was forwarded was recorded before. A reader of files
+// gives its bytes to a Session in the same way, so live traffic and a recording
+// of it come out as the same events.
+//
+// A Session is one HTTP exchange and the WebSocket connection that it becomes.
+// It gathers the heads ([ParseRequest], [ParseResponse]), follows bodies
+// ([Body]), and after a 101 finds the frames of each direction with a
+// [Decoder]. One event is emitted for a frame: when it is complete, or when
+// [MaxPiece] bytes of its payload are at hand, or at [Session.Flush]; longer
+// frames continue in later pieces, cut at the same places however the bytes
+// were split.
+//
+// # Who owns the bytes
+//
+// The bytes given to Data are the caller's; they are read during the call and
+// not changed. Masked payload is unmasked only where somebody asks for it, into
+// the asker's buffer ([Frame.AppendPayload]). An [Event] and all it points to
+// belong to the Session and are valid during [Sink.Emit]; [Event.Clone] keeps
+// one. A Session holds at most MaxPiece bytes of a frame in flight per
+// direction, from a pool, and nothing while it waits between frames.
+//
+// # Violations
+//
+// What an endpoint does wrong is a [Violation], a value that travels with the
+// event of its frame or head. The traffic goes on. Errors are for our own
+// failures, and this package has none: bytes that can't be understood are junk,
+// and are reported once.
+//
+// # Locks
+//
+// A Session has one mutex, held for a call up to its last event. A [Tee] has
+// one, taken once for the events of a chunk, so that every sink sees one order.
+package decode

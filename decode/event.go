@@ -1,0 +1,130 @@
+package decode
+
+import (
+	"slices"
+	"time"
+)
+
+// Kind says what an [Event] is about.
+type Kind uint8
+
+const (
+	KindOpen      Kind = iota // a session begins: Info
+	KindRequest               // the request head is complete: Handshake.Request
+	KindResponse              // a response head is complete, interim ones too: Head
+	KindFrame                 // a frame, or a piece of one: Frame
+	KindViolation             // Violations that belong to no frame or head
+	KindOpaque                // from here on bytes are only counted: Text says why
+	KindJunk                  // bytes that can't be framed: Data, Text says why
+	KindGap                   // N bytes of a capture are lost
+	KindNotice                // a remark of ours or of the user's: Text
+	KindEnd                   // a direction ended: How, Text
+	KindClosed                // the session is over: Totals
+)
+
+// An Event is one thing that happened in a [Session]. The session owns it and
+// everything it points to; it is valid during [Sink.Emit], and who keeps it
+// keeps a [Event.Clone].
+type Event struct {
+	Kind Kind
+	Dir  Dir
+	How  End
+	Conn int64     // the session's number
+	Time time.Time // of the chunk that completed it
+
+	Info       *Info       // always set
+	Handshake  *Handshake  // set once the request is known
+	Head       *Head       // of a response
+	Frame      *Frame      // of a frame
+	Data       []byte      // of junk; the body of a refused upgrade, up to MaxPiece
+	N          int64       // of a gap; the whole length of the body that Data begins
+	Text       string      // why, or what
+	Violations []Violation // of this frame or head
+	Totals     *Totals     // when closed
+}
+
+// Clone returns a copy of ev that stays valid.
+func (ev *Event) Clone() *Event {
+	c := *ev
+	info := *ev.Info
+	c.Info = &info
+	if ev.Handshake != nil {
+		h := *ev.Handshake
+		c.Handshake = &h
+	}
+	if ev.Frame != nil {
+		c.Frame = ev.Frame.Clone()
+	}
+	if ev.Totals != nil {
+		t := *ev.Totals
+		c.Totals = &t
+	}
+	c.Data = slices.Clone(ev.Data)
+	c.Violations = slices.Clone(ev.Violations)
+	return &c
+}
+
+// End says how a direction ended.
+type End uint8
+
+const (
+	EndFIN     End = iota // the sender closed its side
+	EndRST                // the connection was reset
+	EndTLSEOF             // TLS ended without close_notify
+	EndTimeout            // a limit of ours ran out
+	EndLocal              // we ended it
+	EndDrop               // we stopped relaying it
+)
+
+var endNames = [...]string{"fin", "rst", "tls-eof", "timeout", "local", "drop"}
+
+// String returns the name that traces use.
+func (e End) String() string { return endNames[e] }
+
+// ParseEnd returns the End with the given name.
+func ParseEnd(name string) (End, bool) {
+	i := slices.Index(endNames[:], name)
+	return End(max(i, 0)), i >= 0
+}
+
+// Info is what is known of a session before its first byte.
+type Info struct {
+	Conn   int64     // its number, from 1
+	Time   time.Time // when it began
+	Client string    // "ip:port"
+	Server string    // "host:port" as dialled
+	URL    string    // what the client asks for
+	Via    string    // how it came to us: forward, reverse, connect
+	Ext    string    // extensions in force, for a session without a handshake
+}
+
+// Totals is what a session adds up to.
+type Totals struct {
+	Opened, Closed time.Time
+	Frames         [2]int64 // by Dir
+	Bytes          [2]int64 // by Dir: on the wire after the heads
+	Errors         int      // violations by severity
+	Warnings       int
+	Infos          int
+
+	// The close verdict: the status code of the first Close frame and its
+	// sender; 1005 for a Close without a code; 1006 if there was no Close, and
+	// then By is the side that ended the connection (RFC 6455 §7.1.5).
+	Code int
+	By   Dir
+	How  End // how the first direction to end ended
+}
+
+// Violations returns how many violations there were, of any severity.
+func (t *Totals) Violations() int { return t.Errors + t.Warnings + t.Infos }
+
+func (t *Totals) count(sev Severity) {
+	switch sev {
+	case SeverityError:
+		t.Errors++
+	case SeverityWarning:
+		t.Warnings++
+	case SeverityInfo:
+		t.Infos++
+	}
+}

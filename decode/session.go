@@ -1,0 +1,621 @@
+package decode
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+)
+
+// MaxHead is the longest head, in bytes, that a [Session] takes for one.
+const MaxHead = 1 << 20
+
+// A Session turns the bytes of one HTTP exchange, and of the WebSocket
+// connection that it may become, into events. Live traffic, a trace and a
+// capture all go through it.
+//
+// Call [Session.Open] first. The bytes given to Data are borrowed for the
+// call. All methods may be called from several goroutines.
+type Session struct {
+	Sink Sink // nil drops the events
+
+	mu     sync.Mutex
+	locker sync.Locker // the Tee, while this session has it locked
+	now    time.Time   // never runs backwards
+	info   Info
+	hs     Handshake
+	rsv    byte // reserved bits that the negotiated extensions define
+	sides  [2]side
+	edited string // announced by Edited
+	totals Totals
+	ended  int // directions
+	closed bool
+
+	ev      Event       // the one being emitted
+	viol    []Violation // to go with the next event
+	scratch [128]byte   // for the payload of a control frame
+}
+
+// A side is one direction of a session.
+type side struct {
+	phase phase
+	ended bool
+
+	buf     []byte // the head at hand, or the body of a refused upgrade
+	scanned int    // how much of buf HeadLen has seen
+	body    Body
+	bodyLen int64 // bytes of body so far
+
+	dec   Decoder
+	fresh bool      // the frame in flight has not been emitted
+	chars bool      // its payload is text, to be cut between characters
+	hold  []byte    // payload of it that waits for more; from piecePool
+	at    int64     // where in the payload hold begins
+	since time.Time // when what waits came
+
+	open   bool // a message has begun and its last frame has not come
+	text   bool // that message is text, not compressed
+	closed bool // a Close frame was sent
+}
+
+type phase uint8
+
+const (
+	inHead    phase = iota
+	inBody          // the body that follows the head
+	inRefusal       // the body of the answer to a refused upgrade, kept for its event
+	inFrames        // WebSocket frames
+	inJunk          // WebSocket bytes that can't be framed
+	inOpaque        // bytes that are only counted
+)
+
+// piecePool holds the buffers for frames in flight.
+var piecePool = sync.Pool{New: func() any { return new([MaxPiece]byte) }}
+
+// Open begins the session.
+func (s *Session) Open(info Info) {
+	s.lock(info.Time)
+	defer s.unlock()
+	s.info = info
+	s.totals.Opened = s.now
+	s.sides[FromServer].dec.Dir = FromServer
+	s.emit(Event{Kind: KindOpen})
+}
+
+// Upgraded says that the handshake lies before the first byte of Data, as in a
+// trace made by hand or a capture that began too late. What it agreed on is in
+// [Info].
+func (s *Session) Upgraded() {
+	s.lock(s.now)
+	defer s.unlock()
+	s.hs = Handshake{WebSocket: true, Accepted: true, Extensions: s.info.Ext}
+	s.rsv = reservedBits(s.info.Ext)
+	s.sides[FromClient].phase = inFrames
+	s.sides[FromServer].phase = inFrames
+}
+
+// Data takes bytes that one side sent, and the time when they came. The events
+// that they complete are emitted before it returns; b is not changed.
+func (s *Session) Data(d Dir, t time.Time, b []byte) {
+	s.lock(t)
+	defer s.unlock()
+	sd := &s.sides[d]
+	for len(b) > 0 {
+		switch sd.phase {
+		case inHead:
+			b = s.head(d, b)
+		case inBody, inRefusal:
+			b = s.bodyBytes(d, b)
+		case inFrames:
+			s.totals.Bytes[d] += int64(len(b))
+			s.frames(d, b)
+			return
+		case inJunk:
+			s.totals.Bytes[d] += int64(len(b))
+			s.junk(d, b, "cannot be framed")
+			return
+		case inOpaque:
+			s.totals.Bytes[d] += int64(len(b))
+			return
+		}
+	}
+}
+
+// Edited announces that the head which the next Data of d begins with is
+// forwarded as b. It takes a copy of b.
+func (s *Session) Edited(d Dir, t time.Time, b []byte) {
+	s.lock(t)
+	defer s.unlock()
+	s.edited = string(b)
+}
+
+// Skip says that n bytes of d were relayed and are not to be had: the body of
+// an exchange or the contents of an opaque tunnel, of which traces keep only
+// the length.
+func (s *Session) Skip(d Dir, t time.Time, n int64) {
+	s.lock(t)
+	defer s.unlock()
+	sd := &s.sides[d]
+	switch sd.phase {
+	case inBody, inRefusal:
+		sd.body.Skip(n)
+		sd.bodyLen += n
+		s.bodyDone(d)
+	default:
+		s.totals.Bytes[d] += n
+	}
+}
+
+// Flush emits what is held back of d: the beginning of a frame whose payload is
+// slow to come, or of the answer to a refused upgrade.
+func (s *Session) Flush(d Dir, t time.Time) {
+	s.lock(t)
+	defer s.unlock()
+	s.flush(d, false)
+}
+
+// Pending returns since when something that came from d is held back and not
+// emitted. ok is false if nothing is. A relay calls Flush when it has been so
+// for a second.
+func (s *Session) Pending(d Dir) (since time.Time, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sd := &s.sides[d]
+	return sd.since, sd.pending()
+}
+
+func (sd *side) pending() bool {
+	return sd.fresh || len(sd.hold) > 0 || sd.phase == inRefusal
+}
+
+// Gap says that n bytes of d were lost in a capture.
+func (s *Session) Gap(d Dir, t time.Time, n int64) {
+	s.lock(t)
+	defer s.unlock()
+	sd := &s.sides[d]
+	s.flush(d, true)
+	s.emit(Event{Kind: KindGap, Dir: d, N: n})
+	switch sd.phase {
+	case inFrames:
+		s.totals.Bytes[d] += n
+		sd.at += n
+		if sd.dec.Skip(n); sd.lost() {
+			sd.phase = inJunk
+		}
+	case inBody, inRefusal:
+		sd.body.Skip(n)
+		sd.bodyLen += n
+	case inJunk, inOpaque:
+		s.totals.Bytes[d] += n
+	case inHead:
+		sd.phase = inOpaque
+	}
+}
+
+func (sd *side) lost() bool {
+	_, _, err := sd.dec.Lost()
+	return err != nil
+}
+
+// Opaque says that the bytes of d are not to be decoded any more. Frames give
+// way to junk, which is still recorded; a session that has no handshake becomes
+// a tunnel, whose bytes are counted in both directions.
+func (s *Session) Opaque(d Dir, t time.Time, why string) {
+	s.lock(t)
+	defer s.unlock()
+	s.flush(d, true)
+	s.emit(Event{Kind: KindOpaque, Dir: d, Text: why})
+	if s.hs.Accepted {
+		s.sides[d].phase = inJunk
+		return
+	}
+	s.sides[FromClient].phase = inOpaque
+	s.sides[FromServer].phase = inOpaque
+}
+
+// Notice adds a remark to the session.
+func (s *Session) Notice(t time.Time, text string) {
+	s.lock(t)
+	defer s.unlock()
+	s.emit(Event{Kind: KindNotice, Text: text})
+}
+
+// End says that a direction has ended, how, and, unless that says it all, why.
+// After the end of both directions of a session that asked for websocket, the
+// session is closed; others wait for Done.
+func (s *Session) End(d Dir, t time.Time, how End, text string) {
+	s.lock(t)
+	defer s.unlock()
+	sd := &s.sides[d]
+	if sd.ended || s.closed {
+		return
+	}
+	s.flush(d, true)
+	sd.ended = true
+	if s.ended == 0 {
+		s.totals.How = how
+		if s.totals.Code == 0 {
+			s.totals.By = d
+		}
+	}
+	s.ended++
+	s.emit(Event{Kind: KindEnd, Dir: d, How: how, Text: text})
+	if s.ended == 2 && s.hs.WebSocket {
+		s.close()
+	}
+}
+
+// Done says that the exchange is over, whether or not its connections go on.
+func (s *Session) Done(t time.Time) {
+	s.lock(t)
+	defer s.unlock()
+	if s.closed {
+		return
+	}
+	s.flush(FromClient, true)
+	s.flush(FromServer, true)
+	s.close()
+}
+
+func (s *Session) close() {
+	s.closed = true
+	s.totals.Closed = s.now
+	if !s.hs.Accepted {
+		for d := range s.sides {
+			s.totals.Bytes[d] += s.sides[d].bodyLen
+		}
+	} else if s.totals.Code == 0 {
+		s.totals.Code = CodeAbnormal
+	}
+	s.emit(Event{Kind: KindClosed, Totals: &s.totals})
+}
+
+// head gathers a head from b and returns what follows it.
+func (s *Session) head(d Dir, b []byte) (rest []byte) {
+	sd := &s.sides[d]
+	had := len(sd.buf)
+	sd.buf = append(sd.buf, b[:min(len(b), MaxHead-had)]...)
+	n := HeadLen(sd.buf, sd.scanned)
+	sd.scanned = len(sd.buf)
+	if n == 0 && len(sd.buf) < MaxHead {
+		return nil
+	}
+	if n == 0 {
+		rest = b[len(sd.buf)-had:]
+		s.flush(d, true)
+		s.opaque(d, fmt.Sprintf("head is longer than %d bytes", MaxHead))
+		return rest
+	}
+	rest = b[n-had:]
+	raw := string(sd.buf[:n])
+	sd.buf, sd.scanned = nil, 0
+	if d == FromClient {
+		s.request(raw)
+	} else {
+		s.response(raw)
+	}
+	return rest
+}
+
+// request takes the head of the request.
+func (s *Session) request(raw string) {
+	h, err := ParseRequest(raw)
+	s.hs.setRequest(h)
+	if s.edited != "" {
+		s.hs.Forwarded, _ = ParseRequest(s.edited)
+	}
+	if s.hs.WebSocket {
+		s.checkRequest()
+	}
+	s.emit(Event{Kind: KindRequest, Dir: FromClient})
+	if err != nil {
+		s.opaque(FromClient, err.Error())
+		return
+	}
+	sd := &s.sides[FromClient]
+	sd.phase, sd.body = inBody, RequestBody(h)
+	s.bodyDone(FromClient)
+}
+
+// response takes the head of a response: an interim one (RFC 9110 §15.2), or
+// the final one. The event of a refused upgrade waits for the body.
+func (s *Session) response(raw string) {
+	h, err := ParseResponse(raw)
+	if err == nil && h.Status < 200 && h.Status != 101 {
+		s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: h})
+		return
+	}
+	s.hs.setResponse(h)
+	sd := &s.sides[FromServer]
+	switch {
+	case err != nil:
+		s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: h})
+		s.opaque(FromServer, err.Error())
+	case s.hs.Accepted:
+		s.rsv = reservedBits(s.hs.Extensions)
+		s.checkResponse()
+		s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: h})
+		sd.phase = inFrames
+	case h.Status == 101:
+		s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: h})
+		s.opaque(FromServer, "upgraded to "+strings.Join(h.Values("Upgrade"), ", "))
+	case s.hs.WebSocket:
+		sd.phase, sd.body, sd.since = inRefusal, ResponseBody(h, s.hs.Request.Method), s.now
+		s.bodyDone(FromServer)
+	default:
+		s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: h})
+		sd.phase, sd.body = inBody, ResponseBody(h, s.method())
+		s.bodyDone(FromServer)
+	}
+}
+
+func (s *Session) method() string {
+	if s.hs.Request == nil {
+		return ""
+	}
+	return s.hs.Request.Method
+}
+
+// bodyBytes takes the body at the start of b and returns what follows it.
+func (s *Session) bodyBytes(d Dir, b []byte) (rest []byte) {
+	sd := &s.sides[d]
+	n := sd.body.Next(b)
+	sd.bodyLen += int64(n)
+	switch {
+	case sd.phase == inRefusal:
+		sd.buf = append(sd.buf, b[:min(n, MaxPiece-len(sd.buf))]...)
+	case d == FromClient && s.hs.WebSocket:
+		s.junk(d, b[:n], "body of the request")
+	}
+	s.bodyDone(d)
+	return b[n:]
+}
+
+// bodyDone moves on if the body of d has ended.
+func (s *Session) bodyDone(d Dir) {
+	sd := &s.sides[d]
+	switch {
+	case !sd.body.Done():
+	case sd.phase == inRefusal:
+		s.refusal(sd.bodyLen)
+		sd.phase = inOpaque
+	case d == FromClient && s.hs.WebSocket:
+		sd.phase = inFrames
+	default:
+		sd.phase = inOpaque
+	}
+}
+
+// refusal emits the answer to a refused upgrade, with the body at hand and its
+// whole length, which is 0 if that is not known.
+func (s *Session) refusal(whole int64) {
+	sd := &s.sides[FromServer]
+	s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: s.hs.Response, Data: sd.buf, N: whole})
+	sd.buf = nil
+}
+
+// opaque makes the session a tunnel.
+func (s *Session) opaque(d Dir, why string) {
+	s.emit(Event{Kind: KindOpaque, Dir: d, Text: why})
+	s.sides[FromClient].phase = inOpaque
+	s.sides[FromServer].phase = inOpaque
+}
+
+// frames finds the frames in b and emits those that are complete, and the
+// pieces of longer ones as soon as they are at hand. Where the pieces of a
+// frame are cut does not depend on how its bytes were split into calls.
+func (s *Session) frames(d Dir, b []byte) {
+	sd := &s.sides[d]
+	for f := range sd.dec.Frames(b) {
+		if !f.More {
+			sd.fresh, sd.at, sd.since = true, 0, s.now
+			sd.chars = f.Rsv == 0 && (f.OpCode == ws.OpText || f.OpCode == ws.OpContinuation && sd.text)
+		}
+		s.pieces(d, f.payload, f.Complete)
+	}
+	if head, rest, err := sd.dec.Lost(); err != nil {
+		s.lost(d, head, rest)
+	}
+}
+
+// pieces takes payload of the frame in flight, up to its end if complete.
+func (s *Session) pieces(d Dir, p []byte, complete bool) {
+	sd := &s.sides[d]
+	for len(sd.hold) > 0 { // what waits goes first
+		n := min(len(p), MaxPiece-len(sd.hold))
+		sd.hold, p = append(sd.hold, p[:n]...), p[n:]
+		switch {
+		case complete && len(p) == 0:
+			s.frame(d, sd.hold, true)
+			sd.release(len(sd.hold))
+			return
+		case len(sd.hold) < MaxPiece:
+			return
+		}
+		sd.release(s.piece(d, sd.hold))
+	}
+	for len(p) > MaxPiece || len(p) == MaxPiece && !complete {
+		p = p[s.piece(d, p[:MaxPiece]):]
+	}
+	switch {
+	case complete:
+		s.frame(d, p, true)
+	case len(p) > 0:
+		sd.since = s.now
+		sd.hold = append(piecePool.Get().(*[MaxPiece]byte)[:0], p...)
+	}
+}
+
+// release drops the first n bytes of hold, and hold itself when it is empty.
+func (sd *side) release(n int) {
+	if n == len(sd.hold) && cap(sd.hold) > 0 {
+		piecePool.Put((*[MaxPiece]byte)(sd.hold[:MaxPiece]))
+		sd.hold = nil
+		return
+	}
+	sd.hold = sd.hold[:copy(sd.hold, sd.hold[n:])]
+}
+
+// piece emits a part of the frame in flight, p or a little less, so that text
+// is cut between characters, and returns the length of it.
+func (s *Session) piece(d Dir, p []byte) int {
+	n := s.cut(d, p)
+	s.frame(d, p[:n], false)
+	return n
+}
+
+// cut returns the length of p without a UTF-8 sequence that it ends inside of,
+// if p, which begins at side.at in the payload, is text.
+func (s *Session) cut(d Dir, p []byte) int {
+	sd := &s.sides[d]
+	if !sd.chars {
+		return len(p)
+	}
+	f := &sd.dec.frame
+	tail := s.scratch[:copy(s.scratch[:utf8.UTFMax-1], p[max(0, len(p)-utf8.UTFMax+1):])]
+	start := len(p) - len(tail)
+	if f.Masked {
+		ws.Cipher(tail, f.Mask, int((sd.at+int64(start))&3))
+	}
+	for i := len(tail) - 1; i >= 0; i-- {
+		if utf8.RuneStart(tail[i]) {
+			if !utf8.FullRune(tail[i:]) {
+				return start + i
+			}
+			break
+		}
+	}
+	return len(p)
+}
+
+// frame emits the frame in flight with payload p at hand.
+func (s *Session) frame(d Dir, p []byte, complete bool) {
+	sd := &s.sides[d]
+	f := &sd.dec.frame
+	f.payload, f.At, f.More, f.Complete = p, sd.at, !sd.fresh, complete
+	if sd.fresh {
+		sd.fresh = false
+		s.totals.Frames[d]++
+		s.checkFrame(f)
+	}
+	sd.at += int64(len(p))
+	s.emit(Event{Kind: KindFrame, Dir: d, Frame: f})
+}
+
+// lost ends the framing of d at a header that can't be understood; rest is what
+// follows it at hand.
+func (s *Session) lost(d Dir, head, rest []byte) {
+	sd := &s.sides[d]
+	s.report("frame-length-msb", d, sd.dec.count, "64-bit payload length with its top bit set, % x", head)
+	n := min(len(rest), MaxPiece-len(head))
+	sd.phase = inJunk
+	s.junk(d, append(head[:len(head):len(head)], rest[:n]...), "length with its top bit set")
+	s.junk(d, rest[n:], "cannot be framed")
+}
+
+// junk emits bytes that belong to no frame.
+func (s *Session) junk(d Dir, b []byte, why string) {
+	for len(b) > 0 {
+		n := min(len(b), MaxPiece)
+		s.emit(Event{Kind: KindJunk, Dir: d, Data: b[:n], Text: why})
+		b = b[n:]
+	}
+}
+
+// flush emits what is held back of d; at the end of it, also what can't be
+// understood without more.
+func (s *Session) flush(d Dir, end bool) {
+	sd := &s.sides[d]
+	switch sd.phase {
+	case inHead:
+		if end {
+			s.headCut(d)
+		}
+	case inRefusal:
+		if whole := sd.bodyLen; end {
+			s.refusal(whole)
+		} else {
+			s.refusal(0)
+		}
+		sd.phase = inBody
+	case inFrames:
+		n := len(sd.hold)
+		if !end {
+			n = s.cut(d, sd.hold)
+		}
+		if sd.since = s.now; sd.fresh || n > 0 {
+			s.frame(d, sd.hold[:n], false)
+			sd.release(n)
+		}
+		if end {
+			s.junk(d, sd.dec.Partial(), "ends inside a frame header")
+		}
+	}
+}
+
+// headCut emits what there is of a head that is not complete.
+func (s *Session) headCut(d Dir) {
+	sd := &s.sides[d]
+	if len(sd.buf) == 0 {
+		return
+	}
+	h := &Head{Raw: string(sd.buf), Cut: true}
+	sd.buf, sd.scanned = nil, 0
+	if d == FromClient {
+		s.hs.setRequest(h)
+		s.emit(Event{Kind: KindRequest, Dir: d})
+		return
+	}
+	s.emit(Event{Kind: KindResponse, Dir: d, Head: h})
+}
+
+// report adds a violation to the next event.
+func (s *Session) report(id RuleID, from Dir, frame int64, format string, args ...any) {
+	r := ruleByID[id]
+	s.totals.count(r.Severity)
+	s.viol = append(s.viol, Violation{Rule: r, From: from, Frame: frame, Text: fmt.Sprintf(format, args...)})
+}
+
+// noFrame stands for the number of a frame in violations that concern none.
+const noFrame = -1
+
+// emit hands ev, with the violations reported before it, to the sink.
+func (s *Session) emit(ev Event) {
+	if s.Sink == nil {
+		s.viol = s.viol[:0]
+		return
+	}
+	if s.locker == nil {
+		if l, ok := s.Sink.(sync.Locker); ok {
+			l.Lock()
+			s.locker = l
+		}
+	}
+	ev.Conn, ev.Time, ev.Info, ev.Violations = s.info.Conn, s.now, &s.info, s.viol
+	if s.hs.Request != nil || s.hs.Accepted {
+		ev.Handshake = &s.hs
+	}
+	s.ev = ev
+	s.Sink.Emit(&s.ev)
+	s.viol = s.viol[:0]
+}
+
+// lock begins a call at time t.
+func (s *Session) lock(t time.Time) {
+	s.mu.Lock()
+	if t.After(s.now) {
+		s.now = t
+	}
+}
+
+// unlock ends a call, and with it the run of events in the Tee.
+func (s *Session) unlock() {
+	if s.locker != nil {
+		s.locker.Unlock()
+		s.locker = nil
+	}
+	s.mu.Unlock()
+}
