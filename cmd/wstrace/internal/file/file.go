@@ -1,0 +1,152 @@
+// Package file opens and creates trace files. The name of a new file, and the
+// content of an old one, say how it is compressed.
+package file
+
+import (
+	"bufio"
+	"cmp"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+// Compression is how a file is compressed.
+type Compression uint8
+
+const (
+	Plain Compression = iota
+	Gzip
+	Zstd
+)
+
+// Stdout is the name that stands for a trace on standard output.
+const Stdout = "wst:-"
+
+// ByName returns the compression that the name of a recording asks for. The
+// error is for a name that is not a trace's.
+func ByName(name string) (Compression, error) {
+	base, c := name, Plain
+	if s, ok := strings.CutSuffix(name, ".gz"); ok {
+		base, c = s, Gzip
+	} else if s, ok := strings.CutSuffix(name, ".zst"); ok {
+		base, c = s, Zstd
+	}
+	if name == Stdout || strings.HasSuffix(base, ".wst") || strings.HasSuffix(base, ".wst.jsonl") {
+		return c, nil
+	}
+	return 0, fmt.Errorf("unknown format %q, want a name in .wst, .wst.gz or .wst.zst", name)
+}
+
+// A Writer writes a trace file. What was written before a Flush is in the file,
+// readable, whatever happens later.
+type Writer struct {
+	io.Writer
+	f    *os.File
+	comp compressor // nil if plain
+}
+
+type compressor interface {
+	io.WriteCloser
+	Flush() error
+}
+
+// Create opens the file for a recording, or takes standard output for
+// [Stdout]. A file that exists keeps its content until [Writer.Begin].
+func Create(name string) (*Writer, error) {
+	c, err := ByName(name)
+	if err != nil {
+		return nil, err
+	}
+	f := os.Stdout
+	if name != Stdout {
+		if f, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o666); err != nil {
+			return nil, err
+		}
+	}
+	return newWriter(f, c)
+}
+
+func newWriter(f *os.File, c Compression) (*Writer, error) {
+	w := &Writer{Writer: f, f: f}
+	var err error
+	switch c {
+	case Gzip:
+		w.comp, err = gzip.NewWriterLevel(f, gzip.BestSpeed)
+	case Zstd:
+		w.comp, err = zstd.NewWriter(f, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
+	}
+	if w.comp != nil {
+		w.Writer = w.comp
+	}
+	return w, err
+}
+
+// Begin empties the file, before the first Write.
+func (w *Writer) Begin() error {
+	if w.f == os.Stdout {
+		return nil
+	}
+	st, err := w.f.Stat()
+	if err != nil || !st.Mode().IsRegular() {
+		return err
+	}
+	return w.f.Truncate(0)
+}
+
+// Flush brings what was written into the file.
+func (w *Writer) Flush() error {
+	if w.comp != nil {
+		return w.comp.Flush()
+	}
+	return nil
+}
+
+// Close ends the compressed stream and closes the file.
+func (w *Writer) Close() error {
+	var err error
+	if w.comp != nil {
+		err = w.comp.Close()
+	}
+	return cmp.Or(err, w.f.Close())
+}
+
+// Abandon closes a file that was not begun.
+func (w *Writer) Abandon() { w.f.Close() }
+
+// Replace gives the file called name new content, which write writes, with the
+// same permissions and compression c. The old content stays until the new is
+// complete.
+func Replace(name string, c Compression, write func(io.Writer) error) error {
+	name, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return err
+	}
+	st, err := os.Stat(name)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	if err := f.Chmod(st.Mode().Perm()); err != nil {
+		f.Close()
+		return err
+	}
+	w, err := newWriter(f, c)
+	if err != nil {
+		f.Close()
+		return err
+	}
+	b := bufio.NewWriterSize(w, 64<<10)
+	if err := cmp.Or(write(b), b.Flush(), w.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
+}

@@ -1,0 +1,285 @@
+package file
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var names = []string{"a.wst", "a.wst.gz", "a.wst.zst"}
+
+// content is a trace of n lines, more or less.
+func content(n int) string {
+	var b strings.Builder
+	b.WriteString(`{"wstrace":1}` + "\n")
+	for i := range n {
+		fmt.Fprintf(&b, `{"k":"note","t":%d.%09d,"text":"a line that says little"}`+"\n", i, i*i*7919%1e9)
+	}
+	return b.String()
+}
+
+func create(t *testing.T, name string) *Writer {
+	t.Helper()
+	w, err := Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func write(t *testing.T, name, text string) {
+	t.Helper()
+	w := create(t, name)
+	if _, err := io.WriteString(w, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, name string) (text string, cut bool) {
+	t.Helper()
+	r, err := Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatalf("read %s: %v", filepath.Base(name), err)
+	}
+	return string(b), r.Cut()
+}
+
+func TestRoundTrip(t *testing.T) {
+	dir := t.TempDir()
+	for i, name := range append(names, "a.wst.jsonl", "a.wst.jsonl.gz") {
+		name = filepath.Join(dir, name)
+		want := content(3000)
+		write(t, name, want)
+		raw, _ := os.ReadFile(name)
+		if plain := string(raw) == want; plain != (i%3 == 0) {
+			t.Errorf("%s: plain is %v", filepath.Base(name), plain)
+		}
+		// The content says how it is compressed, whatever the name.
+		other := filepath.Join(dir, "other")
+		if err := os.Rename(name, other); err != nil {
+			t.Fatal(err)
+		}
+		if got, cut := read(t, other); got != want || cut {
+			t.Errorf("%s: read %d bytes, cut %v; want the %d that were written", filepath.Base(name), len(got), cut, len(want))
+		}
+	}
+}
+
+func TestUnknownFormat(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a", "a.txt", "a.gz", "wst", "a.wst.bz2", "-"} {
+		name = filepath.Join(dir, name)
+		if _, err := Create(name); err == nil || !strings.Contains(err.Error(), "unknown format") {
+			t.Errorf("Create(%q) returns %v, want unknown format", filepath.Base(name), err)
+		}
+		if _, err := os.Stat(name); err == nil {
+			t.Errorf("%q was created", filepath.Base(name))
+		}
+	}
+}
+
+// TestCrash leaves recordings behind that were never closed.
+func TestCrash(t *testing.T) {
+	for _, name := range names {
+		name = filepath.Join(t.TempDir(), name)
+		w := create(t, name)
+		first, second := content(10), content(1000)
+		io.WriteString(w, first)
+		w.Flush()
+		if got, _ := read(t, name); got != first {
+			t.Errorf("%s: after a flush there are %d bytes, want %d", filepath.Base(name), len(got), len(first))
+		}
+		io.WriteString(w, second)
+		w.Flush()
+		w.Abandon()
+		got, cut := read(t, name)
+		if got != first+second {
+			t.Errorf("%s: after two there are %d bytes, want %d", filepath.Base(name), len(got), len(first+second))
+		}
+		if want := w.comp != nil; cut != want {
+			t.Errorf("%s: cut is %v, want %v", filepath.Base(name), cut, want)
+		}
+	}
+}
+
+func TestTruncated(t *testing.T) {
+	for _, name := range names[1:] {
+		name = filepath.Join(t.TempDir(), name)
+		want := content(50)
+		w := create(t, name)
+		for line := range strings.Lines(want) {
+			io.WriteString(w, line)
+			w.Flush()
+		}
+		w.Close()
+		whole, _ := os.ReadFile(name)
+		most := 0
+		for n := range len(whole) {
+			os.WriteFile(name, whole[:n], 0o666)
+			r, err := Open(name)
+			if err != nil {
+				if n > 50 || !errors.Is(err, ErrEmpty) && !errors.Is(err, ErrNotTrace) {
+					t.Fatalf("%s: first %d bytes: %v", filepath.Base(name), n, err)
+				}
+				continue
+			}
+			got, err := io.ReadAll(r)
+			r.Close()
+			switch {
+			case err != nil || !strings.HasPrefix(want, string(got)):
+				t.Fatalf("%s: first %d of %d bytes give %q, %v", filepath.Base(name), n, len(whole), got, err)
+			case len(got) < most:
+				t.Fatalf("%s: first %d bytes give %d, fewer than before", filepath.Base(name), n, len(got))
+			case !r.Cut():
+				t.Fatalf("%s: first %d of %d bytes do not count as cut", filepath.Base(name), n, len(whole))
+			}
+			most = len(got)
+		}
+		if most != len(want) {
+			t.Errorf("%s: all but the end gives %d bytes, want %d", filepath.Base(name), most, len(want))
+		}
+	}
+}
+
+func TestConcatenated(t *testing.T) {
+	for _, name := range names {
+		name = filepath.Join(t.TempDir(), name)
+		write(t, name, content(10))
+		b, _ := os.ReadFile(name)
+		os.WriteFile(name, append(b, b...), 0o666)
+		if got, cut := read(t, name); got != content(10)+content(10) || cut {
+			t.Errorf("%s: two members give %d bytes, cut %v", filepath.Base(name), len(got), cut)
+		}
+	}
+}
+
+func TestDamaged(t *testing.T) {
+	for _, name := range names[1:] {
+		name = filepath.Join(t.TempDir(), name)
+		w := create(t, name)
+		io.WriteString(w, content(10))
+		w.Flush()
+		io.WriteString(w, "more\n")
+		w.Close()
+		b, _ := os.ReadFile(name)
+		b[len(b)-2] ^= 0xff // in the checksum
+		os.WriteFile(name, b, 0o666)
+		r, err := Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(r)
+		r.Close()
+		if err == nil || !strings.HasPrefix(string(got), content(10)) {
+			t.Errorf("%s: a wrong checksum gives %d bytes and %v, want %d and an error", filepath.Base(name), len(got), err, len(content(10)))
+		}
+	}
+}
+
+func TestNotATrace(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "a.wst")
+	for text, want := range map[string]error{
+		"":                       ErrEmpty,
+		"  \n\n":                 ErrEmpty,
+		"\x1f\x8b":               ErrEmpty,
+		"hello":                  ErrNotTrace,
+		"\n\n[]":                 ErrNotTrace,
+		"\x0a\x0d\x0d\x0a\x1c":   ErrNotTrace, // pcapng
+		"PK\x03\x04":             ErrNotTrace,
+		"# a comment\n\n{}":      nil,
+		" {\"wstrace\":1}\n":     nil,
+		strings.Repeat(" ", 1e6): ErrNotTrace,
+	} {
+		os.WriteFile(name, []byte(text), 0o666)
+		r, err := Open(name)
+		if err != want {
+			t.Errorf("Open of %.20q returns %v, want %v", text, err, want)
+		}
+		if err == nil {
+			b, _ := io.ReadAll(r)
+			if string(b) != text {
+				t.Errorf("read %q, want %q", b, text)
+			}
+			r.Close()
+		}
+	}
+	if _, err := Open(t.TempDir()); err == nil {
+		t.Error("a directory can be opened")
+	}
+}
+
+// TestBegin checks that a recording that is not begun leaves the old one alone.
+func TestBegin(t *testing.T) {
+	for _, name := range names {
+		name = filepath.Join(t.TempDir(), name)
+		write(t, name, content(10))
+		w, err := Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Abandon()
+		if got, _ := read(t, name); got != content(10) {
+			t.Errorf("%s: after Create there are %d bytes, want %d", filepath.Base(name), len(got), len(content(10)))
+		}
+		write(t, name, content(1))
+		if got, _ := read(t, name); got != content(1) {
+			t.Errorf("%s: after Begin and Write there are %d bytes, want %d", filepath.Base(name), len(got), len(content(1)))
+		}
+	}
+}
+
+func TestReplace(t *testing.T) {
+	dir := t.TempDir()
+	name, link := filepath.Join(dir, "a.wst.gz"), filepath.Join(dir, "link.wst.gz")
+	write(t, name, content(10))
+	os.Chmod(name, 0o640)
+	if err := os.Symlink(name, link); err != nil {
+		t.Fatal(err)
+	}
+
+	failed := errors.New("no more")
+	if err := Replace(link, Gzip, func(w io.Writer) error {
+		io.WriteString(w, "half")
+		return failed
+	}); err != failed {
+		t.Errorf("Replace returns %v, want %v", err, failed)
+	}
+	if got, _ := read(t, name); got != content(10) {
+		t.Errorf("after an error there are %d bytes, want the old %d", len(got), len(content(10)))
+	}
+
+	if err := Replace(link, Gzip, func(w io.Writer) error {
+		_, err := io.WriteString(w, content(5))
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+	if got, _ := read(t, name); got != content(5) {
+		t.Errorf("the new file has %d bytes, want %d", len(got), len(content(5)))
+	}
+	if st, _ := os.Stat(name); st.Mode().Perm() != 0o640 {
+		t.Errorf("the new file has mode %v, want %v", st.Mode().Perm(), os.FileMode(0o640))
+	}
+	if b, _ := os.ReadFile(name); !bytes.HasPrefix(b, gzipMagic) {
+		t.Error("the new file is not compressed")
+	}
+	if files, _ := os.ReadDir(dir); len(files) != 2 {
+		t.Errorf("there are %d files, want 2", len(files))
+	}
+}
