@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Runs every fuzz target of the module for $FUZZTIME, one after the other.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+for package in $(go list ./...); do
+	targets=$(go test -list '^Fuzz' "$package" | sed -n '/^Fuzz/p')
+	for target in $targets; do
+		go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-10s}" "$package"
+	done
+done
