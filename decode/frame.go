@@ -1,6 +1,10 @@
 package decode
 
-import "github.com/gobwas/ws"
+import (
+	"math"
+
+	"github.com/gobwas/ws"
+)
 
 // MaxPiece is the most payload, in bytes, that one frame event carries. A
 // longer frame is delivered as a first piece and later ones.
@@ -28,8 +32,10 @@ type Frame struct {
 func (f *Frame) Len() int { return len(f.payload) }
 
 // WireLen returns the length of the whole frame on the wire in bytes, header
-// included, as its header declares it.
-func (f *Frame) WireLen() int64 { return int64(len(f.Head)) + f.Length }
+// included, as its header declares it, or math.MaxInt64 if it is more.
+func (f *Frame) WireLen() int64 {
+	return int64(min(uint64(len(f.Head))+uint64(f.Length), math.MaxInt64))
+}
 
 // Flags returns the first byte of the frame: FIN, RSV1 to RSV3 and the opcode.
 func (f *Frame) Flags() byte { return f.Head[0] }
