@@ -1,0 +1,33 @@
+// Package proxy listens, dials, and relays HTTP exchanges and WebSocket
+// connections byte for byte, while a [decode.Session] watches each.
+//
+//	client ──► link ──► Session ──► server      the link's goroutine
+//	client ◄── Session ◄── upstream ◄── server  the upstream's goroutine
+//
+// A [Proxy] accepts connections. Each is a link with one goroutine that reads
+// the client; the upstream connection that it is relayed to has another, which
+// reads the server. Until an upgrade they take turns: the link sends a request
+// and hands the exchange to the upstream, which relays the answer and says what
+// came of it. After a 101 both run the same loop, relay: read a chunk, give it
+// to the session, write it on.
+//
+// # What is changed on the way
+//
+// Nothing but what proxying needs. In reverse mode the value of each Host line
+// becomes the origin's authority, unless KeepHost is set. In forward mode a
+// target in absolute-form becomes origin-form, and Proxy-Connection and
+// Proxy-Authorization go. The sessions tell of it. How a connection ends is
+// passed on: a half-close as a half-close, a reset as a reset.
+//
+// # Who owns the bytes
+//
+// Bytes are read into a buffer of their leg, from a pool, which is taken when
+// there is something to read and put back when it has been written on. A
+// session borrows them for the call. A connection that waits holds no buffer.
+//
+// # Ends
+//
+// The link's goroutine is owned by [Proxy.Serve], which returns when all have
+// ended. The upstream's is owned by its link, which waits for it. A connection
+// that is closed, by its peer or at the end of the context, ends both.
+package proxy

@@ -1,0 +1,224 @@
+package proxy
+
+import (
+	"errors"
+	"net"
+	"time"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// An exchange is a request and its answer, or a tunnel. The link's goroutine
+// makes it, hands it to the upstream's, and sends the request; the upstream's
+// relays the answer, sets the outcome and closes answered.
+type exchange struct {
+	*session
+	head      *decode.Head // of the request; nil for a tunnel
+	websocket bool         // the request asks for websocket
+	early     bool         // the client sent frames before the answer
+
+	answered chan struct{}
+	outcome  outcome
+	failure  *failure // iff refused
+}
+
+type outcome uint8
+
+const (
+	keep    outcome = iota // the answer is complete; another request may follow
+	upgrade                // both directions are relayed from here on
+	last                   // the server ended, or the client can't be reached
+	refused                // the answer can't be relayed: failure
+)
+
+// errTorn says that a write failed. How the other side ended is for the
+// goroutine that reads it to say.
+var errTorn = errors.New("write failed")
+
+// send writes the head of a request, and relays its body by its framing.
+func (k *link) send(x *exchange, head []byte) error {
+	body := decode.RequestBody(x.head)
+	for {
+		b := k.client.unread()
+		b = b[:body.Next(b)]
+		if len(b) > 0 {
+			x.data(decode.FromClient, k.client.when, b)
+		}
+		out := net.Buffers{head, b}
+		if _, err := out.WriteTo(k.up.Conn); err != nil {
+			return errTorn
+		}
+		k.client.use(len(b))
+		if body.Done() {
+			return nil
+		}
+		head = nil
+		if err := k.client.fill(); isTimeout(err) { // interrupted: the answer came first
+			<-x.answered
+			k.client.SetReadDeadline(time.Time{})
+			if x.outcome != keep {
+				return nil
+			}
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// await reads the client while the answer to its request is under way. What a
+// client sends before the 101 is taken for frames and relayed, unless it looks
+// like the next request, which waits.
+func (k *link) await(x *exchange) error {
+	for {
+		select {
+		case <-x.answered:
+			return nil
+		default:
+		}
+		b := k.client.unread()
+		switch {
+		case len(b) == 0:
+		case x.websocket && !isNextRequest(b):
+			if err := k.sendEarly(x); err != nil {
+				return err
+			}
+			continue
+		case !x.websocket || len(b) > 1:
+			<-x.answered
+			return nil
+		}
+		if err := k.client.fill(); isTimeout(err) {
+			<-x.answered
+			return nil
+		} else if err != nil {
+			if len(b) > 0 {
+				k.sendEarly(x)
+			}
+			return err
+		}
+	}
+}
+
+// isNextRequest reports whether b, which follows a request that asks for
+// websocket, begins like another request or can still do so.
+func isNextRequest(b []byte) bool {
+	for _, c := range b[:min(len(b), 2)] {
+		if c < 'A' || c > 'Z' {
+			return false
+		}
+	}
+	return true
+}
+
+func (k *link) sendEarly(x *exchange) error {
+	x.early = true
+	x.data(decode.FromClient, k.client.when, k.client.unread())
+	_, err := k.up.Write(k.client.unread())
+	k.client.drop()
+	if err != nil {
+		return errTorn
+	}
+	return nil
+}
+
+// finish waits for the answer to an exchange whose request was sent, unless err
+// says what kept it from being sent, and does what the outcome asks for. It
+// reports whether the client's connection can carry another exchange.
+func (k *link) finish(x *exchange, err error) (again bool) {
+	if err == nil {
+		err = k.await(x)
+	}
+	switch {
+	case err == nil:
+	case err == errTorn:
+		k.torn.Store(true)
+		x.End(decode.FromClient, time.Now(), decode.EndLocal, "")
+	default:
+		k.ended(decode.FromClient, k.client, k.up.leg, x.session, err)
+	}
+	<-x.answered
+	k.client.SetReadDeadline(time.Time{})
+
+	switch {
+	case x.outcome == upgrade, x.outcome == keep && x.early:
+		// A client that went on after a refusal is relayed until it notices.
+		if err == nil {
+			k.relay(decode.FromClient, k.client, k.up.leg, x.session)
+		}
+		<-k.up.gone
+	case x.outcome == keep:
+		again = err == nil
+	case x.outcome == refused:
+		k.fail(x.session, x.failure)
+	case x.outcome == last:
+		if err == nil && !k.torn.Load() {
+			k.client.lingerClose()
+		}
+		x.End(decode.FromClient, time.Now(), decode.EndLocal, "")
+	}
+	x.Done(time.Now())
+	return again
+}
+
+// relay is the loop of one direction after the upgrade: read a chunk, decode
+// and record it, write the very same bytes. It holds no buffer while it waits.
+// It returns when src has ended or dst can't be written to; an end is passed on
+// as it came.
+func (k *link) relay(d decode.Dir, src, dst *leg, s *session) {
+	for {
+		if b := src.unread(); len(b) > 0 {
+			s.data(d, src.when, b)
+			_, err := dst.Write(b)
+			src.drop()
+			if err != nil {
+				k.torn.Store(true)
+				s.End(d, time.Now(), decode.EndLocal, "")
+				return
+			}
+		}
+		if err := fillFlushing(d, src, s); err != nil {
+			k.ended(d, src, dst, s, err)
+			return
+		}
+	}
+}
+
+// ended records that src ended with err, and ends dst likewise.
+func (k *link) ended(d decode.Dir, src, dst *leg, s *session, err error) {
+	how, text := howEnded(err), ""
+	if how == decode.EndLocal && !errors.Is(err, net.ErrClosed) {
+		text = "read from " + d.String() + ": " + errorText(err)
+	}
+	s.End(d, src.when, how, text)
+	passOn(how, dst)
+}
+
+// passOn ends dst as its peer ended.
+func passOn(how decode.End, dst *leg) {
+	if how == decode.EndRST {
+		dst.reset()
+	} else {
+		dst.closeWrite()
+	}
+}
+
+// fillFlushing is src.fill; while it waits it flushes what the session has held
+// back of d for a second.
+func fillFlushing(d decode.Dir, src *leg, s *session) error {
+	for {
+		since, pending := s.Pending(d)
+		if pending && !src.ticking {
+			src.SetReadDeadline(since.Add(flushAfter))
+			src.ticking = true
+		}
+		err := src.fill()
+		if !src.ticking || !isTimeout(err) {
+			return err
+		}
+		src.SetReadDeadline(time.Time{})
+		src.ticking = false
+		if since, pending := s.Pending(d); pending && src.when.Sub(since) >= flushAfter {
+			s.Flush(d, src.when)
+		}
+	}
+}

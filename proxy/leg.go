@@ -1,0 +1,197 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// A leg is one of the two connections of a link, with the bytes that were read
+// from it and not yet used. One goroutine reads it; another may write to it.
+type leg struct {
+	net.Conn
+	when time.Time // of the latest read
+
+	raw   syscall.RawConn // to wait without a buffer; nil if the connection has none
+	ready func(fd uintptr) bool
+	n     int   // what ready read
+	err   error // why it could not
+
+	buf   *buffer // nil while nothing is unread
+	r, w  int     // the unread bytes are buf.b[r:w]
+	class int     // size of the next buffer
+
+	ticking bool // a read deadline is set, to flush the session
+}
+
+func newLeg(c net.Conn) *leg {
+	l := &leg{Conn: c}
+	if sc, ok := c.(syscall.Conn); ok && canReadRaw {
+		if raw, err := sc.SyscallConn(); err == nil {
+			l.raw, l.ready, l.class = raw, l.readRaw, 1
+		}
+	}
+	return l
+}
+
+// unread returns the bytes that were read and not used. They are valid until
+// the next fill or use.
+func (l *leg) unread() []byte {
+	if l.buf == nil {
+		return nil
+	}
+	return l.buf.b[l.r:l.w]
+}
+
+// use drops the first n unread bytes.
+func (l *leg) use(n int) {
+	if l.r += n; l.r == l.w {
+		l.drop()
+	}
+}
+
+// drop drops all unread bytes.
+func (l *leg) drop() {
+	if l.buf != nil {
+		l.buf.put()
+		l.buf, l.r, l.w = nil, 0, 0
+	}
+}
+
+// errFull says that more is unread than a buffer can hold.
+var errFull = errors.New("buffer is full")
+
+// fill waits for more bytes and adds them to the unread ones. At the end of the
+// stream it returns io.EOF.
+func (l *leg) fill() error {
+	if l.buf != nil && l.w == len(l.buf.b) {
+		if err := l.grow(); err != nil {
+			return err
+		}
+	}
+	var n int
+	var err error
+	if l.raw != nil {
+		if err = l.raw.Read(l.ready); err == nil {
+			n, err = l.n, l.err
+		}
+	} else {
+		l.take()
+		n, err = l.Conn.Read(l.buf.b[l.w:])
+	}
+	l.when = time.Now()
+	if n > 0 {
+		l.adapt(n)
+		l.w += n
+		return nil
+	}
+	if l.r == l.w {
+		l.drop()
+	}
+	if err == nil {
+		err = io.EOF
+	}
+	return err
+}
+
+func (l *leg) take() {
+	if l.buf == nil {
+		l.buf = getBuffer(l.class)
+	}
+}
+
+// adapt chooses the size of the next buffer by how much a read of n bytes used
+// of this one.
+func (l *leg) adapt(n int) {
+	size := len(l.buf.b)
+	switch {
+	case n == size-l.w && l.class < len(bufferSizes)-1:
+		l.class = min(l.buf.class+1, len(bufferSizes)-1)
+	case n < size/4 && l.class > 1:
+		l.class--
+	}
+}
+
+// grow makes room behind the unread bytes, which fill the buffer.
+func (l *leg) grow() error {
+	b := l.unread()
+	if l.r > 0 {
+		l.w = copy(l.buf.b, b)
+		l.r = 0
+		return nil
+	}
+	if l.buf.class == len(bufferSizes)-1 {
+		return errFull
+	}
+	next := &buffer{make([]byte, bufferSizes[l.buf.class+1]), l.buf.class + 1}
+	if next.class > 1 {
+		largeInUse.Add(int64(len(next.b))) // a head is bounded, so this is not refused
+	}
+	copy(next.b, b)
+	l.buf.put()
+	l.buf = next
+	return nil
+}
+
+// closeWrite ends our side of the connection and leaves the other side open,
+// where that is possible.
+func (l *leg) closeWrite() {
+	if c, ok := l.Conn.(interface{ CloseWrite() error }); ok {
+		c.CloseWrite()
+		return
+	}
+	l.Close()
+}
+
+// reset closes the connection with RST, so that the peer learns of a reset
+// from a reset.
+func (l *leg) reset() {
+	if c, ok := l.Conn.(interface{ SetLinger(sec int) error }); ok {
+		c.SetLinger(0)
+	}
+	l.Close()
+}
+
+const (
+	lingerTime  = 2 * time.Second
+	lingerBytes = 1 << 20
+)
+
+// lingerClose closes the connection after the peer has had the time to read
+// what was written: a close with bytes unread would reset it.
+func (l *leg) lingerClose() {
+	l.drop()
+	l.closeWrite()
+	l.SetReadDeadline(time.Now().Add(lingerTime))
+	for n := 0; n < lingerBytes; {
+		if l.fill() != nil {
+			break
+		}
+		n += len(l.unread())
+		l.drop()
+	}
+	l.drop()
+	l.Close()
+}
+
+// howEnded tells how a direction ended from the error of a read.
+func howEnded(err error) decode.End {
+	switch {
+	case err == io.EOF:
+		return decode.EndFIN
+	case errors.Is(err, syscall.ECONNRESET):
+		return decode.EndRST
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return decode.EndTLSEOF
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return decode.EndTimeout
+	}
+	return decode.EndLocal
+}
+
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

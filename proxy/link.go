@@ -1,0 +1,383 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// A link is a client's connection and the upstream connection that it is
+// relayed to. Two goroutines serve it: the link's own reads the client, the
+// upstream's reads the server. Each writes what it reads to the other side.
+type link struct {
+	p      *Proxy
+	ctx    context.Context
+	self   net.Addr // where the proxy listens
+	client *leg
+	tunnel string // "host:port" of the CONNECT that the client sent, or ""
+
+	mu sync.Mutex
+	up *upstream // changed by the link's goroutine, under mu
+
+	torn atomic.Bool // a write failed: bytes were lost, and the ends should know
+}
+
+// abort closes both connections, whereupon the goroutines that read them end.
+func (k *link) abort() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.client.Close()
+	if k.up != nil {
+		k.up.Close()
+	}
+}
+
+// serve handles the requests of the client, one after the other. When it
+// returns both connections are closed and no goroutine of the link is left.
+func (k *link) serve() {
+	for first := true; k.awaitRequest(first) && k.exchange(); first = false {
+	}
+	if k.torn.Load() {
+		k.client.reset()
+	}
+	k.client.drop()
+	k.client.Close()
+	k.leave()
+}
+
+// awaitRequest waits for the first byte of a request: the first one for as long
+// as the handshake may take, later ones for as long as both sides like. It
+// returns false if there will be none.
+func (k *link) awaitRequest(first bool) bool {
+	if len(k.client.unread()) > 0 {
+		return true
+	}
+	if first {
+		k.client.SetReadDeadline(time.Now().Add(k.p.handshakeTimeout()))
+		defer k.client.SetReadDeadline(time.Time{})
+	}
+	return k.client.fill() == nil
+}
+
+// exchange relays one request and what comes of it. It reports whether the
+// client's connection can carry another.
+func (k *link) exchange() (again bool) {
+	n, err := k.readHead(time.Now().Add(k.p.handshakeTimeout()))
+	var h *decode.Head
+	if err == nil {
+		if h, err = decode.ParseRequest(string(k.client.unread()[:n])); err != nil {
+			err = errNotRequest
+		}
+	}
+	switch {
+	case err == nil:
+	case k.bound() && errors.Is(err, errNotRequest):
+		return k.opaque(decode.FromClient, k.boundTo(), k.describe())
+	case errors.Is(err, errNotRequest):
+		err = failed(http.StatusBadRequest, "not an HTTP request: %.40q", k.client.unread())
+		fallthrough
+	default:
+		k.refuse(decode.Info{}, k.client.unread(), err)
+		return false
+	}
+	if h.Method == http.MethodConnect && k.p.Upstream == nil && k.tunnel == "" {
+		return k.connect(h, n)
+	}
+	return k.request(h, n)
+}
+
+// errNotRequest says that the client's bytes are no HTTP request.
+var errNotRequest = errors.New("not an HTTP request")
+
+// readHead gathers the head at the start of the client's unread bytes and
+// returns its length.
+func (k *link) readHead(deadline time.Time) (int, error) {
+	c := k.client
+	k.setDeadline(deadline)
+	defer k.setDeadline(time.Time{})
+	for seen := 0; ; {
+		b := c.unread()
+		n := decode.HeadLen(b, seen)
+		seen = len(b)
+		if may, _ := decode.MayBeRequest(b); !may {
+			return 0, errNotRequest
+		}
+		if n > k.p.maxHead() || n == 0 && len(b) > k.p.maxHead() {
+			return 0, failed(http.StatusRequestHeaderFieldsTooLarge, "request head is longer than %d bytes", k.p.maxHead())
+		}
+		if n > 0 {
+			return n, nil
+		}
+		if err := c.fill(); isTimeout(err) {
+			return 0, failed(http.StatusRequestTimeout, "request head is not complete after %v", k.p.handshakeTimeout())
+		} else if err != nil {
+			return 0, err
+		}
+	}
+}
+
+// setDeadline limits the wait for the client. A server that speaks before the
+// first request of a tunnel may have ended the wait already; then it stays so.
+func (k *link) setDeadline(t time.Time) {
+	if k.up != nil {
+		k.up.mu.Lock()
+		defer k.up.mu.Unlock()
+		if k.up.impatient {
+			return
+		}
+	}
+	k.client.SetReadDeadline(t)
+}
+
+// describe says what the client's bytes are, if not a request.
+func (k *link) describe() string {
+	if b := k.client.unread(); len(b) > 0 && b[0] == recordTypeHandshake {
+		return "TLS, not intercepted"
+	}
+	return "not HTTP"
+}
+
+// recordTypeHandshake is the first byte of a TLS connection (RFC 8446 §5.1).
+const recordTypeHandshake = 0x16
+
+// request relays a request whose head is the first n unread bytes.
+func (k *link) request(h *decode.Head, n int) (again bool) {
+	r, err := k.route(h)
+	if err == errSelf {
+		k.client.Write(reply(http.StatusOK, "text/html", k.p.page(k.self)))
+		k.client.lingerClose()
+		return false
+	}
+	if err != nil {
+		k.refuse(decode.Info{URL: h.Target}, k.client.unread()[:n], err)
+		return false
+	}
+	s := k.open(decode.Info{Server: r.addr, URL: r.url})
+	if r.head == "" {
+		r.head = h.Raw
+	} else {
+		s.Edited(decode.FromClient, k.client.when, []byte(r.head))
+	}
+	s.data(decode.FromClient, k.client.when, k.client.unread()[:n])
+	k.client.use(n)
+	x := &exchange{session: s, head: h, websocket: decode.AsksForWebSocket(h), answered: make(chan struct{})}
+	if err := k.reach(r.addr, x); err != nil {
+		k.fail(s, err)
+		return false
+	}
+	if x.websocket {
+		k.up.SetReadDeadline(time.Now().Add(k.p.handshakeTimeout()))
+	}
+	return k.finish(x, k.send(x, []byte(r.head)))
+}
+
+// opaque relays what is no HTTP to addr without looking into it.
+func (k *link) opaque(d decode.Dir, addr, why string) (again bool) {
+	s := k.open(decode.Info{Server: addr, URL: addr})
+	s.Opaque(d, k.client.when, why)
+	x := &exchange{session: s, answered: make(chan struct{}), outcome: upgrade}
+	close(x.answered)
+	if err := k.reach(addr, x); err != nil {
+		k.fail(s, err)
+		return false
+	}
+	return k.finish(x, nil)
+}
+
+// connect answers a CONNECT whose head is the first n unread bytes. HTTP inside
+// the tunnel is relayed like any other; anything else is opaque.
+func (k *link) connect(h *decode.Head, n int) (again bool) {
+	r, err := connect(h)
+	if err == nil && k.p.isOurs(k.client.RemoteAddr()) {
+		err = errLoop
+	}
+	k.client.use(n)
+	k.tunnel = r.addr
+	if err == nil {
+		err = k.reach(r.addr, nil)
+	}
+	if err != nil {
+		k.refuse(decode.Info{URL: h.Target, Server: r.addr}, nil, err)
+		return false
+	}
+	if _, err := k.client.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
+		return false
+	}
+	deadline := time.Now().Add(k.p.handshakeTimeout())
+	k.setDeadline(deadline)
+	for len(k.client.unread()) == 0 {
+		if err := k.client.fill(); isTimeout(err) {
+			if k.up.isImpatient() {
+				return k.opaque(decode.FromServer, r.addr, "server speaks first")
+			}
+			k.setDeadline(time.Time{}) // neither side has to speak
+		} else if err != nil {
+			return false
+		}
+	}
+	var f *failure
+	switch _, err = k.readHead(deadline); {
+	case err == nil:
+		return true
+	case k.up.isImpatient():
+		return k.opaque(decode.FromServer, r.addr, "server speaks first")
+	case !errors.As(err, &f): // no request, or the client went away in the middle of one
+		return k.opaque(decode.FromClient, r.addr, k.describe())
+	case f.status == http.StatusRequestTimeout:
+		return k.opaque(decode.FromClient, r.addr, "no HTTP request within "+k.p.handshakeTimeout().String())
+	}
+	return true // refused where requests are
+}
+
+var errLoop = failed(http.StatusLoopDetected, "loop: the request came from this proxy")
+
+// route decides where a request goes.
+func (k *link) route(h *decode.Head) (r route, err error) {
+	switch {
+	case k.p.isOurs(k.client.RemoteAddr()):
+		return r, errLoop
+	case k.p.Upstream != nil:
+		return k.p.reverse(h), nil
+	case k.tunnel != "":
+		return tunneled(k.tunnel, h), nil
+	}
+	switch r, err = forward(h); {
+	case err == errSelf, err == nil && isSelf(r.addr, k.self):
+		return r, errSelf
+	case err != nil:
+		return r, failed(http.StatusBadRequest, "%v", err)
+	}
+	return r, nil
+}
+
+// open begins a session on this link.
+func (k *link) open(info decode.Info) *session {
+	s := &session{log: k.p.log()}
+	s.Sink = k.p.sink
+	info.Conn = k.p.sessions.Add(1)
+	info.Time = k.client.when
+	info.Client = k.client.RemoteAddr().String()
+	switch {
+	case k.p.Upstream != nil:
+		info.Via = "reverse"
+	case k.tunnel != "":
+		info.Via = "connect"
+	default:
+		info.Via = "forward"
+	}
+	s.Open(info)
+	return s
+}
+
+// errGone says that the server has ended the connection and the client has
+// been told so.
+var errGone = errors.New("server has closed the connection")
+
+// reach makes sure that the upstream is the server at addr, and hands it x,
+// unless that is nil.
+func (k *link) reach(addr string, x *exchange) error {
+	if up := k.up; up != nil {
+		if up.addr == addr && (x == nil || up.hand(x)) {
+			return nil
+		}
+		if up.addr == addr && k.bound() { // the client has been told of the end
+			return errGone
+		}
+		k.leave()
+	}
+	c, err := k.p.dial(k.ctx, addr)
+	if err != nil {
+		return dialFailure(addr, err)
+	}
+	up := &upstream{
+		leg: newLeg(c), link: k, addr: addr,
+		next: make(chan *exchange, 1), left: make(chan struct{}), gone: make(chan struct{}),
+	}
+	k.mu.Lock()
+	k.up = up
+	k.mu.Unlock()
+	if k.ctx.Err() != nil { // abort may have come too early for up
+		c.Close()
+	}
+	if x != nil {
+		up.hand(x)
+	}
+	go up.serve()
+	return nil
+}
+
+// bound reports whether the client's connection and the upstream's are one
+// path, so that what ends the one ends the other. A client that names the
+// server in each request has many paths.
+func (k *link) bound() bool { return k.boundTo() != "" }
+
+// boundTo returns the "host:port" of that server, or "".
+func (k *link) boundTo() string {
+	if k.p.Upstream != nil {
+		return dialAddr(k.p.Upstream.Scheme, k.p.Upstream.Host)
+	}
+	return k.tunnel
+}
+
+// leave closes the upstream connection, if there is one, and waits for its
+// goroutine.
+func (k *link) leave() {
+	if k.up == nil {
+		return
+	}
+	if k.torn.Load() {
+		k.up.reset()
+	}
+	close(k.up.left)
+	k.p.forget(k.up.Conn)
+	<-k.up.gone
+	k.mu.Lock()
+	k.up = nil
+	k.mu.Unlock()
+}
+
+// refuse fails a request that is not relayed: raw is what there is of it.
+func (k *link) refuse(info decode.Info, raw []byte, err error) {
+	s := k.open(info)
+	s.data(decode.FromClient, k.client.when, raw)
+	k.fail(s, err)
+}
+
+// fail ends a session whose request is not relayed, and tells the client why
+// if it is there to listen.
+func (k *link) fail(s *session, err error) {
+	now := time.Now()
+	f, ok := err.(*failure)
+	switch {
+	case err == errGone:
+		s.End(decode.FromServer, now, decode.EndFIN, "")
+	case !ok:
+		s.End(decode.FromClient, now, howEnded(err), "")
+	case f.status == http.StatusRequestTimeout:
+		s.End(decode.FromClient, now, decode.EndTimeout, f.text)
+	case f.status == http.StatusGatewayTimeout:
+		s.End(decode.FromServer, now, decode.EndTimeout, f.text)
+	case f.status == http.StatusBadGateway:
+		s.End(decode.FromServer, now, decode.EndLocal, f.text)
+	default:
+		s.End(decode.FromClient, now, decode.EndLocal, f.text)
+	}
+	s.End(decode.FromClient, now, decode.EndLocal, "")
+	s.End(decode.FromServer, now, decode.EndLocal, "")
+	s.Done(now)
+	if ok {
+		k.answer(f)
+	}
+}
+
+// answer sends the client an answer of ours and closes its connection.
+func (k *link) answer(f *failure) {
+	k.client.Write(reply(f.status, "text/plain", f.text+"\n"))
+	k.client.lingerClose()
+}

@@ -1,0 +1,168 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// Defaults for the zero values of the fields of [Proxy].
+const (
+	DefaultMaxHead          = 64 << 10 // bytes
+	DefaultHandshakeTimeout = 30 * time.Second
+	DefaultDialTimeout      = 10 * time.Second
+)
+
+// flushAfter is how long something may be held back from the sinks while the
+// rest of it has not come; see decode.Session.Flush.
+const flushAfter = time.Second
+
+// A Proxy relays HTTP and WebSocket connections and gives every byte to
+// sessions on its way. The zero value is a forward proxy that nobody watches.
+// Fields must not change once it serves.
+type Proxy struct {
+	// Upstream is the origin of a reverse proxy; only its scheme and host
+	// count. If nil, requests name their targets.
+	Upstream *url.URL
+
+	// KeepHost leaves the Host header as the client sent it. Otherwise a
+	// reverse proxy puts the host of Upstream there.
+	KeepHost bool
+
+	// Sink takes the events of all sessions, one at a time; nil drops them. If
+	// others use it at the same time, let it be a [decode.Tee].
+	Sink decode.Sink
+
+	// MaxHead is the longest head in bytes that is relayed, at most 512 KiB.
+	MaxHead int
+
+	// HandshakeTimeout is how long a client may take to send a request head,
+	// and a server to answer a request for websocket.
+	HandshakeTimeout time.Duration
+
+	// DialTimeout is how long a connection to a server may take to come about.
+	DialTimeout time.Duration
+
+	// Log takes diagnostics; nil drops them.
+	Log *slog.Logger
+
+	sink     decode.Sink // Sink, or a Tee around it
+	sessions atomic.Int64
+
+	mu   sync.Mutex
+	ours map[string]bool // our ends of upstream connections; protected by mu
+}
+
+func (p *Proxy) maxHead() int {
+	if p.MaxHead == 0 {
+		return DefaultMaxHead
+	}
+	return min(p.MaxHead, decode.MaxHead/2)
+}
+
+func (p *Proxy) handshakeTimeout() time.Duration {
+	if p.HandshakeTimeout == 0 {
+		return DefaultHandshakeTimeout
+	}
+	return p.HandshakeTimeout
+}
+
+func (p *Proxy) dialTimeout() time.Duration {
+	if p.DialTimeout == 0 {
+		return DefaultDialTimeout
+	}
+	return p.DialTimeout
+}
+
+func (p *Proxy) log() *slog.Logger {
+	if p.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return p.Log
+}
+
+// Serve accepts connections on l and relays them until ctx ends. It then
+// closes l and all connections as they are, without Close frames, waits until
+// their sessions have ended, and returns nil. It returns an error if l fails
+// before.
+func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var links sync.WaitGroup
+	defer links.Wait()
+	defer cancel()
+	defer l.Close()
+	defer context.AfterFunc(ctx, func() { l.Close() })()
+
+	p.sink = p.Sink
+	if _, ok := p.Sink.(sync.Locker); !ok && p.Sink != nil {
+		p.sink = &decode.Tee{Sinks: []decode.Sink{p.Sink}}
+	}
+	var pause time.Duration
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			if ne := net.Error(nil); !errors.As(err, &ne) || !ne.Temporary() {
+				return err
+			}
+			// Out of file descriptors, most likely: wait until some are free.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			p.log().Warn("accept: " + err.Error())
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		pause = 0
+		links.Go(func() {
+			k := &link{p: p, ctx: ctx, self: l.Addr(), client: newLeg(c)}
+			defer context.AfterFunc(ctx, k.abort)()
+			k.serve()
+		})
+	}
+}
+
+// dial connects to addr, "host:port", and remembers our end of the connection,
+// so that a request that comes back to us is recognised.
+func (p *Proxy) dial(ctx context.Context, addr string) (net.Conn, error) {
+	p.log().Debug(fmt.Sprintf("dial upstream %q", addr))
+	d := net.Dialer{Timeout: p.dialTimeout()}
+	c, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ours == nil {
+		p.ours = make(map[string]bool)
+	}
+	p.ours[c.LocalAddr().String()] = true
+	return c, nil
+}
+
+// forget closes an upstream connection.
+func (p *Proxy) forget(c net.Conn) {
+	c.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.ours, c.LocalAddr().String())
+}
+
+// isOurs reports whether addr is our end of an upstream connection: what comes
+// from there has been through this proxy.
+func (p *Proxy) isOurs(addr net.Addr) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ours[addr.String()]
+}

@@ -1,0 +1,9 @@
+//go:build !unix
+
+package proxy
+
+// Elsewhere a socket can't be read by its handle; a small buffer is held while
+// waiting.
+const canReadRaw = false
+
+func (l *leg) readRaw(uintptr) bool { panic("not reached") }

@@ -1,0 +1,86 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+)
+
+// A failure is why a request is answered by us and not by a server.
+type failure struct {
+	status int    // of the answer
+	text   string // one line
+}
+
+func (f *failure) Error() string { return f.text }
+
+func failed(status int, format string, args ...any) *failure {
+	return &failure{status, fmt.Sprintf(format, args...)}
+}
+
+// reply returns an answer of ours: an error of the proxy, with the reason as
+// its body. It ends the connection.
+func reply(status int, contentType, body string) []byte {
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: %s; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		status, http.StatusText(status), contentType, len(body), body)
+}
+
+// dialFailure says why a connection to addr did not come about.
+func dialFailure(addr string, err error) *failure {
+	status, why := http.StatusBadGateway, err.Error()
+	var dns *net.DNSError
+	var op *net.OpError
+	switch {
+	case errors.As(err, &dns):
+		why = dns.Err
+		if dns.IsNotFound {
+			why = "no such host"
+		}
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
+		status, why = http.StatusGatewayTimeout, "timed out"
+	case errors.As(err, &op):
+		if op.Timeout() {
+			status, why = http.StatusGatewayTimeout, "timed out"
+			break
+		}
+		why = op.Err.Error()
+		var errno syscall.Errno
+		if errors.As(op.Err, &errno) {
+			why = errno.Error()
+		}
+	}
+	return failed(status, "dial upstream %q: %s", addr, why)
+}
+
+// errorText returns what went wrong in a read or write, without the addresses
+// that the message names anyway.
+func errorText(err error) string {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno.Error()
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err.Error()
+	}
+	return err.Error()
+}
+
+// page says what a browser has found that was pointed at the proxy as if it
+// were a server.
+func (p *Proxy) page(self net.Addr) string {
+	return fmt.Sprintf(`<!doctype html>
+<title>wstrace</title>
+<h1>wstrace</h1>
+<p>This is a proxy that shows WebSocket traffic, not a server. Use it as the
+HTTP proxy of the program to watch:</p>
+<pre>HTTP_PROXY=http://%[1]s program
+curl --proxy http://%[1]s http://example.com/</pre>
+<p>Many clients use no proxy for addresses of their own machine. For a server
+there, start <code>wstrace ws://HOST:PORT</code> and point the client at
+ws://%[1]s instead.</p>
+`, self)
+}

@@ -1,0 +1,182 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// A route says where a request goes and as what.
+type route struct {
+	addr string // "host:port" to dial
+	url  string // what the client asks for, for people
+	head string // the head to send, if it is not the one that came
+}
+
+var defaultPorts = map[string]string{"http": "80", "ws": "80", "https": "443", "wss": "443"}
+
+// dialAddr returns the "host:port" of an authority in a URL with the given
+// scheme.
+func dialAddr(scheme, authority string) string {
+	if _, _, err := net.SplitHostPort(authority); err == nil {
+		return authority
+	}
+	return net.JoinHostPort(strings.Trim(authority, "[]"), defaultPorts[scheme])
+}
+
+// reverse routes a request to the origin. Only the value of each Host line is
+// changed, to the origin's authority; a missing one stays missing.
+func (p *Proxy) reverse(h *decode.Head) route {
+	r := route{addr: dialAddr(p.Upstream.Scheme, p.Upstream.Host)}
+	if !p.KeepHost {
+		if head := editLines(h.Raw, func(line string) string { return replaceHost(line, p.Upstream.Host) }); head != h.Raw {
+			r.head = head
+		}
+	}
+	r.url = requestURL(p.Upstream.Scheme, p.Upstream.Host, h)
+	return r
+}
+
+// tunneled routes a request inside a CONNECT tunnel: to where the tunnel goes,
+// as it is.
+func tunneled(authority string, h *decode.Head) route {
+	return route{addr: authority, url: requestURL("http", authority, h)}
+}
+
+// requestURL returns the URL of a request in origin-form: ws for one that asks
+// for websocket.
+func requestURL(scheme, authority string, h *decode.Head) string {
+	scheme = strings.Replace(scheme, "http", "ws", 1)
+	if !decode.AsksForWebSocket(h) {
+		scheme = strings.Replace(scheme, "ws", "http", 1)
+	}
+	if !strings.HasPrefix(h.Target, "/") {
+		return h.Target
+	}
+	return scheme + "://" + authority + h.Target
+}
+
+// errSelf says that a request is for the proxy itself.
+var errSelf = errors.New("request for the proxy itself")
+
+// isSelf reports whether addr, "host:port", is where the proxy listens.
+func isSelf(addr string, self net.Addr) bool {
+	tcp, ok := self.(*net.TCPAddr)
+	if !ok {
+		return false
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || port != strconv.Itoa(tcp.Port) {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") && (tcp.IP.IsLoopback() || tcp.IP.IsUnspecified()) ||
+		ip != nil && (ip.Equal(tcp.IP) || tcp.IP.IsUnspecified() && ip.IsLoopback())
+}
+
+// forward routes a request with its target in absolute-form (RFC 9112 §3.2.2):
+// it is sent on in origin-form, without the headers that were for the proxy.
+func forward(h *decode.Head) (route, error) {
+	scheme, rest, ok := strings.Cut(h.Target, "://")
+	if !ok {
+		if strings.HasPrefix(h.Target, "/") {
+			return route{}, errSelf
+		}
+		return route{}, fmt.Errorf("target %.80q is no absolute URL", h.Target)
+	}
+	scheme = strings.ToLower(scheme)
+	switch scheme {
+	case "http", "ws":
+	case "https", "wss":
+		return route{}, fmt.Errorf("target %.80q: use CONNECT for %s", h.Target, scheme)
+	default:
+		return route{}, fmt.Errorf("target %.80q: scheme %q is not http or ws", h.Target, scheme)
+	}
+	authority, origin := rest, "/"
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		if authority, origin = rest[:i], rest[i:]; origin[0] != '/' {
+			origin = "/" + origin
+		}
+	} else if h.Method == "OPTIONS" {
+		origin = "*" // RFC 9112 §3.2.4
+	}
+	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
+		authority = authority[i+1:] // user information is not for the server (RFC 9110 §4.2.4)
+	}
+	if u, err := url.Parse("//" + authority); err != nil || u.Hostname() == "" {
+		return route{}, fmt.Errorf("target %.80q has no valid host", h.Target)
+	}
+	at := strings.Index(h.Raw, h.Target)
+	head := h.Raw[:at] + origin + h.Raw[at+len(h.Target):]
+	return route{
+		addr: dialAddr(scheme, authority),
+		url:  h.Target,
+		head: editLines(head, dropProxyHeaders),
+	}, nil
+}
+
+// connect routes a CONNECT (RFC 9110 §9.3.6).
+func connect(h *decode.Head) (route, error) {
+	host, port, err := net.SplitHostPort(h.Target)
+	if err != nil || host == "" || port == "" {
+		return route{}, fmt.Errorf("CONNECT target %.80q is not host:port", h.Target)
+	}
+	return route{addr: h.Target, url: h.Target}, nil
+}
+
+// editLines returns the head raw with each header line, its end included,
+// replaced by what edit makes of it. Continuations of a line go with it.
+func editLines(raw string, edit func(line string) string) string {
+	var b strings.Builder
+	start := len(raw) - len(strings.TrimLeft(raw, "\r\n"))
+	for rest, first := raw[start:], true; rest != ""; first = false {
+		n := strings.IndexByte(rest, '\n') + 1
+		if n == 0 {
+			n = len(rest)
+		}
+		for !first && n < len(rest) && (rest[n] == ' ' || rest[n] == '\t') {
+			m := strings.IndexByte(rest[n:], '\n') + 1
+			if m == 0 {
+				m = len(rest) - n
+			}
+			n += m
+		}
+		line := rest[:n]
+		rest = rest[n:]
+		if !first {
+			line = edit(line)
+		}
+		b.WriteString(line)
+	}
+	return raw[:start] + b.String()
+}
+
+// replaceHost puts authority in place of the value of a Host line.
+func replaceHost(line, authority string) string {
+	name, value, ok := strings.Cut(line, ":")
+	if !ok || !strings.EqualFold(strings.TrimSpace(name), "Host") {
+		return line
+	}
+	old := strings.Trim(value, " \t\r\n")
+	if old == "" {
+		end := strings.TrimLeft(value, " \t")
+		return line[:len(line)-len(end)] + authority + end
+	}
+	at := len(name) + 1 + strings.Index(value, old)
+	return line[:at] + authority + line[at+len(old):]
+}
+
+// dropProxyHeaders drops the lines that are between the client and the proxy.
+func dropProxyHeaders(line string) string {
+	name, _, _ := strings.Cut(line, ":")
+	switch name = strings.TrimSpace(name); {
+	case strings.EqualFold(name, "Proxy-Connection"), strings.EqualFold(name, "Proxy-Authorization"):
+		return ""
+	}
+	return line
+}

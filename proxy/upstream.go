@@ -1,0 +1,261 @@
+package proxy
+
+import (
+	"bytes"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// An upstream is the connection to a server. Its goroutine waits for what the
+// server sends and relays it to the client: answers to the exchanges that the
+// link hands it, one at a time, or everything after an upgrade.
+type upstream struct {
+	*leg
+	link *link
+	addr string // as dialled
+
+	x    *exchange // not answered yet; used by serve only
+	prev *exchange // the one answered before; used by serve only
+
+	next chan *exchange // holds at most one: the next is handed over after the last was answered
+	left chan struct{}  // closed when the link no longer needs the connection
+	gone chan struct{}  // closed when serve has returned
+
+	mu        sync.Mutex
+	ended     bool // no exchange can be handed over; protected by mu
+	impatient bool // the server speaks before the first exchange; protected by mu
+}
+
+// hand gives serve the next exchange. It returns false if the server has ended.
+func (u *upstream) hand(x *exchange) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ended {
+		return false
+	}
+	if u.impatient {
+		u.impatient = false
+		u.link.client.SetReadDeadline(time.Time{})
+	}
+	u.next <- x
+	return true
+}
+
+func (u *upstream) isImpatient() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.impatient
+}
+
+// take makes the exchange that was handed over, if any, the current one.
+func (u *upstream) take() *exchange {
+	select {
+	case u.x = <-u.next:
+	default:
+	}
+	return u.x
+}
+
+func (u *upstream) serve() {
+	defer close(u.gone)
+	for u.answer() {
+	}
+	u.drop()
+}
+
+// answer waits for the server and relays what comes. It returns false when the
+// server's direction has ended.
+func (u *upstream) answer() bool {
+	if len(u.unread()) == 0 {
+		if err := u.fill(); err != nil {
+			u.end(err)
+			return false
+		}
+	}
+	switch x := u.take(); {
+	case x == nil && u.prev == nil && u.link.tunnel != "":
+		return u.interrupt()
+	case x == nil:
+		return u.unasked()
+	case x.outcome == upgrade: // a tunnel
+		u.link.relay(decode.FromServer, u.leg, u.link.client, x.session)
+		return false
+	default:
+		return u.response(x)
+	}
+}
+
+// interrupt ends the wait for the first request of a tunnel, because the server
+// did not wait for it. The link then hands over what the tunnel has become.
+func (u *upstream) interrupt() bool {
+	u.mu.Lock()
+	u.impatient = true
+	u.link.client.SetReadDeadline(longAgo)
+	u.mu.Unlock()
+	select {
+	case u.x = <-u.next:
+		return true
+	case <-u.left:
+		return false
+	}
+}
+
+var longAgo = time.Unix(1, 0)
+
+// unasked relays bytes that answer no request: some servers send a 408 before
+// they close an idle connection, and some do not stop at the end of an answer.
+func (u *upstream) unasked() bool {
+	if u.prev != nil {
+		u.prev.data(decode.FromServer, u.when, u.unread())
+	}
+	_, err := u.link.client.Write(u.unread())
+	u.drop()
+	return err == nil
+}
+
+// response relays the answer to x, whose first bytes have come.
+func (u *upstream) response(x *exchange) bool {
+	limit := u.link.p.maxHead()
+	for seen := 0; ; {
+		b := u.unread()
+		if !mayBeResponse(b) {
+			x.Opaque(decode.FromServer, u.when, "not an HTTP response")
+			return u.upgrade(x)
+		}
+		n := decode.HeadLen(b, seen)
+		seen = len(b)
+		if n > limit || n == 0 && len(b) > limit {
+			x.data(decode.FromServer, u.when, b)
+			x.failure = failed(http.StatusBadGateway, "response head is longer than %d bytes", limit)
+			u.done(x, refused)
+			return false
+		}
+		if n == 0 {
+			if err := u.fill(); err != nil {
+				u.cut(x, err)
+				return false
+			}
+			continue
+		}
+		switch h, err := decode.ParseResponse(string(b[:n])); {
+		case err != nil, h.Status == http.StatusSwitchingProtocols, h.Status/100 == 2 && x.head.Method == http.MethodConnect:
+			return u.upgrade(x)
+		case h.Status >= 200:
+			return u.body(x, h, n)
+		}
+		if seen = 0; !u.pass(x, n) { // an interim response
+			return false
+		}
+	}
+}
+
+// cut takes the end of the server's direction inside a response head. A client
+// that waited in vain gets an answer of ours, without the bytes in front of it.
+func (u *upstream) cut(x *exchange, err error) {
+	if isTimeout(err) {
+		x.data(decode.FromServer, u.when, u.unread())
+	} else if !u.pass(x, len(u.unread())) {
+		return
+	}
+	u.end(err)
+}
+
+func mayBeResponse(b []byte) bool {
+	const start = "HTTP/"
+	b = bytes.TrimLeft(b, "\r\n")
+	return len(b) < len(start) && start[:len(b)] == string(b) || bytes.HasPrefix(b, []byte(start))
+}
+
+// pass relays the first n unread bytes. It returns false if the client can't be
+// written to.
+func (u *upstream) pass(x *exchange, n int) bool {
+	x.data(decode.FromServer, u.when, u.unread()[:n])
+	_, err := u.link.client.Write(u.unread()[:n])
+	u.use(n)
+	if err == nil {
+		return true
+	}
+	u.link.torn.Store(true)
+	x.End(decode.FromServer, time.Now(), decode.EndLocal, "")
+	u.done(x, last)
+	return false
+}
+
+// upgrade relays everything from here on.
+func (u *upstream) upgrade(x *exchange) bool {
+	u.SetReadDeadline(time.Time{})
+	if u.pass(x, len(u.unread())) {
+		u.done(x, upgrade)
+		u.link.relay(decode.FromServer, u.leg, u.link.client, x.session)
+	}
+	return false
+}
+
+// body relays the final response to x: its head, the first n unread bytes, and
+// what follows by its framing.
+func (u *upstream) body(x *exchange, h *decode.Head, n int) bool {
+	u.SetReadDeadline(time.Time{})
+	body := decode.ResponseBody(h, x.head.Method)
+	n += body.Next(u.unread()[n:])
+	for {
+		if !u.pass(x, n) {
+			return false
+		}
+		if body.Done() {
+			u.done(x, keep)
+			return true
+		}
+		if err := fillFlushing(decode.FromServer, u.leg, x.session); err != nil {
+			u.end(err)
+			return false
+		}
+		n = body.Next(u.unread())
+	}
+}
+
+// done tells the link what became of x, and interrupts its reading.
+func (u *upstream) done(x *exchange, o outcome) {
+	u.x, u.prev = nil, x
+	x.outcome = o
+	u.link.client.SetReadDeadline(longAgo)
+	close(x.answered)
+}
+
+// end takes the end of the server's direction, outside of a relay.
+func (u *upstream) end(err error) {
+	u.mu.Lock()
+	u.ended = true
+	x := u.take()
+	u.mu.Unlock()
+	k := u.link
+	switch {
+	case x == nil:
+		if u.prev != nil {
+			u.prev.End(decode.FromServer, u.when, howEnded(err), "")
+		}
+		if k.bound() && k.ctx.Err() == nil && !u.isLeft() {
+			passOn(howEnded(err), k.client)
+		}
+	case x.outcome == upgrade: // a tunnel
+		k.ended(decode.FromServer, u.leg, k.client, x.session, err)
+	case isTimeout(err):
+		x.failure = failed(http.StatusGatewayTimeout, "server %q has not answered after %v", u.addr, k.p.handshakeTimeout())
+		u.done(x, refused)
+	default:
+		k.ended(decode.FromServer, u.leg, k.client, x.session, err)
+		u.done(x, last)
+	}
+}
+
+// isLeft reports whether the link has closed the connection.
+func (u *upstream) isLeft() bool {
+	select {
+	case <-u.left:
+		return true
+	default:
+		return false
+	}
+}
