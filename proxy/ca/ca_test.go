@@ -1,0 +1,123 @@
+package ca
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestLoadMakesOneAuthority(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new", "folder")
+	a, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(a.PEM(), b.PEM()) {
+		t.Error("the second Load made another authority")
+	}
+	file, err := os.ReadFile(filepath.Join(dir, CertFile))
+	if err != nil || !bytes.Equal(file, a.PEM()) {
+		t.Errorf("got %q, %v in %s, want the authority's PEM", file, err, CertFile)
+	}
+	info, err := os.Stat(filepath.Join(dir, KeyFile))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("got mode %v, %v, want 0600", info.Mode(), err)
+	}
+	c, err := New(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Equal(a.PEM(), c.PEM()) {
+		t.Error("New kept the old authority")
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	tests := []struct {
+		name   string
+		damage func(dir string) error
+		want   string
+	}{
+		{"a key that others can read", func(dir string) error {
+			return os.Chmod(filepath.Join(dir, KeyFile), 0o640)
+		}, "can be read by others (mode 0640, must be 0600)"},
+		{"a missing key", func(dir string) error {
+			return os.Remove(filepath.Join(dir, KeyFile))
+		}, "has a certificate and no key"},
+		{"a missing certificate", func(dir string) error {
+			return os.Remove(filepath.Join(dir, CertFile))
+		}, CertFile},
+		{"a key of another authority", func(dir string) error {
+			other := t.TempDir()
+			if _, err := New(other); err != nil {
+				return err
+			}
+			return os.Rename(filepath.Join(other, KeyFile), filepath.Join(dir, KeyFile))
+		}, "does not match"},
+		{"garbage", func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, CertFile), []byte("garbage"), 0o644)
+		}, "PEM"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if _, err := New(dir); err != nil {
+				t.Fatal(err)
+			}
+			if err := tt.damage(dir); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got error %v, want one with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestLeaf lets a real client verify a leaf by nothing but the authority.
+func TestLeaf(t *testing.T) {
+	a, err := Load(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(a.PEM())
+	for _, name := range []string{"example.com", "EXAMPLE.com.", "127.0.0.1", "::1", "localhost", "a-" + strings.Repeat("b.", 40) + "example"} {
+		t.Run(name, func(t *testing.T) {
+			leaf, err := a.Leaf(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if again, _ := a.Leaf(name); again != leaf {
+				t.Error("the leaf is not cached")
+			}
+			client, server := net.Pipe()
+			go func() {
+				s := tls.Server(server, &tls.Config{Certificates: []tls.Certificate{*leaf}})
+				io.WriteString(s, "hello")
+				s.Close()
+			}()
+			c := tls.Client(client, &tls.Config{RootCAs: roots, ServerName: strings.TrimSuffix(name, ".")})
+			got, err := io.ReadAll(c)
+			if string(got) != "hello" || err != nil {
+				t.Errorf("got %q, %v, want a connection that is trusted", got, err)
+			}
+			if n := len(c.ConnectionState().PeerCertificates); n != 2 {
+				t.Errorf("got %d certificates, want leaf and authority", n)
+			}
+			if err := c.ConnectionState().PeerCertificates[0].VerifyHostname("other.example"); err == nil {
+				t.Error("the leaf is valid for another name")
+			}
+		})
+	}
+}
