@@ -1,0 +1,43 @@
+package render
+
+import (
+	"strings"
+
+	"github.com/fatih/color"
+)
+
+// A pen is what a terminal needs before and after a piece of text to show it
+// in a colour. The zero pen writes nothing.
+type pen struct {
+	on, off string
+}
+
+// pens are the colours in use.
+type pens struct {
+	clock                pen
+	sides                [2]pen // by decode.Dir
+	session              pen
+	errors, warns, infos pen
+}
+
+// newPens renders every sequence once, because the library allocates each time.
+func newPens(use bool) pens {
+	if !use {
+		return pens{}
+	}
+	return pens{
+		clock:   newPen(color.Faint),
+		sides:   [2]pen{newPen(color.FgGreen), newPen(color.FgCyan)},
+		session: newPen(color.Bold),
+		errors:  newPen(color.FgRed, color.Bold),
+		warns:   newPen(color.FgYellow),
+		infos:   newPen(color.FgBlue),
+	}
+}
+
+func newPen(attributes ...color.Attribute) pen {
+	c := color.New(attributes...)
+	c.EnableColor() // the caller has decided, the library would ask the terminal
+	on, off, _ := strings.Cut(c.Sprint("x"), "x")
+	return pen{on, off}
+}

@@ -1,0 +1,425 @@
+package render
+
+import (
+	"cmp"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// compact shows one line an event.
+type compact struct {
+	printer
+}
+
+// NewCompact returns a Sink that writes one line an event to w, in columns:
+//
+//	19:28:47.0013 #1 > text  10000001      5 11-22-33-44 "hello"
+//
+// They are local time, session, who sent it, opcode, FIN, RSV1 to RSV3 and
+// opcode in bits, payload length, masking key, and the beginning of the
+// payload. Later pieces of a frame show nothing. An exchange that does not ask
+// for websocket is shown when it is over.
+func NewCompact(w io.Writer, o Options) decode.Sink {
+	return &compact{newPrinter(w, o, '.')}
+}
+
+// Emit shows ev.
+func (c *compact) Emit(ev *decode.Event) {
+	c.begin(ev)
+	switch f := ev.Frame; {
+	case ev.Kind != decode.KindFrame:
+		c.event(ev)
+	case !f.More:
+		c.frame(ev)
+		if g, ok := c.glimpse(ev.Conn, f); ok {
+			c.show(g)
+			c.text(" ")
+		}
+		c.soFar(f)
+		c.end()
+	}
+	c.violations(ev)
+	c.finish(ev)
+}
+
+// show appends the beginning of a payload.
+func (p *printer) show(g glimpse) {
+	switch {
+	case g.coded:
+		p.int(int64(g.code))
+		if len(g.b) > 0 {
+			p.text(" ")
+			p.buf = appendQuoted(p.buf, g.b)
+		}
+	case g.text:
+		p.buf = appendQuoted(p.buf, g.b)
+	default:
+		p.text("[")
+		p.buf = appendHex(p.buf, g.b, lowerHex, ' ')
+		p.text("]")
+	}
+	if g.missing {
+		p.text("…")
+	}
+}
+
+const (
+	lengthWidth = 6
+	keyWidth    = len("16-39-8F-63")
+)
+
+// frame begins the line of a frame, up to the payload. A length of more than
+// lengthWidth digits takes its room from the column of the key, if it is blank.
+func (p *printer) frame(ev *decode.Event) {
+	f := ev.Frame
+	p.opcode(ev)
+	p.buf = appendBits(p.buf, f.Flags())
+	p.text(" ")
+	start := len(p.buf)
+	p.int(f.Length)
+	digits := len(p.buf) - start
+	for ; digits < lengthWidth; digits++ {
+		p.buf = slices.Insert(p.buf, start, ' ')
+	}
+	if f.Masked {
+		p.text(" ")
+		p.buf = appendHex(p.buf, f.Mask[:], upperHex, '-')
+		p.text(" ")
+		return
+	}
+	for range max(lengthWidth+1+keyWidth+1-digits, 1) {
+		p.text(" ")
+	}
+}
+
+// opcode begins a line about a frame.
+func (p *printer) opcode(ev *decode.Event) {
+	name := decode.OpName(ev.Frame.OpCode)
+	p.side(ev)
+	p.colored(p.pens.sides[ev.Dir], name)
+	for range len("close ") - len(name) {
+		p.text(" ")
+	}
+}
+
+// event appends the line of an event that is no frame, if it has one.
+func (p *printer) event(ev *decode.Event) {
+	hs := ev.Handshake
+	switch ev.Kind {
+	case decode.KindRequest:
+		switch {
+		case hs.Request.Cut:
+			p.cutHead(ev, hs.Request)
+		case hs.WebSocket:
+			p.request(ev)
+		}
+	case decode.KindResponse:
+		switch {
+		case ev.Head.Cut:
+			p.cutHead(ev, ev.Head)
+		case hs != nil && hs.WebSocket:
+			p.response(ev)
+		}
+	case decode.KindJunk:
+		p.bytes(ev, "junk", int64(len(ev.Data)), ev.Text)
+	case decode.KindGap:
+		p.bytes(ev, "gap", ev.N, "not in the capture")
+	case decode.KindOpaque:
+		p.opaque(ev)
+	case decode.KindNotice:
+		p.remark(ev)
+	case decode.KindEnd:
+		if ev.Text != "" {
+			p.line(ev, "!", p.pens.errors)
+			p.wire(ev.Text)
+			p.end()
+		}
+	case decode.KindClosed:
+		p.closed(ev)
+	}
+}
+
+// side begins a line about what one side sent.
+func (p *printer) side(ev *decode.Event) {
+	p.line(ev, ev.Dir.Arrow(), p.pens.sides[ev.Dir])
+}
+
+func (p *printer) remark(ev *decode.Event) {
+	p.line(ev, "=", p.pens.session)
+	p.wire(ev.Text)
+	p.end()
+}
+
+func (p *printer) bytes(ev *decode.Event, what string, n int64, why string) {
+	p.side(ev)
+	p.text(what)
+	p.text(" ")
+	p.count(n, "byte")
+	p.text(": ")
+	p.wire(why)
+	p.end()
+}
+
+func (p *printer) cutHead(ev *decode.Event, h *decode.Head) {
+	p.side(ev)
+	p.text("head cut off after ")
+	p.count(int64(len(h.Raw)), "byte")
+	p.end()
+}
+
+// opaque shows that frames give way to bytes. A session that has no handshake
+// is a tunnel from here on, and is shown when it is over.
+func (p *printer) opaque(ev *decode.Event) {
+	if ev.Handshake != nil && ev.Handshake.Accepted {
+		p.side(ev)
+		p.text("not decoded from here on: ")
+		p.wire(ev.Text)
+		p.end()
+		return
+	}
+	s := p.sessions[ev.Conn]
+	s.why = ev.Text
+	p.sessions[ev.Conn] = s
+}
+
+// request shows a request for websocket and how it was edited on its way.
+func (p *printer) request(ev *decode.Event) {
+	h, fwd := ev.Handshake.Request, ev.Handshake.Forwarded
+	if fwd == nil {
+		fwd = h
+	}
+	p.side(ev)
+	if h.Method == "" {
+		p.wire(startLine(h))
+	} else {
+		p.wire(h.Method)
+		p.text(" ")
+		p.edited(h.Target, fwd.Target)
+		p.text(" ")
+		p.text(h.Proto)
+	}
+	if host, to := list(h, "Host"), list(fwd, "Host"); host != "" || host != to {
+		p.text("  host ")
+		p.edited(host, to)
+	}
+	p.part("key", h.Get("Sec-WebSocket-Key"))
+	p.part("version", list(h, "Sec-WebSocket-Version"))
+	p.part("protocols", list(h, "Sec-WebSocket-Protocol"))
+	p.part("extensions", list(h, "Sec-WebSocket-Extensions"))
+	p.part("removed", removed(h, fwd))
+	p.end()
+}
+
+// edited appends what came and, if it differs, what was sent on.
+func (p *printer) edited(from, to string) {
+	p.wire(from)
+	if to != from {
+		p.text(" → ")
+		p.wire(to)
+	}
+}
+
+// part appends a named value, unless it is empty.
+func (p *printer) part(name, value string) {
+	if value != "" {
+		p.text("  ")
+		p.text(name)
+		p.text(" ")
+		p.wire(value)
+	}
+}
+
+// startLine returns the first line of h.
+func startLine(h *decode.Head) string {
+	line, _, _ := strings.Cut(strings.TrimLeft(h.Raw, "\r\n"), "\n")
+	return strings.TrimSuffix(line, "\r")
+}
+
+// list returns the values of all fields called name.
+func list(h *decode.Head, name string) string { return strings.Join(h.Values(name), ", ") }
+
+// removed returns the names of the fields of h that fwd, which has them in the
+// same order, leaves out.
+func removed(h, fwd *decode.Head) string {
+	var names []string
+	kept := fwd.Fields
+	for _, f := range h.Fields {
+		if len(kept) > 0 && kept[0].Name == f.Name {
+			kept = kept[1:]
+		} else {
+			names = append(names, f.Name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// response shows an answer to a request for websocket.
+func (p *printer) response(ev *decode.Event) {
+	h, hs := ev.Head, ev.Handshake
+	p.side(ev)
+	p.status(h)
+	switch {
+	case h != hs.Response: // an interim one
+	case h.Status == 0:
+		p.text("  not HTTP")
+	case !hs.Accepted:
+		p.text("  not upgraded")
+	default:
+		p.text("  accept ")
+		switch {
+		case hs.Accept == "":
+			p.text("missing")
+		case hs.AcceptOK():
+			p.wire(hs.Accept)
+			p.text(" ok")
+		default:
+			p.wire(hs.Accept)
+			p.text(" wrong")
+		}
+		p.part("protocol", list(h, "Sec-WebSocket-Protocol"))
+		p.part("extensions", hs.Extensions)
+	}
+	p.end()
+}
+
+// status appends status and reason of a response.
+func (p *printer) status(h *decode.Head) {
+	if h.Status == 0 {
+		p.wire(startLine(h))
+		return
+	}
+	p.int(int64(h.Status))
+	if h.Reason != "" {
+		p.text(" ")
+		p.wire(h.Reason)
+	}
+}
+
+// closed sums a session up. One that had no request, or whose request to
+// upgrade was refused, has said all before.
+func (p *printer) closed(ev *decode.Event) {
+	t, why := ev.Totals, p.sessions[ev.Conn].why
+	hs := ev.Handshake
+	if hs == nil {
+		hs = new(decode.Handshake)
+	}
+	asked := hs.Request != nil && hs.Request.Method != ""
+	refused := hs.WebSocket && hs.Response != nil && !hs.Accepted
+	if why == "" && (refused || !asked && !hs.Accepted) {
+		return
+	}
+	p.line(ev, "=", p.pens.session)
+	switch {
+	case hs.Accepted:
+		p.text("closed ")
+		p.verdict(t)
+		p.after(t)
+		p.text(": ")
+		p.frames(t, decode.FromClient)
+		p.text("; ")
+		p.frames(t, decode.FromServer)
+	case why != "":
+		if asked {
+			p.exchange(ev)
+			p.text(" ")
+		} else {
+			p.text("tunnel ")
+			p.wire(cmp.Or(ev.Info.Server, ev.Info.URL))
+		}
+		p.text(" ")
+		p.wire(why)
+		p.text(": ")
+		p.size(t, decode.FromClient)
+		p.text("; ")
+		p.size(t, decode.FromServer)
+	case hs.WebSocket:
+		p.text("closed without an answer by ")
+		p.text(by(t))
+		p.how(t)
+		p.after(t)
+	default:
+		p.exchange(ev)
+		if hs.Response != nil {
+			p.text("  ")
+			p.buf = appendSize(p.buf, t.Bytes[decode.FromServer])
+		} else {
+			p.text(" no response")
+		}
+		p.text(" in ")
+		p.buf = appendDuration(p.buf, t.Closed.Sub(t.Opened))
+	}
+	if n := t.Violations(); n > 0 {
+		p.text("; ")
+		p.count(int64(n), "violation")
+	}
+	p.end()
+}
+
+// verdict appends how a WebSocket connection ended and who ended it.
+func (p *printer) verdict(t *decode.Totals) {
+	p.int(int64(t.Code))
+	p.text(" by ")
+	p.text(by(t))
+	switch {
+	case t.Code == decode.CodeNoStatus:
+		p.text(" (no code)")
+	case t.Code == decode.CodeAbnormal && t.How == decode.EndFIN:
+		p.text(" (end without close)")
+	case t.Code == decode.CodeAbnormal:
+		p.how(t)
+	}
+}
+
+// by returns who closed.
+func by(t *decode.Totals) string {
+	if t.How == decode.EndLocal && (t.Code == 0 || t.Code == decode.CodeAbnormal) {
+		return "wstrace"
+	}
+	return t.By.String()
+}
+
+var howNames = [...]string{
+	decode.EndRST:     " (reset)",
+	decode.EndTLSEOF:  " (TLS cut off)",
+	decode.EndTimeout: " (timeout)",
+	decode.EndDrop:    " (dropped)",
+}
+
+// how appends in what way the connection ended, if that is not the usual one.
+func (p *printer) how(t *decode.Totals) {
+	if int(t.How) < len(howNames) {
+		p.text(howNames[t.How])
+	}
+}
+
+func (p *printer) after(t *decode.Totals) {
+	p.text(" after ")
+	p.buf = appendDuration(p.buf, t.Closed.Sub(t.Opened))
+}
+
+func (p *printer) frames(t *decode.Totals, d decode.Dir) {
+	p.count(t.Frames[d], "frame")
+	p.text(", ")
+	p.size(t, d)
+}
+
+func (p *printer) size(t *decode.Totals, d decode.Dir) {
+	p.buf = appendSize(p.buf, t.Bytes[d])
+	p.text(" ")
+	p.text(d.Arrow())
+}
+
+// exchange appends a request and its answer, if there is one.
+func (p *printer) exchange(ev *decode.Event) {
+	h := ev.Handshake.Request
+	p.wire(h.Method)
+	p.text(" ")
+	p.wire(cmp.Or(ev.Info.URL, h.Target))
+	if res := ev.Handshake.Response; res != nil {
+		p.text(" ")
+		p.status(res)
+	}
+}

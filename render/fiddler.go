@@ -1,0 +1,139 @@
+package render
+
+import (
+	"io"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// fiddler shows one block a frame.
+type fiddler struct {
+	printer
+}
+
+// NewFiddler returns a Sink that writes to w what Fiddler's log says of frames
+// and accepted handshakes:
+//
+//	19:28:31:3497 Upgrading Session #183 to websocket
+//	19:28:46:5764  Client->Server (6 bytes)
+//	TYPE: PONG.
+//	MESSAGE:
+//	FLAGS: 10001010 DATA: 0 bytes, masked using KEY: 16-39-8F-63.
+//	------------------------------
+//
+// The count in brackets is the whole frame on the wire. What Fiddler has no
+// words for and goes beyond the frames (violations, failures, refusals, bytes
+// that are no frame, remarks) is a line as in the compact form; requests,
+// exchanges that do not ask for websocket, and totals are left out.
+func NewFiddler(w io.Writer, o Options) decode.Sink {
+	return &fiddler{newPrinter(w, o, ':')}
+}
+
+// Emit shows ev.
+func (p *fiddler) Emit(ev *decode.Event) {
+	p.begin(ev)
+	if ev.Kind == decode.KindFrame {
+		if !ev.Frame.More {
+			p.block(ev)
+		}
+	} else {
+		p.other(ev)
+		p.violations(ev)
+	}
+	p.finish(ev)
+}
+
+// other appends the line of an event that is no frame, if it has one here.
+func (p *fiddler) other(ev *decode.Event) {
+	hs := ev.Handshake
+	switch ev.Kind {
+	case decode.KindRequest:
+		if !hs.Request.Cut {
+			return
+		}
+	case decode.KindResponse:
+		if ev.Head.Cut {
+			break
+		}
+		if hs == nil || ev.Head != hs.Response { // an interim one
+			return
+		}
+		if hs.Accepted {
+			p.upgrading(ev)
+			return
+		}
+	case decode.KindClosed:
+		if hs == nil || !hs.WebSocket || hs.Accepted {
+			return
+		}
+	}
+	p.event(ev)
+}
+
+func (p *fiddler) upgrading(ev *decode.Event) {
+	p.time(ev.Time)
+	p.text(" ")
+	p.text(p.pens.session.on)
+	p.text("Upgrading Session #")
+	p.int(ev.Conn)
+	p.text(" to websocket")
+	p.text(p.pens.session.off)
+	p.end()
+}
+
+var (
+	fiddlerSides = [2]string{"Client->Server", "Server->Client"} // by decode.Dir
+	fiddlerTypes = [16]string{"CONTINUATION", "TEXT", "BINARY", "RESERVED3", "RESERVED4", "RESERVED5", "RESERVED6", "RESERVED7",
+		"CLOSE", "PING", "PONG", "RESERVED11", "RESERVED12", "RESERVED13", "RESERVED14", "RESERVED15"}
+)
+
+// block appends the block of a frame, with its violations before the dashes.
+func (p *fiddler) block(ev *decode.Event) {
+	f := ev.Frame
+	p.time(ev.Time)
+	p.text("  ")
+	p.colored(p.pens.sides[ev.Dir], fiddlerSides[ev.Dir])
+	p.text(" (")
+	p.int(f.WireLen())
+	p.text(" bytes)\nTYPE: ")
+	p.text(fiddlerTypes[f.OpCode&15])
+	p.text(".\nMESSAGE: ") // with a blank after the colon even if nothing follows, as Fiddler does
+	p.message(ev)
+	p.text("\nFLAGS: ")
+	p.buf = appendBits(p.buf, f.Flags())
+	p.text(" DATA: ")
+	p.int(f.Length)
+	p.text(" bytes")
+	if f.Masked {
+		p.text(", masked using KEY: ")
+		p.buf = appendHex(p.buf, f.Mask[:], upperHex, '-')
+	}
+	p.text(".\n")
+	p.violations(ev)
+	p.text("------------------------------\n")
+}
+
+// message appends the beginning of the payload.
+func (p *fiddler) message(ev *decode.Event) {
+	f := ev.Frame
+	if g, ok := p.glimpse(ev.Conn, f); ok {
+		if g.coded {
+			p.int(int64(g.code))
+			if len(g.b) > 0 {
+				p.text(" ")
+			}
+		}
+		if g.text {
+			p.buf = appendEscaped(p.buf, g.b, false)
+		} else {
+			p.buf = appendHex(p.buf, g.b, upperHex, '-')
+		}
+		if g.missing {
+			p.text("…")
+		}
+		if !f.Complete {
+			p.text(" ")
+		}
+	}
+	p.soFar(f)
+}

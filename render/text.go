@@ -1,0 +1,357 @@
+package render
+
+import (
+	"io"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// Options say how a form shows what it is given.
+type Options struct {
+	Preview int  // bytes of payload shown; 0 hides payload
+	Color   bool // mark up for a terminal; whether there is one is for the caller to know
+}
+
+// A printer builds the lines of one event after the other. The forms embed it.
+type printer struct {
+	w        io.Writer
+	preview  int
+	pens     pens
+	point    byte // before the fraction of a second
+	clock    clock
+	sessions map[int64]session // by number; only those with something to remember
+
+	buf     []byte // the lines of this event
+	payload []byte // scratch: what is shown of a payload
+}
+
+// A session is what to remember of one.
+type session struct {
+	why     string  // its bytes are only counted
+	message [2]form // of the message in fragments that each side is sending
+}
+
+func newPrinter(w io.Writer, o Options, point byte) printer {
+	return printer{
+		w:        w,
+		preview:  max(o.Preview, 0),
+		pens:     newPens(o.Color),
+		point:    point,
+		sessions: make(map[int64]session),
+	}
+}
+
+// begin readies p for the lines of ev.
+func (p *printer) begin(ev *decode.Event) {
+	p.buf = p.buf[:0]
+	if ev.Kind == decode.KindOpen { // numbers start anew in every file
+		delete(p.sessions, ev.Conn)
+	}
+}
+
+// finish writes the lines of ev.
+func (p *printer) finish(ev *decode.Event) {
+	if len(p.buf) > 0 {
+		p.w.Write(p.buf)
+	}
+	if ev.Kind == decode.KindClosed {
+		delete(p.sessions, ev.Conn)
+	}
+}
+
+// line begins a line: clock, session and a mark that says who or what.
+func (p *printer) line(ev *decode.Event, mark string, pen pen) {
+	p.time(ev.Time)
+	p.text(" #")
+	p.int(ev.Conn)
+	p.text(" ")
+	p.colored(pen, mark)
+	p.text(" ")
+}
+
+// end ends a line, without blanks at its end.
+func (p *printer) end() {
+	for p.buf[len(p.buf)-1] == ' ' {
+		p.buf = p.buf[:len(p.buf)-1]
+	}
+	p.text("\n")
+}
+
+func (p *printer) time(t time.Time) {
+	p.text(p.pens.clock.on)
+	p.buf = p.clock.append(p.buf, t, p.point)
+	p.text(p.pens.clock.off)
+}
+
+func (p *printer) text(s string) { p.buf = append(p.buf, s...) }
+
+func (p *printer) int(n int64) { p.buf = strconv.AppendInt(p.buf, n, 10) }
+
+func (p *printer) colored(pen pen, s string) {
+	p.text(pen.on)
+	p.text(s)
+	p.text(pen.off)
+}
+
+// wire appends text that came from the wire.
+func (p *printer) wire(s string) { p.buf = appendEscaped(p.buf, []byte(s), false) }
+
+// count appends a number and what is counted.
+func (p *printer) count(n int64, what string) {
+	p.int(n)
+	p.text(" ")
+	p.text(what)
+	if n != 1 {
+		p.text("s")
+	}
+}
+
+// violations appends a line for each violation that ev carries.
+func (p *printer) violations(ev *decode.Event) {
+	for i := range ev.Violations {
+		v := &ev.Violations[i]
+		pen := p.pens.errors
+		switch v.Severity {
+		case decode.SeverityWarning:
+			pen = p.pens.warns
+		case decode.SeverityInfo:
+			pen = p.pens.infos
+		}
+		p.line(ev, "!", pen)
+		p.text(v.From.String())
+		p.text(" ")
+		p.colored(pen, string(v.ID))
+		p.text(": ")
+		p.wire(v.Text)
+		p.text(" (")
+		p.text(v.Section)
+		p.text(")")
+		p.end()
+	}
+}
+
+// A form is a way to show payload.
+type form uint8
+
+const (
+	asEither form = iota // as text if it can be read, else as hex
+	asText
+	asHex
+)
+
+// form returns how to show the payload of f, and remembers it for the frames
+// that continue its message (RFC 6455 §5.4). Compressed text is hex
+// (RFC 7692 §6.1).
+func (p *printer) form(conn int64, f *decode.Frame) form {
+	if f.OpCode > ws.OpBinary {
+		return asEither
+	}
+	s := p.sessions[conn]
+	form := s.message[f.Dir]
+	switch {
+	case f.OpCode == ws.OpText && f.Rsv&4 == 0:
+		form = asText
+	case f.OpCode != ws.OpContinuation:
+		form = asHex
+	}
+	after := form
+	if f.Fin {
+		after = asEither
+	}
+	if after != s.message[f.Dir] {
+		s.message[f.Dir] = after
+		p.sessions[conn] = s
+	}
+	return form
+}
+
+// A glimpse is what is shown of the payload of a frame.
+type glimpse struct {
+	b       []byte // valid until the next event
+	text    bool   // b is to be shown as text, not as hex
+	coded   bool   // b is the reason in a Close frame
+	code    int    // that came with it, iff coded
+	missing bool   // the payload goes on after b
+}
+
+// glimpse returns what to show of the payload of f, which is not a later piece.
+// ok is false if that is nothing.
+func (p *printer) glimpse(conn int64, f *decode.Frame) (g glimpse, ok bool) {
+	form := p.form(conn, f)
+	p.payload = f.AppendPayload(p.payload[:0], p.preview)
+	g.b, g.missing = p.payload, len(p.payload) < f.Len() || !f.Complete
+	if len(g.b) == 0 {
+		return g, false
+	}
+	if f.OpCode == ws.OpClose {
+		if code, reason, ok := decode.CloseBody(g.b); ok {
+			g.coded, g.code, g.b, form = true, code, reason, asText
+		}
+	}
+	chars := g.b
+	if g.missing {
+		chars = wholeChars(chars)
+	}
+	if form == asText || form == asEither && readable(chars) {
+		g.b, g.text = chars, true
+	}
+	return g, true
+}
+
+// soFar says how much has come of a frame that is not complete.
+func (p *printer) soFar(f *decode.Frame) {
+	if !f.Complete {
+		p.count(int64(f.Len()), "byte")
+		p.text(" so far")
+	}
+}
+
+// wholeChars returns b without a UTF-8 sequence that it ends inside of.
+func wholeChars(b []byte) []byte {
+	for i := len(b) - 1; i >= max(0, len(b)-utf8.UTFMax+1); i-- {
+		if utf8.RuneStart(b[i]) {
+			if !utf8.FullRune(b[i:]) {
+				return b[:i]
+			}
+			break
+		}
+	}
+	return b
+}
+
+// readable reports whether b is text without anything that must be escaped but
+// white space.
+func readable(b []byte) bool {
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		switch {
+		case r == utf8.RuneError && n == 1:
+			return false
+		case strconv.IsPrint(r) || r == '\t' || r == '\r' || r == '\n':
+		default:
+			return false
+		}
+		b = b[n:]
+	}
+	return true
+}
+
+// appendEscaped appends b with control characters and what is not UTF-8
+// escaped as %q does; quoted also escapes quotes and backslashes.
+func appendEscaped(dst, b []byte, quoted bool) []byte {
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		switch {
+		case r == utf8.RuneError && n == 1, !strconv.IsPrint(r), quoted && (r == '"' || r == '\\'):
+			q := len(dst)
+			dst = strconv.AppendQuote(dst, string(b[:n]))
+			dst = append(dst[:q], dst[q+1:len(dst)-1]...)
+		default:
+			dst = append(dst, b[:n]...)
+		}
+		b = b[n:]
+	}
+	return dst
+}
+
+// appendQuoted appends b as %q does.
+func appendQuoted(dst, b []byte) []byte {
+	dst = append(dst, '"')
+	dst = appendEscaped(dst, b, true)
+	return append(dst, '"')
+}
+
+const (
+	lowerHex = "0123456789abcdef"
+	upperHex = "0123456789ABCDEF"
+)
+
+// appendHex appends b as pairs of digits with sep between them.
+func appendHex(dst, b []byte, digits string, sep byte) []byte {
+	for i, c := range b {
+		if i > 0 {
+			dst = append(dst, sep)
+		}
+		dst = append(dst, digits[c>>4], digits[c&15])
+	}
+	return dst
+}
+
+// appendBits appends the eight bits of c.
+func appendBits(dst []byte, c byte) []byte {
+	for i := 7; i >= 0; i-- {
+		dst = append(dst, '0'+c>>i&1)
+	}
+	return dst
+}
+
+// appendSize appends a number of bytes, in two figures or a little more:
+// "999 B", "5.1 kB", "88 kB"; k is 1000.
+func appendSize(dst []byte, n int64) []byte {
+	if n < 1000 {
+		dst = strconv.AppendInt(dst, n, 10)
+		return append(dst, " B"...)
+	}
+	const units = "kMGTPE"
+	f, unit := float64(n)/1000, 0
+	for f >= 999.5 {
+		f /= 1000
+		unit++
+	}
+	digits := 0
+	if f < 9.95 {
+		digits = 1
+	}
+	dst = strconv.AppendFloat(dst, f, 'f', digits, 64)
+	return append(dst, ' ', units[unit], 'B')
+}
+
+// appendDuration appends d as a person says it: "0 ms", "0.3 ms", "3 ms",
+// "16.8 s", "2 m 3 s", "1 h 2 m".
+func appendDuration(dst []byte, d time.Duration) []byte {
+	const ms = float64(time.Millisecond)
+	switch {
+	case d >= 50*time.Microsecond && d < 950*time.Microsecond:
+		dst = strconv.AppendFloat(dst, float64(d)/ms, 'f', 1, 64)
+		return append(dst, " ms"...)
+	case d.Round(time.Millisecond) < time.Second:
+		dst = strconv.AppendInt(dst, int64(d.Round(time.Millisecond)/time.Millisecond), 10)
+		return append(dst, " ms"...)
+	case d.Round(100*time.Millisecond) < time.Minute:
+		dst = strconv.AppendFloat(dst, d.Seconds(), 'f', 1, 64)
+		return append(dst, " s"...)
+	case d.Round(time.Second) < time.Hour:
+		return appendTwo(dst, int64(d.Round(time.Second)/time.Second), " m ", " s")
+	}
+	return appendTwo(dst, int64(d.Round(time.Minute)/time.Minute), " h ", " m")
+}
+
+// appendTwo appends n as sixties and the rest.
+func appendTwo(dst []byte, n int64, big, small string) []byte {
+	dst = strconv.AppendInt(dst, n/60, 10)
+	dst = append(dst, big...)
+	dst = strconv.AppendInt(dst, n%60, 10)
+	return append(dst, small...)
+}
+
+// A clock writes the time of day where we are, in steps of 100 µs. It works out
+// hours, minutes and seconds once a second.
+type clock struct {
+	unix int64
+	text []byte // of unix: "15:04:05"
+}
+
+func (c *clock) append(dst []byte, t time.Time, point byte) []byte {
+	if unix := t.Unix(); unix != c.unix || c.text == nil {
+		c.unix = unix
+		c.text = t.Local().AppendFormat(c.text[:0], time.TimeOnly)
+	}
+	dst = append(dst, c.text...)
+	n := t.Nanosecond() / 100_000
+	return append(dst, point, '0'+byte(n/1000), '0'+byte(n/100%10), '0'+byte(n/10%10), '0'+byte(n%10))
+}
