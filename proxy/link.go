@@ -194,7 +194,7 @@ func (k *link) opaque(d decode.Dir, addr, why string) (again bool) {
 // the tunnel is relayed like any other; anything else is opaque.
 func (k *link) connect(h *decode.Head, n int) (again bool) {
 	r, err := connect(h)
-	if err == nil && k.p.isOurs(k.client.RemoteAddr()) {
+	if err == nil && k.p.isOurs(k.client) {
 		err = errLoop
 	}
 	k.client.use(n)
@@ -240,7 +240,7 @@ var errLoop = failed(http.StatusLoopDetected, "loop: the request came from this 
 // route decides where a request goes.
 func (k *link) route(h *decode.Head) (r route, err error) {
 	switch {
-	case k.p.isOurs(k.client.RemoteAddr()):
+	case k.p.isOurs(k.client):
 		return r, errLoop
 	case k.p.Upstream != nil:
 		return k.p.reverse(h), nil

@@ -58,7 +58,7 @@ type Proxy struct {
 	sessions atomic.Int64
 
 	mu   sync.Mutex
-	ours map[string]bool // our ends of upstream connections; protected by mu
+	ours map[ends]bool // upstream connections, as we see them; protected by mu
 }
 
 func (p *Proxy) maxHead() int {
@@ -133,8 +133,14 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 	}
 }
 
-// dial connects to addr, "host:port", and remembers our end of the connection,
-// so that a request that comes back to us is recognised.
+// ends are the addresses of a connection. One alone does not tell which it is:
+// a port may serve several connections to different peers at the same time.
+type ends struct{ local, remote string }
+
+func endsOf(c net.Conn) ends { return ends{c.LocalAddr().String(), c.RemoteAddr().String()} }
+
+// dial connects to addr, "host:port", and remembers the connection, so that a
+// request that comes back to us is recognised.
 func (p *Proxy) dial(ctx context.Context, addr string) (net.Conn, error) {
 	p.log().Debug(fmt.Sprintf("dial upstream %q", addr))
 	d := net.Dialer{Timeout: p.dialTimeout()}
@@ -145,9 +151,9 @@ func (p *Proxy) dial(ctx context.Context, addr string) (net.Conn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ours == nil {
-		p.ours = make(map[string]bool)
+		p.ours = make(map[ends]bool)
 	}
-	p.ours[c.LocalAddr().String()] = true
+	p.ours[endsOf(c)] = true
 	return c, nil
 }
 
@@ -156,13 +162,14 @@ func (p *Proxy) forget(c net.Conn) {
 	c.Close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.ours, c.LocalAddr().String())
+	delete(p.ours, endsOf(c))
 }
 
-// isOurs reports whether addr is our end of an upstream connection: what comes
-// from there has been through this proxy.
-func (p *Proxy) isOurs(addr net.Addr) bool {
+// isOurs reports whether c, which was accepted, is the other end of an upstream
+// connection: what comes from there has been through this proxy.
+func (p *Proxy) isOurs(c net.Conn) bool {
+	e := endsOf(c)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.ours[addr.String()]
+	return p.ours[ends{local: e.remote, remote: e.local}]
 }
