@@ -245,9 +245,18 @@ func readable(b []byte) bool {
 // escaped as %q does; quoted also escapes quotes and backslashes.
 func appendEscaped(dst, b []byte, quoted bool) []byte {
 	for len(b) > 0 {
+		n := 0
+		for n < len(b) && b[n] >= ' ' && b[n] <= '~' && !(quoted && (b[n] == '"' || b[n] == '\\')) {
+			n++
+		}
+		if dst, b = append(dst, b[:n]...), b[n:]; len(b) == 0 {
+			break
+		}
 		r, n := utf8.DecodeRune(b)
 		switch {
-		case r == utf8.RuneError && n == 1, !strconv.IsPrint(r), quoted && (r == '"' || r == '\\'):
+		case b[0] == '"' || b[0] == '\\':
+			dst = append(dst, '\\', b[0])
+		case r == utf8.RuneError && n == 1 || !strconv.IsPrint(r):
 			q := len(dst)
 			dst = strconv.AppendQuote(dst, string(b[:n]))
 			dst = append(dst[:q], dst[q+1:len(dst)-1]...)
