@@ -114,6 +114,17 @@ func (b *Body) Skip(n int64) {
 	b.form = bodyNone
 }
 
+// Lose is like Skip for bytes that were lost, of which nobody knows that they
+// were body. If it can't be told where the body ends without them, the rest of
+// the stream is body.
+func (b *Body) Lose(n int64) {
+	if b.form == bodyLength && n <= b.left {
+		b.left -= n
+		return
+	}
+	b.form = bodyUntilClose
+}
+
 func (b *Body) chunks(p []byte) int {
 	for i := 0; i < len(p); {
 		c := p[i]

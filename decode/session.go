@@ -185,9 +185,10 @@ func (s *Session) Gap(d Dir, t time.Time, n int64) {
 		if sd.dec.Skip(n); sd.lost() {
 			sd.phase = inJunk
 		}
-	case inBody, inRefusal:
-		sd.body.Skip(n)
+	case inBody:
+		sd.body.Lose(n)
 		sd.bodyLen += n
+		s.bodyDone(d)
 	case inJunk, inOpaque:
 		s.totals.Bytes[d] += n
 	case inHead:
@@ -206,14 +207,13 @@ func (sd *side) lost() bool {
 func (s *Session) Opaque(d Dir, t time.Time, why string) {
 	s.lock(t)
 	defer s.unlock()
-	s.flush(d, true)
-	s.emit(Event{Kind: KindOpaque, Dir: d, Text: why})
-	if s.hs.Accepted {
-		s.sides[d].phase = inJunk
+	if !s.hs.Accepted {
+		s.opaque(d, why)
 		return
 	}
-	s.sides[FromClient].phase = inOpaque
-	s.sides[FromServer].phase = inOpaque
+	s.flush(d, true)
+	s.emit(Event{Kind: KindOpaque, Dir: d, Text: why})
+	s.sides[d].phase = inJunk
 }
 
 // Notice adds a remark to the session.
@@ -263,11 +263,10 @@ func (s *Session) Done(t time.Time) {
 func (s *Session) close() {
 	s.closed = true
 	s.totals.Closed = s.now
-	if !s.hs.Accepted {
-		for d := range s.sides {
-			s.totals.Bytes[d] += s.sides[d].bodyLen
-		}
-	} else if s.totals.Code == 0 {
+	for d := range s.sides {
+		s.totals.Bytes[d] += s.sides[d].bodyLen
+	}
+	if s.hs.Accepted && s.totals.Code == 0 {
 		s.totals.Code = CodeAbnormal
 	}
 	s.emit(Event{Kind: KindClosed, Totals: &s.totals})
@@ -285,7 +284,6 @@ func (s *Session) head(d Dir, b []byte) (rest []byte) {
 	}
 	if n == 0 {
 		rest = b[len(sd.buf)-had:]
-		s.flush(d, true)
 		s.opaque(d, fmt.Sprintf("head is longer than %d bytes", MaxHead))
 		return rest
 	}
@@ -399,6 +397,8 @@ func (s *Session) refusal(whole int64) {
 
 // opaque makes the session a tunnel.
 func (s *Session) opaque(d Dir, why string) {
+	s.flush(FromClient, true)
+	s.flush(FromServer, true)
 	s.emit(Event{Kind: KindOpaque, Dir: d, Text: why})
 	s.sides[FromClient].phase = inOpaque
 	s.sides[FromServer].phase = inOpaque
@@ -436,6 +436,7 @@ func (s *Session) pieces(d Dir, p []byte, complete bool) {
 			return
 		}
 		sd.release(s.piece(d, sd.hold))
+		sd.since = s.now
 	}
 	for len(p) > MaxPiece || len(p) == MaxPiece && !complete {
 		p = p[s.piece(d, p[:MaxPiece]):]
@@ -444,7 +445,9 @@ func (s *Session) pieces(d Dir, p []byte, complete bool) {
 	case complete:
 		s.frame(d, p, true)
 	case len(p) > 0:
-		sd.since = s.now
+		if !sd.fresh { // else the header has waited before
+			sd.since = s.now
+		}
 		sd.hold = append(piecePool.Get().(*[MaxPiece]byte)[:0], p...)
 	}
 }
@@ -550,8 +553,9 @@ func (s *Session) flush(d Dir, end bool) {
 			s.frame(d, sd.hold[:n], false)
 			sd.release(n)
 		}
-		if end {
-			s.junk(d, sd.dec.Partial(), "ends inside a frame header")
+		if p := sd.dec.Partial(); end && len(p) > 0 {
+			s.junk(d, p, "ends inside a frame header")
+			sd.phase = inJunk
 		}
 	}
 }
