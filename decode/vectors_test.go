@@ -39,7 +39,7 @@ func TestVectors(t *testing.T) {
 func cuts(n int) func(yield func(int) bool) {
 	return func(yield func(int) bool) {
 		for at := range n {
-			if near := min(at, n-at); near > 200 && at%4999 != 0 {
+			if near := min(at, n-at); n > 1000 && near > 40 && at%4999 != 0 {
 				continue
 			}
 			if !yield(at) {
