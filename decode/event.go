@@ -96,6 +96,16 @@ type Info struct {
 	URL    string    // what the client asks for
 	Via    string    // how it came to us: forward, reverse, connect
 	Ext    string    // extensions in force, for a session without a handshake
+
+	ClientTLS, ServerTLS *TLS // of each leg; nil if it is in plain
+}
+
+// TLS is what a TLS handshake agreed on.
+type TLS struct {
+	Version string // "TLS1.3"
+	Cipher  string // "TLS_AES_128_GCM_SHA256"
+	ALPN    string // "http/1.1", or "" for none
+	SNI     string // the server name that was asked for, or ""
 }
 
 // Totals is what a session adds up to.

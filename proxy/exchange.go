@@ -195,9 +195,12 @@ func (k *link) ended(d decode.Dir, src, dst *leg, s *session, err error) {
 
 // passOn ends dst as its peer ended.
 func passOn(how decode.End, dst *leg) {
-	if how == decode.EndRST {
+	switch how {
+	case decode.EndRST:
 		dst.reset()
-	} else {
+	case decode.EndTLSEOF: // below TLS, so without close_notify there too
+		(&leg{Conn: dst.base()}).closeWrite()
+	default:
 		dst.closeWrite()
 	}
 }

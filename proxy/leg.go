@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -86,7 +87,9 @@ func (l *leg) fill() error {
 	}
 	l.when = time.Now()
 	if n > 0 {
-		l.adapt(n)
+		if l.raw != nil { // other connections give a TLS record at a time
+			l.adapt(n)
+		}
 		l.w += n
 		return nil
 	}
@@ -148,13 +151,29 @@ func (l *leg) closeWrite() {
 	l.Close()
 }
 
+// base returns the connection below TLS, or the connection itself.
+func (l *leg) base() net.Conn {
+	c := l.Conn
+	for {
+		switch b := c.(type) {
+		case *tls.Conn:
+			c = b.NetConn()
+		case *unreadConn:
+			c = b.Conn
+		default:
+			return c
+		}
+	}
+}
+
 // reset closes the connection with RST, so that the peer learns of a reset
 // from a reset.
 func (l *leg) reset() {
-	if c, ok := l.Conn.(interface{ SetLinger(sec int) error }); ok {
+	c := l.base()
+	if c, ok := c.(interface{ SetLinger(sec int) error }); ok {
 		c.SetLinger(0)
 	}
-	l.Close()
+	c.Close()
 }
 
 const (

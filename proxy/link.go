@@ -22,6 +22,11 @@ type link struct {
 	client *leg
 	tunnel string // "host:port" of the CONNECT that the client sent, or ""
 
+	clientTLS  *decode.TLS // of the client's leg; nil if it is in plain
+	serverTLS  *decode.TLS // of the server's leg
+	serverName string      // whom TLS with the server is with; "" for none
+	upErr      error       // why there can be no upstream
+
 	mu sync.Mutex
 	up *upstream // changed by the link's goroutine, under mu
 
@@ -32,9 +37,9 @@ type link struct {
 func (k *link) abort() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.client.Close()
+	k.client.base().Close()
 	if k.up != nil {
-		k.up.Close()
+		k.up.base().Close()
 	}
 }
 
@@ -62,12 +67,19 @@ func (k *link) awaitRequest(first bool) bool {
 		k.client.SetReadDeadline(time.Now().Add(k.p.handshakeTimeout()))
 		defer k.client.SetReadDeadline(time.Time{})
 	}
-	return k.client.fill() == nil
+	err := k.client.fill()
+	if isAlert(err) {
+		k.untrusted(err)
+	}
+	return err == nil
 }
 
 // exchange relays one request and what comes of it. It reports whether the
 // client's connection can carry another.
 func (k *link) exchange() (again bool) {
+	if k.startsTLS() {
+		return k.interceptTLS()
+	}
 	n, err := k.readHead(time.Now().Add(k.p.handshakeTimeout()))
 	var h *decode.Head
 	if err == nil {
@@ -158,6 +170,9 @@ func (k *link) request(h *decode.Head, n int) (again bool) {
 		k.refuse(decode.Info{URL: h.Target}, k.client.unread()[:n], err)
 		return false
 	}
+	if k.serverName != "" { // the session tells of the TLS with the server
+		err = k.reach(r.addr, nil)
+	}
 	s := k.open(decode.Info{Server: r.addr, URL: r.url})
 	if r.head == "" {
 		r.head = h.Raw
@@ -167,7 +182,10 @@ func (k *link) request(h *decode.Head, n int) (again bool) {
 	s.data(decode.FromClient, k.client.when, k.client.unread()[:n])
 	k.client.use(n)
 	x := &exchange{session: s, head: h, websocket: decode.AsksForWebSocket(h), answered: make(chan struct{})}
-	if err := k.reach(r.addr, x); err != nil {
+	if err == nil {
+		err = k.reach(r.addr, x)
+	}
+	if err != nil {
 		k.fail(s, err)
 		return false
 	}
@@ -221,6 +239,9 @@ func (k *link) connect(h *decode.Head, n int) (again bool) {
 			return false
 		}
 	}
+	if k.startsTLS() {
+		return true
+	}
 	var f *failure
 	switch _, err = k.readHead(deadline); {
 	case err == nil:
@@ -245,7 +266,10 @@ func (k *link) route(h *decode.Head) (r route, err error) {
 	case k.p.Upstream != nil:
 		return k.p.reverse(h), nil
 	case k.tunnel != "":
-		return tunneled(k.tunnel, h), nil
+		if k.clientTLS != nil {
+			return tunneled("https", k.tunnel, h), nil
+		}
+		return tunneled("http", k.tunnel, h), nil
 	}
 	switch r, err = forward(h); {
 	case err == errSelf, err == nil && isSelf(r.addr, k.self):
@@ -263,6 +287,7 @@ func (k *link) open(info decode.Info) *session {
 	info.Conn = k.p.sessions.Add(1)
 	info.Time = k.client.when
 	info.Client = k.client.RemoteAddr().String()
+	info.ClientTLS, info.ServerTLS = k.clientTLS, k.serverTLS
 	switch {
 	case k.p.Upstream != nil:
 		info.Via = "reverse"
@@ -291,9 +316,26 @@ func (k *link) reach(addr string, x *exchange) error {
 		}
 		k.leave()
 	}
+	if k.upErr != nil {
+		return k.upErr
+	}
 	c, err := k.p.dial(k.ctx, addr)
 	if err != nil {
 		return dialFailure(addr, err)
+	}
+	return k.use(addr, c, x)
+}
+
+// use makes c the connection to the server at addr, with TLS if that is called
+// for, and hands it x, unless that is nil.
+func (k *link) use(addr string, c net.Conn, x *exchange) (err error) {
+	k.serverTLS = nil
+	if k.serverName != "" {
+		t, err := k.p.dialTLS(k.ctx, c, addr, k.serverName)
+		if err != nil {
+			return err
+		}
+		c, k.serverTLS = t, tlsInfo(t.ConnectionState())
 	}
 	up := &upstream{
 		leg: newLeg(c), link: k, addr: addr,
@@ -303,7 +345,7 @@ func (k *link) reach(addr string, x *exchange) error {
 	k.up = up
 	k.mu.Unlock()
 	if k.ctx.Err() != nil { // abort may have come too early for up
-		c.Close()
+		up.base().Close()
 	}
 	if x != nil {
 		up.hand(x)
@@ -340,6 +382,24 @@ func (k *link) leave() {
 	k.mu.Lock()
 	k.up = nil
 	k.mu.Unlock()
+}
+
+// detach takes the upstream connection from its goroutine. It returns nil if
+// the server has spoken or ended already.
+func (k *link) detach() net.Conn {
+	u := k.up
+	close(u.left)
+	u.SetReadDeadline(longAgo)
+	<-u.gone
+	u.SetReadDeadline(time.Time{})
+	k.mu.Lock()
+	k.up = nil
+	k.mu.Unlock()
+	if u.impatient || u.spent {
+		k.p.forget(u.Conn)
+		return nil
+	}
+	return u.Conn
 }
 
 // refuse fails a request that is not relayed: raw is what there is of it.

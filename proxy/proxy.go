@@ -2,8 +2,10 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/url"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/proxy/ca"
 )
 
 // Defaults for the zero values of the fields of [Proxy].
@@ -51,10 +54,27 @@ type Proxy struct {
 	// DialTimeout is how long a connection to a server may take to come about.
 	DialTimeout time.Duration
 
-	// Log takes diagnostics; nil drops them.
+	// Authority mints the certificates with which the TLS of clients is looked
+	// into. If nil, TLS is relayed unread.
+	Authority *ca.Authority
+
+	// Pass reports whether TLS to a host is to be relayed unread all the same.
+	Pass func(host string) bool
+
+	// UpstreamTLS says whom to trust in TLS with servers, and how to show who
+	// we are; nil means the system's roots and no certificate.
+	UpstreamTLS *tls.Config
+
+	// KeyLog takes the secrets of TLS on both legs, in the NSS key log format.
+	// Whoever has them can read the traffic.
+	KeyLog io.Writer
+
+	// Log takes diagnostics; nil drops them. A record may have an attribute
+	// "hint" that names a remedy.
 	Log *slog.Logger
 
 	sink     decode.Sink // Sink, or a Tee around it
+	tickets  tls.ClientSessionCache
 	sessions atomic.Int64
 
 	mu   sync.Mutex
@@ -101,6 +121,7 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 	defer l.Close()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 
+	p.tickets = tls.NewLRUClientSessionCache(0)
 	p.sink = p.Sink
 	if _, ok := p.Sink.(sync.Locker); !ok && p.Sink != nil {
 		p.sink = &decode.Tee{Sinks: []decode.Sink{p.Sink}}
@@ -127,6 +148,9 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 		pause = 0
 		links.Go(func() {
 			k := &link{p: p, ctx: ctx, self: l.Addr(), client: newLeg(c)}
+			if p.Upstream != nil && isSecure(p.Upstream.Scheme) {
+				k.serverName = p.Upstream.Hostname()
+			}
 			defer context.AfterFunc(ctx, k.abort)()
 			k.serve()
 		})

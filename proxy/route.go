@@ -20,6 +20,8 @@ type route struct {
 
 var defaultPorts = map[string]string{"http": "80", "ws": "80", "https": "443", "wss": "443"}
 
+func isSecure(scheme string) bool { return scheme == "https" || scheme == "wss" }
+
 // dialAddr returns the "host:port" of an authority in a URL with the given
 // scheme.
 func dialAddr(scheme, authority string) string {
@@ -44,8 +46,8 @@ func (p *Proxy) reverse(h *decode.Head) route {
 
 // tunneled routes a request inside a CONNECT tunnel: to where the tunnel goes,
 // as it is.
-func tunneled(authority string, h *decode.Head) route {
-	return route{addr: authority, url: requestURL("http", authority, h)}
+func tunneled(scheme, authority string, h *decode.Head) route {
+	return route{addr: authority, url: requestURL(scheme, strings.TrimSuffix(authority, ":"+defaultPorts[scheme]), h)}
 }
 
 // requestURL returns the URL of a request in origin-form: ws for one that asks

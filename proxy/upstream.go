@@ -20,9 +20,10 @@ type upstream struct {
 	x    *exchange // not answered yet; used by serve only
 	prev *exchange // the one answered before; used by serve only
 
-	next chan *exchange // holds at most one: the next is handed over after the last was answered
-	left chan struct{}  // closed when the link no longer needs the connection
-	gone chan struct{}  // closed when serve has returned
+	next  chan *exchange // holds at most one: the next is handed over after the last was answered
+	left  chan struct{}  // closed when the link no longer needs the connection
+	gone  chan struct{}  // closed when serve has returned
+	spent bool           // the server has ended by itself; set before gone is closed
 
 	mu        sync.Mutex
 	ended     bool // no exchange can be handed over; protected by mu
@@ -236,7 +237,7 @@ func (u *upstream) end(err error) {
 		if u.prev != nil {
 			u.prev.End(decode.FromServer, u.when, howEnded(err), "")
 		}
-		if k.bound() && k.ctx.Err() == nil && !u.isLeft() {
+		if u.spent = !isTimeout(err); k.bound() && k.ctx.Err() == nil && !u.isLeft() {
 			passOn(howEnded(err), k.client)
 		}
 	case x.outcome == upgrade: // a tunnel
