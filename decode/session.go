@@ -157,6 +157,16 @@ func (s *Session) Flush(d Dir, t time.Time) {
 	s.flush(d, false)
 }
 
+// FlushAll emits all that is held back of d: a frame so far, up to its last byte
+// at hand; a head that is cut off; the answer to a refused upgrade, with the
+// length of its body so far for its whole length. The reader of a trace, where
+// each of them is a record, calls it after that record.
+func (s *Session) FlushAll(d Dir, t time.Time) {
+	s.lock(t)
+	defer s.unlock()
+	s.flushAll(d)
+}
+
 // Pending returns since when something that came from d is held back and not
 // emitted. ok is false if nothing is. A relay calls Flush when it has been so
 // for a second.
@@ -284,6 +294,7 @@ func (s *Session) head(d Dir, b []byte) (rest []byte) {
 	}
 	if n == 0 {
 		rest = b[len(sd.buf)-had:]
+		s.flush(d.Peer(), true)
 		s.opaque(d, fmt.Sprintf("head is longer than %d bytes", MaxHead))
 		return rest
 	}
@@ -301,6 +312,9 @@ func (s *Session) head(d Dir, b []byte) (rest []byte) {
 // request takes the head of the request.
 func (s *Session) request(raw string) {
 	h, err := ParseRequest(raw)
+	if err != nil {
+		s.flush(FromServer, true) // what came before
+	}
 	s.hs.setRequest(h)
 	if s.edited != "" {
 		s.hs.Forwarded, _ = ParseRequest(s.edited)
@@ -325,6 +339,9 @@ func (s *Session) response(raw string) {
 	if err == nil && h.Status < 200 && h.Status != 101 {
 		s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: h})
 		return
+	}
+	if err != nil || h.Status == 101 && !s.hs.WebSocket {
+		s.flush(FromClient, true) // what came before
 	}
 	s.hs.setResponse(h)
 	sd := &s.sides[FromServer]
@@ -532,31 +549,43 @@ func (s *Session) junk(d Dir, b []byte, why string) {
 // understood without more.
 func (s *Session) flush(d Dir, end bool) {
 	sd := &s.sides[d]
-	switch sd.phase {
-	case inHead:
-		if end {
-			s.headCut(d)
-		}
-	case inRefusal:
-		if whole := sd.bodyLen; end {
-			s.refusal(whole)
-		} else {
-			s.refusal(0)
-		}
-		sd.phase = inBody
-	case inFrames:
-		n := len(sd.hold)
-		if !end {
-			n = s.cut(d, sd.hold)
-		}
-		if sd.since = s.now; sd.fresh || n > 0 {
-			s.frame(d, sd.hold[:n], false)
-			sd.release(n)
-		}
-		if p := sd.dec.Partial(); end && len(p) > 0 {
+	if end {
+		s.flushAll(d)
+		if p := sd.dec.Partial(); sd.phase == inFrames && len(p) > 0 {
 			s.junk(d, p, "ends inside a frame header")
 			sd.phase = inJunk
 		}
+		return
+	}
+	switch sd.phase {
+	case inRefusal:
+		s.refusal(0)
+		sd.phase = inBody
+	case inFrames:
+		s.held(d, s.cut(d, sd.hold))
+	}
+}
+
+func (s *Session) flushAll(d Dir) {
+	sd := &s.sides[d]
+	switch sd.phase {
+	case inHead:
+		s.headCut(d)
+	case inRefusal:
+		s.refusal(sd.bodyLen)
+		sd.phase = inBody
+	case inFrames:
+		s.held(d, len(sd.hold))
+	}
+}
+
+// held emits the first n bytes of what is held of the frame in flight; none if
+// only its header has come.
+func (s *Session) held(d Dir, n int) {
+	sd := &s.sides[d]
+	if sd.since = s.now; sd.fresh || n > 0 {
+		s.frame(d, sd.hold[:n], false)
+		sd.release(n)
 	}
 }
 

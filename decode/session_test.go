@@ -527,7 +527,7 @@ func TestSessionOpaqueAfterEarlyFrames(t *testing.T) {
 	s.server("SSH-2.0-x\r\n\r\n")
 	s.client("abc")
 	s.ends()
-	s.want("> request GET /chat", "< response 0", `> text 10000001 5 0-2 "He"`,
+	s.want("> request GET /chat", `> text 10000001 5 0-2 "He"`, "< response 0",
 		"< opaque: start line is not HTTP/1.x", "> end fin", "< end fin", "closed 0 by client, fin: frames 1 0, bytes 11 0")
 }
 
