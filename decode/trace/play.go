@@ -1,0 +1,273 @@
+package trace
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"sync"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// Play gives the records of r to [decode.Session]s, which emit the events of
+// the recorded sessions again: what each side sent, not what was forwarded or
+// injected in its place. Where the traffic was cut into events the pieces are
+// cut again, so that sink shows what it would have shown live.
+//
+// A session whose first bytes are a frame or junk is taken as one whose
+// handshake lies before the trace. Derived records and keys, and kinds that
+// this package doesn't know, are passed over.
+//
+// A record that can't follow the ones before it is an error that names its
+// line, or is given to r.Bad, if that is set, and passed over.
+func Play(r *Reader, sink decode.Sink) error {
+	p := player{r: r, sink: sink, sessions: map[int64]*session{}}
+	locker, _ := sink.(sync.Locker)
+	for {
+		rec, err := p.next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if locker != nil {
+			locker.Lock()
+		}
+		err = p.play(rec)
+		if locker != nil {
+			locker.Unlock()
+		}
+		if err == nil {
+			continue
+		}
+		err = fmt.Errorf("line %d: session %d: %w", rec.Line, rec.C, err)
+		if r.Bad == nil {
+			return err
+		}
+		r.Bad(err)
+	}
+}
+
+type player struct {
+	r        *Reader
+	sink     decode.Sink
+	sessions map[int64]*session // those that are not closed, by c
+	ahead    *Record            // read before its turn
+	aheadErr error
+	buf      []byte
+}
+
+// A session is one that is being played. It is the sink of its own events.
+type session struct {
+	decode.Session
+	player *player
+
+	streams   [2]Stream
+	cut       [2]bool  // the frame in flight was cut when it was written
+	counted   [2]int64 // bytes that followed the heads
+	begun     bool     // a head or a frame has come
+	tunnel    bool     // an opaque event has come of itself, for the record just played
+	wasTunnel bool     // and for the one before
+}
+
+// Emit passes an event on.
+func (s *session) Emit(ev *decode.Event) {
+	switch ev.Kind {
+	case decode.KindOpaque:
+		s.tunnel = true
+	case decode.KindClosed:
+		delete(s.player.sessions, ev.Conn)
+	}
+	s.player.sink.Emit(ev)
+}
+
+func (p *player) next() (*Record, error) {
+	rec, err := p.ahead, p.aheadErr
+	p.ahead, p.aheadErr = nil, nil
+	if rec == nil && err == nil {
+		return p.r.Next()
+	}
+	return rec, err
+}
+
+// take returns the next record if it is of session c and ok says so.
+func (p *player) take(c int64, ok func(*Record) bool) *Record {
+	p.ahead, p.aheadErr = p.next()
+	if rec := p.ahead; rec != nil && rec.C == c && ok(rec) {
+		p.ahead = nil
+		return rec
+	}
+	return nil
+}
+
+func (p *player) play(rec *Record) error {
+	switch rec.Kind {
+	case "":
+		clear(p.sessions) // a new recording; those of the last one go no further
+		return nil
+	case "open":
+		return p.open(rec)
+	case "req", "res", "frame", "more", "junk", "opaque", "end", "done", "gap", "note":
+	default:
+		return nil
+	}
+	s := p.sessions[rec.C]
+	switch {
+	case s != nil:
+		s.wasTunnel, s.tunnel = s.tunnel, false
+		return s.play(rec)
+	case rec.Kind == "note":
+		p.sink.Emit(&decode.Event{Kind: decode.KindNotice, Conn: rec.C, Time: rec.Time,
+			Info: &decode.Info{Conn: rec.C}, Text: rec.Text})
+		return nil
+	}
+	return fmt.Errorf("%s, but the session is not open", rec.Kind)
+}
+
+func (p *player) open(rec *Record) error {
+	if p.sessions[rec.C] != nil {
+		return errors.New("is open already")
+	}
+	s := &session{player: p}
+	s.streams[decode.FromServer].Dir = decode.FromServer
+	s.Sink = s
+	p.sessions[rec.C] = s
+	s.Open(decode.Info{Conn: rec.C, Time: rec.Time, Client: rec.Client, Server: rec.Server,
+		URL: rec.URL, Via: rec.Via, Ext: rec.Ext})
+	return nil
+}
+
+func (s *session) play(rec *Record) error {
+	switch rec.Kind {
+	case "req":
+		return s.request(rec)
+	case "res":
+		return s.response(rec)
+	case "frame", "more", "junk":
+		return s.bytes(rec)
+	case "opaque":
+		if s.wasTunnel {
+			return nil // the session came to that by itself
+		}
+		s.streams[rec.Dir].left = 0
+		s.Opaque(rec.Dir, rec.Time, rec.Why)
+		s.tunnel = false
+	case "gap":
+		s.gap(rec.Dir, rec, rec.N)
+	case "note":
+		s.Notice(rec.Time, rec.Text)
+	case "end":
+		// The counts of an exchange that its last end closes stand after it.
+		done := s.player.take(rec.C, func(r *Record) bool { return r.Kind == "done" })
+		if done != nil {
+			s.skip(done)
+		}
+		how, _ := decode.ParseEnd(rec.How)
+		for _, d := range [...]decode.Dir{decode.FromClient, decode.FromServer} {
+			if !rec.HasDir || rec.Dir == d {
+				s.streams[d].left = 0
+				s.End(d, rec.Time, how, rec.Err)
+			}
+		}
+		if done != nil {
+			s.Done(done.Time)
+		}
+	case "done":
+		s.skip(rec)
+		s.Done(rec.Time)
+	}
+	return nil
+}
+
+func (s *session) request(rec *Record) error {
+	if rec.Leg == "out" {
+		return nil
+	}
+	if rec.FX == "replace" {
+		out := s.player.take(rec.C, func(r *Record) bool { return r.Kind == "req" && r.Leg == "out" })
+		if out != nil {
+			s.Edited(decode.FromClient, rec.Time, out.AppendHead(nil))
+		}
+	}
+	s.head(decode.FromClient, rec)
+	return nil
+}
+
+func (s *session) response(rec *Record) error {
+	s.head(decode.FromServer, rec)
+	if rec.BodyLen > 0 {
+		s.count(decode.FromServer, rec, rec.BodyLen-int64(len(rec.Body)))
+		s.FlushAll(decode.FromServer, rec.Time)
+	} else {
+		s.Flush(decode.FromServer, rec.Time) // it was, or there is no body
+	}
+	return nil
+}
+
+// head gives a head and the body behind it to the session.
+func (s *session) head(d decode.Dir, rec *Record) {
+	s.begun = true
+	b := rec.AppendHead(nil)
+	s.Data(d, rec.Time, b)
+	if decode.HeadLen(b, 0) == 0 {
+		s.FlushAll(d, rec.Time) // it is cut off
+	}
+	if len(rec.Body) > 0 {
+		s.counted[d] += int64(len(rec.Body))
+		s.Data(d, rec.Time, rec.Body)
+	}
+}
+
+// bytes gives frames and junk to the session.
+func (s *session) bytes(rec *Record) error {
+	d := rec.Dir
+	if rec.Kind == "more" && s.cut[d] {
+		return nil
+	}
+	if !s.begun {
+		s.begun = true
+		s.Upgraded()
+	}
+	b, err := s.streams[d].Append(s.player.buf[:0], rec)
+	s.player.buf = b
+	if err != nil || len(b) == 0 {
+		return err
+	}
+	s.counted[d] += int64(len(b))
+	s.Data(d, rec.Time, b)
+	s.cut[d] = rec.Cut
+	left := s.streams[d].left
+	switch {
+	case left == 0 || rec.Kind == "junk":
+	case rec.Cut && left <= math.MaxInt64:
+		s.FlushAll(d, rec.Time)
+		s.gap(d, rec, int64(left))
+	default:
+		s.FlushAll(d, rec.Time)
+	}
+	return nil
+}
+
+// gap passes over n bytes of d that are not in the trace.
+func (s *session) gap(d decode.Dir, rec *Record, n int64) {
+	s.streams[d].skip(uint64(n))
+	s.counted[d] += n
+	s.Gap(d, rec.Time, n)
+}
+
+// skip passes over the bytes that done counts and that are not in the trace.
+func (s *session) skip(done *Record) {
+	for d, n := range [...]int64{done.Sent, done.Got} {
+		if n -= s.counted[d]; n > 0 {
+			s.count(decode.Dir(d), done, n)
+		}
+	}
+}
+
+func (s *session) count(d decode.Dir, rec *Record, n int64) {
+	n = max(n, 0)
+	s.counted[d] += n
+	s.Skip(d, rec.Time, n)
+}

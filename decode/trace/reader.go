@@ -1,0 +1,184 @@
+package trace
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"time"
+)
+
+// maxLine is the longest line, in bytes, that is read.
+const maxLine = 64 << 20
+
+// ErrCut is the end of a file in the middle of a line.
+var ErrCut = errors.New("the file is cut off here")
+
+// A Reader reads the records of a trace.
+type Reader struct {
+	// Bad, if not nil, is told of each line that is no record, and reading
+	// goes on after it. Otherwise such a line is the error of Next.
+	Bad func(error)
+
+	lines   lineReader
+	begun   bool // there was a header
+	start   time.Time
+	t       time.Duration // of the line before
+	base    int64         // added to c: the highest of the recordings before
+	highest int64
+	last    int64 // the session opened last, 0 if none
+}
+
+// NewReader returns a Reader of r.
+func NewReader(r io.Reader) *Reader {
+	return &Reader{lines: lineReader{br: bufio.NewReaderSize(r, 64<<10)}}
+}
+
+// Next returns the next record, or io.EOF. Its T, Time and C are set even where
+// the line leaves them out, and C counts on in each further recording of the
+// file. An error names the line; after one, Next can be called again for the
+// rest.
+func (r *Reader) Next() (*Record, error) {
+	for {
+		line, err := r.lines.next()
+		if err == nil {
+			if blank(line) {
+				continue
+			}
+			var rec *Record
+			if rec, err = Parse(line); err == nil {
+				if err = r.place(rec); err == nil {
+					return rec, nil
+				}
+			}
+			if r.lines.cut != nil {
+				return nil, io.EOF
+			}
+			err = fmt.Errorf("line %d: %w", r.lines.n, err)
+		} else if !errors.Is(err, errLongLine) {
+			return nil, err
+		}
+		if r.Bad == nil {
+			return nil, err
+		}
+		r.Bad(err)
+	}
+}
+
+// Warning returns an error that wraps [ErrCut] and names the line, if the file
+// ended in the middle of one. A line that is whole but for its line end was
+// read all the same; any other was left out. It is known when Next has returned
+// io.EOF.
+func (r *Reader) Warning() error { return r.lines.cut }
+
+// place sets what rec has from the lines before it.
+func (r *Reader) place(rec *Record) error {
+	rec.Line = r.lines.n
+	if rec.IsHeader() {
+		r.begun = true
+		r.start = startTime(rec.T0)
+		r.t, r.last, r.base = 0, 0, r.highest
+		rec.Time = r.start
+		return nil
+	}
+	if !r.begun {
+		return errors.New(`the first line is not a header, {"wstrace":1}`)
+	}
+	if rec.HasT {
+		r.t = rec.T
+	}
+	rec.T, rec.HasT = r.t, true
+	rec.Time = r.start.Add(rec.T)
+	switch {
+	case rec.C == 0 && rec.Kind == "open":
+		return errors.New("open has no c")
+	case rec.C == 0:
+		rec.C = r.last
+		return nil
+	case rec.C > math.MaxInt64-r.base:
+		return errors.New("c: is too big")
+	}
+	rec.C += r.base
+	r.highest = max(r.highest, rec.C)
+	if rec.Kind == "open" {
+		r.last = rec.C
+	}
+	return nil
+}
+
+// startTime returns the time that t0 stands for, in local time.
+func startTime(t0 string) time.Time {
+	if t0 == "" {
+		return time.Date(1970, 1, 1, 0, 0, 0, 0, time.Local)
+	}
+	var t time.Time
+	t.UnmarshalText([]byte(t0)) // Parse has seen that it is one
+	return t.Local()
+}
+
+// blank reports whether line holds no record: it is empty or a comment.
+func blank(line []byte) bool {
+	line = skipSpace(line)
+	return len(line) == 0 || line[0] == '#'
+}
+
+// A lineReader reads lines of up to maxLine bytes.
+type lineReader struct {
+	br   *bufio.Reader
+	long []byte // a line that is longer than br's buffer
+	n    int    // number of the line
+	cut  error  // the line is the last and has no LF
+}
+
+var errLongLine = errors.New("longer than 64 MiB")
+
+// next returns the next line, which is valid until the next call. A line that
+// is too long is an errLongLine, after which the next can be read.
+func (l *lineReader) next() ([]byte, error) {
+	if l.cut != nil {
+		return nil, io.EOF
+	}
+	l.n++
+	l.long = l.long[:0]
+	tooLong := false
+	for {
+		b, err := l.br.ReadSlice('\n')
+		if tooLong = tooLong || len(l.long)+len(b) > maxLine; tooLong {
+			l.long = nil
+		}
+		switch {
+		case tooLong && err == nil:
+			return nil, fmt.Errorf("line %d: %w", l.n, errLongLine)
+		case tooLong && err == bufio.ErrBufferFull:
+			continue
+		case err == nil && len(l.long) == 0:
+			return l.trimBOM(b), nil
+		}
+		l.long = append(l.long, b...)
+		switch err {
+		case nil:
+			return l.trimBOM(l.long), nil
+		case bufio.ErrBufferFull:
+		case io.EOF, io.ErrUnexpectedEOF: // the latter from a decompressor
+			if tooLong || !blank(l.long) || err == io.ErrUnexpectedEOF {
+				l.cut = fmt.Errorf("line %d: %w", l.n, ErrCut)
+			}
+			if tooLong || len(l.long) == 0 {
+				return nil, io.EOF
+			}
+			return l.trimBOM(l.long), nil
+		default:
+			return nil, fmt.Errorf("line %d: %w", l.n, err)
+		}
+	}
+}
+
+// trimBOM removes the mark that some editors put at the start of a file.
+func (l *lineReader) trimBOM(line []byte) []byte {
+	if l.n > 1 {
+		return line
+	}
+	return bytes.TrimPrefix(line, []byte("\uFEFF"))
+}
