@@ -1,7 +1,6 @@
 package decode
 
 import (
-	"bytes"
 	"strconv"
 	"strings"
 )
@@ -14,6 +13,7 @@ type Body struct {
 	step chunkStep
 	line int  // length so far of the line at hand, without its end
 	size bool // a digit of the chunk size was seen
+	cr   bool // the last byte outside of chunk data was CR
 }
 
 type bodyForm uint8
@@ -51,7 +51,8 @@ func RequestBody(h *Head) Body {
 // with the given method (RFC 9112 §6.3).
 func ResponseBody(h *Head, method string) Body {
 	switch {
-	case method == "HEAD", h.Status < 200, h.Status == 204, h.Status == 304:
+	case method == "HEAD", h.Status < 200, h.Status == 204, h.Status == 304,
+		method == "CONNECT" && h.Status < 300:
 		return Body{}
 	}
 	if te := h.Tokens("Transfer-Encoding"); len(te) > 0 {
@@ -63,21 +64,27 @@ func ResponseBody(h *Head, method string) Body {
 	return lengthBody(h, Body{form: bodyUntilClose})
 }
 
+// lengthBody returns the body that Content-Length declares, or none without
+// one. A length that is repeated counts once. Where it is not one length, both
+// ends may differ on where the next head begins, so nothing that follows is
+// taken for one (RFC 9112 §6.3).
 func lengthBody(h *Head, none Body) Body {
-	v, ok := h.Lookup("Content-Length")
-	if !ok {
+	values := h.Values("Content-Length")
+	if len(values) == 0 {
 		return none
 	}
-	n, err := strconv.ParseUint(strings.TrimSpace(firstElement(v)), 10, 63)
+	list := strings.Split(strings.Join(values, ","), ",")
+	for i, v := range list {
+		list[i] = strings.Trim(v, " \t\r\n")
+		if list[i] != list[0] {
+			return Body{form: bodyUntilClose}
+		}
+	}
+	n, err := strconv.ParseUint(list[0], 10, 63)
 	if err != nil {
 		return Body{form: bodyUntilClose}
 	}
 	return Body{form: bodyLength, left: int64(n)}
-}
-
-func firstElement(list string) string {
-	v, _, _ := strings.Cut(list, ",")
-	return v
 }
 
 // Done reports whether the body has ended.
@@ -128,6 +135,13 @@ func (b *Body) Lose(n int64) {
 func (b *Body) chunks(p []byte) int {
 	for i := 0; i < len(p); {
 		c := p[i]
+		if b.step != chunkData {
+			if b.cr && c != '\n' { // RFC 9112 §2.2: a CR alone ends no line
+				b.form = bodyUntilClose
+				return len(p)
+			}
+			b.cr = c == '\r'
+		}
 		switch b.step {
 		case chunkSize:
 			i++
@@ -146,12 +160,10 @@ func (b *Body) chunks(p []byte) int {
 				return len(p)
 			}
 		case chunkExt:
-			nl := bytes.IndexByte(p[i:], '\n')
-			if nl < 0 {
-				return len(p)
+			i++
+			if c == '\n' {
+				b.sized()
 			}
-			i += nl + 1
-			b.sized()
 		case chunkData:
 			n := min(int64(len(p)-i), b.left)
 			i += int(n)
