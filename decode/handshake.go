@@ -107,7 +107,7 @@ func (s *Session) checkRequest() {
 func keyFault(key string) string {
 	b, err := base64.StdEncoding.DecodeString(key)
 	switch {
-	case err != nil:
+	case err != nil, strings.ContainsAny(key, "\r\n"): // which the decoder skips
 		return "is not base64"
 	case len(b) != 16:
 		return fmt.Sprintf("is %d bytes in base64, not 16", len(b))

@@ -96,11 +96,11 @@ func ParseResponse(raw string) (*Head, error) {
 	h := &Head{Raw: raw}
 	proto, rest, _ := strings.Cut(h.parseFields(), " ")
 	code, reason, _ := strings.Cut(rest, " ")
-	n, err := strconv.Atoi(code)
-	if !isProto(proto) || err != nil || len(code) != 3 {
+	n, err := strconv.ParseUint(code, 10, 16)
+	if !isProto(proto) || err != nil || len(code) != 3 || n < 100 {
 		return h, errStartLine
 	}
-	h.Proto, h.Status, h.Reason = proto, n, reason
+	h.Proto, h.Status, h.Reason = proto, int(n), reason
 	return h, nil
 }
 
@@ -171,12 +171,13 @@ func (h *Head) Values(name string) []string {
 }
 
 // Tokens returns the elements of the comma-separated lists in all fields
-// called name (RFC 9110 §5.6.1), without white space; empty ones are left out.
+// called name (RFC 9110 §5.6.1), without the white space and line folds around
+// them; empty ones are left out.
 func (h *Head) Tokens(name string) []string {
 	var ts []string
 	for _, v := range h.Values(name) {
 		for t := range strings.SplitSeq(v, ",") {
-			if t = strings.Trim(t, " \t"); t != "" {
+			if t = strings.Trim(t, " \t\r\n"); t != "" {
 				ts = append(ts, t)
 			}
 		}
@@ -210,7 +211,16 @@ func (h *Head) KeepAlive() bool {
 // line ends, "Name: value" with one space, no folding, no control bytes. The
 // head can then be rebuilt from its parts by [Head.Append].
 func (h *Head) Canonical() bool {
-	return !h.Cut && string(h.Append(make([]byte, 0, len(h.Raw)))) == h.Raw
+	if h.Cut || string(h.Append(make([]byte, 0, len(h.Raw)))) != h.Raw {
+		return false
+	}
+	controls := 0
+	for _, c := range []byte(h.Raw) {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			controls++
+		}
+	}
+	return controls == 2*(len(h.Fields)+2) // the line ends, and no others
 }
 
 // Append appends the head in its usual spelling to dst.
