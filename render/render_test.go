@@ -30,11 +30,11 @@ func TestSamples(t *testing.T) {
 			"19:28:48.1000 #1 > close 10001000      9 0B-44-10-5E 1000 \"Closing\"\n",
 			"19:28:48.1020 #1 = closed 1000 by client after 16.8 s: 9 frames, 329 B >; ",
 			"19:28:49.0000 #2 = GET http://127.0.0.1:1901/style.css 200 OK  1.2 kB in 3 ms\n",
-			"19:28:50.0000 #3 < 403 Forbidden  not upgraded\n",
-			" #4 = tunnel example.com:443 TLS, not intercepted: 5.1 kB >; 88 kB <\n",
-			" #20 ! dial upstream \"127.0.0.1:1902\": connection refused\n",
-			" #6 < text  10000001 1099511627776      \"abc\"… 3 bytes so far\n",
-			" #6 > junk 14 bytes: cannot be framed\n",
+			"19:28:50.0000 #7 < 403 Forbidden  not upgraded\n",
+			" #13 = tunnel example.com:443 TLS, not intercepted: 5.1 kB >; 88 kB <\n",
+			" #3 ! dial upstream \"127.0.0.1:1902\": connection refused\n",
+			" #14 < text  10000001 1099511627776      \"abc\"… 3 bytes so far\n",
+			" #14 > junk 14 bytes: cannot be framed\n",
 		}},
 		{"fiddler", []string{
 			"19:28:31:3312 Upgrading Session #1 to websocket\n",
@@ -51,7 +51,7 @@ func TestSamples(t *testing.T) {
 		}},
 	}
 	for _, test := range tests {
-		got := tell(t, test.form, Options{Preview: 80})
+		got := show(t, "every-event", test.form, Options{Preview: 80})
 		for _, sample := range test.samples {
 			if !strings.Contains(got, sample) {
 				t.Errorf("%s: no sample\n%s", test.form, sample)
@@ -72,13 +72,6 @@ func newForm(name string, w io.Writer, o Options) decode.Sink {
 }
 
 var forms = []string{"compact", "fiddler", "hex"}
-
-// tell returns the story of every event in a form.
-func tell(t *testing.T, form string, o Options) string {
-	var b strings.Builder
-	everyEvent(newStory(t, newForm(form, &b, o)))
-	return b.String()
-}
 
 // TestRows compares with what hexdump -Cv prints.
 func TestRows(t *testing.T) {
@@ -103,13 +96,12 @@ func TestRows(t *testing.T) {
 
 // emit returns what the form shows of bytes that the server sends after the
 // handshake.
-func emit(t *testing.T, form string, preview int, sent ...string) string {
+func emit(form string, preview int, sent ...string) string {
 	var b strings.Builder
-	s := newStory(t, newForm(form, &b, Options{Preview: preview}))
-	c := s.upgraded(decode.Info{Conn: 1})
+	c := upgraded(newForm(form, &b, Options{Preview: preview}), decode.Info{Conn: 1})
 	for _, bytes := range sent {
 		c.server(bytes)
-		c.Flush(decode.FromServer, s.now)
+		c.Flush(decode.FromServer, c.now)
 	}
 	return b.String()
 }
@@ -154,12 +146,12 @@ func TestPreview(t *testing.T) {
 		{frame(0x88, "\x03\xe9bye")[:5], 80, `1001 "b"… 3 bytes so far`, "1001 b… 3 bytes so far"},
 	}
 	for _, test := range tests {
-		line, _, _ := strings.Cut(emit(t, "compact", test.preview, test.frame), "\n")
+		line, _, _ := strings.Cut(emit("compact", test.preview, test.frame), "\n")
 		const column = len("00:00:00.0000 #1 < text  10000001      5 16-39-8F-63 ")
 		if got := line[min(column, len(line)):]; got != test.compact {
 			t.Errorf("compact %q, preview %d: got %s, want %s", test.frame, test.preview, got, test.compact)
 		}
-		_, message, _ := strings.Cut(emit(t, "fiddler", test.preview, test.frame), "MESSAGE: ")
+		_, message, _ := strings.Cut(emit("fiddler", test.preview, test.frame), "MESSAGE: ")
 		if got, _, _ := strings.Cut(message, "\n"); got != test.fiddler {
 			t.Errorf("fiddler %q, preview %d: got %s, want %s", test.frame, test.preview, got, test.fiddler)
 		}
@@ -171,7 +163,7 @@ func TestPreview(t *testing.T) {
 func TestHexPieces(t *testing.T) {
 	const whole = "0123456789abcdefghijklmnopqrstuvwxyz"
 	f := frame(0x81, whole)
-	got := emit(t, "hex", 22, f[:12], f[12:22], f[22:32], f[32:])
+	got := emit("hex", 22, f[:12], f[12:22], f[22:32], f[32:])
 	const want = `00:00:00.0000 #1 < text  10000001     36             10 bytes so far
 00000000  81 24 30 31 32 33 34 35  36 37 38 39              |.$0123456789|
 00:00:00.0000 #1 < text  10 more bytes
@@ -182,14 +174,14 @@ func TestHexPieces(t *testing.T) {
 	if got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
-	if got := emit(t, "hex", 0, f); strings.Contains(got, "0123") || !strings.Contains(got, "|.$|\n") {
+	if got := emit("hex", 0, f); strings.Contains(got, "0123") || !strings.Contains(got, "|.$|\n") {
 		t.Errorf("without preview: got\n%swant only the header", got)
 	}
 }
 
 // TestFragments has the frames of a message shown as the first of them.
 func TestFragments(t *testing.T) {
-	got := emit(t, "compact", 80,
+	got := emit("compact", 80,
 		frame(0x01, "caf\xc3")+frame(0x89, "\x00")+frame(0x00, "\xa9")+frame(0x80, "\xa9"), // text
 		frame(0x02, "ab")+frame(0x80, "cd"),                                                // binary
 		frame(0x41, "ab")+frame(0x80, "cd"),                                                // compressed
@@ -207,20 +199,16 @@ func TestFragments(t *testing.T) {
 }
 
 func TestForgets(t *testing.T) {
-	var p *printer
-	sink := NewCompact(io.Discard, Options{Preview: 80}).(*compact)
-	p = &sink.printer
-	s := newStory(t, sink)
-	everyEvent(s)
+	p := NewCompact(io.Discard, Options{Preview: 80}).(*compact)
+	play(t, "every-event", p)
 	if len(p.sessions) != 0 {
 		t.Errorf("got %d sessions remembered after all are closed, want 0", len(p.sessions))
 	}
-	c := s.upgraded(decode.Info{Conn: 7})
-	c.server(frame(0x01, "a"))
+	upgraded(p, decode.Info{Conn: 7}).server(frame(0x01, "a"))
 	if len(p.sessions) != 1 {
 		t.Errorf("got %d sessions remembered in the middle of a message, want 1", len(p.sessions))
 	}
-	s.upgraded(decode.Info{Conn: 7}) // of another file
+	upgraded(p, decode.Info{Conn: 7}) // of another file
 	if len(p.sessions) != 0 {
 		t.Errorf("got %d sessions remembered after one of the same number began, want 0", len(p.sessions))
 	}
@@ -235,13 +223,13 @@ func TestOneWrite(t *testing.T) {
 			writes = append(writes, string(b))
 			return len(b), nil
 		}), Options{Preview: 80})
-		everyEvent(newStory(t, decode.SinkFunc(func(ev *decode.Event) {
+		play(t, "every-event", decode.SinkFunc(func(ev *decode.Event) {
 			writes = nil
 			sink.Emit(ev)
 			if len(writes) > 1 || len(writes) == 1 && !strings.HasSuffix(writes[0], "\n") {
 				t.Errorf("%s: event of kind %d was written as %q, want whole lines in one call", form, ev.Kind, writes)
 			}
-		})))
+		}))
 	}
 }
 
@@ -253,8 +241,8 @@ var sequence = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
 func TestColor(t *testing.T) {
 	for _, form := range forms {
-		plain := tell(t, form, Options{Preview: 80})
-		colored := tell(t, form, Options{Preview: 80, Color: true})
+		plain := show(t, "every-event", form, Options{Preview: 80})
+		colored := show(t, "every-event", form, Options{Preview: 80, Color: true})
 		if !sequence.MatchString(colored) {
 			t.Errorf("%s: no colour", form)
 		}
@@ -293,7 +281,7 @@ func TestNoAllocations(t *testing.T) {
 	for _, form := range forms {
 		for _, color := range []bool{false, true} {
 			sink := newForm(form, io.Discard, Options{Preview: 4096, Color: color})
-			c := newStory(t, sink).upgraded(decode.Info{Conn: 1, Ext: "permessage-deflate"})
+			c := upgraded(sink, decode.Info{Conn: 1, Ext: "permessage-deflate"})
 			for _, test := range tests {
 				client, server := []byte(test.client), []byte(test.server)
 				now := c.now
@@ -377,22 +365,21 @@ func FuzzText(f *testing.F) {
 		for _, form := range forms {
 			var plain, colored strings.Builder
 			for b, o := range map[*strings.Builder]Options{&plain: {Preview: 40}, &colored: {Preview: 40, Color: true}} {
-				s := newStory(t, newForm(form, b, o))
-				c := s.open(decode.Info{Conn: 1, Server: text, URL: text})
+				c := open(newForm(form, b, o), decode.Info{Conn: 1, Server: text, URL: text})
 				if !http {
 					c.Upgraded()
 				}
 				c.client(client)
-				c.Edited(decode.FromClient, s.now, []byte(client+text))
+				c.Edited(decode.FromClient, c.now, []byte(client+text))
 				c.server(server)
-				c.Flush(decode.FromServer, s.now)
-				c.Notice(s.now, text)
-				c.Gap(decode.FromServer, s.now, 1)
+				c.Flush(decode.FromServer, c.now)
+				c.Notice(c.now, text)
+				c.Gap(decode.FromServer, c.now, 1)
 				c.server(server)
-				c.Opaque(decode.FromClient, s.now, text)
+				c.Opaque(decode.FromClient, c.now, text)
 				c.client(client)
-				c.end(decode.FromServer, decode.EndRST, text)
-				c.Done(s.now)
+				c.End(decode.FromServer, c.now, decode.EndRST, text)
+				c.Done(c.now)
 			}
 			if got := sequence.ReplaceAllString(colored.String(), ""); got != plain.String() {
 				t.Errorf("%s: without its sequences, coloured text differs: got\n%swant\n%s", form, got, plain.String())
@@ -416,10 +403,10 @@ func FuzzText(f *testing.F) {
 // TestLongestFrame shows a frame with all the length that can be declared.
 func TestLongestFrame(t *testing.T) {
 	h := header(ws.Header{Fin: true, OpCode: ws.OpBinary, Length: 1<<63 - 1})
-	if got, want := emit(t, "compact", 80, h), "00:00:00.0000 #1 < bin   10000010 9223372036854775807 0 bytes so far\n"; got != want {
+	if got, want := emit("compact", 80, h), "00:00:00.0000 #1 < bin   10000010 9223372036854775807 0 bytes so far\n"; got != want {
 		t.Errorf("got  %swant %s", got, want)
 	}
-	if got, want := emit(t, "fiddler", 80, h), "  Server->Client (9223372036854775807 bytes)\n"; !strings.Contains(got, want) {
+	if got, want := emit("fiddler", 80, h), "  Server->Client (9223372036854775807 bytes)\n"; !strings.Contains(got, want) {
 		t.Errorf("got\n%swant %s", got, want)
 	}
 }
