@@ -245,7 +245,7 @@ func (s *Session) End(d Dir, t time.Time, how End, text string) {
 	}
 	s.flush(d, true)
 	sd.ended = true
-	if s.ended == 0 {
+	if s.ended == 0 || s.totals.How == EndLocal && how != EndLocal { // what we ended was ended by something
 		s.totals.How = how
 		if s.totals.Code == 0 {
 			s.totals.By = d

@@ -13,9 +13,9 @@ import (
 // relays the answer, sets the outcome and closes answered.
 type exchange struct {
 	*session
-	head      *decode.Head // of the request; nil for a tunnel
-	websocket bool         // the request asks for websocket
-	early     bool         // the client sent frames before the answer
+	method    string // of the request; "" for a tunnel
+	websocket bool   // the request asks for websocket
+	early     bool   // the client sent frames before the answer
 
 	answered chan struct{}
 	outcome  outcome
@@ -35,9 +35,8 @@ const (
 // goroutine that reads it to say.
 var errTorn = errors.New("write failed")
 
-// send writes the head of a request, and relays its body by its framing.
-func (k *link) send(x *exchange, head []byte) error {
-	body := decode.RequestBody(x.head)
+// send writes the head of a request and relays its body.
+func (k *link) send(x *exchange, head []byte, body decode.Body) error {
 	for {
 		b := k.client.unread()
 		b = b[:body.Next(b)]
@@ -142,10 +141,8 @@ func (k *link) finish(x *exchange, err error) (again bool) {
 	switch {
 	case x.outcome == upgrade, x.outcome == keep && x.early:
 		// A client that went on after a refusal is relayed until it notices.
-		if err == nil {
-			k.relay(decode.FromClient, k.client, k.up.leg, x.session)
-		}
-		<-k.up.gone
+		k.upgraded, k.silent = x.session, err != nil
+		return false
 	case x.outcome == keep:
 		again = err == nil
 	case x.outcome == refused:

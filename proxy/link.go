@@ -30,6 +30,9 @@ type link struct {
 	mu sync.Mutex
 	up *upstream // changed by the link's goroutine, under mu
 
+	upgraded *session // what is relayed both ways, once requests are over
+	silent   bool     // the client had ended before
+
 	torn atomic.Bool // a write failed: bytes were lost, and the ends should know
 }
 
@@ -47,6 +50,13 @@ func (k *link) abort() {
 // returns both connections are closed and no goroutine of the link is left.
 func (k *link) serve() {
 	for first := true; k.awaitRequest(first) && k.exchange(); first = false {
+	}
+	if s := k.upgraded; s != nil { // from here, where the stack is small, for as long as it takes
+		if !k.silent {
+			k.relay(decode.FromClient, k.client, k.up.leg, s)
+		}
+		<-k.up.gone
+		s.Done(time.Now())
 	}
 	if k.torn.Load() {
 		k.client.reset()
@@ -181,7 +191,7 @@ func (k *link) request(h *decode.Head, n int) (again bool) {
 	}
 	s.data(decode.FromClient, k.client.when, k.client.unread()[:n])
 	k.client.use(n)
-	x := &exchange{session: s, head: h, websocket: decode.AsksForWebSocket(h), answered: make(chan struct{})}
+	x := &exchange{session: s, method: h.Method, websocket: decode.AsksForWebSocket(h), answered: make(chan struct{})}
 	if err == nil {
 		err = k.reach(r.addr, x)
 	}
@@ -192,7 +202,7 @@ func (k *link) request(h *decode.Head, n int) (again bool) {
 	if x.websocket {
 		k.up.SetReadDeadline(time.Now().Add(k.p.handshakeTimeout()))
 	}
-	return k.finish(x, k.send(x, []byte(r.head)))
+	return k.finish(x, k.send(x, []byte(r.head), decode.RequestBody(h)))
 }
 
 // opaque relays what is no HTTP to addr without looking into it.

@@ -142,7 +142,7 @@ func (u *upstream) response(x *exchange) bool {
 			continue
 		}
 		switch h, err := decode.ParseResponse(string(b[:n])); {
-		case err != nil, h.Status == http.StatusSwitchingProtocols, h.Status/100 == 2 && x.head.Method == http.MethodConnect:
+		case err != nil, h.Status == http.StatusSwitchingProtocols, h.Status/100 == 2 && x.method == http.MethodConnect:
 			return u.upgrade(x)
 		case h.Status >= 200:
 			return u.body(x, h, n)
@@ -199,7 +199,7 @@ func (u *upstream) upgrade(x *exchange) bool {
 // what follows by its framing.
 func (u *upstream) body(x *exchange, h *decode.Head, n int) bool {
 	u.SetReadDeadline(time.Time{})
-	body := decode.ResponseBody(h, x.head.Method)
+	body := decode.ResponseBody(h, x.method)
 	n += body.Next(u.unread()[n:])
 	for {
 		if !u.pass(x, n) {
