@@ -344,7 +344,7 @@ func (p *printer) closed(ev *decode.Event) {
 		p.exchange(ev)
 		if hs.Response != nil {
 			p.text("  ")
-			p.buf = appendSize(p.buf, t.Bytes[decode.FromServer])
+			p.buf = AppendSize(p.buf, t.Bytes[decode.FromServer])
 		} else {
 			p.text(" no response")
 		}
@@ -407,7 +407,7 @@ func (p *printer) frames(t *decode.Totals, d decode.Dir) {
 }
 
 func (p *printer) size(t *decode.Totals, d decode.Dir) {
-	p.buf = appendSize(p.buf, t.Bytes[d])
+	p.buf = AppendSize(p.buf, t.Bytes[d])
 	p.text(" ")
 	p.text(d.Arrow())
 }

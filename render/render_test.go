@@ -326,7 +326,7 @@ func TestAppendSize(t *testing.T) {
 		88_200: "88 kB", 123_456: "123 kB", 999_499: "999 kB", 999_500: "1.0 MB", 16 << 20: "17 MB",
 		1_234_567_890: "1.2 GB", 1 << 40: "1.1 TB", 1<<63 - 1: "9.2 EB",
 	} {
-		if got := string(appendSize(nil, n)); got != want {
+		if got := string(AppendSize(nil, n)); got != want {
 			t.Errorf("%d: got %s, want %s", n, got, want)
 		}
 	}

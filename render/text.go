@@ -299,9 +299,9 @@ func appendBits(dst []byte, c byte) []byte {
 	return dst
 }
 
-// appendSize appends a number of bytes, in two figures or a little more:
+// AppendSize appends a number of bytes, in two figures or a little more:
 // "999 B", "5.1 kB", "88 kB"; k is 1000.
-func appendSize(dst []byte, n int64) []byte {
+func AppendSize(dst []byte, n int64) []byte {
 	if n < 1000 {
 		dst = strconv.AppendInt(dst, n, 10)
 		return append(dst, " B"...)
