@@ -182,3 +182,9 @@ func (l *lineReader) trimBOM(line []byte) []byte {
 	}
 	return bytes.TrimPrefix(line, []byte("\uFEFF"))
 }
+
+// Follow makes r, from which nothing was read yet, count its sessions on from
+// those of earlier, as if its file were the end of earlier's.
+func (r *Reader) Follow(earlier *Reader) {
+	r.base, r.highest = earlier.highest, earlier.highest
+}
