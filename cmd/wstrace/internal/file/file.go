@@ -1,11 +1,11 @@
-// Package file opens and creates trace files. The name of a new file, and the
+// Package file creates files and opens traces. The name of a new file, and the
 // content of an old one, say how it is compressed.
 package file
 
 import (
 	"bufio"
 	"cmp"
-	"fmt"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -24,9 +24,6 @@ const (
 	Zstd
 )
 
-// Stdout is the name that stands for a trace on standard output.
-const Stdout = "wst:-"
-
 // ByName returns the compression that the name of a recording asks for. The
 // error is for a name that is not a trace's.
 func ByName(name string) (Compression, error) {
@@ -36,13 +33,13 @@ func ByName(name string) (Compression, error) {
 	} else if s, ok := strings.CutSuffix(name, ".zst"); ok {
 		base, c = s, Zstd
 	}
-	if name == Stdout || strings.HasSuffix(base, ".wst") || strings.HasSuffix(base, ".wst.jsonl") {
+	if strings.HasSuffix(base, ".wst") || strings.HasSuffix(base, ".wst.jsonl") {
 		return c, nil
 	}
-	return 0, fmt.Errorf("unknown format %q, want a name in .wst, .wst.gz or .wst.zst", name)
+	return 0, errors.New("unknown format, want .wst, .wst.gz or .wst.zst")
 }
 
-// A Writer writes a trace file. What was written before a Flush is in the file,
+// A Writer writes a file. What was written before a Flush is in the file,
 // readable, whatever happens later.
 type Writer struct {
 	io.Writer
@@ -55,18 +52,15 @@ type compressor interface {
 	Flush() error
 }
 
-// Create opens the file for a recording, or takes standard output for
-// [Stdout]. A file that exists keeps its content until [Writer.Begin].
-func Create(name string) (*Writer, error) {
-	c, err := ByName(name)
+// Create creates a file, or takes standard output for "-". A file that exists
+// keeps its content until [Writer.Begin].
+func Create(name string, c Compression) (*Writer, error) {
+	if name == "-" {
+		return newWriter(os.Stdout, c)
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o666)
 	if err != nil {
 		return nil, err
-	}
-	f := os.Stdout
-	if name != Stdout {
-		if f, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o666); err != nil {
-			return nil, err
-		}
 	}
 	return newWriter(f, c)
 }
@@ -86,14 +80,17 @@ func newWriter(f *os.File, c Compression) (*Writer, error) {
 	return w, err
 }
 
+// Regular reports whether w is a file on a disk, not a terminal, pipe or
+// device.
+func (w *Writer) Regular() bool {
+	st, err := w.f.Stat()
+	return err == nil && st.Mode().IsRegular()
+}
+
 // Begin empties the file, before the first Write.
 func (w *Writer) Begin() error {
-	if w.f == os.Stdout {
+	if w.f == os.Stdout || !w.Regular() {
 		return nil
-	}
-	st, err := w.f.Stat()
-	if err != nil || !st.Mode().IsRegular() {
-		return err
 	}
 	return w.f.Truncate(0)
 }

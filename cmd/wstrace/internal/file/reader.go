@@ -21,10 +21,9 @@ var (
 type Reader struct {
 	Compression Compression
 
-	b   *bufio.Reader // what Read reads
-	z   io.Reader     // decompresses; nil if plain
-	cut bool
-	f   *os.File
+	b *bufio.Reader // what Read reads
+	z *zstd.Decoder // if it is behind b
+	f *os.File
 }
 
 // Open opens a trace, or standard input for "-". Its content says whether it is
@@ -65,48 +64,37 @@ func (r *Reader) decompress() error {
 	if err != nil && err != io.EOF {
 		return err
 	}
+	var z io.Reader
 	switch {
 	case bytes.HasPrefix(magic, gzipMagic):
 		r.Compression = Gzip
-		r.z, err = gzip.NewReader(r.b)
+		z, err = gzip.NewReader(r.b)
 	case bytes.HasPrefix(magic, zstdMagic):
 		r.Compression = Zstd
 		r.z, err = zstd.NewReader(r.b, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+		z = r.z
 	default:
 		return nil
 	}
+	r.b = bufio.NewReaderSize(z, bufSize)
+	return noEOF(err)
+}
+
+// noEOF returns err, or ErrEmpty if it is an end.
+func noEOF(err error) error {
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return ErrEmpty
 	}
-	r.b = bufio.NewReaderSize(readerFunc(r.readCompressed), bufSize)
 	return err
 }
-
-// readCompressed reads from the decompressor, to which a crash in the middle of
-// a recording is an unexpected end.
-func (r *Reader) readCompressed(p []byte) (int, error) {
-	n, err := r.z.Read(p)
-	if err == io.ErrUnexpectedEOF {
-		r.cut = true
-		err = io.EOF
-	}
-	return n, err
-}
-
-type readerFunc func(p []byte) (int, error)
-
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // sniff looks for the object that a trace begins with. One made by hand may
 // have comments before it.
 func (r *Reader) sniff() error {
 	for n := 1; n <= bufSize; n++ {
 		head, err := r.b.Peek(n)
-		switch {
-		case err == io.EOF:
-			return ErrEmpty
-		case err != nil:
-			return err
+		if err != nil {
+			return noEOF(err)
 		}
 		switch head[n-1] {
 		case ' ', '\t', '\r', '\n':
@@ -119,20 +107,14 @@ func (r *Reader) sniff() error {
 	return ErrNotTrace
 }
 
-// Read reads what the file holds, decompressed.
+// Read reads what the file holds, decompressed. Where the end of a compressed
+// file is missing, as after a crash, the end is [io.ErrUnexpectedEOF].
 func (r *Reader) Read(p []byte) (int, error) { return r.b.Read(p) }
-
-// Cut reports, when Read has returned [io.EOF], whether the end of the
-// compressed stream is missing.
-func (r *Reader) Cut() bool { return r.cut }
 
 // Close closes the file.
 func (r *Reader) Close() error {
-	if z, ok := r.z.(*zstd.Decoder); ok {
-		z.Close()
-	}
-	if r.f == os.Stdin {
-		return nil
+	if r.z != nil {
+		r.z.Close()
 	}
 	return r.f.Close()
 }

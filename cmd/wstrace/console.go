@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// A console writes what is not an event: lines that begin with "wstrace: ". It
+// is also the handler of the proxy's log, and shows the message of a record and
+// its attribute "hint", which names a remedy.
+type console struct {
+	w       io.Writer
+	quiet   bool // no notices
+	verbose bool // debug messages too
+}
+
+// note writes a notice.
+func (c *console) note(format string, args ...any) {
+	if !c.quiet {
+		c.say(format, args...)
+	}
+}
+
+// hint writes how something can be mended.
+func (c *console) hint(format string, args ...any) {
+	if !c.quiet {
+		c.say("hint: "+format, args...)
+	}
+}
+
+// fail writes an error, and its hint.
+func (c *console) fail(err error) {
+	if err == nil || errors.Is(err, errReported) {
+		return
+	}
+	c.say("%v", err)
+	var h hinted
+	if errors.As(err, &h) {
+		c.hint("%s", h.hint)
+	}
+}
+
+// say writes a message, one call of Write for all its lines.
+func (c *console) say(format string, args ...any) {
+	var b []byte
+	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
+		b = append(b, "wstrace: "...)
+		b = appendSafe(b, strings.TrimSuffix(line, "\n"))
+		b = append(b, '\n')
+	}
+	c.w.Write(b)
+}
+
+// appendSafe appends s with what a terminal might obey escaped, as %q does.
+func appendSafe(b []byte, s string) []byte {
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		if r == utf8.RuneError && n == 1 || !strconv.IsPrint(r) {
+			q := strconv.Quote(s[:n])
+			b = append(b, q[1:len(q)-1]...)
+		} else {
+			b = append(b, s[:n]...)
+		}
+		s = s[n:]
+	}
+	return b
+}
+
+// Enabled, Handle, WithAttrs and WithGroup make c a [slog.Handler].
+
+func (c *console) Enabled(_ context.Context, l slog.Level) bool {
+	switch {
+	case l >= slog.LevelWarn:
+		return true
+	case l >= slog.LevelInfo:
+		return !c.quiet
+	}
+	return c.verbose
+}
+
+func (c *console) Handle(_ context.Context, r slog.Record) error {
+	c.say("%s", r.Message)
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "hint" {
+			c.hint("%s", a.Value)
+		}
+		return true
+	})
+	return nil
+}
+
+func (c *console) WithAttrs([]slog.Attr) slog.Handler { return c }
+
+func (c *console) WithGroup(string) slog.Handler { return c }

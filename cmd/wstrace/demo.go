@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wstrace/wstrace/cmd/wstrace/internal/demo"
+)
+
+const demoExample = `  wstrace demo
+  wstrace demo -o hex
+  wstrace demo -w chat.wst && wstrace show -o json chat.wst`
+
+func newDemo(con *console, v *view) *cobra.Command {
+	var r record
+	cmd := &cobra.Command{
+		Use:               "demo [flags]",
+		Short:             "Show what it looks like: a small chat and the proxy in between",
+		Long:              "A chat server, three clients, and the proxy in between, in one process.",
+		Example:           demoExample,
+		Args:              noArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runDemo(cmd.Context(), con, v, &r)
+		},
+	}
+	r.register(cmd)
+	return cmd
+}
+
+func noArgs(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("unexpected argument %q", args[0])
+	}
+	return nil
+}
+
+func runDemo(ctx context.Context, con *console, v *view, r *record) error {
+	f, err := newFlow(con, v, r)
+	if err != nil {
+		return err
+	}
+	if err := f.begin(); err != nil {
+		return f.abandon(err)
+	}
+	ctx, stop := untilSignal(ctx)
+	defer stop()
+	err = demo.Run(ctx, &f.tee, slog.New(con))
+	if ctx.Err() != nil {
+		err = nil // it was told to stop
+	}
+	return f.end(err)
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"syscall"
+)
+
+// The exit statuses.
+const (
+	exitUsage  = 2 // wrong usage
+	exitFailed = 3 // the tool failed
+)
+
+// errReported ends the command with exit status 3 and without a message: there
+// was one when it happened.
+var errReported = errors.New("reported before")
+
+// A usageError is the user's: exit status 2.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error {
+	return usageError{fmt.Errorf(format, args...)}
+}
+
+// A hinted error comes with a remedy.
+type hinted struct {
+	error
+	hint string
+}
+
+func (e hinted) Unwrap() error { return e.error }
+
+func exitStatus(err error) int {
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// failed returns an error that says what was done to which object, and why it
+// went wrong: listen "127.0.0.1:8080": address already in use.
+func failed(op, object string, err error) error {
+	return fmt.Errorf("%s %q: %w", op, object, cause(err))
+}
+
+// cause returns the part of err that says why, without the names of system
+// calls and objects before it.
+func cause(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	switch e := err.(type) {
+	case *fs.PathError:
+		return cause(e.Err)
+	case *os.SyscallError:
+		return cause(e.Err)
+	case *net.OpError:
+		return cause(e.Err)
+	}
+	return err
+}

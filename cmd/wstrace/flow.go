@@ -1,0 +1,146 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"syscall"
+
+	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
+	"github.com/wstrace/wstrace/cmd/wstrace/internal/output"
+	"github.com/wstrace/wstrace/decode"
+)
+
+// A flow carries the events of a run to where they are wanted:
+//
+//	Tee ─► renderer     ─► output.Writer ─► stdout, or the file of --to
+//	    ─► trace.Writer ─► output.Writer ─► the file of -w
+//	    ─► totals
+type flow struct {
+	tee    decode.Tee
+	totals totals
+	con    *console
+	stderr *output.Writer // of con, from begin to end
+	drains []*drain
+}
+
+// A drain is a file at the end of a flow.
+type drain struct {
+	what   string // for messages: record "a.wst", write stdout
+	file   *file.Writer
+	record bool // nothing may be missing
+	opts   output.Options
+	sink   func(io.Writer) decode.Sink
+	out    *output.Writer // once begun
+}
+
+// newFlow returns the flow of a live run: what r records and v shows.
+func newFlow(con *console, v *view, r *record) (*flow, error) {
+	f := &flow{con: con}
+	err := r.addTo(f, v)
+	if err == nil {
+		err = v.addTo(f, true, r.always())
+	}
+	if err != nil {
+		return nil, f.abandon(err)
+	}
+	return f, nil
+}
+
+// add opens the file called name, "-" for stdout, for what sink makes of the
+// events. It is not changed before begin.
+func (f *flow) add(d *drain, name string, c file.Compression) error {
+	op := "write"
+	if d.record {
+		op = "record"
+	}
+	d.what = op + " " + strconv.Quote(name)
+	if name == "-" {
+		d.what = op + " stdout"
+	}
+	var err error
+	if d.file, err = file.Create(name, c); err != nil {
+		return failed("create", name, err)
+	}
+	f.drains = append(f.drains, d)
+	return nil
+}
+
+// begin empties the files and puts the sinks in place. From here on no message
+// waits for a terminal.
+func (f *flow) begin() error {
+	for _, d := range f.drains {
+		if err := d.file.Begin(); err != nil {
+			return fmt.Errorf("%s: %w", d.what, cause(err))
+		}
+	}
+	f.stderr = output.NewWriter(os.Stderr, output.Options{Drop: true})
+	f.con.w = f.stderr
+	for _, d := range f.drains {
+		d.opts.OnError = func(err error) { f.sayBroken(d, err) }
+		d.opts.OnDrop = f.dropped
+		d.out = output.NewWriter(d.file, d.opts)
+		f.tee.Sinks = append(f.tee.Sinks, d.sink(d.out))
+	}
+	f.tee.Sinks = append(f.tee.Sinks, &f.totals)
+	return nil
+}
+
+// abandon closes the files of a run that err keeps from taking place.
+func (f *flow) abandon(err error) error {
+	for _, d := range f.drains {
+		d.file.Abandon()
+	}
+	return err
+}
+
+// broken reports whether a file takes no more.
+func (f *flow) broken() bool {
+	return slices.ContainsFunc(f.drains, func(d *drain) bool { return d.out.Err() != nil })
+}
+
+// sayBroken says that a file takes no more.
+func (f *flow) sayBroken(d *drain, err error) {
+	switch {
+	case d.record:
+		f.con.say("%s: %v: traffic goes on, the recording does not", d.what, cause(err))
+	case !errors.Is(err, syscall.EPIPE):
+		f.con.say("%s: %v", d.what, cause(err))
+	}
+}
+
+// dropped says that lines are being, or were, dropped.
+func (f *flow) dropped(lines int64) {
+	if lines == 0 {
+		f.con.say("output is read too slowly: dropping lines")
+	} else {
+		f.con.say("dropped %s", plural(lines, "line"))
+	}
+}
+
+// end brings what is on its way into the files and prints the totals. It
+// returns err or, if a file is not complete for a reason that is no choice of
+// its reader, errReported.
+func (f *flow) end(err error) error {
+	for _, d := range f.drains {
+		broken := d.out.Close()
+		if broken == nil {
+			if broken = d.file.Close(); broken != nil {
+				f.sayBroken(d, broken)
+			}
+		}
+		if broken != nil && err == nil && (d.record || !errors.Is(broken, syscall.EPIPE)) {
+			err = errReported
+		}
+		f.totals.dropped += d.out.Dropped()
+	}
+	if err == nil || f.totals.sessions > 0 {
+		f.totals.print(f.con)
+	}
+	f.stderr.Close()
+	f.con.w = os.Stderr
+	return err
+}

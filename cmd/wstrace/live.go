@@ -1,0 +1,158 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wstrace/wstrace/proxy"
+)
+
+// liveFlags are the flags of the proxy.
+type liveFlags struct {
+	record
+	listen    string
+	keepHost  bool
+	maxHead   size
+	handshake time.Duration
+	dial      time.Duration
+}
+
+func (l *liveFlags) register(cmd *cobra.Command) {
+	l.maxHead = proxy.DefaultMaxHead
+	flags := cmd.Flags()
+	flags.StringVarP(&l.listen, "listen", "l", "127.0.0.1:8080", "listen on `ADDR`; port 0 picks a free one")
+	l.record.register(cmd)
+	flags.BoolVar(&l.keepHost, "keep-host", false, "leave the Host header as the client sent it")
+	flags.Var(&l.maxHead, "max-head", "relay heads of at most `SIZE`")
+	flags.DurationVar(&l.handshake, "handshake-timeout", proxy.DefaultHandshakeTimeout, "`TIME` to wait for a request, or for the answer to a handshake")
+	flags.DurationVar(&l.dial, "dial-timeout", proxy.DefaultDialTimeout, "`TIME` to wait for a connection to a server")
+}
+
+// run is wstrace [URL].
+func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []string) error {
+	p := &proxy.Proxy{
+		KeepHost:         l.keepHost,
+		MaxHead:          int(l.maxHead),
+		HandshakeTimeout: l.handshake,
+		DialTimeout:      l.dial,
+		Log:              slog.New(con),
+	}
+	if len(args) > 0 {
+		var err error
+		if p.Upstream, err = parseOrigin(args[0]); err != nil {
+			return err
+		}
+	}
+	if l.handshake <= 0 || l.dial <= 0 {
+		return usagef("--handshake-timeout and --dial-timeout want more than 0")
+	}
+
+	f, err := newFlow(con, v, &l.record)
+	if err != nil {
+		return err
+	}
+	listener, err := listen(l.listen)
+	if err != nil {
+		return f.abandon(err)
+	}
+	defer listener.Close()
+	if err := f.begin(); err != nil {
+		return f.abandon(err)
+	}
+	ctx, stop := untilSignal(ctx)
+	defer stop()
+	f.tee.Sinks = append(f.tee.Sinks, &hints{con: con})
+	p.Sink = &f.tee
+	con.say("listening on %s", listener.Addr())
+	con.note("%s", directions(p.Upstream, listener.Addr()))
+	err = f.end(p.Serve(ctx, listener))
+	if p.Upstream == nil && f.totals.sessions == 0 {
+		con.hint("many clients use no proxy for localhost; wstrace URL stands in front of a local server")
+	}
+	return err
+}
+
+// parseOrigin returns the URL of a server to stand in front of.
+func parseOrigin(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	var parseErr *url.Error
+	if errors.As(err, &parseErr) {
+		err = parseErr.Err
+	}
+	if err != nil {
+		return nil, usagef("bad URL %q: %w", s, err)
+	}
+	port, err := strconv.Atoi(cmp.Or(u.Port(), "80"))
+	switch {
+	case !slices.Contains([]string{"ws", "wss", "http", "https"}, u.Scheme):
+		return nil, usagef("bad URL %q: want ws://, wss://, http:// or https://", s)
+	case u.Hostname() == "":
+		return nil, usagef("bad URL %q: no host", s)
+	case err != nil || port < 1 || port > 65535:
+		return nil, usagef("bad URL %q: no such port", s)
+	case u.User != nil:
+		return nil, usagef("bad URL %q: the proxy adds no user and password, the client has to send them", s)
+	}
+	return u, nil
+}
+
+func listen(addr string) (net.Listener, error) {
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		return nil, usageError{hinted{fmt.Errorf("listen %q: no port", addr), "-l 127.0.0.1:8080, or -l :8080 for all interfaces"}}
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		err = failed("listen", addr, err)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = hinted{err, "-l 127.0.0.1:0 picks a free port"}
+		}
+		return nil, err
+	}
+	return l, nil
+}
+
+// directions says how a client gets to a proxy for origin that listens on addr.
+func directions(origin *url.URL, addr net.Addr) string {
+	host, port, _ := net.SplitHostPort(addr.String())
+	if ip := net.ParseIP(host); ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	host = net.JoinHostPort(host, port)
+	if origin == nil {
+		return "set the client's HTTP proxy to http://" + host
+	}
+	u := *origin
+	u.Host = host
+	u.Scheme = map[string]string{"ws": "ws", "wss": "ws", "http": "http", "https": "http"}[u.Scheme]
+	return "point the client at " + u.String()
+}
+
+// untilSignal returns a context that ends at the first SIGINT or SIGTERM. The
+// second one ends the program on the spot.
+func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		if <-signals == syscall.SIGTERM {
+			os.Exit(128 + 15)
+		}
+		os.Exit(128 + 2)
+	}()
+	return ctx, cancel
+}

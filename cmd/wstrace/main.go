@@ -1,0 +1,35 @@
+// Wstrace is strace for WebSockets: a proxy that shows every frame as it stood
+// on the wire, records sessions and shows them again.
+//
+//	root.go    the command line
+//	live.go    wstrace [URL]: the proxy and what it prints about itself
+//	show.go, fmt.go, demo.go    the subcommands
+//	view.go    the flags that say how events are shown
+//	record.go  the flags that say where they are recorded
+//	flow.go    from the events to the files
+//	console.go what goes to stderr
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	// A reader of our output that goes away is an error of Write, no reason to
+	// die: the traffic goes on.
+	signal.Notify(make(chan os.Signal), syscall.SIGPIPE)
+
+	os.Exit(run(os.Args[1:]))
+}
+
+// run executes the command line and returns the exit status.
+func run(args []string) int {
+	con := &console{w: os.Stderr}
+	root := newRoot(con)
+	root.SetArgs(args)
+	err := root.Execute()
+	con.fail(err)
+	return exitStatus(err)
+}

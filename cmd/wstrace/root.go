@@ -1,0 +1,134 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// version is set when a release is built.
+var version string
+
+func versionString() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return strings.TrimPrefix(info.Main.Version, "v")
+	}
+	return "unknown"
+}
+
+const rootExample = `  wstrace ws://localhost:1901
+        watch a server: point its clients at ws://127.0.0.1:8080
+  wstrace -w chat.wst ws://localhost:1901
+        record it, too
+  wstrace show chat.wst
+        look at the recording
+  wstrace
+        be the HTTP proxy of clients that can be told to use one
+  wstrace demo
+        see what it looks like`
+
+func newRoot(con *console) *cobra.Command {
+	var v view
+	var live liveFlags
+	cmd := &cobra.Command{
+		Use:               "wstrace [flags] [URL]",
+		Short:             "Strace for WebSockets: a proxy that shows every frame as it stood on the wire",
+		Example:           rootExample,
+		Version:           versionString(),
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		Args:              rootArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return live.run(cmd.Context(), con, &v, args)
+		},
+	}
+	cmd.SetOut(os.Stdout)
+	cmd.SetErr(os.Stderr)
+	cmd.SetHelpFunc(help)
+	cmd.SetFlagErrorFunc(flagError)
+	cmd.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
+
+	flags := cmd.PersistentFlags()
+	v.register(cmd)
+	flags.BoolVarP(&con.quiet, "quiet", "q", false, "no notices and totals, only errors")
+	flags.BoolVarP(&con.verbose, "verbose", "v", false, "also say what is dialled and what times out")
+	flags.BoolP("help", "h", false, "show help")
+	live.register(cmd)
+	cmd.Flags().Bool("version", false, "print the version")
+
+	cmd.AddCommand(newShow(con, &v), newFmt(con), newDemo(con, &v))
+	return cmd
+}
+
+// rootArgs checks the arguments of the command without a subcommand.
+func rootArgs(cmd *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
+		return nil
+	case !strings.Contains(args[0], "://"):
+		return unknownCommand(cmd, args[0])
+	case len(args) > 1:
+		return usagef("want one URL, got %d arguments", len(args))
+	}
+	return nil
+}
+
+func unknownCommand(cmd *cobra.Command, name string) error {
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		return usagef("unknown command %q, did you mean %q?", name, near[0])
+	}
+	err := fmt.Errorf("unknown command %q", name)
+	if strings.ContainsAny(name, ".:") {
+		return usageError{hinted{err, "a server to watch is a URL: ws://" + name}}
+	}
+	return usageError{hinted{err, "wstrace --help lists the commands"}}
+}
+
+// flagError says what is wrong with a flag.
+func flagError(_ *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		err = fmt.Errorf("--%s %q: %w", invalid.GetFlag().Name, invalid.GetValue(), invalid.Unwrap())
+	}
+	return usageError{err}
+}
+
+// help prints the help of cmd: examples before rules.
+func help(cmd *cobra.Command, _ []string) {
+	w := cmd.OutOrStdout()
+	fmt.Fprintf(w, "%s.\n", strings.TrimRight(cmp.Or(cmd.Long, cmd.Short), ".\n"))
+	if cmd.Example != "" {
+		fmt.Fprintf(w, "\nExamples:\n%s\n", cmd.Example)
+	}
+	fmt.Fprintf(w, "\nUsage:\n  %s\n", cmd.UseLine())
+	if cmd.HasAvailableSubCommands() {
+		fmt.Fprintf(w, "  %s COMMAND\n\nCommands:\n", cmd.CommandPath())
+		for _, c := range cmd.Commands() {
+			if c.IsAvailableCommand() {
+				fmt.Fprintf(w, "  %-11s %s\n", c.Name(), c.Short)
+			}
+		}
+	}
+	own, shared := pflag.NewFlagSet("", 0), cmd.Root().PersistentFlags()
+	cmd.Flags().SortFlags, own.SortFlags, shared.SortFlags = false, false, false
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if shared.Lookup(f.Name) != f {
+			own.AddFlag(f)
+		}
+	})
+	if own.HasAvailableFlags() {
+		fmt.Fprintf(w, "\nFlags:\n%s", own.FlagUsages())
+	}
+	fmt.Fprintf(w, "\nFlags of all commands, before or after the name:\n%s", shared.FlagUsages())
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A choice is the value of a flag that takes one of a few words.
+type choice struct {
+	value string
+	of    []string
+}
+
+func (c *choice) String() string { return c.value }
+func (c *choice) Type() string   { return "word" }
+
+func (c *choice) Set(s string) error {
+	if !slices.Contains(c.of, s) {
+		return fmt.Errorf("want %s or %s", strings.Join(c.of[:len(c.of)-1], ", "), c.of[len(c.of)-1])
+	}
+	c.value = s
+	return nil
+}
+
+// A size is the value of a flag that takes a number of bytes: 65536, 64KiB,
+// 64kB.
+type size int
+
+var units = []struct {
+	suffix string
+	bytes  float64
+}{
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"kB", 1e3}, {"MB", 1e6},
+	{"K", 1 << 10}, {"k", 1 << 10}, {"M", 1 << 20}, {"B", 1}, {"", 1},
+}
+
+func (n *size) Type() string { return "size" }
+
+func (n *size) String() string {
+	for _, u := range units[:2] {
+		if f := float64(*n) / u.bytes; f == math.Trunc(f) && f < 1024 {
+			return strconv.FormatFloat(f, 'f', -1, 64) + u.suffix
+		}
+	}
+	return strconv.Itoa(int(*n))
+}
+
+func (n *size) Set(s string) error {
+	for _, u := range units {
+		digits, ok := strings.CutSuffix(s, u.suffix)
+		if !ok {
+			continue
+		}
+		f, err := strconv.ParseFloat(strings.TrimSpace(digits), 64)
+		if err != nil || f < 1 || f*u.bytes > math.MaxInt32 {
+			break
+		}
+		*n = size(f * u.bytes)
+		return nil
+	}
+	return errors.New("want a size such as 64KiB")
+}
+
+// A count is the value of a flag that takes a number from 0.
+type count int
+
+func (n *count) Type() string   { return "N" }
+func (n *count) String() string { return strconv.Itoa(int(*n)) }
+
+func (n *count) Set(s string) error {
+	v, err := strconv.Atoi(s)
+	if err != nil || v < 0 {
+		return errors.New("want a number from 0")
+	}
+	*n = count(v)
+	return nil
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"io"
+
+	"github.com/fatih/color"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
+	"github.com/wstrace/wstrace/cmd/wstrace/internal/output"
+	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/trace"
+	"github.com/wstrace/wstrace/render"
+)
+
+// A view is how events are shown, and where: flags that work before and after
+// every subcommand.
+type view struct {
+	form    choice
+	to      string // a file instead of stdout
+	preview count
+	color   choice
+
+	flags *pflag.FlagSet // to ask which were given
+}
+
+const hexPreview = 4096 // bytes, unless -n is given
+
+func (v *view) register(cmd *cobra.Command) {
+	v.form = choice{"compact", []string{"compact", "fiddler", "hex", "json", "none"}}
+	v.color = choice{"auto", []string{"auto", "always", "never"}}
+	v.preview = 80
+	v.flags = cmd.PersistentFlags()
+	v.flags.VarP(&v.form, "output", "o", "print events as `FORM`: compact, fiddler, hex, json, none")
+	v.flags.StringVar(&v.to, "to", "", "print to `FILE` instead of stdout")
+	v.flags.VarP(&v.preview, "preview", "n", "print the first `N` bytes of payloads")
+	v.flags.Lookup("preview").DefValue = "80; for hex 4096; for json all"
+	v.flags.Var(&v.color, "color", "use colors `WHEN`: auto, always, never")
+	completeChoice(cmd, "output", &v.form)
+	completeChoice(cmd, "color", &v.color)
+}
+
+func completeChoice(cmd *cobra.Command, flag string, c *choice) {
+	cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(c.of, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// addTo makes f show its events. Live, a terminal that is slow loses lines,
+// and always means that those of a file are there when the traffic goes on.
+func (v *view) addTo(f *flow, live, always bool) error {
+	if v.form.value == "none" {
+		return nil
+	}
+	name := "-"
+	if v.to != "" {
+		name = v.to
+	}
+	d := &drain{sink: v.sink}
+	if err := f.add(d, name, file.Plain); err != nil {
+		return err
+	}
+	if live {
+		d.opts = output.Options{Drop: !d.file.Regular(), Always: always && d.file.Regular()}
+	}
+	return nil
+}
+
+// sink returns the renderer for w.
+func (v *view) sink(w io.Writer) decode.Sink {
+	given := v.flags.Changed("preview")
+	o := render.Options{Preview: int(v.preview), Color: v.colored()}
+	switch v.form.value {
+	case "fiddler":
+		return render.NewFiddler(w, o)
+	case "hex":
+		if !given {
+			o.Preview = hexPreview
+		}
+		return render.NewHex(w, o)
+	case "json":
+		to := traceOptions()
+		to.Derived, to.Preview = true, -1
+		if given {
+			to.Preview = o.Preview
+		}
+		return trace.NewWriter(w, to)
+	}
+	return render.NewCompact(w, o)
+}
+
+// colored reports whether to use colors.
+func (v *view) colored() bool {
+	switch v.color.value {
+	case "always":
+		return true
+	case "never":
+		return false
+	}
+	return v.to == "" && !color.NoColor
+}
