@@ -57,23 +57,24 @@ func HeadLen(b []byte, from int) int {
 	return 0
 }
 
-// MayBeRequest reports whether b can still turn out to begin with an HTTP
-// request: up to 20 capital letters and a space. Once sure is true, more bytes
-// do not change the answer.
-func MayBeRequest(b []byte) (may, sure bool) {
-	for len(b) > 0 && (b[0] == '\r' || b[0] == '\n') {
-		b = b[1:]
-	}
-	for i, c := range b {
+// MayBeRequest reports whether b can still turn out to begin with an HTTP/1.x
+// request: up to 20 capital letters and a space, and a first line that names
+// the version once it is complete.
+func MayBeRequest(b []byte) bool {
+	line, _, whole := bytes.Cut(bytes.TrimLeft(b, "\r\n"), []byte("\n"))
+	for i, c := range line {
 		switch {
 		case c >= 'A' && c <= 'Z' && i < 20:
+		case c == ' ' && i > 0 && whole:
+			_, _, proto, ok := cutRequestLine(strings.TrimSuffix(string(line), "\r"))
+			return ok && strings.HasPrefix(proto, "HTTP/1.")
 		case c == ' ' && i > 0:
-			return true, true
+			return true
 		default:
-			return false, true
+			return false
 		}
 	}
-	return true, false
+	return !whole
 }
 
 // ParseRequest parses the head of a request. The head keeps raw's bytes as
@@ -81,14 +82,22 @@ func MayBeRequest(b []byte) (may, sure bool) {
 // a start line that is no request.
 func ParseRequest(raw string) (*Head, error) {
 	h := &Head{Raw: raw}
-	line := h.parseFields()
-	method, rest, ok := strings.Cut(line, " ")
-	i := strings.LastIndexByte(rest, ' ')
-	if !ok || i < 0 || method == "" || !isProto(rest[i+1:]) {
+	method, target, proto, ok := cutRequestLine(h.parseFields())
+	if !ok {
 		return h, errStartLine
 	}
-	h.Method, h.Target, h.Proto = method, rest[:i], rest[i+1:]
+	h.Method, h.Target, h.Proto = method, target, proto
 	return h, nil
+}
+
+// cutRequestLine splits the start line of a request (RFC 9112 §3).
+func cutRequestLine(line string) (method, target, proto string, ok bool) {
+	method, rest, _ := strings.Cut(line, " ")
+	i := strings.LastIndexByte(rest, ' ')
+	if i < 0 || method == "" || !isProto(rest[i+1:]) {
+		return "", "", "", false
+	}
+	return method, rest[:i], rest[i+1:], true
 }
 
 // ParseResponse parses the head of a response like [ParseRequest].

@@ -281,34 +281,37 @@ func TestHeadCanonical(t *testing.T) {
 }
 
 // TestMayBeRequest checks, for every prefix, the number of bytes after which
-// the answer is sure.
+// it can't be a request any more.
 func TestMayBeRequest(t *testing.T) {
 	for _, c := range []struct {
-		b    string
-		sure int // bytes, 0 for never
-		may  bool
+		b  string
+		no int // bytes, 0 for never
 	}{
-		{"GET / HTTP/1.1", 4, true},
-		{"A b", 2, true},
-		{"\r\n\nGET /", 7, true},
-		{"ABCDEFGHIJKLMNOPQRST /", 21, true},
-		{"ABCDEFGHIJKLMNOPQRSTU /", 21, false},
-		{"\x16\x03\x01", 1, false},
-		{"get /", 1, false},
-		{"GEt /", 3, false},
-		{"GET\t/", 4, false},
-		{"GET\r\n", 4, false},
-		{" GET", 1, false},
-		{"\x81\x85", 1, false},
-		{"SSH-2.0", 4, false},
-		{"GET", 0, true},
-		{"\r\n\r\n", 0, true},
+		{"GET / HTTP/1.1\r\nHost: a\r\n", 0},
+		{"GET / HTTP/1.0\n", 0},
+		{"A b HTTP/1.1\r\n", 0},
+		{"\r\n\nGET / HTTP/1.1\r\n", 0},
+		{"ABCDEFGHIJKLMNOPQRST / HTTP/1.1\n", 0},
+		{"ABCDEFGHIJKLMNOPQRSTU /", 21},
+		{"NICK x\r\nUSER y\r\n", 8},
+		{"GET /\n", 6},
+		{"GET / HTTP/1.1 \n", 16},
+		{"PRI * HTTP/2.0\r\n", 16}, // RFC 9113 §3.4
+		{"\x16\x03\x01", 1},
+		{"get /", 1},
+		{"GEt /", 3},
+		{"GET\t/", 4},
+		{"GET\r\n", 4},
+		{"GET\n", 4},
+		{" GET", 1},
+		{"\x81\x85", 1},
+		{"SSH-2.0", 4},
+		{"GET", 0},
+		{"\r\n\r\n", 0},
 	} {
 		for n := range len(c.b) + 1 {
-			may, sure := MayBeRequest([]byte(c.b[:n]))
-			wantSure := c.sure > 0 && n >= c.sure
-			if wantMay := !wantSure || c.may; may != wantMay || sure != wantSure {
-				t.Errorf("%q: got may %t, sure %t, want %t, %t", c.b[:n], may, sure, wantMay, wantSure)
+			if got, want := MayBeRequest([]byte(c.b[:n])), c.no == 0 || n < c.no; got != want {
+				t.Errorf("%q: got %t, want %t", c.b[:n], got, want)
 			}
 		}
 	}

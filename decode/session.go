@@ -221,9 +221,9 @@ func (s *Session) Opaque(d Dir, t time.Time, why string) {
 		s.opaque(d, why)
 		return
 	}
+	defer func() { s.sides[d].phase = inJunk }() // whatever a sink does
 	s.flush(d, true)
 	s.emit(Event{Kind: KindOpaque, Dir: d, Text: why})
-	s.sides[d].phase = inJunk
 }
 
 // Notice adds a remark to the session.
@@ -414,11 +414,13 @@ func (s *Session) refusal(whole int64) {
 
 // opaque makes the session a tunnel.
 func (s *Session) opaque(d Dir, why string) {
+	defer func() { // whatever a sink does
+		s.sides[FromClient].phase = inOpaque
+		s.sides[FromServer].phase = inOpaque
+	}()
 	s.flush(FromClient, true)
 	s.flush(FromServer, true)
 	s.emit(Event{Kind: KindOpaque, Dir: d, Text: why})
-	s.sides[FromClient].phase = inOpaque
-	s.sides[FromServer].phase = inOpaque
 }
 
 // frames finds the frames in b and emits those that are complete, and the

@@ -127,7 +127,7 @@ func (k *link) readHead(deadline time.Time) (int, error) {
 		b := c.unread()
 		n := decode.HeadLen(b, seen)
 		seen = len(b)
-		if may, _ := decode.MayBeRequest(b); !may {
+		if !decode.MayBeRequest(b) {
 			return 0, errNotRequest
 		}
 		if n > k.p.maxHead() || n == 0 && len(b) > k.p.maxHead() {
