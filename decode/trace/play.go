@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"sync"
+	"time"
 
 	"github.com/wstrace/wstrace/decode"
 )
@@ -155,14 +156,14 @@ func (s *session) play(rec *Record) error {
 		s.Opaque(rec.Dir, rec.Time, rec.Why)
 		s.tunnel = false
 	case "gap":
-		s.gap(rec.Dir, rec, rec.N)
+		s.gap(rec.Dir, rec.Time, rec.N)
 	case "note":
 		s.Notice(rec.Time, rec.Text)
 	case "end":
 		// The counts of an exchange that its last end closes stand after it.
 		done := s.player.take(rec.C, func(r *Record) bool { return r.Kind == "done" })
 		if done != nil {
-			s.skip(done)
+			s.skip(done, rec.Time)
 		}
 		how, _ := decode.ParseEnd(rec.How)
 		for _, d := range [...]decode.Dir{decode.FromClient, decode.FromServer} {
@@ -175,7 +176,7 @@ func (s *session) play(rec *Record) error {
 			s.Done(done.Time)
 		}
 	case "done":
-		s.skip(rec)
+		s.skip(rec, rec.Time)
 		s.Done(rec.Time)
 	}
 	return nil
@@ -198,7 +199,7 @@ func (s *session) request(rec *Record) error {
 func (s *session) response(rec *Record) error {
 	s.head(decode.FromServer, rec)
 	if rec.BodyLen > 0 {
-		s.count(decode.FromServer, rec, rec.BodyLen-int64(len(rec.Body)))
+		s.count(decode.FromServer, rec.Time, rec.BodyLen-int64(len(rec.Body)))
 		s.FlushAll(decode.FromServer, rec.Time)
 	} else {
 		s.Flush(decode.FromServer, rec.Time) // it was, or there is no body
@@ -243,7 +244,7 @@ func (s *session) bytes(rec *Record) error {
 	case left == 0 || rec.Kind == "junk":
 	case rec.Cut && left <= math.MaxInt64:
 		s.FlushAll(d, rec.Time)
-		s.gap(d, rec, int64(left))
+		s.gap(d, rec.Time, int64(left))
 	default:
 		s.FlushAll(d, rec.Time)
 	}
@@ -251,23 +252,23 @@ func (s *session) bytes(rec *Record) error {
 }
 
 // gap passes over n bytes of d that are not in the trace.
-func (s *session) gap(d decode.Dir, rec *Record, n int64) {
+func (s *session) gap(d decode.Dir, t time.Time, n int64) {
 	s.streams[d].skip(uint64(n))
 	s.counted[d] += n
-	s.Gap(d, rec.Time, n)
+	s.Gap(d, t, n)
 }
 
 // skip passes over the bytes that done counts and that are not in the trace.
-func (s *session) skip(done *Record) {
+func (s *session) skip(done *Record, t time.Time) {
 	for d, n := range [...]int64{done.Sent, done.Got} {
 		if n -= s.counted[d]; n > 0 {
-			s.count(decode.Dir(d), done, n)
+			s.count(decode.Dir(d), t, n)
 		}
 	}
 }
 
-func (s *session) count(d decode.Dir, rec *Record, n int64) {
+func (s *session) count(d decode.Dir, t time.Time, n int64) {
 	n = max(n, 0)
 	s.counted[d] += n
-	s.Skip(d, rec.Time, n)
+	s.Skip(d, t, n)
 }
