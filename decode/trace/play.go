@@ -16,8 +16,8 @@ import (
 // injected in its place. Where the traffic was cut into events the pieces are
 // cut again, so that sink shows what it would have shown live.
 //
-// A session whose first bytes are a frame or junk is taken as one whose
-// handshake lies before the trace. Derived records and keys, and kinds that
+// A session whose first record after open is a frame or junk is taken as one
+// whose handshake lies before the trace. Derived records and keys, and kinds that
 // this package doesn't know, are passed over.
 //
 // A record that can't follow the ones before it is an error that names its
@@ -69,12 +69,14 @@ type session struct {
 	cut       [2]bool  // the frame in flight was cut when it was written
 	counted   [2]int64 // bytes that followed the heads
 	begun     bool     // a head or a frame has come
+	accepted  bool     // it is a WebSocket connection
 	tunnel    bool     // an opaque event has come of itself, for the record just played
 	wasTunnel bool     // and for the one before
 }
 
 // Emit passes an event on.
 func (s *session) Emit(ev *decode.Event) {
+	s.accepted = ev.Handshake != nil && ev.Handshake.Accepted
 	switch ev.Kind {
 	case decode.KindOpaque:
 		s.tunnel = true
@@ -152,7 +154,6 @@ func (s *session) play(rec *Record) error {
 		if s.wasTunnel {
 			return nil // the session came to that by itself
 		}
-		s.streams[rec.Dir].left = 0
 		s.Opaque(rec.Dir, rec.Time, rec.Why)
 		s.tunnel = false
 	case "gap":
@@ -161,14 +162,16 @@ func (s *session) play(rec *Record) error {
 		s.Notice(rec.Time, rec.Text)
 	case "end":
 		// The counts of an exchange that its last end closes stand after it.
-		done := s.player.take(rec.C, func(r *Record) bool { return r.Kind == "done" })
+		var done *Record
+		if !s.accepted {
+			done = s.player.take(rec.C, func(r *Record) bool { return r.Kind == "done" })
+		}
 		if done != nil {
 			s.skip(done, rec.Time)
 		}
 		how, _ := decode.ParseEnd(rec.How)
 		for _, d := range [...]decode.Dir{decode.FromClient, decode.FromServer} {
 			if !rec.HasDir || rec.Dir == d {
-				s.streams[d].left = 0
 				s.End(d, rec.Time, how, rec.Err)
 			}
 		}

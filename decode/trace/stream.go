@@ -37,8 +37,8 @@ func (s *Stream) Append(dst []byte, r *Record) ([]byte, error) {
 			return dst, nil
 		}
 		return append(r.AppendHead(dst), r.Body...), nil
-	case "frame", "more", "junk", "gap", "opaque", "end":
-		if r.HasDir && r.Dir != s.Dir {
+	case "frame", "more", "junk", "gap":
+		if r.Dir != s.Dir {
 			return dst, nil
 		}
 	}
@@ -63,8 +63,6 @@ func (s *Stream) Append(dst []byte, r *Record) ([]byte, error) {
 		return append(dst, r.Payload...), nil
 	case "gap":
 		s.skip(uint64(r.N))
-	case "opaque", "end":
-		s.left = 0
 	}
 	return dst, nil
 }

@@ -1,0 +1,236 @@
+package trace
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// write lets one session happen and returns its trace without the header.
+func write(t *testing.T, o Options, steps ...any) string {
+	t.Helper()
+	var b bytes.Buffer
+	w := NewWriter(&b, o)
+	writes := 0
+	s := decode.Session{Sink: decode.SinkFunc(func(ev *decode.Event) {
+		before := b.Len()
+		w.Emit(ev)
+		if b.Len() > before {
+			writes++
+		}
+	})}
+	now := start
+	s.Open(decode.Info{Conn: 1, Time: now})
+	for _, step := range steps {
+		now = now.Add(time.Second)
+		switch step := step.(type) {
+		case op:
+			step(&s, now)
+		case data:
+			s.Data(step.dir, now, []byte(step.b))
+		}
+	}
+	if err := w.Err(); err != nil || writes == 0 {
+		t.Fatalf("%d writes, %v", writes, err)
+	}
+	header, rest, _ := strings.Cut(b.String(), "\n")
+	if want := `{"wstrace":1,"t0":"2026-11-21T07:31:41.123456789Z"}`; header != want {
+		t.Errorf("got header %s, want %s", header, want)
+	}
+	return rest
+}
+
+func lines(l ...string) string { return strings.Join(l, "\n") + "\n" }
+
+func TestWriter(t *testing.T) {
+	long := strings.Repeat("éa", 40_000) // 120 kB; 64 KiB end within é
+	got := write(t, Options{}, upgraded,
+		data{server, frame(0x81, 0, "Hello")},
+		data{client, frame(0x82, 0x01020304, "\x00\x01")},
+		data{client, frame(0x81, 0x0a0b0c0d, long)[:14+65536+70]},
+		notice("half way"),
+		data{client, frame(0x81, 0x0a0b0c0d, long)[14+65536+70:]},
+		end(client, decode.EndRST, "read: connection reset by peer"), end(server, decode.EndLocal, ""))
+	want := lines(`{"k":"open","t":0,"c":1}`,
+		`{"k":"frame","t":2,"c":1,"d":"<","op":"text","text":"Hello"}`,
+		`{"k":"frame","t":3,"c":1,"d":">","op":"bin","mask":"01020304","b64":"AAE="}`,
+		`{"k":"frame","t":4,"c":1,"d":">","op":"text","mask":"0a0b0c0d","len":120000,"text":"`+long[:65535]+`"}`,
+		`{"k":"note","t":5,"c":1,"text":"half way"}`,
+		`{"k":"more","t":6,"c":1,"d":">","text":"`+long[65535:]+`"}`,
+		`{"k":"end","t":7,"c":1,"d":">","how":"rst","err":"read: connection reset by peer"}`,
+		`{"k":"end","t":8,"c":1,"d":"<","how":"local"}`)
+	same(t, "line", strings.Split(got, "\n"), strings.Split(want, "\n"))
+}
+
+func TestWriterHeads(t *testing.T) {
+	got := write(t, Options{}, edited(head("GET / HTTP/1.1", "Host: b")), data{client, head("GET http://b/ HTTP/1.1", "Host: b")},
+		data{server, "HTTP/1.1 200 OK\nContent-Length: 3\n\nabc"}, done)
+	want := lines(`{"k":"open","t":0,"c":1}`,
+		`{"k":"req","t":2,"c":1,"m":"GET","target":"http://b/","v":"HTTP/1.1","h":[["Host","b"]],"fx":"replace"}`,
+		`{"k":"req","t":2,"c":1,"m":"GET","target":"/","v":"HTTP/1.1","h":[["Host","b"]],"leg":"out"}`,
+		`{"k":"res","t":3,"c":1,"raw":"SFRUUC8xLjEgMjAwIE9LCkNvbnRlbnQtTGVuZ3RoOiAzCgo="}`,
+		`{"k":"done","t":4,"c":1,"sent":0,"got":3}`)
+	same(t, "line", strings.Split(got, "\n"), strings.Split(want, "\n"))
+	got = write(t, Options{}, data{client, head("GET / HTTP/1.1", "Upgrade: websocket", "X: caf\xe9")}, data{server, "HTTP/1.1 403 No\r\nContent-Le"},
+		end(server, decode.EndFIN, ""), end(client, decode.EndFIN, ""))
+	want = lines(`{"k":"open","t":0,"c":1}`,
+		`{"k":"req","t":1,"c":1,"raw":"R0VUIC8gSFRUUC8xLjENClVwZ3JhZGU6IHdlYnNvY2tldA0KWDogY2Fm6Q0KDQo="}`,
+		`{"k":"res","t":3,"c":1,"raw":"SFRUUC8xLjEgNDAzIE5vDQpDb250ZW50LUxl"}`,
+		`{"k":"end","t":3,"c":1,"d":"<","how":"fin"}`,
+		`{"k":"end","t":4,"c":1,"d":">","how":"fin"}`,
+		`{"k":"done","t":4,"c":1,"sent":0,"got":0}`)
+	same(t, "line", strings.Split(got, "\n"), strings.Split(want, "\n"))
+}
+
+func TestWriterDerived(t *testing.T) {
+	got := write(t, Options{Derived: true, Preview: 6}, upgraded,
+		data{client, frame(0x81, 0, "abcdefg")},
+		data{server, frame(0x81, 0, "abcdeé") + frame(0x82, 0, "\x00\x01\x02\x03\x04\x05\x06") + frame(0x81, 0, "abcdef")},
+		data{server, "\x82\x7e\x00\x80" + strings.Repeat("x", 128)},
+		data{client, frame(0x88, 1, "\x03\xe8Closing")},
+		data{server, "\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xff"},
+		end(client, decode.EndFIN, ""), end(server, decode.EndFIN, ""))
+	want := lines(`{"k":"open","t":0,"c":1}`,
+		`{"k":"frame","t":2,"c":1,"d":">","op":"text","len":7,"text":"abcdef","cut":true}`,
+		`{"k":"violation","t":2,"conn":1,"from":"client","frame":0,"rule":"frame-client-unmasked","severity":"error","section":"RFC 6455 §5.1","text":"frame without a masking key"}`,
+		`{"k":"frame","t":3,"c":1,"d":"<","op":"text","len":7,"text":"abcde","cut":true}`,
+		`{"k":"frame","t":3,"c":1,"d":"<","op":"bin","len":7,"b64":"AAECAwQF","cut":true}`,
+		`{"k":"frame","t":3,"c":1,"d":"<","op":"text","text":"abcdef"}`,
+		`{"k":"frame","t":4,"c":1,"d":"<","op":"bin","len":128,"b64":"eHh4eHh4","cut":true}`,
+		`{"k":"frame","t":5,"c":1,"d":">","op":"close","mask":"00000001","len":9,"code":1000,"reason":"Clos","cut":true}`,
+		`{"k":"junk","t":6,"c":1,"d":"<","len":10,"b64":"gn//////","why":"length with its top bit set","cut":true}`,
+		`{"k":"violation","t":6,"conn":1,"from":"server","frame":4,"rule":"frame-length-msb","severity":"error","section":"RFC 6455 §5.2","text":"64-bit payload length with its top bit set, 82 7f ff ff ff ff ff ff ff ff"}`,
+		`{"k":"end","t":7,"c":1,"d":">","how":"fin"}`,
+		`{"k":"end","t":8,"c":1,"d":"<","how":"fin"}`,
+		`{"k":"closed","t":8,"c":1,"code":1000,"by":"client","seconds":8,"frames":[2,4],"bytes":[24,168],"violations":2}`)
+	same(t, "line", strings.Split(got, "\n"), strings.Split(want, "\n"))
+	long := strings.Repeat("x", 70_000)
+	got = write(t, Options{Derived: true, Preview: 0}, upgraded, data{server, frame(0x81, 0, long)})
+	want = lines(`{"k":"open","t":0,"c":1}`,
+		`{"k":"frame","t":2,"c":1,"d":"<","op":"text","len":70000,"cut":true}`,
+		`{"k":"more","t":2,"c":1,"d":"<","len":4464,"cut":true}`)
+	same(t, "line", strings.Split(got, "\n"), strings.Split(want, "\n"))
+	if got := write(t, Options{Derived: true, Preview: -1}, upgraded, data{server, frame(0x81, 0, "whole")}); !strings.Contains(got, `"text":"whole"`) {
+		t.Errorf("got %s, want all of the payload", got)
+	}
+	got = write(t, Options{Derived: true}, opaque(client, "TLS"), skip(server, 9), done)
+	if want := `{"k":"closed","t":3,"c":1,"seconds":3,"bytes":[0,9],"violations":0}`; !strings.HasSuffix(got, lines(`{"k":"done","t":3,"c":1,"sent":0,"got":9}`, want)) {
+		t.Errorf("got\n%s\nwant at its end\n%s", got, want)
+	}
+}
+
+// TestPlayCut plays what a preview left of the payloads.
+func TestPlayCut(t *testing.T) {
+	var b bytes.Buffer
+	w := NewWriter(&b, Options{Derived: true, Preview: 2})
+	s := decode.Session{Sink: w}
+	s.Open(decode.Info{Conn: 1, Time: start})
+	s.Upgraded()
+	s.Data(server, start, []byte(frame(0x81, 0, strings.Repeat("x", 70_000))+frame(0x81, 0, "Hello")+frame(0x81, 0, "hi")))
+	var said []string
+	err := Play(NewReader(&b), decode.SinkFunc(func(ev *decode.Event) {
+		if f := ev.Frame; f != nil {
+			said = append(said, string(f.AppendPayload(nil, -1)))
+		} else if ev.Kind == decode.KindGap {
+			said = append(said, "gap")
+		}
+	}))
+	if got, want := strings.Join(said, " "), "xx gap He gap hi"; err != nil || got != want {
+		t.Errorf("got %s, %v, want %s", got, err, want)
+	}
+}
+
+type countWriter struct {
+	n   int
+	max int
+	err error
+}
+
+func (w *countWriter) Write(b []byte) (int, error) {
+	if w.n == w.max {
+		return 0, w.err
+	}
+	w.n++
+	return len(b), nil
+}
+
+func TestWriterCalls(t *testing.T) {
+	out := &countWriter{max: 3, err: errors.New("disk full")}
+	w := NewWriter(out, Options{Derived: true, Preview: -1})
+	ev := decode.Event{Kind: decode.KindViolation, Info: &decode.Info{}, Time: start}
+	w.Emit(&ev)
+	if out.n != 0 {
+		t.Errorf("got %d writes for an event without a line, want 0", out.n)
+	}
+	s := decode.Session{Sink: w}
+	s.Open(decode.Info{Conn: 1, Time: start})
+	s.Upgraded()
+	s.Data(client, start, []byte(frame(0x81, 0, "with a violation")))
+	if out.n != 2 {
+		t.Errorf("got %d writes for 2 events, want 2", out.n)
+	}
+	if w.Err() != nil {
+		t.Errorf("got error %v", w.Err())
+	}
+	s.Notice(start, "3")
+	s.Notice(start, "4")
+	out.max = 10
+	s.Notice(start, "5")
+	if w.Err() != out.err || out.n != 3 {
+		t.Errorf("got %v after %d writes, want %v after 3", w.Err(), out.n, out.err)
+	}
+}
+
+func TestWriterAllocatesNothing(t *testing.T) {
+	for name, b := range map[string]string{
+		"text":   frame(0x81, 0, "Hello, wörld"),
+		"masked": frame(0x82, 0x01020304, strings.Repeat("\x00", 1000)),
+		"ping":   frame(0x89, 0, "beat"),
+		"close":  frame(0x88, 0, "\x03\xe8"),
+		"long":   frame(0x81, 0, strings.Repeat("é", 100_000)),
+	} {
+		for _, o := range []Options{{}, {Derived: true, Preview: 4}} {
+			w := NewWriter(io.Discard, o)
+			s := decode.Session{Sink: w}
+			s.Open(decode.Info{Conn: 1, Time: start, Ext: "x"})
+			s.Upgraded()
+			d := server
+			if name == "masked" {
+				d = client
+			}
+			chunk := []byte(b)
+			now := start
+			s.Data(d, now, chunk)
+			if n := testing.AllocsPerRun(100, func() {
+				now = now.Add(time.Millisecond)
+				s.Data(d, now, chunk)
+			}); n != 0 {
+				t.Errorf("%s, %+v: got %v allocations, want 0", name, o, n)
+			}
+		}
+	}
+}
+
+func BenchmarkWriter(b *testing.B) {
+	for _, bench := range []struct{ name, payload string }{
+		{"128", strings.Repeat("x", 128)},
+		{"4K", strings.Repeat("a text, ", 512)},
+		{"64K-utf8", strings.Repeat("é€", 13_000)},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			s := decode.Session{Sink: NewWriter(io.Discard, Options{})}
+			s.Open(decode.Info{Conn: 1, Time: start})
+			s.Upgraded()
+			chunk := []byte(frame(0x81, 0x01020304, bench.payload))
+			b.SetBytes(int64(len(chunk)))
+			for b.Loop() {
+				s.Data(client, start, chunk)
+			}
+		})
+	}
+}
