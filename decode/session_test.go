@@ -134,6 +134,17 @@ func TestSessionTimesNeverRunBackwards(t *testing.T) {
 	}
 }
 
+func TestSessionDoesNotChangeBytes(t *testing.T) {
+	s := upgraded(t)
+	wire := masked(0x81, testKey, strings.Repeat("é", MaxPiece)) + masked(0x88, testKey, "\x03\xe8bye")
+	b := []byte(wire)
+	s.Data(FromClient, start, b[:100])
+	s.Data(FromClient, start, b[100:])
+	if string(b) != wire {
+		t.Error("the bytes given to Data were changed")
+	}
+}
+
 func TestSessionCountsViolations(t *testing.T) {
 	s := upgraded(t)
 	s.client("\x81\x00\xc1\x00")

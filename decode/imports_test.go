@@ -1,0 +1,157 @@
+package decode
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/wstrace/wstrace"
+
+// badImport says why package pkg must not import imp, or returns "". Packages
+// of the module are named without its path: "decode/trace", "net/http".
+func badImport(pkg, imp string, ours bool) string {
+	top, _, _ := strings.Cut(imp, "/")
+	within := imp == pkg || strings.HasPrefix(imp, pkg+"/")
+	switch kind, _, nested := strings.Cut(pkg, "/"); {
+	case !ours && pkg == "decode" && slices.Contains([]string{"net", "os", "log", "syscall"}, top):
+		return "decode does no I/O and does not log"
+	case !ours, kind == "cmd":
+		return ""
+	case pkg == "decode":
+		return "decode imports none of ours"
+	case imp == "decode", within:
+		return ""
+	case kind == "proxy" && top == "proxy":
+		return ""
+	case pkg == "proxy/replay" && imp == "decode/trace":
+		return ""
+	case kind == "decode" && nested:
+		return "a file format imports only decode"
+	case kind == "render":
+		return "render imports only decode"
+	case kind == "proxy":
+		return "proxy imports neither render nor file formats"
+	}
+	return "no rule allows it"
+}
+
+func TestBadImport(t *testing.T) {
+	for _, c := range []struct {
+		pkg, imp string
+		ours, ok bool
+	}{
+		{"decode", "time", false, true},
+		{"decode", "net", false, false},
+		{"decode", "net/http", false, false},
+		{"decode", "os", false, false},
+		{"decode", "log/slog", false, false},
+		{"decode", "decode/trace", true, false},
+		{"decode", "proxy", true, false},
+		{"decode/trace", "os", false, true},
+		{"decode/trace", "decode", true, true},
+		{"decode/trace", "render", true, false},
+		{"decode/har", "decode/trace", true, false},
+		{"render", "decode", true, true},
+		{"render", "decode/trace", true, false},
+		{"render", "proxy", true, false},
+		{"proxy", "decode", true, true},
+		{"proxy", "proxy/ca", true, true},
+		{"proxy", "render", true, false},
+		{"proxy", "decode/trace", true, false},
+		{"proxy/replay", "decode/trace", true, true},
+		{"proxy/replay", "proxy", true, true},
+		{"proxy/replay", "decode/har", true, false},
+		{"proxy/ca", "decode/trace", true, false},
+		{"proxy", "cmd/wstrace", true, false},
+		{"cmd/wstrace", "render", true, true},
+		{"cmd/wstrace/internal/file", "decode/trace", true, true},
+	} {
+		if got := badImport(c.pkg, c.imp, c.ours); (got == "") != c.ok {
+			t.Errorf("%s imports %s: got %q, want ok %t", c.pkg, c.imp, got, c.ok)
+		}
+	}
+}
+
+// TestImportDirections checks the imports of every package of the module, its
+// tests aside.
+func TestImportDirections(t *testing.T) {
+	seen := map[string]bool{}
+	walkModule(t, func(pkg, name string, file *ast.File) {
+		seen[pkg] = true
+		for _, spec := range file.Imports {
+			imp, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			imp, ours := strings.CutPrefix(imp, module+"/")
+			if why := badImport(pkg, imp, ours); why != "" {
+				t.Errorf("%s imports %q: %s", name, imp, why)
+			}
+		}
+	})
+	for _, pkg := range []string{"decode", "decode/trace", "render", "proxy"} {
+		if !seen[pkg] {
+			t.Errorf("no package %s was found", pkg)
+		}
+	}
+}
+
+// TestDecodeReadsNoClock checks that package decode gets its times from its
+// callers.
+func TestDecodeReadsNoClock(t *testing.T) {
+	clock := []string{"Now", "Since", "Until", "After", "AfterFunc", "Sleep", "Tick", "NewTimer", "NewTicker"}
+	walkModule(t, func(pkg, name string, file *ast.File) {
+		if pkg != "decode" {
+			return
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok {
+				if x, ok := sel.X.(*ast.Ident); ok && x.Name == "time" && slices.Contains(clock, sel.Sel.Name) {
+					t.Errorf("%s uses time.%s", name, sel.Sel.Name)
+				}
+			}
+			return true
+		})
+	})
+}
+
+// walkModule calls visit for every Go file of the module that is no test, with
+// its package without the module's path.
+func walkModule(t *testing.T, visit func(pkg, name string, file *ast.File)) {
+	t.Helper()
+	root := filepath.Join("..")
+	err := filepath.WalkDir(root, func(name string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		rel = filepath.ToSlash(rel)
+		base := path.Base(rel)
+		switch {
+		case e.IsDir() && rel != "." && (base == "testdata" || base == "node_modules" || strings.HasPrefix(base, ".")):
+			return filepath.SkipDir
+		case e.IsDir() || !strings.HasSuffix(base, ".go") || strings.HasSuffix(base, "_test.go"):
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			return err
+		}
+		visit(path.Dir(rel), rel, file)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
