@@ -179,6 +179,7 @@ func TestBodyEnds(t *testing.T) {
 		{"size of 64 bits", chunked, "ffffffffffffffff\r\nx", "", "until close"},
 		{"size over 64 bits", chunked, "10000000000000001\r\nx\r\n0\r\n\r\n", "GET /", "until close"},
 		{"no size", chunked, "\r\nx\r\n0\r\n\r\n", "GET /", "until close"},
+		{"no size of the second chunk", chunked, "1\r\nx\r\n\r\n0\r\n\r\n", "GET /", "until close"},
 		{"extension without size", chunked, ";x\r\n0\r\n\r\n", "GET /", "until close"},
 		{"negative size", chunked, "-1\r\n0\r\n\r\n", "GET /", "until close"},
 		{"size with a prefix", chunked, "0x1\r\nx\r\n0\r\n\r\n", "GET /", "until close"},

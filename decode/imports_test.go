@@ -97,7 +97,7 @@ func TestImportDirections(t *testing.T) {
 			}
 		}
 	})
-	for _, pkg := range []string{"decode", "decode/trace", "render", "proxy"} {
+	for _, pkg := range []string{"decode", "decode/trace", "render", "proxy", "cmd/wstrace"} {
 		if !seen[pkg] {
 			t.Errorf("no package %s was found", pkg)
 		}

@@ -314,6 +314,19 @@ func TestSessionFlush(t *testing.T) {
 	s.want(`> text 10000001 10 6-10 more "€!"`)
 }
 
+// TestSessionFlushAll checks that nothing is held back where Flush would wait
+// for the rest of a character.
+func TestSessionFlushAll(t *testing.T) {
+	s := upgraded(t)
+	s.server("\x81\x04a\xe2")
+	s.Flush(FromServer, s.tick())
+	s.want(`< text 10000001 4 0-1 "a"`)
+	s.FlushAll(FromServer, s.tick())
+	s.want(`< text 10000001 4 1-2 more "\xe2"`)
+	s.server("\x82\xac")
+	s.want(`< text 10000001 4 2-4 more "\x82\xac"`)
+}
+
 func TestSessionPending(t *testing.T) {
 	s := newScript(t)
 	pending := func(what string, want bool, since time.Time) {
@@ -344,9 +357,24 @@ func TestSessionPending(t *testing.T) {
 	pending("after the frame", false, start)
 	s.server(unmasked(0x82, strings.Repeat("x", 70000))[:66000])
 	since = s.now
+	s.server("x")
 	pending("inside the second piece", true, since)
 	s.End(FromServer, s.tick(), EndFIN, "")
 	pending("after the end", false, start)
+}
+
+// TestSessionPendingAfterPiece checks that half a character that was left over
+// from a piece waits since it came, not since the piece began.
+func TestSessionPendingAfterPiece(t *testing.T) {
+	s := upgraded(t)
+	wire := unmasked(0x81, "x"+strings.Repeat("é", 40000))
+	s.server(wire[:MaxPiece])
+	s.want()
+	s.server(wire[MaxPiece : 10+MaxPiece])
+	s.want(`< text 10000001 80001 0-65535 "xé\xc3"…"éé"(65535)`)
+	if since, ok := s.Pending(FromServer); !ok || !since.Equal(s.now) {
+		t.Errorf("got pending %t since %v, want true since %v", ok, since, s.now)
+	}
 }
 
 // The ends of a direction.
@@ -404,6 +432,15 @@ func TestSessionDoneAfterEndSaysNothingTwice(t *testing.T) {
 	s.want(`< junk "\x81": ends inside a frame header`, "< end fin")
 	s.Done(s.tick())
 	s.want(`> text 10000001 5 0-2 "He"`, "closed 1006 by server, fin: frames 1 0, bytes 8 1")
+}
+
+func TestSessionDoneEmitsWhatWaits(t *testing.T) {
+	s := upgraded(t)
+	s.server("\x81\x05He")
+	s.client("\x81\x85")
+	s.Done(s.tick())
+	s.want(`> junk "\x81\x85": ends inside a frame header`, `< text 10000001 5 0-2 "He"`,
+		"closed 1006 by client, fin: frames 0 1, bytes 2 4")
 }
 
 func TestSessionEndWithText(t *testing.T) {
@@ -792,6 +829,7 @@ func TestEventClone(t *testing.T) {
 	s.Open(Info{Conn: 2})
 	s.End(FromServer, start, EndFIN, "")
 	s.End(FromClient, start, EndFIN, "")
+	data(FromServer, "\x8a\x00")
 	for i := range kept {
 		if !reflect.DeepEqual(kept[i], copies[i]) {
 			t.Errorf("event %d became %+v, was %+v", i, kept[i], copies[i])
