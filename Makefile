@@ -10,6 +10,7 @@ test: # everything; sets up what it needs
 	testdata/setup.sh
 	go vet ./... && go test -race ./...
 	go test -run AllocatesNothing ./decode # the race detector allocates
+	cd testdata/interop && go vet ./... && go test -race ./...
 
 fuzz: # every fuzz target for FUZZTIME, 10s unless given
 	testdata/fuzz.sh

@@ -1,0 +1,322 @@
+// Package interop has clients and servers that others wrote talk to each other
+// through the proxy, and compares what both ends say with what was recorded,
+// and the octets in front of the proxy with those behind it.
+package interop
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/proxy"
+)
+
+// How a client reaches a server.
+const (
+	reverse  = "reverse"  // the proxy stands in for the server
+	absolute = "absolute" // a forward proxy, asked with the target in absolute-form
+	tunnel   = "connect"  // a forward proxy, asked for a tunnel
+)
+
+// A client runs jobs. Beyond messages it tells of what tells lists, as in
+// "sent ping, got close, mask".
+type client struct {
+	name    string
+	modes   []string
+	deflate bool
+	tells   string
+	run     func(context.Context, job, diary) error
+	start   func(*testing.T, *board) (run func(context.Context, job) error) // if it is a process
+	missing error                                                           // why it can't run here
+}
+
+// A server echoes messages. It reports what it does on its board, if it tells
+// anything.
+type server struct {
+	name    string
+	deflate bool
+	texts   bool   // takes text of up to 64 KiB, and nothing else
+	whole   bool   // takes no fragments
+	tells   string // beyond messages; "nothing" for not even these
+	start   func(*testing.T, *board) (addr string)
+	missing error
+	addr    string
+	board   board
+}
+
+var clients = []*client{
+	{name: "gorilla", modes: []string{reverse, tunnel}, deflate: true,
+		tells: "sent ping, got pong, got ping, sent close, got close", run: gorillaClient},
+	{name: "coder", modes: []string{reverse, absolute, tunnel}, deflate: true,
+		tells: "got pong, got ping, sent close", run: coderClient},
+	{name: "gws", modes: []string{reverse, tunnel}, deflate: true,
+		tells: "sent ping, got pong, got ping, sent close", run: gwsClient},
+	{name: "gobwas", modes: []string{reverse, absolute, tunnel}, deflate: true,
+		tells: "sent ping, got pong, got ping, sent close, got close, mask", run: gobwasClient},
+	{name: "xnet", modes: []string{reverse, absolute, tunnel},
+		tells: "sent ping, sent close", run: xnetClient},
+}
+
+var servers = []*server{
+	{name: "gorilla", deflate: true, tells: "got ping, sent pong, got close", start: gorillaServer},
+	{name: "coder", deflate: true, tells: "got ping, sent pong, got close", start: coderServer},
+	{name: "gws", deflate: true, tells: "got ping, sent pong, got close", start: gwsServer},
+	{name: "gobwas", deflate: true, tells: "got ping, sent pong, got close, sent close", start: gobwasServer},
+	{name: "xnet", whole: true, tells: "sent close", start: xnetServer},
+}
+
+// rounds are the messages of a conversation: some at once, then one by one.
+var rounds = [][]message{
+	{{"text", 0}, {"binary", 1}, {"text", 125}, {"binary", 126}},
+	{{"ping", 4}, {"text", 65535}},
+	{{"binary", 65536}},
+	{{"text", 1 << 20}},
+}
+
+// TestConversations has every client talk to every server in every way.
+func TestConversations(t *testing.T) {
+	for _, s := range servers {
+		if s.missing == nil {
+			s.addr = s.start(t, &s.board)
+		}
+	}
+	for _, c := range clients {
+		var told board
+		if c.start != nil && c.missing == nil {
+			run := c.start(t, &told)
+			c.run = func(ctx context.Context, j job, _ diary) error { return run(ctx, j) }
+		}
+		for _, s := range servers {
+			for _, mode := range c.modes {
+				for _, deflate := range []bool{false, true} {
+					if deflate && !(c.deflate && s.deflate) {
+						continue
+					}
+					name := fmt.Sprintf("%s to %s, %s", c.name, s.name, mode)
+					if deflate {
+						name += ", deflate"
+					}
+					t.Run(name, func(t *testing.T) {
+						need(t, c.missing)
+						need(t, s.missing)
+						t.Parallel()
+						talk{c, s, &told, mode, deflate, rounds}.run(t)
+					})
+				}
+			}
+		}
+	}
+}
+
+// TestLarge sends messages of 16 MiB both ways.
+func TestLarge(t *testing.T) {
+	c := &client{run: gobwasClient, tells: "mask"}
+	s := &server{start: gorillaServer}
+	s.addr = s.start(t, &s.board)
+	large := [][]message{{{"binary", 16 << 20}}, {{"text", 16 << 20}}}
+	talk{c, s, new(board), reverse, false, large}.run(t)
+}
+
+// need skips a test, or fails it where CI=true, if something is missing.
+func need(t *testing.T, missing error) {
+	t.Helper()
+	switch {
+	case missing == nil:
+	case os.Getenv("CI") == "true":
+		t.Fatal(missing)
+	default:
+		t.Skip(missing)
+	}
+}
+
+var jobs atomic.Int64
+
+// A talk is one conversation through a proxy of its own.
+type talk struct {
+	client  *client
+	server  *server
+	told    *board // by the client
+	mode    string
+	deflate bool
+	rounds  [][]message
+}
+
+func (k talk) run(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+
+	// client → ahead → proxy → behind → server
+	behind := newTap(t, k.server.addr)
+	rec := newRecording()
+	p := &proxy.Proxy{Sink: rec}
+	if k.mode == reverse {
+		p.Upstream = &url.URL{Scheme: "ws", Host: behind.addr}
+	}
+	front := listen(t)
+	served := make(chan error)
+	serving, stop := context.WithCancel(context.Background())
+	go func() { served <- p.Serve(serving, front) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	ahead := newTap(t, front.Addr().String())
+
+	j := job{ID: fmt.Sprint(jobs.Add(1)), Deflate: k.deflate, Whole: k.server.whole, Rounds: k.rounds}
+	if k.server.texts {
+		j.Rounds = onlyTexts(j.Rounds)
+	}
+	host := ahead.addr
+	if k.mode != reverse {
+		host, j.Proxy, j.Tunnel = behind.addr, ahead.addr, k.mode == tunnel
+	}
+	j.URL = "ws://" + host + "/echo?id=" + j.ID
+
+	said := diary{k.told, j.ID}
+	if err := k.client.run(ctx, j, said); err != nil {
+		t.Fatalf("client: %v", err)
+	}
+	fromClient, err := k.told.all(j.ID)
+	var fromServer []report
+	if err == nil && k.server.tells != "nothing" {
+		fromServer, err = k.server.board.wait(ctx, j.ID)
+	}
+	if err != nil {
+		t.Fatalf("server: %v", err)
+	}
+	select {
+	case <-rec.closed:
+	case <-ctx.Done():
+		t.Fatal("the session is not closed")
+	}
+	before, err := ahead.only(ctx)
+	if err != nil {
+		t.Fatalf("client to proxy: %v", err)
+	}
+	after, err := behind.only(ctx)
+	if err != nil {
+		t.Fatalf("proxy to server: %v", err)
+	}
+
+	if rec.opened != 1 {
+		t.Errorf("%d sessions were recorded, want 1", rec.opened)
+	}
+	for _, c := range rec.complaints {
+		t.Error(c)
+	}
+	for d, compressed := range map[decode.Dir]bool{
+		decode.FromClient: rec.sides[decode.FromClient].compressed,
+		decode.FromServer: rec.sides[decode.FromServer].compressed,
+	} {
+		if compressed != k.deflate {
+			t.Errorf("messages of the %v are compressed: %v, want %v; extensions %q", d, compressed, k.deflate, rec.extensions)
+		}
+	}
+	k.compare(t, rec, decode.FromClient, "client sent", "sent", k.client.tells, fromClient)
+	k.compare(t, rec, decode.FromServer, "client got", "got", k.client.tells, fromClient)
+	if k.server.tells != "nothing" {
+		k.compare(t, rec, decode.FromServer, "server sent", "sent", k.server.tells, fromServer)
+		k.compare(t, rec, decode.FromClient, "server got", "got", k.server.tells, fromServer)
+	}
+	if strings.Contains(k.client.tells, "mask") {
+		var masks []string
+		for _, r := range fromClient {
+			if r.Did == "mask" {
+				masks = append(masks, r.Text)
+			}
+		}
+		if !slices.Equal(masks, rec.masks) {
+			t.Errorf("client masks with\n%q, recorded are\n%q", masks, rec.masks)
+		}
+	}
+	k.octets(t, rec, before, after, host, behind.addr)
+}
+
+// compare compares what was recorded of one direction with what a peer tells
+// of it.
+func (k talk) compare(t *testing.T, rec *recording, d decode.Dir, who, did, tells string, told []report) {
+	counts := func(r report) bool {
+		return r.Type == "text" || r.Type == "binary" || strings.Contains(tells, did+" "+r.Type)
+	}
+	var recorded, reported []string
+	for _, r := range rec.sides[d].reports {
+		if counts(r) {
+			recorded = append(recorded, r.String())
+		}
+	}
+	for _, r := range told {
+		if r.Did == did && counts(r) {
+			reported = append(reported, r.String())
+		}
+	}
+	if !slices.Equal(recorded, reported) {
+		t.Errorf("%s\n%s\nrecorded is\n%s", who, strings.Join(reported, "\n"), strings.Join(recorded, "\n"))
+	}
+	if len(recorded) == 0 {
+		t.Errorf("%s nothing", who)
+	}
+}
+
+// octets compares both sides of the proxy, and the frames with them. host is
+// where the client thinks it talks to, origin where the proxy was sent to.
+func (k talk) octets(t *testing.T, rec *recording, before, after *flow, host, origin string) {
+	up, down := before.up.Bytes(), before.down.Bytes()
+	if k.mode == tunnel {
+		_, up = cutHead(up)
+		_, down = cutHead(down)
+	}
+	request, up := cutHead(up)
+	switch k.mode {
+	case reverse:
+		request = strings.Replace(request, ": "+host+"\r\n", ": "+origin+"\r\n", 1)
+	case absolute:
+		request = strings.Replace(request, " http://"+host+"/", " /", 1)
+		request = strings.Replace(request, " ws://"+host+"/", " /", 1)
+		request = strings.Replace(request, "Proxy-Connection: Keep-Alive\r\n", "", 1)
+	}
+	sent, upAfter := cutHead(after.up.Bytes())
+	if request != sent {
+		t.Errorf("the server gets the head\n%s\nwant\n%s", sent, request)
+	}
+	if !bytes.Equal(up, upAfter) {
+		t.Errorf("the client's octets differ: %d before the proxy, %d after it", len(up), len(upAfter))
+	}
+	if !bytes.Equal(down, after.down.Bytes()) {
+		t.Errorf("the server's octets differ: %d before the proxy, %d after it", after.down.Len(), len(down))
+	}
+	if !bytes.Equal(up, rec.sides[decode.FromClient].wire) {
+		t.Errorf("the client's frames are not its octets: %d, %d", len(rec.sides[decode.FromClient].wire), len(up))
+	}
+	if _, down = cutHead(down); !bytes.Equal(down, rec.sides[decode.FromServer].wire) {
+		t.Errorf("the server's frames are not its octets: %d, %d", len(rec.sides[decode.FromServer].wire), len(down))
+	}
+}
+
+// cutHead splits b behind its first empty line.
+func cutHead(b []byte) (head string, rest []byte) {
+	i := bytes.Index(b, []byte("\r\n\r\n"))
+	if i < 0 {
+		return string(b), nil
+	}
+	return string(b[:i+4]), b[i+4:]
+}
+
+// onlyTexts returns rounds without what is no text of up to 64 KiB.
+func onlyTexts(rounds [][]message) (texts [][]message) {
+	for _, round := range rounds {
+		texts = append(texts, slices.DeleteFunc(slices.Clone(round), func(m message) bool {
+			return m.Type == "binary" || m.Len > 64<<10
+		}))
+	}
+	return texts
+}

@@ -1,0 +1,96 @@
+package interop
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+)
+
+// A tap relays connections to target and keeps every byte. What ends abruptly
+// on one side ends properly on the other, and bytes that one side does not take
+// any more are still kept, so what comes out of the proxy is known to the last.
+type tap struct {
+	addr  string
+	stop  func() // ends listening
+	mu    sync.Mutex
+	flows []*flow
+	wg    sync.WaitGroup // listening, and the flows
+}
+
+// A flow is one connection.
+type flow struct {
+	up, down bytes.Buffer // from the client, and from the server
+}
+
+func newTap(t *testing.T, target string) *tap {
+	l := listen(t)
+	tp := &tap{addr: l.Addr().String()}
+	tp.wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			f := new(flow)
+			tp.mu.Lock()
+			tp.flows = append(tp.flows, f)
+			tp.mu.Unlock()
+			tp.wg.Go(func() { f.relay(c, target) })
+		}
+	})
+	tp.stop = func() { l.Close() }
+	t.Cleanup(tp.stop)
+	return tp
+}
+
+// only returns the one connection that there was, when it has ended.
+func (tp *tap) only(ctx context.Context) (*flow, error) {
+	tp.stop()
+	ended := make(chan struct{})
+	go func() {
+		tp.wg.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		return nil, errors.New("a connection does not end")
+	}
+	if len(tp.flows) != 1 {
+		return nil, fmt.Errorf("%d connections, want 1", len(tp.flows))
+	}
+	return tp.flows[0], nil
+}
+
+func (f *flow) relay(c net.Conn, target string) {
+	defer c.Close()
+	u, err := net.Dial("tcp", target)
+	if err != nil {
+		return
+	}
+	defer u.Close()
+	pass := func(dst, src net.Conn, keep *bytes.Buffer) {
+		lost := false
+		b := make([]byte, 64<<10)
+		for {
+			n, err := src.Read(b)
+			keep.Write(b[:n])
+			if !lost && n > 0 {
+				_, werr := dst.Write(b[:n])
+				lost = werr != nil
+			}
+			if err != nil {
+				dst.(*net.TCPConn).CloseWrite()
+				return
+			}
+		}
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { pass(u, c, &f.up) })
+	wg.Go(func() { pass(c, u, &f.down) })
+	wg.Wait()
+}
