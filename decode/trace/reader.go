@@ -33,7 +33,7 @@ type Reader struct {
 
 // NewReader returns a Reader of r.
 func NewReader(r io.Reader) *Reader {
-	return &Reader{lines: lineReader{br: bufio.NewReaderSize(r, 64<<10)}}
+	return &Reader{lines: lineReader{br: bufio.NewReaderSize(r, 64<<10), max: maxLine}}
 }
 
 // Next returns the next record, or io.EOF. Its T, Time and C are set even where
@@ -124,9 +124,10 @@ func blank(line []byte) bool {
 	return len(line) == 0 || line[0] == '#'
 }
 
-// A lineReader reads lines of up to maxLine bytes.
+// A lineReader reads lines.
 type lineReader struct {
 	br   *bufio.Reader
+	max  int    // length of the longest line
 	long []byte // a line that is longer than br's buffer
 	n    int    // number of the line
 	cut  error  // the line is the last and has no LF
@@ -145,7 +146,7 @@ func (l *lineReader) next() ([]byte, error) {
 	tooLong := false
 	for {
 		b, err := l.br.ReadSlice('\n')
-		if tooLong = tooLong || len(l.long)+len(b) > maxLine; tooLong {
+		if tooLong = tooLong || len(l.long)+len(b) > l.max; tooLong {
 			l.long = nil
 		}
 		switch {

@@ -23,7 +23,7 @@ func TestVectors(t *testing.T) {
 			checkVector(t, v, v.Steps)
 			var single []vectors.Step
 			for i, s := range v.Steps {
-				if len(s.Bytes) > 2000 {
+				if len(s.Bytes) > 300 {
 					continue
 				}
 				for at := range s.Bytes {
