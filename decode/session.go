@@ -638,10 +638,12 @@ func (s *Session) emit(ev Event) {
 	s.viol = s.viol[:0]
 }
 
-// lock begins a call at time t.
+// lock begins a call at time t. It counts by the wall clock, whose times can be
+// written down and read back; the difference to a monotonic clock would not be
+// that of the times shown.
 func (s *Session) lock(t time.Time) {
 	s.mu.Lock()
-	if t.After(s.now) {
+	if t = t.Round(0); t.After(s.now) {
 		s.now = t
 	}
 }

@@ -145,6 +145,15 @@ func TestSessionDoesNotChangeBytes(t *testing.T) {
 	}
 }
 
+func TestSessionTimesAreOfTheWallClock(t *testing.T) {
+	s := newScript(t)
+	now := time.Now().Add(time.Hour)
+	s.Data(FromClient, now, []byte(upgradeRequest))
+	if ev := s.record[len(s.record)-1]; ev.Time != now.Round(0) {
+		t.Errorf("got time %v, want %v, without a monotonic reading", ev.Time, now.Round(0))
+	}
+}
+
 func TestSessionCountsViolations(t *testing.T) {
 	s := upgraded(t)
 	s.client("\x81\x00\xc1\x00")
