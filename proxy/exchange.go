@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"io"
 	"net"
 	"time"
 
@@ -15,6 +16,7 @@ type exchange struct {
 	*session
 	method    string // of the request; "" for a tunnel
 	websocket bool   // the request asks for websocket
+	keepAlive bool   // the client may go on after the answer
 	early     bool   // the client sent frames before the answer
 
 	answered chan struct{}
@@ -41,17 +43,23 @@ func (k *link) send(x *exchange, head []byte, body decode.Body) error {
 		b := k.client.unread()
 		b = b[:body.Next(b)]
 		if len(b) > 0 {
-			x.data(decode.FromClient, k.client.when, b)
+			x.Data(decode.FromClient, k.client.when, b)
 		}
-		out := net.Buffers{head, b}
-		if _, err := out.WriteTo(k.up.Conn); err != nil {
+		var err error
+		if head != nil {
+			out := net.Buffers{head, b}
+			_, err = out.WriteTo(k.up.Conn)
+			head = nil
+		} else {
+			_, err = k.up.Write(b)
+		}
+		if err != nil {
 			return errTorn
 		}
 		k.client.use(len(b))
 		if body.Done() {
 			return nil
 		}
-		head = nil
 		if err := k.client.fill(); isTimeout(err) { // interrupted: the answer came first
 			<-x.answered
 			k.client.SetReadDeadline(time.Time{})
@@ -75,26 +83,23 @@ func (k *link) await(x *exchange) error {
 		default:
 		}
 		b := k.client.unread()
-		switch {
-		case len(b) == 0:
-		case x.websocket && !isNextRequest(b):
+		if len(b) > 0 && x.websocket && !isNextRequest(b) {
 			if err := k.sendEarly(x); err != nil {
 				return err
 			}
 			continue
-		case !x.websocket || len(b) > 1:
-			<-x.answered
-			return nil
 		}
-		if err := k.client.fill(); isTimeout(err) {
-			<-x.answered
-			return nil
-		} else if err != nil {
-			if len(b) > 0 {
-				k.sendEarly(x)
+		if len(b) < k.p.maxHead() { // more can wait, and a reset is noticed
+			err := k.client.fill()
+			if err == nil {
+				continue
 			}
-			return err
+			if !isTimeout(err) && (err != io.EOF || len(b) == 0) {
+				return err
+			}
 		}
+		<-x.answered
+		return nil
 	}
 }
 
@@ -111,7 +116,7 @@ func isNextRequest(b []byte) bool {
 
 func (k *link) sendEarly(x *exchange) error {
 	x.early = true
-	x.data(decode.FromClient, k.client.when, k.client.unread())
+	x.Data(decode.FromClient, k.client.when, k.client.unread())
 	_, err := k.up.Write(k.client.unread())
 	k.client.drop()
 	if err != nil {
@@ -164,7 +169,7 @@ func (k *link) finish(x *exchange, err error) (again bool) {
 func (k *link) relay(d decode.Dir, src, dst *leg, s *session) {
 	for {
 		if b := src.unread(); len(b) > 0 {
-			s.data(d, src.when, b)
+			s.Data(d, src.when, b)
 			_, err := dst.Write(b)
 			src.drop()
 			if err != nil {
@@ -183,22 +188,23 @@ func (k *link) relay(d decode.Dir, src, dst *leg, s *session) {
 // ended records that src ended with err, and ends dst likewise.
 func (k *link) ended(d decode.Dir, src, dst *leg, s *session, err error) {
 	how, text := howEnded(err), ""
-	if how == decode.EndLocal && !errors.Is(err, net.ErrClosed) {
+	if how == decode.EndLocal && err != errTorn && !errors.Is(err, net.ErrClosed) {
 		text = "read from " + d.String() + ": " + errorText(err)
 	}
 	s.End(d, src.when, how, text)
-	passOn(how, dst)
+	passOn(err, dst)
 }
 
-// passOn ends dst as its peer ended.
-func passOn(how decode.End, dst *leg) {
-	switch how {
-	case decode.EndRST:
-		dst.reset()
-	case decode.EndTLSEOF: // below TLS, so without close_notify there too
+// passOn ends dst as its peer ended, with err.
+func passOn(err error, dst *leg) {
+	switch {
+	case err == io.EOF, errors.Is(err, net.ErrClosed):
+		dst.closeWrite()
+	case howEnded(err) == decode.EndTLSEOF: // below TLS, so without close_notify there too
+		dst.shut.Store(true)
 		(&leg{Conn: dst.base()}).closeWrite()
 	default:
-		dst.closeWrite()
+		dst.reset()
 	}
 }
 
@@ -215,8 +221,7 @@ func fillFlushing(d decode.Dir, src *leg, s *session) error {
 		if !src.ticking || !isTimeout(err) {
 			return err
 		}
-		src.SetReadDeadline(time.Time{})
-		src.ticking = false
+		src.untick()
 		if since, pending := s.Pending(d); pending && src.when.Sub(since) >= flushAfter {
 			s.Flush(d, src.when)
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,7 +28,8 @@ type leg struct {
 	r, w  int     // the unread bytes are buf.b[r:w]
 	class int     // size of the next buffer
 
-	ticking bool // a read deadline is set, to flush the session
+	ticking bool        // a read deadline is set, to flush the session
+	shut    atomic.Bool // we have ended our side
 }
 
 func newLeg(c net.Conn) *leg {
@@ -99,6 +101,10 @@ func (l *leg) fill() error {
 	if err == nil {
 		err = io.EOF
 	}
+	if (err == io.EOF || err == io.ErrUnexpectedEOF) && !l.shut.Load() && wasReset(l.base()) {
+		// A write was told of the reset, so the read is not.
+		err = syscall.ECONNRESET
+	}
 	return err
 }
 
@@ -144,11 +150,20 @@ func (l *leg) grow() error {
 // closeWrite ends our side of the connection and leaves the other side open,
 // where that is possible.
 func (l *leg) closeWrite() {
+	l.shut.Store(true)
 	if c, ok := l.Conn.(interface{ CloseWrite() error }); ok {
 		c.CloseWrite()
 		return
 	}
 	l.Close()
+}
+
+// untick gives up the read deadline that fillFlushing has set.
+func (l *leg) untick() {
+	if l.ticking {
+		l.ticking = false
+		l.SetReadDeadline(time.Time{})
+	}
 }
 
 // base returns the connection below TLS, or the connection itself.
@@ -177,22 +192,21 @@ func (l *leg) reset() {
 }
 
 const (
-	lingerTime  = 2 * time.Second
-	lingerBytes = 1 << 20
+	lingerIdle = 2 * time.Second
+	lingerTime = 30 * time.Second
 )
 
 // lingerClose closes the connection after the peer has had the time to read
-// what was written: a close with bytes unread would reset it.
+// what was written: a close with bytes unread would reset it. It waits as long
+// as the peer sends, within limits.
 func (l *leg) lingerClose() {
-	l.drop()
 	l.closeWrite()
-	l.SetReadDeadline(time.Now().Add(lingerTime))
-	for n := 0; n < lingerBytes; {
+	for end := time.Now().Add(lingerTime); ; {
+		l.drop()
+		l.SetReadDeadline(time.Now().Add(min(lingerIdle, time.Until(end))))
 		if l.fill() != nil {
 			break
 		}
-		n += len(l.unread())
-		l.drop()
 	}
 	l.drop()
 	l.Close()

@@ -21,6 +21,7 @@ type link struct {
 	self   net.Addr // where the proxy listens
 	client *leg
 	tunnel string // "host:port" of the CONNECT that the client sent, or ""
+	asked  bool   // there was a request, in the tunnel if there is one
 
 	clientTLS  *decode.TLS // of the client's leg; nil if it is in plain
 	serverTLS  *decode.TLS // of the server's leg
@@ -80,6 +81,9 @@ func (k *link) awaitRequest(first bool) bool {
 	err := k.client.fill()
 	if isAlert(err) {
 		k.untrusted(err)
+	}
+	if howEnded(err) == decode.EndRST {
+		k.torn.Store(true)
 	}
 	return err == nil
 }
@@ -144,13 +148,13 @@ func (k *link) readHead(deadline time.Time) (int, error) {
 	}
 }
 
-// setDeadline limits the wait for the client. A server that speaks before the
-// first request of a tunnel may have ended the wait already; then it stays so.
+// setDeadline limits the wait for the client. A server that does not wait for
+// the first request of a tunnel may have ended it already; then it stays so.
 func (k *link) setDeadline(t time.Time) {
 	if k.up != nil {
 		k.up.mu.Lock()
 		defer k.up.mu.Unlock()
-		if k.up.impatient {
+		if k.up.impatient != "" {
 			return
 		}
 	}
@@ -159,7 +163,10 @@ func (k *link) setDeadline(t time.Time) {
 
 // describe says what the client's bytes are, if not a request.
 func (k *link) describe() string {
-	if b := k.client.unread(); len(b) > 0 && b[0] == recordTypeHandshake {
+	switch b := k.client.unread(); {
+	case len(b) == 0:
+		return "client ends first"
+	case b[0] == recordTypeHandshake:
 		return "TLS, not intercepted"
 	}
 	return "not HTTP"
@@ -170,10 +177,10 @@ const recordTypeHandshake = 0x16
 
 // request relays a request whose head is the first n unread bytes.
 func (k *link) request(h *decode.Head, n int) (again bool) {
+	k.asked = true
 	r, err := k.route(h)
 	if err == errSelf {
-		k.client.Write(reply(http.StatusOK, "text/html", k.p.page(k.self)))
-		k.client.lingerClose()
+		k.answer(http.StatusOK, "text/html", k.p.page(k.self))
 		return false
 	}
 	if err != nil {
@@ -189,9 +196,12 @@ func (k *link) request(h *decode.Head, n int) (again bool) {
 	} else {
 		s.Edited(decode.FromClient, k.client.when, []byte(r.head))
 	}
-	s.data(decode.FromClient, k.client.when, k.client.unread()[:n])
+	s.Data(decode.FromClient, k.client.when, k.client.unread()[:n])
 	k.client.use(n)
-	x := &exchange{session: s, method: h.Method, websocket: decode.AsksForWebSocket(h), answered: make(chan struct{})}
+	x := &exchange{
+		session: s, method: h.Method, websocket: decode.AsksForWebSocket(h), keepAlive: h.KeepAlive(),
+		answered: make(chan struct{}),
+	}
 	if err == nil {
 		err = k.reach(r.addr, x)
 	}
@@ -199,14 +209,15 @@ func (k *link) request(h *decode.Head, n int) (again bool) {
 		k.fail(s, err)
 		return false
 	}
-	if x.websocket {
-		k.up.SetReadDeadline(time.Now().Add(k.p.handshakeTimeout()))
-	}
 	return k.finish(x, k.send(x, []byte(r.head), decode.RequestBody(h)))
 }
 
 // opaque relays what is no HTTP to addr without looking into it.
 func (k *link) opaque(d decode.Dir, addr, why string) (again bool) {
+	if k.p.isOurs(k.client) {
+		k.refuse(decode.Info{Server: addr, URL: addr}, k.client.unread(), errLoop)
+		return false
+	}
 	s := k.open(decode.Info{Server: addr, URL: addr})
 	s.Opaque(d, k.client.when, why)
 	x := &exchange{session: s, answered: make(chan struct{}), outcome: upgrade}
@@ -226,7 +237,8 @@ func (k *link) connect(h *decode.Head, n int) (again bool) {
 		err = errLoop
 	}
 	k.client.use(n)
-	k.tunnel = r.addr
+	k.leave()
+	k.tunnel, k.asked = r.addr, false
 	if err == nil {
 		err = k.reach(r.addr, nil)
 	}
@@ -237,28 +249,22 @@ func (k *link) connect(h *decode.Head, n int) (again bool) {
 	if _, err := k.client.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
 		return false
 	}
-	deadline := time.Now().Add(k.p.handshakeTimeout())
-	k.setDeadline(deadline)
-	for len(k.client.unread()) == 0 {
-		if err := k.client.fill(); isTimeout(err) {
-			if k.up.isImpatient() {
-				return k.opaque(decode.FromServer, r.addr, "server speaks first")
-			}
-			k.setDeadline(time.Time{}) // neither side has to speak
-		} else if err != nil {
-			return false
+	if len(k.client.unread()) == 0 {
+		err = k.client.fill() // neither side has to speak
+	}
+	if err == nil {
+		if k.startsTLS() {
+			return true
 		}
+		_, err = k.readHead(time.Now().Add(k.p.handshakeTimeout()))
 	}
-	if k.startsTLS() {
-		return true
-	}
-	var f *failure
-	switch _, err = k.readHead(deadline); {
+	f, _ := err.(*failure)
+	switch why := k.up.impatience(); {
 	case err == nil:
 		return true
-	case k.up.isImpatient():
-		return k.opaque(decode.FromServer, r.addr, "server speaks first")
-	case !errors.As(err, &f): // no request, or the client went away in the middle of one
+	case why != "":
+		return k.opaque(decode.FromServer, r.addr, why)
+	case f == nil: // no request, or the client has ended
 		return k.opaque(decode.FromClient, r.addr, k.describe())
 	case f.status == http.StatusRequestTimeout:
 		return k.opaque(decode.FromClient, r.addr, "no HTTP request within "+k.p.handshakeTimeout().String())
@@ -311,17 +317,17 @@ func (k *link) open(info decode.Info) *session {
 }
 
 // errGone says that the server has ended the connection and the client has
-// been told so.
+// been told, so that nothing can be answered.
 var errGone = errors.New("server has closed the connection")
 
 // reach makes sure that the upstream is the server at addr, and hands it x,
 // unless that is nil.
 func (k *link) reach(addr string, x *exchange) error {
 	if up := k.up; up != nil {
-		if up.addr == addr && (x == nil || up.hand(x)) {
+		if up.addr == addr && up.hand(x) {
 			return nil
 		}
-		if up.addr == addr && k.bound() { // the client has been told of the end
+		if up.hasTold() {
 			return errGone
 		}
 		k.leave()
@@ -405,7 +411,8 @@ func (k *link) detach() net.Conn {
 	k.mu.Lock()
 	k.up = nil
 	k.mu.Unlock()
-	if u.impatient || u.spent {
+	k.client.SetReadDeadline(time.Time{}) // the server may have ended the wait for it
+	if u.impatient != "" || !isTimeout(u.ended) {
 		k.p.forget(u.Conn)
 		return nil
 	}
@@ -415,7 +422,7 @@ func (k *link) detach() net.Conn {
 // refuse fails a request that is not relayed: raw is what there is of it.
 func (k *link) refuse(info decode.Info, raw []byte, err error) {
 	s := k.open(info)
-	s.data(decode.FromClient, k.client.when, raw)
+	s.Data(decode.FromClient, k.client.when, raw)
 	k.fail(s, err)
 }
 
@@ -426,7 +433,7 @@ func (k *link) fail(s *session, err error) {
 	f, ok := err.(*failure)
 	switch {
 	case err == errGone:
-		s.End(decode.FromServer, now, decode.EndFIN, "")
+		s.End(decode.FromServer, now, howEnded(k.up.ended), "")
 	case !ok:
 		s.End(decode.FromClient, now, howEnded(err), "")
 	case f.status == http.StatusRequestTimeout:
@@ -442,12 +449,14 @@ func (k *link) fail(s *session, err error) {
 	s.End(decode.FromServer, now, decode.EndLocal, "")
 	s.Done(now)
 	if ok {
-		k.answer(f)
+		k.answer(f.status, "text/plain", f.text+"\n")
 	}
 }
 
-// answer sends the client an answer of ours and closes its connection.
-func (k *link) answer(f *failure) {
-	k.client.Write(reply(f.status, "text/plain", f.text+"\n"))
+// answer sends the client an answer of ours and closes its connection. The
+// server has nothing more to say.
+func (k *link) answer(status int, contentType, body string) {
+	k.leave()
+	k.client.Write(reply(status, contentType, body))
 	k.client.lingerClose()
 }

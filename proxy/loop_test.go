@@ -17,9 +17,9 @@ func (c portConn) RemoteAddr() net.Addr { return &net.TCPAddr{Port: c.remote} }
 // A client may use the number of a port that an upstream connection uses too.
 func TestLoopNeedsBothEnds(t *testing.T) {
 	const listening, origin, ours, other = 8080, 1901, 40000, 40001
-	p := &Proxy{ours: map[ends]bool{
-		endsOf(portConn{local: ours, remote: origin}):     true,
-		endsOf(portConn{local: other, remote: listening}): true,
+	p := &Proxy{ours: map[ends]int{
+		endsOf(portConn{local: ours, remote: origin}):     1,
+		endsOf(portConn{local: other, remote: listening}): 1,
 	}}
 	if p.isOurs(portConn{local: listening, remote: ours}) {
 		t.Error("a client at the port number of an upstream connection is taken for a loop")

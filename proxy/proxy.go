@@ -73,12 +73,13 @@ type Proxy struct {
 	// "hint" that names a remedy.
 	Log *slog.Logger
 
+	start    sync.Once
 	sink     decode.Sink // Sink, or a Tee around it
 	tickets  tls.ClientSessionCache
 	sessions atomic.Int64
 
 	mu   sync.Mutex
-	ours map[ends]bool // upstream connections, as we see them; protected by mu
+	ours map[ends]int // upstream connections, as we see them; protected by mu
 }
 
 func (p *Proxy) maxHead() int {
@@ -121,11 +122,13 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 	defer l.Close()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 
-	p.tickets = tls.NewLRUClientSessionCache(0)
-	p.sink = p.Sink
-	if _, ok := p.Sink.(sync.Locker); !ok && p.Sink != nil {
-		p.sink = &decode.Tee{Sinks: []decode.Sink{p.Sink}}
-	}
+	p.start.Do(func() {
+		p.tickets = tls.NewLRUClientSessionCache(0)
+		p.sink = p.Sink
+		if _, ok := p.Sink.(sync.Locker); !ok && p.Sink != nil {
+			p.sink = &decode.Tee{Sinks: []decode.Sink{p.Sink}}
+		}
+	})
 	var pause time.Duration
 	for {
 		c, err := l.Accept()
@@ -175,9 +178,9 @@ func (p *Proxy) dial(ctx context.Context, addr string) (net.Conn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ours == nil {
-		p.ours = make(map[ends]bool)
+		p.ours = make(map[ends]int)
 	}
-	p.ours[endsOf(c)] = true
+	p.ours[endsOf(c)]++
 	return c, nil
 }
 
@@ -186,7 +189,10 @@ func (p *Proxy) forget(c net.Conn) {
 	c.Close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.ours, endsOf(c))
+	e := endsOf(c)
+	if p.ours[e]--; p.ours[e] == 0 { // else its ports are in use again already
+		delete(p.ours, e)
+	}
 }
 
 // isOurs reports whether c, which was accepted, is the other end of an upstream
@@ -195,5 +201,5 @@ func (p *Proxy) isOurs(c net.Conn) bool {
 	e := endsOf(c)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.ours[ends{local: e.remote, remote: e.local}]
+	return p.ours[ends{local: e.remote, remote: e.local}] > 0
 }

@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"io"
+	"net"
 	"syscall"
 )
 
@@ -31,4 +32,21 @@ func (l *leg) readRaw(fd uintptr) bool {
 		}
 		return true
 	}
+}
+
+// wasReset reports whether c, whose stream has ended while we still could
+// write, was reset by its peer. Only one of a read and a write that happen at
+// the same time is told of a reset; the other finds an end or a broken pipe. A
+// connection that its peer has only ended still has a peer.
+func wasReset(c net.Conn) bool {
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	raw.Control(func(fd uintptr) { _, err = syscall.Getpeername(int(fd)) })
+	return err == syscall.ENOTCONN
 }

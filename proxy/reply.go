@@ -35,9 +35,11 @@ func dialFailure(addr string, err error) *failure {
 	var op *net.OpError
 	switch {
 	case errors.As(err, &dns):
-		why = dns.Err
-		if dns.IsNotFound {
+		switch why = dns.Err; {
+		case dns.IsNotFound:
 			why = "no such host"
+		case dns.IsTimeout:
+			status, why = http.StatusGatewayTimeout, "timed out"
 		}
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
 		status, why = http.StatusGatewayTimeout, "timed out"

@@ -25,9 +25,10 @@ func isSecure(scheme string) bool { return scheme == "https" || scheme == "wss" 
 // dialAddr returns the "host:port" of an authority in a URL with the given
 // scheme.
 func dialAddr(scheme, authority string) string {
-	if _, _, err := net.SplitHostPort(authority); err == nil {
+	if _, port, err := net.SplitHostPort(authority); err == nil && port != "" {
 		return authority
 	}
+	authority = strings.TrimSuffix(authority, ":") // an empty port is no port (RFC 3986 §3.2.3)
 	return net.JoinHostPort(strings.Trim(authority, "[]"), defaultPorts[scheme])
 }
 

@@ -4,39 +4,75 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
 )
 
 // A session is a decode.Session that survives a panic in decoding or in a
-// sink: the traffic goes on, and the direction is no longer decoded.
+// sink: it is reported, the traffic goes on, and the direction is no longer
+// decoded.
 type session struct {
 	decode.Session
-	log    *slog.Logger
-	panics [2]int // by direction; used by the goroutine that reads it
+	log      *slog.Logger
+	panics   [2]atomic.Int32 // by direction
+	reported atomic.Bool
 }
 
-// data is Session.Data, and reports what it could not decode.
-func (s *session) data(d decode.Dir, t time.Time, b []byte) {
-	if s.panics[d] < 2 {
+func (s *session) Open(info decode.Info) {
+	defer s.guard(decode.FromClient, info.Time)
+	s.Session.Open(info)
+}
+
+// Data does nothing after a second panic: then the direction can't even be
+// counted.
+func (s *session) Data(d decode.Dir, t time.Time, b []byte) {
+	if s.panics[d].Load() < 2 {
 		defer s.guard(d, t)
-		s.Data(d, t, b)
+		s.Session.Data(d, t, b)
 	}
 }
 
-// guard turns a panic into junk: the first makes the direction opaque, a second
-// stops decoding it altogether.
+func (s *session) Flush(d decode.Dir, t time.Time) {
+	defer s.guard(d, t)
+	s.Session.Flush(d, t)
+}
+
+// Pending holds nothing back after a panic.
+func (s *session) Pending(d decode.Dir) (since time.Time, ok bool) {
+	if s.panics[d].Load() > 0 {
+		return time.Time{}, false
+	}
+	return s.Session.Pending(d)
+}
+
+func (s *session) Opaque(d decode.Dir, t time.Time, why string) {
+	defer s.guard(d, t)
+	s.Session.Opaque(d, t, why)
+}
+
+func (s *session) End(d decode.Dir, t time.Time, how decode.End, text string) {
+	defer s.guard(d, t)
+	s.Session.End(d, t, how, text)
+}
+
+func (s *session) Done(t time.Time) {
+	defer s.guard(decode.FromClient, t)
+	s.Session.Done(t)
+}
+
+// guard recovers from a panic. The first makes the direction opaque.
 func (s *session) guard(d decode.Dir, t time.Time) {
 	e := recover()
 	if e == nil {
 		return
 	}
-	s.panics[d]++
-	s.log.Error(fmt.Sprintf("panic while decoding the %s's bytes: %v", d, e))
-	s.log.Debug(string(debug.Stack()))
-	if s.panics[d] == 1 {
-		defer s.guard(d, t)
+	if s.reported.CompareAndSwap(false, true) {
+		s.log.Error(fmt.Sprintf("panic while decoding the %s's bytes: %v", d, e))
+		s.log.Debug(string(debug.Stack()))
+	}
+	if s.panics[d].Add(1) == 1 {
 		s.Opaque(d, t, fmt.Sprintf("panic: %v", e))
 	}
 }

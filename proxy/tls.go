@@ -23,7 +23,7 @@ var alpn = []string{"http/1.1"}
 // that is to be looked into.
 func (k *link) startsTLS() bool {
 	b := k.client.unread()
-	if len(b) == 0 || b[0] != recordTypeHandshake || k.p.Authority == nil || k.clientTLS != nil {
+	if len(b) == 0 || b[0] != recordTypeHandshake || k.p.Authority == nil || k.clientTLS != nil || k.asked {
 		return false
 	}
 	host, _, _ := net.SplitHostPort(k.boundTo())
@@ -35,8 +35,15 @@ func (k *link) startsTLS() bool {
 // follow.
 func (k *link) interceptTLS() bool {
 	host, _, _ := net.SplitHostPort(k.boundTo())
+	var c net.Conn
+	if k.tunnel != "" {
+		c = k.detach()
+	}
 	name, err := k.acceptTLS(host)
 	if err != nil {
+		if c != nil {
+			k.p.forget(c)
+		}
 		k.clientTLS = &decode.TLS{SNI: name}
 		k.untrusted(err)
 		return false
@@ -45,7 +52,7 @@ func (k *link) interceptTLS() bool {
 		return true // a reverse proxy speaks to its origin as it was told to
 	}
 	k.serverName = name
-	if c := k.detach(); c != nil {
+	if c != nil {
 		k.upErr = k.use(k.tunnel, c, nil)
 	}
 	return true

@@ -2,6 +2,9 @@ package proxy
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -19,36 +22,47 @@ type upstream struct {
 
 	x    *exchange // not answered yet; used by serve only
 	prev *exchange // the one answered before; used by serve only
+	tied bool      // the client is to be told when the server ends; used by serve only
 
-	next  chan *exchange // holds at most one: the next is handed over after the last was answered
-	left  chan struct{}  // closed when the link no longer needs the connection
-	gone  chan struct{}  // closed when serve has returned
-	spent bool           // the server has ended by itself; set before gone is closed
+	next chan *exchange // holds at most one: the next is handed over after the last was answered
+	left chan struct{}  // closed when the link no longer needs the connection
+	gone chan struct{}  // closed when serve has returned
 
 	mu        sync.Mutex
-	ended     bool // no exchange can be handed over; protected by mu
-	impatient bool // the server speaks before the first exchange; protected by mu
+	ended     error  // why no exchange can be handed over, or nil; protected by mu
+	told      bool   // the client has been told of that; protected by mu
+	impatient string // what the server does before the first exchange, or ""; protected by mu
 }
 
-// hand gives serve the next exchange. It returns false if the server has ended.
+// hand gives serve the next exchange, unless it is nil. It returns false if the
+// server has ended. No byte of the request may have been sent before.
 func (u *upstream) hand(x *exchange) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.ended {
-		return false
+	if u.ended != nil || x == nil {
+		return u.ended == nil
 	}
-	if u.impatient {
-		u.impatient = false
+	if u.impatient != "" {
+		u.impatient = ""
 		u.link.client.SetReadDeadline(time.Time{})
+	}
+	if x.websocket {
+		u.SetReadDeadline(time.Now().Add(u.link.p.handshakeTimeout()))
 	}
 	u.next <- x
 	return true
 }
 
-func (u *upstream) isImpatient() bool {
+func (u *upstream) impatience() string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.impatient
+}
+
+func (u *upstream) hasTold() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.told
 }
 
 // take makes the exchange that was handed over, if any, the current one.
@@ -70,38 +84,48 @@ func (u *upstream) serve() {
 // answer waits for the server and relays what comes. It returns false when the
 // server's direction has ended.
 func (u *upstream) answer() bool {
+	var err error
 	if len(u.unread()) == 0 {
-		if err := u.fill(); err != nil {
-			u.end(err)
+		err = u.fill()
+	}
+	x := u.take()
+	if x == nil && u.prev == nil && !errors.Is(err, net.ErrClosed) && !isTimeout(err) {
+		if x = u.interrupt(err); x == nil {
 			return false
 		}
 	}
-	switch x := u.take(); {
-	case x == nil && u.prev == nil && u.link.tunnel != "":
-		return u.interrupt()
+	switch {
+	case err != nil:
+		u.end(err)
+		return false
 	case x == nil:
 		return u.unasked()
 	case x.outcome == upgrade: // a tunnel
 		u.link.relay(decode.FromServer, u.leg, u.link.client, x.session)
 		return false
-	default:
-		return u.response(x)
 	}
+	return u.response(x)
 }
 
 // interrupt ends the wait for the first request of a tunnel, because the server
-// did not wait for it. The link then hands over what the tunnel has become.
-func (u *upstream) interrupt() bool {
+// did not wait for it but spoke, or ended with err. It returns what the link
+// then hands over, or nil if it leaves.
+func (u *upstream) interrupt(err error) *exchange {
 	u.mu.Lock()
-	u.impatient = true
-	u.link.client.SetReadDeadline(longAgo)
-	u.mu.Unlock()
-	select {
-	case u.x = <-u.next:
-		return true
-	case <-u.left:
-		return false
+	if u.take() == nil {
+		if u.impatient = "server speaks first"; err != nil {
+			u.impatient = "server ends first"
+		}
+		u.link.client.SetReadDeadline(longAgo)
 	}
+	u.mu.Unlock()
+	if u.x == nil {
+		select {
+		case u.x = <-u.next:
+		case <-u.left:
+		}
+	}
+	return u.x
 }
 
 var longAgo = time.Unix(1, 0)
@@ -109,11 +133,14 @@ var longAgo = time.Unix(1, 0)
 // unasked relays bytes that answer no request: some servers send a 408 before
 // they close an idle connection, and some do not stop at the end of an answer.
 func (u *upstream) unasked() bool {
-	if u.prev != nil {
-		u.prev.data(decode.FromServer, u.when, u.unread())
-	}
+	u.tied = true
+	u.prev.Data(decode.FromServer, u.when, u.unread())
 	_, err := u.link.client.Write(u.unread())
 	u.drop()
+	if err != nil {
+		u.link.torn.Store(true)
+		u.end(errTorn)
+	}
 	return err == nil
 }
 
@@ -129,7 +156,7 @@ func (u *upstream) response(x *exchange) bool {
 		n := decode.HeadLen(b, seen)
 		seen = len(b)
 		if n > limit || n == 0 && len(b) > limit {
-			x.data(decode.FromServer, u.when, b)
+			x.Data(decode.FromServer, u.when, b)
 			x.failure = failed(http.StatusBadGateway, "response head is longer than %d bytes", limit)
 			u.done(x, refused)
 			return false
@@ -157,7 +184,7 @@ func (u *upstream) response(x *exchange) bool {
 // that waited in vain gets an answer of ours, without the bytes in front of it.
 func (u *upstream) cut(x *exchange, err error) {
 	if isTimeout(err) {
-		x.data(decode.FromServer, u.when, u.unread())
+		x.Data(decode.FromServer, u.when, u.unread())
 	} else if !u.pass(x, len(u.unread())) {
 		return
 	}
@@ -173,7 +200,7 @@ func mayBeResponse(b []byte) bool {
 // pass relays the first n unread bytes. It returns false if the client can't be
 // written to.
 func (u *upstream) pass(x *exchange, n int) bool {
-	x.data(decode.FromServer, u.when, u.unread()[:n])
+	x.Data(decode.FromServer, u.when, u.unread()[:n])
 	_, err := u.link.client.Write(u.unread()[:n])
 	u.use(n)
 	if err == nil {
@@ -200,12 +227,14 @@ func (u *upstream) upgrade(x *exchange) bool {
 func (u *upstream) body(x *exchange, h *decode.Head, n int) bool {
 	u.SetReadDeadline(time.Time{})
 	body := decode.ResponseBody(h, x.method)
+	u.tied = !x.keepAlive || !h.KeepAlive()
 	n += body.Next(u.unread()[n:])
 	for {
 		if !u.pass(x, n) {
 			return false
 		}
 		if body.Done() {
+			u.untick()
 			u.done(x, keep)
 			return true
 		}
@@ -227,18 +256,22 @@ func (u *upstream) done(x *exchange, o outcome) {
 
 // end takes the end of the server's direction, outside of a relay.
 func (u *upstream) end(err error) {
-	u.mu.Lock()
-	u.ended = true
-	x := u.take()
-	u.mu.Unlock()
 	k := u.link
+	u.mu.Lock()
+	x := u.take()
+	u.ended, u.told = err, x == nil && (u.tied || k.bound())
+	u.mu.Unlock()
 	switch {
 	case x == nil:
 		if u.prev != nil {
 			u.prev.End(decode.FromServer, u.when, howEnded(err), "")
 		}
-		if u.spent = !isTimeout(err); k.bound() && k.ctx.Err() == nil && !u.isLeft() {
-			passOn(howEnded(err), k.client)
+		if k.ctx.Err() != nil || u.isLeft() || err == errTorn {
+			return
+		}
+		k.p.log().Debug(fmt.Sprintf("upstream %q has ended an idle connection", u.addr))
+		if u.told {
+			passOn(err, k.client)
 		}
 	case x.outcome == upgrade: // a tunnel
 		k.ended(decode.FromServer, u.leg, k.client, x.session, err)
