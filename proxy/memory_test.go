@@ -1,0 +1,143 @@
+package proxy
+
+import (
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"github.com/gobwas/ws"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// heap returns the bytes of live objects.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// files returns how many files this process has open.
+func files(t *testing.T) int {
+	t.Helper()
+	for _, dir := range []string{"/proc/self/fd", "/dev/fd"} {
+		if fds, err := os.ReadDir(dir); err == nil {
+			return len(fds)
+		}
+	}
+	return 0
+}
+
+// A relayed is one direction of a link, from in to out.
+type relayed struct {
+	in, out  *net.TCPConn // the peers' ends
+	src, dst *leg
+	session  *session
+}
+
+func newRelayed(t *testing.T) *relayed {
+	var r relayed
+	pair := func() (*net.TCPConn, net.Conn) {
+		l := listen(t)
+		a, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { a.Close(); b.Close() })
+		return a.(*net.TCPConn), b
+	}
+	in, src := pair()
+	out, dst := pair()
+	r.in, r.out, r.src, r.dst = in, out, newLeg(src), newLeg(dst)
+	r.session = new(session)
+	r.session.Session.Open(decode.Info{Conn: 1})
+	r.session.Upgraded()
+	return &r
+}
+
+// run relays until stop is called, which ends both peers.
+func (r *relayed) run() (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		(&link{p: new(Proxy)}).relay(decode.FromClient, r.src, r.dst, r.session)
+	}()
+	return func() { r.in.Close(); r.out.Close(); <-done }
+}
+
+// A connection holds no buffer while it waits.
+func TestIdleHoldsNoBuffer(t *testing.T) {
+	r := newRelayed(t)
+	if r.src.raw == nil {
+		t.Skip("this system can't wait without a buffer")
+	}
+	var waits, held atomic.Int64
+	r.src.ready = func(fd uintptr) bool {
+		ok := r.src.readRaw(fd)
+		if !ok {
+			waits.Add(1)
+			if r.src.buf != nil {
+				held.Add(1)
+			}
+		}
+		return ok
+	}
+	stop := r.run()
+	b := make([]byte, 2<<20)
+	for _, n := range []int{1, 125, 64 << 10, len(b)} { // the last takes large buffers
+		f := ws.MustCompileFrame(ws.NewBinaryFrame(b[:n]))
+		sent := make(chan struct{})
+		go func() { defer close(sent); r.in.Write(f) }()
+		io.ReadFull(r.out, make([]byte, len(f)))
+		<-sent
+	}
+	stop()
+	if waits.Load() == 0 || held.Load() != 0 {
+		t.Errorf("got %d waits, %d of them with a buffer, want some and 0", waits.Load(), held.Load())
+	}
+}
+
+// A chunk costs no allocation once the relay is warm.
+func TestRelayAllocatesNothing(t *testing.T) {
+	limit := 0.0
+	if raceEnabled() { // a sync.Pool then drops some of what it gets
+		limit = 2
+	}
+	r := newRelayed(t)
+	frames := 0
+	r.session.Sink = decode.SinkFunc(func(ev *decode.Event) {
+		if ev.Kind == decode.KindFrame {
+			frames++
+		}
+	})
+	stop := r.run()
+	chunk := []byte(masked("hello") + masked("again"))
+	got := make([]byte, len(chunk))
+	relay := func() {
+		r.in.Write(chunk)
+		io.ReadFull(r.out, got)
+	}
+	relay()
+	if n := testing.AllocsPerRun(200, relay); n > limit {
+		t.Errorf("got %v allocations a chunk, want %v", n, limit)
+	}
+	stop()
+	if frames != 2*202 {
+		t.Errorf("got %d frames, want %d", frames, 2*202)
+	}
+}
+
+func raceEnabled() bool {
+	info, _ := debug.ReadBuildInfo()
+	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
