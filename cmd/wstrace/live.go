@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/proxy"
 )
 
@@ -55,6 +56,9 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 		if p.Upstream, err = parseOrigin(args[0]); err != nil {
 			return err
 		}
+	}
+	if most := size(decode.MaxHead / 2); l.maxHead > most {
+		return usagef("--max-head is at most %v", &most)
 	}
 	if l.handshake <= 0 || l.dial <= 0 {
 		return usagef("--handshake-timeout and --dial-timeout want more than 0")

@@ -41,10 +41,11 @@ var units = []struct {
 func (n *size) Type() string { return "size" }
 
 func (n *size) String() string {
-	for _, u := range units[:2] {
-		if f := float64(*n) / u.bytes; f == math.Trunc(f) && f < 1024 {
-			return strconv.FormatFloat(f, 'f', -1, 64) + u.suffix
-		}
+	switch {
+	case *n%(1<<20) == 0:
+		return strconv.Itoa(int(*n>>20)) + "MiB"
+	case *n%(1<<10) == 0:
+		return strconv.Itoa(int(*n>>10)) + "KiB"
 	}
 	return strconv.Itoa(int(*n))
 }
@@ -56,7 +57,7 @@ func (n *size) Set(s string) error {
 			continue
 		}
 		f, err := strconv.ParseFloat(strings.TrimSpace(digits), 64)
-		if err != nil || f < 1 || f*u.bytes > math.MaxInt32 {
+		if err != nil || !(f >= 1 && f*u.bytes <= math.MaxInt32) {
 			break
 		}
 		*n = size(f * u.bytes)

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"flag"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+var update = flag.Bool("update", false, "write what the commands print into the scripts")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"wstrace": main})
+}
+
+// gorace keeps programs with the race detector from sleeping before they exit.
+const gorace = "atexit_sleep_ms=10"
+
+// TestScripts runs the scripts in testdata/scripts. They have the commands of
+// testscript and those of script_test.go.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "../../testdata/scripts",
+		UpdateScripts:       *update,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("TZ", "UTC")
+			env.Setenv("GORACE", gorace)
+			env.Setenv("ESC", "\x1b")
+			env.Values[liveRuns{}] = map[string]*liveRun{}
+			return nil
+		},
+		Cmds: scriptCmds,
+	})
+}
