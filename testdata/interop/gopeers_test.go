@@ -274,11 +274,12 @@ func coderServer(t *testing.T, b *board) string {
 // gwsPeer handles the events of one connection.
 type gwsPeer struct {
 	diary
-	messages chan message2 // to the client; nil in the server
+	messages chan echo // to the client; nil in the server
 	closed   chan struct{}
 }
 
-type message2 struct {
+// An echo is a message that came.
+type echo struct {
 	typ string
 	p   []byte
 }
@@ -308,7 +309,7 @@ func (g *gwsPeer) OnMessage(c *gws.Conn, m *gws.Message) {
 	defer m.Close()
 	typ := opTypes[int(m.Opcode)]
 	if g.messages != nil {
-		g.messages <- message2{typ, bytes.Clone(m.Bytes())}
+		g.messages <- echo{typ, bytes.Clone(m.Bytes())}
 		return
 	}
 	g.message("got", typ, m.Bytes())
@@ -326,7 +327,7 @@ func gwsClient(ctx context.Context, j job, d diary) error {
 	if err != nil {
 		return err
 	}
-	g := &gwsPeer{diary: d, messages: make(chan message2, 16), closed: make(chan struct{})}
+	g := &gwsPeer{diary: d, messages: make(chan echo, 16), closed: make(chan struct{})}
 	c, _, err := gws.NewClientFromConn(g, &gws.ClientOption{
 		Addr: j.URL, PermessageDeflate: gwsDeflate(j.Deflate),
 		ReadMaxPayloadSize: maxMessage, WriteMaxPayloadSize: maxMessage,
@@ -505,11 +506,11 @@ func gobwasServer(t *testing.T, b *board) string {
 // xnetCodec carries messages with their types.
 var xnetCodec = xnet.Codec{
 	Marshal: func(v any) ([]byte, byte, error) {
-		m := v.(message2)
+		m := v.(echo)
 		return m.p, byte(opcode(m.typ)), nil
 	},
 	Unmarshal: func(p []byte, op byte, v any) error {
-		*v.(*message2) = message2{opTypes[int(op)], bytes.Clone(p)}
+		*v.(*echo) = echo{opTypes[int(op)], bytes.Clone(p)}
 		return nil
 	},
 }
@@ -528,9 +529,9 @@ func xnetClient(ctx context.Context, j job, d diary) error {
 		return err
 	}
 	c.MaxPayloadBytes = maxMessage
-	err = j.talk(d, func(typ string, p []byte) error { return xnetCodec.Send(c, message2{typ, p}) },
+	err = j.talk(d, func(typ string, p []byte) error { return xnetCodec.Send(c, echo{typ, p}) },
 		func() (string, []byte, error) {
-			var m message2
+			var m echo
 			err := xnetCodec.Receive(c, &m)
 			return m.typ, m.p, err
 		})
@@ -546,7 +547,7 @@ func xnetServer(t *testing.T, b *board) string {
 			d := diary{b, r.FormValue("id")}
 			c.MaxPayloadBytes = maxMessage
 			for {
-				var m message2
+				var m echo
 				err := xnetCodec.Receive(c, &m)
 				if errors.Is(err, io.EOF) { // a close frame
 					d.close("sent", 1000, "")

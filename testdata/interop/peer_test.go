@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -44,14 +45,13 @@ func (m message) payload() []byte {
 // A report is something that a peer says it did: it sent or got a message or a
 // control frame, it masked a frame, or it is done with the job.
 type report struct {
-	ID     string `json:"id"`
-	Did    string `json:"did"`              // sent, got, mask, done
-	Type   string `json:"type,omitempty"`   // text, binary, ping, pong, close
-	Len    int    `json:"len,omitempty"`    // bytes of a message
-	Sum    string `json:"sum,omitempty"`    // the beginning of its SHA-256
-	Text   string `json:"text,omitempty"`   // payload of a ping or pong; code and reason; masking key
-	Error  string `json:"error,omitempty"`  // why it ended early, of done
-	Detail string `json:"detail,omitempty"` // for people
+	ID    string `json:"id"`
+	Did   string `json:"did"`             // sent, got, mask, done
+	Type  string `json:"type,omitempty"`  // text, binary, ping, pong, close
+	Len   int    `json:"len,omitempty"`   // bytes of a message
+	Sum   string `json:"sum,omitempty"`   // the beginning of its SHA-256
+	Text  string `json:"text,omitempty"`  // payload of a ping or pong; code and reason; masking key
+	Error string `json:"error,omitempty"` // of done: why it failed
 }
 
 // String returns what is compared.
@@ -72,23 +72,31 @@ func sum(p []byte) string {
 type board struct {
 	mu      sync.Mutex
 	entries map[string]*entry
+	err     error // there will be no more reports
 }
 
 type entry struct {
 	reports []report
-	done    chan struct{} // closed at the report of it
+	done    chan struct{} // closed when the job is, or the board has failed
 }
 
+// entry returns that of a job. b.mu is held.
 func (b *board) entry(id string) *entry {
-	if b.entries == nil {
-		b.entries = make(map[string]*entry)
-	}
 	e := b.entries[id]
 	if e == nil {
 		e = &entry{done: make(chan struct{})}
-		b.entries[id] = e
+		if b.entries == nil {
+			b.entries = make(map[string]*entry)
+		}
+		if b.entries[id] = e; b.err != nil {
+			close(e.done)
+		}
 	}
 	return e
+}
+
+func (e *entry) isDone() bool {
+	return len(e.reports) > 0 && e.reports[len(e.reports)-1].Did == "done"
 }
 
 func (b *board) add(r report) {
@@ -96,9 +104,31 @@ func (b *board) add(r report) {
 	defer b.mu.Unlock()
 	e := b.entry(r.ID)
 	e.reports = append(e.reports, r)
-	if r.Did == "done" {
+	if e.isDone() && b.err == nil {
 		close(e.done)
 	}
+}
+
+// fail ends the waiting for whatever is not done.
+func (b *board) fail(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err != nil {
+		return
+	}
+	b.err = err
+	for _, e := range b.entries {
+		if !e.isDone() {
+			close(e.done)
+		}
+	}
+}
+
+// reports returns what was reported of a job so far.
+func (b *board) reports(id string) []report {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.entry(id).reports
 }
 
 // wait returns what was reported of a job when it is done.
@@ -109,13 +139,16 @@ func (b *board) wait(ctx context.Context, id string) ([]report, error) {
 	select {
 	case <-e.done:
 	case <-ctx.Done():
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		return nil, fmt.Errorf("not done after %v", e.reports)
 	}
-	last := e.reports[len(e.reports)-1]
-	if last.Error != "" {
-		return e.reports, fmt.Errorf("%s", last.Error)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case !e.isDone() && b.err != nil:
+		return nil, b.err
+	case !e.isDone():
+		return nil, fmt.Errorf("not done, but %v", e.reports)
+	case e.reports[len(e.reports)-1].Error != "":
+		return nil, errors.New(e.reports[len(e.reports)-1].Error)
 	}
 	return e.reports, nil
 }
@@ -144,11 +177,4 @@ func (d diary) done(err error) {
 		r.Error = err.Error()
 	}
 	d.add(r)
-}
-
-// all returns what was reported of a job so far.
-func (b *board) all(id string) ([]report, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.entry(id).reports, nil
 }

@@ -11,6 +11,9 @@ import (
 	"github.com/wstrace/wstrace/decode"
 )
 
+// usual is how many bytes a conversation takes in each direction, and some more.
+const usual = 3 << 19
+
 // A recording is a sink that puts messages together from the frames of one
 // session, in the words in which peers report them.
 type recording struct {
@@ -36,7 +39,13 @@ type recorded struct {
 	window  []byte // what was inflated last
 }
 
-func newRecording() *recording { return &recording{closed: make(chan struct{})} }
+func newRecording() *recording {
+	r := &recording{closed: make(chan struct{})}
+	for d := range r.sides {
+		r.sides[d].wire = make([]byte, 0, usual)
+	}
+	return r
+}
 
 func (r *recording) Lock()   { r.mu.Lock() }
 func (r *recording) Unlock() { r.mu.Unlock() }
@@ -76,7 +85,7 @@ func (r *recording) piece(f *decode.Frame) {
 		return
 	}
 	p := d.frame
-	d.frame = nil
+	d.frame = d.frame[:0]
 	if f.Control() {
 		d.reports = append(d.reports, control(decode.OpName(f.OpCode), p))
 		return
@@ -89,7 +98,7 @@ func (r *recording) piece(f *decode.Frame) {
 		return
 	}
 	p = d.message
-	d.message = nil
+	d.message = d.message[:0]
 	if d.rsv1 {
 		d.compressed = true
 		var err error

@@ -36,6 +36,8 @@ func newTap(t *testing.T, target string) *tap {
 				return
 			}
 			f := new(flow)
+			f.up.Grow(usual)
+			f.down.Grow(usual)
 			tp.mu.Lock()
 			tp.flows = append(tp.flows, f)
 			tp.mu.Unlock()
