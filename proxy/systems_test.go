@@ -24,6 +24,7 @@ type end struct {
 	masks     bool // it is a client
 	mu        sync.Mutex
 	sent, got []string
+	over      chan struct{} // of a server: closed when it is done with the connection
 }
 
 func lineOfFrame(op ws.OpCode, fin bool, payload []byte) string {
@@ -109,7 +110,6 @@ type system struct {
 	t    *testing.T
 	mu   sync.Mutex
 	ends []*end // in the order in which they were accepted
-	done sync.WaitGroup
 }
 
 // serve handles upgraded connections by handle, and answers 400 to requests
@@ -120,7 +120,7 @@ func (sys *system) serve(l net.Listener, protocol string, handle func(e *end, pa
 		if err != nil {
 			return
 		}
-		sys.done.Go(func() {
+		go func() {
 			defer c.Close()
 			in := bufio.NewReader(c)
 			r, err := http.ReadRequest(in)
@@ -133,12 +133,13 @@ func (sys *system) serve(l net.Listener, protocol string, handle func(e *end, pa
 			}
 			fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s\r\n",
 				decode.AcceptKey(r.Header.Get("Sec-WebSocket-Key")), protocol)
-			e := &end{Conn: c, in: in}
+			e := &end{Conn: c, in: in, over: make(chan struct{})}
+			defer close(e.over)
 			sys.mu.Lock()
 			sys.ends = append(sys.ends, e)
 			sys.mu.Unlock()
 			handle(e, r.URL.RequestURI())
-		})
+		}()
 	}
 }
 
@@ -159,8 +160,11 @@ func (r *rig) join(path, more string) *end {
 // wantRecorded compares the frames of each session with what both ends say.
 func (sys *system) wantRecorded(r *rig, clients ...*end) {
 	r.t.Helper()
-	sys.done.Wait()
 	for i, c := range clients {
+		sys.mu.Lock()
+		s := sys.ends[i]
+		sys.mu.Unlock()
+		<-s.over
 		conn := int64(i + 1)
 		r.wait(r.t, conn, "closed")
 		evs, _ := r.snapshot(conn)
@@ -170,7 +174,6 @@ func (sys *system) wantRecorded(r *rig, clients ...*end) {
 				frames[ev.Dir] = append(frames[ev.Dir], lineOfFrame(f.OpCode, f.Fin, f.AppendPayload(nil, -1)))
 			}
 		}
-		s := sys.ends[i]
 		for _, cmp := range []struct {
 			what      string
 			got, want []string
