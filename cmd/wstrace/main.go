@@ -19,7 +19,7 @@ import (
 func main() {
 	// A reader of our output that goes away is an error of Write, no reason to
 	// die: the traffic goes on.
-	signal.Notify(make(chan os.Signal), syscall.SIGPIPE)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
 	os.Exit(run(os.Args[1:]))
 }

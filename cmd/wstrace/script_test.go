@@ -31,6 +31,7 @@ var scriptCmds = map[string]func(ts *testscript.TestScript, neg bool, args []str
 	"wsclient":  wsclient,
 	"live":      startLive,
 	"interrupt": interrupt,
+	"crash":     crash,
 	"waitline":  waitline,
 	"status":    status,
 	"pack":      pack,
@@ -71,17 +72,31 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	}
 	defer c.Close()
 	for {
-		f, err := ws.ReadFrame(rw)
+		f, err := readFrame(rw)
 		if err != nil {
 			return
-		}
-		if f.Header.Masked {
-			f = ws.UnmaskFrameInPlace(f)
 		}
 		if err := ws.WriteFrame(c, f); err != nil || f.Header.OpCode == ws.OpClose {
 			return
 		}
 	}
+}
+
+// readFrame reads a frame of at most 1 MiB and unmasks it.
+func readFrame(r io.Reader) (ws.Frame, error) {
+	h, err := ws.ReadHeader(r)
+	if err == nil && h.Length > 1<<20 {
+		err = errors.New("the frame is too long")
+	}
+	if err != nil {
+		return ws.Frame{}, err
+	}
+	f := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
+	_, err = io.ReadFull(r, f.Payload)
+	if h.Masked {
+		f = ws.UnmaskFrameInPlace(f)
+	}
+	return f, err
 }
 
 // wsclient [-n COUNT] [-via PROXY] [-H 'Name: value'] URL [WORD...]
@@ -151,16 +166,13 @@ func exchange(w io.Writer, r io.Reader, out []byte) error {
 		return err
 	}
 	for sent := bytes.NewReader(out); sent.Len() > 0; {
-		want, err := ws.ReadFrame(sent)
+		want, err := readFrame(sent)
 		if err != nil {
 			return err
 		}
-		got, err := ws.ReadFrame(r)
+		got, err := readFrame(r)
 		if err != nil {
 			return err
-		}
-		if want.Header.Masked {
-			want = ws.UnmaskFrameInPlace(want)
 		}
 		if got.Header.OpCode != want.Header.OpCode || !bytes.Equal(got.Payload, want.Payload) {
 			return fmt.Errorf("the echo is %q", got.Payload)
@@ -256,6 +268,18 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 	if got := strconv.Itoa(r.ProcessState.ExitCode()); got != want {
 		ts.Fatalf("exit status %s, want %s; stderr:\n%s", got, want, ts.ReadFile(args[0]+".err"))
 	}
+}
+
+// crash NAME
+//
+// kills a live wstrace.
+func crash(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: crash NAME")
+	}
+	r := runsOf(ts)[args[0]]
+	ts.Check(r.Process.Kill())
+	<-r.ended
 }
 
 // waitline FILE REGEXP
