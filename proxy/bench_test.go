@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -19,22 +21,27 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/wstrace/wstrace/proxy"
+	"github.com/wstrace/wstrace/proxy/ca"
 )
 
-// BenchmarkRelay compares the proxy with a relay that only copies. Both carry
+// BenchmarkRelay compares the proxy with a relay that only copies; where both
+// ends speak TLS, with one that ends it, copies, and begins it anew. Both carry
 // the same echoes in turns; ratio is the median of rate to rate, and 1 means
 // that decoding costs nothing. Rates themselves say more about the machine.
 func BenchmarkRelay(b *testing.B) {
 	for _, load := range []load{
-		{"S1", 1, 1, 128},
-		{"S2", 64, 16, 128},
-		{"S3", 64, 4, 4 << 10},
-		{"S4", 4, 2, 1 << 20},
+		{name: "S1", conns: 1, flight: 1, size: 128},
+		{name: "S2", conns: 64, flight: 16, size: 128},
+		{name: "S3", conns: 64, flight: 4, size: 4 << 10},
+		{name: "S4", conns: 4, flight: 2, size: 1 << 20},
+		{name: "T1", conns: 1, flight: 1, size: 128, trust: trust(b)},
+		{name: "T2", conns: 64, flight: 16, size: 128, trust: trust(b)},
+		{name: "T3", conns: 4, flight: 2, size: 1 << 20, trust: trust(b)},
 	} {
 		b.Run(load.name, func(b *testing.B) {
-			origin := listen(b, serveEcho)
-			plain := load.connect(b, listen(b, copyTo(origin)))
-			ours := load.connect(b, listen(b, relayTo(origin)))
+			origin := listen(b, load.trust.server(serveEcho))
+			plain := load.connect(b, listen(b, load.trust.server(copyTo(load.trust.dialer(origin)))))
+			ours := load.connect(b, listen(b, relayTo(origin, load.trust)))
 			rounds := load.rounds(b, plain, 50*time.Millisecond)
 			var ratios []float64
 			for b.Loop() {
@@ -58,25 +65,31 @@ func BenchmarkRelay(b *testing.B) {
 // the proxy costs while nothing happens on it: beyond that of its two ends, and
 // without what the kernel keeps.
 func BenchmarkIdle(b *testing.B) {
-	idle := load{conns: 500, flight: 1, size: 128}
-	origin := listen(b, serveEcho)
-	front := listen(b, relayTo(origin))
-	cost := func(addr string) int64 {
-		before := inUse()
-		g := idle.connect(b, addr)
-		g.play(b, 1)
-		used := inUse() - before
-		g.close()
-		return used
+	for _, idle := range []load{
+		{name: "S6", conns: 500, flight: 1, size: 128},
+		{name: "T6", conns: 500, flight: 1, size: 128, trust: trust(b)},
+	} {
+		b.Run(idle.name, func(b *testing.B) {
+			origin := listen(b, idle.trust.server(serveEcho))
+			front := listen(b, relayTo(origin, idle.trust))
+			cost := func(addr string) int64 {
+				before := inUse()
+				g := idle.connect(b, addr)
+				g.play(b, 1)
+				used := inUse() - before
+				g.close()
+				return used
+			}
+			cost(front) // whatever is needed once
+			var each float64
+			for b.Loop() {
+				direct := cost(origin)
+				each = (float64(cost(front)) - float64(direct)) / float64(idle.conns) / 1024
+			}
+			b.ReportMetric(each, "KiB/conn")
+			b.ReportMetric(0, "ns/op")
+		})
 	}
-	cost(front) // whatever is needed once
-	var each float64
-	for b.Loop() {
-		direct := cost(origin)
-		each = (float64(cost(front)) - float64(direct)) / float64(idle.conns) / 1024
-	}
-	b.ReportMetric(each, "KiB/conn")
-	b.ReportMetric(0, "ns/op")
 }
 
 // inUse returns how many bytes of heap and stacks are in use.
@@ -94,6 +107,47 @@ func inUse() int64 {
 type load struct {
 	name                string
 	conns, flight, size int
+	trust               *trusted // nil for plain connections
+}
+
+// A trusted authority vouches for all servers.
+type trusted struct {
+	*ca.Authority
+	client *tls.Config
+}
+
+func trust(b *testing.B) *trusted {
+	a, err := ca.New(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(a.Certificate())
+	return &trusted{a, &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}}
+}
+
+// server is serve behind TLS.
+func (t *trusted) server(serve func(context.Context, net.Listener) error) func(context.Context, net.Listener) error {
+	if t == nil {
+		return serve
+	}
+	return func(ctx context.Context, l net.Listener) error {
+		leaf, err := t.Leaf("127.0.0.1")
+		if err != nil {
+			return err
+		}
+		return serve(ctx, tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{*leaf}}))
+	}
+}
+
+// dialer returns a function that connects to addr.
+func (t *trusted) dialer(addr string) func() (net.Conn, error) {
+	return func() (net.Conn, error) {
+		if t == nil {
+			return net.Dial("tcp", addr)
+		}
+		return tls.Dial("tcp", addr, t.client)
+	}
 }
 
 // A group is the clients of a load. All send the same frame over and over.
@@ -110,7 +164,11 @@ func (l load) connect(b *testing.B, addr string) *group {
 	f := ws.NewBinaryFrame(payload)
 	g := &group{load: l, frame: ws.MustCompileFrame(ws.MaskFrameWith(f, [4]byte{1, 2, 3, 4})), echo: ws.MustCompileFrame(f)}
 	for range l.conns {
-		c, br, _, err := ws.Dial(b.Context(), "ws://"+addr+"/")
+		c, err := l.trust.dialer(addr)()
+		if err != nil {
+			b.Fatal(err)
+		}
+		br, _, err := ws.Dialer{}.Upgrade(c, &url.URL{Scheme: "ws", Host: addr, Path: "/"})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -248,16 +306,19 @@ func each(ctx context.Context, l net.Listener, handle func(net.Conn)) error {
 }
 
 // relayTo is the proxy in front of origin.
-func relayTo(origin string) func(context.Context, net.Listener) error {
+func relayTo(origin string, t *trusted) func(context.Context, net.Listener) error {
 	p := &proxy.Proxy{Upstream: &url.URL{Scheme: "ws", Host: origin}, KeepHost: true}
+	if t != nil {
+		p.Upstream.Scheme, p.Authority, p.UpstreamTLS = "wss", t.Authority, t.client
+	}
 	return p.Serve
 }
 
-// copyTo is a relay to origin that only copies.
-func copyTo(origin string) func(context.Context, net.Listener) error {
+// copyTo is a relay that only copies to what dial connects to.
+func copyTo(dial func() (net.Conn, error)) func(context.Context, net.Listener) error {
 	return func(ctx context.Context, l net.Listener) error {
 		return each(ctx, l, func(c net.Conn) {
-			u, err := net.Dial("tcp", origin)
+			u, err := dial()
 			if err != nil {
 				return
 			}
@@ -266,7 +327,7 @@ func copyTo(origin string) func(context.Context, net.Listener) error {
 			for _, way := range [][2]net.Conn{{c, u}, {u, c}} {
 				wg.Go(func() {
 					io.Copy(way[0], way[1])
-					way[0].(*net.TCPConn).CloseWrite()
+					way[0].(interface{ CloseWrite() error }).CloseWrite()
 				})
 			}
 			wg.Wait()

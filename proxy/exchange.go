@@ -200,9 +200,11 @@ func passOn(err error, dst *leg) {
 	switch {
 	case err == io.EOF, errors.Is(err, net.ErrClosed):
 		dst.closeWrite()
-	case howEnded(err) == decode.EndTLSEOF: // below TLS, so without close_notify there too
-		dst.shut.Store(true)
-		(&leg{Conn: dst.base()}).closeWrite()
+	case howEnded(err) == decode.EndTLSEOF: // without close_notify there too
+		for ; dst.below != nil; dst = dst.below {
+			dst.shut.Store(true)
+		}
+		dst.closeWrite()
 	default:
 		dst.reset()
 	}

@@ -19,6 +19,8 @@ type leg struct {
 	net.Conn
 	when time.Time // of the latest read
 
+	below *leg            // of a TLS connection, the one that its records come from
+	dry   bool            // below has no complete record unread
 	raw   syscall.RawConn // to wait without a buffer; nil if the connection has none
 	ready func(fd uintptr) bool
 	n     int   // what ready read
@@ -66,6 +68,13 @@ func (l *leg) drop() {
 	}
 }
 
+// release drops all unread bytes, those below TLS too.
+func (l *leg) release() {
+	for ; l != nil; l = l.below {
+		l.drop()
+	}
+}
+
 // errFull says that more is unread than a buffer can hold.
 var errFull = errors.New("buffer is full")
 
@@ -79,17 +88,20 @@ func (l *leg) fill() error {
 	}
 	var n int
 	var err error
-	if l.raw != nil {
+	switch {
+	case l.below != nil:
+		n, err = l.readTLS()
+	case l.raw != nil:
 		if err = l.raw.Read(l.ready); err == nil {
 			n, err = l.n, l.err
 		}
-	} else {
+	default:
 		l.take()
 		n, err = l.Conn.Read(l.buf.b[l.w:])
 	}
 	l.when = time.Now()
 	if n > 0 {
-		if l.raw != nil { // other connections give a TLS record at a time
+		if l.class > 0 {
 			l.adapt(n)
 		}
 		l.w += n
@@ -173,7 +185,7 @@ func (l *leg) base() net.Conn {
 		switch b := c.(type) {
 		case *tls.Conn:
 			c = b.NetConn()
-		case *unreadConn:
+		case *records:
 			c = b.Conn
 		default:
 			return c

@@ -23,10 +23,11 @@ type link struct {
 	tunnel string // "host:port" of the CONNECT that the client sent, or ""
 	asked  bool   // there was a request, in the tunnel if there is one
 
-	clientTLS  *decode.TLS // of the client's leg; nil if it is in plain
-	serverTLS  *decode.TLS // of the server's leg
-	serverName string      // whom TLS with the server is with; "" for none
-	upErr      error       // why there can be no upstream
+	hello      *clientHello // iff the client has begun TLS
+	clientTLS  *decode.TLS  // of the client's leg; nil if it is in plain
+	serverTLS  *decode.TLS  // of the server's leg
+	serverName string       // whom TLS with the server is with; "" for none
+	upErr      error        // why there can be no upstream
 
 	mu sync.Mutex
 	up *upstream // changed by the link's goroutine, under mu
@@ -50,7 +51,7 @@ func (k *link) abort() {
 // serve handles the requests of the client, one after the other. When it
 // returns both connections are closed and no goroutine of the link is left.
 func (k *link) serve() {
-	for first := true; k.awaitRequest(first) && k.exchange(); first = false {
+	for k.awaitRequest() && k.exchange() {
 	}
 	if s := k.upgraded; s != nil { // from here, where the stack is small, for as long as it takes
 		if !k.silent {
@@ -62,7 +63,7 @@ func (k *link) serve() {
 	if k.torn.Load() {
 		k.client.reset()
 	}
-	k.client.drop()
+	k.client.release()
 	k.client.Close()
 	k.leave()
 }
@@ -70,17 +71,17 @@ func (k *link) serve() {
 // awaitRequest waits for the first byte of a request: the first one for as long
 // as the handshake may take, later ones for as long as both sides like. It
 // returns false if there will be none.
-func (k *link) awaitRequest(first bool) bool {
+func (k *link) awaitRequest() bool {
 	if len(k.client.unread()) > 0 {
 		return true
 	}
-	if first {
+	if !k.asked {
 		k.client.SetReadDeadline(time.Now().Add(k.p.handshakeTimeout()))
 		defer k.client.SetReadDeadline(time.Time{})
 	}
 	err := k.client.fill()
-	if isAlert(err) {
-		k.untrusted(err)
+	if err != nil {
+		k.gone(err)
 	}
 	if howEnded(err) == decode.EndRST {
 		k.torn.Store(true)
@@ -166,14 +167,11 @@ func (k *link) describe() string {
 	switch b := k.client.unread(); {
 	case len(b) == 0:
 		return "client ends first"
-	case b[0] == recordTypeHandshake:
+	case looksLikeTLS(b):
 		return "TLS, not intercepted"
 	}
 	return "not HTTP"
 }
-
-// recordTypeHandshake is the first byte of a TLS connection (RFC 8446 §5.1).
-const recordTypeHandshake = 0x16
 
 // request relays a request whose head is the first n unread bytes.
 func (k *link) request(h *decode.Head, n int) (again bool) {
@@ -249,8 +247,17 @@ func (k *link) connect(h *decode.Head, n int) (again bool) {
 	if _, err := k.client.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
 		return false
 	}
+	return k.enter()
+}
+
+// enter waits for the first bytes in a tunnel, or in the TLS inside it, and
+// relays them if they are no request. It reports whether requests can follow.
+func (k *link) enter() (again bool) {
+	var err error
 	if len(k.client.unread()) == 0 {
-		err = k.client.fill() // neither side has to speak
+		if err = k.client.fill(); err != nil && k.gone(err) { // neither side has to speak
+			return false
+		}
 	}
 	if err == nil {
 		if k.startsTLS() {
@@ -263,11 +270,11 @@ func (k *link) connect(h *decode.Head, n int) (again bool) {
 	case err == nil:
 		return true
 	case why != "":
-		return k.opaque(decode.FromServer, r.addr, why)
+		return k.opaque(decode.FromServer, k.tunnel, why)
 	case f == nil: // no request, or the client has ended
-		return k.opaque(decode.FromClient, r.addr, k.describe())
+		return k.opaque(decode.FromClient, k.tunnel, k.describe())
 	case f.status == http.StatusRequestTimeout:
-		return k.opaque(decode.FromClient, r.addr, "no HTTP request within "+k.p.handshakeTimeout().String())
+		return k.opaque(decode.FromClient, k.tunnel, "no HTTP request within "+k.p.handshakeTimeout().String())
 	}
 	return true // refused where requests are
 }
@@ -346,15 +353,18 @@ func (k *link) reach(addr string, x *exchange) error {
 // for, and hands it x, unless that is nil.
 func (k *link) use(addr string, c net.Conn, x *exchange) (err error) {
 	k.serverTLS = nil
+	l := newLeg(c)
 	if k.serverName != "" {
-		t, err := k.p.dialTLS(k.ctx, c, addr, k.serverName)
-		if err != nil {
+		protos := alpn
+		if k.clientTLS != nil && k.clientTLS.ALPN == "" {
+			protos = nil
+		}
+		if l, k.serverTLS, err = k.p.dialTLS(k.ctx, l, addr, k.serverName, protos); err != nil {
 			return err
 		}
-		c, k.serverTLS = t, tlsInfo(t.ConnectionState())
 	}
 	up := &upstream{
-		leg: newLeg(c), link: k, addr: addr,
+		leg: l, link: k, addr: addr,
 		next: make(chan *exchange, 1), left: make(chan struct{}), gone: make(chan struct{}),
 	}
 	k.mu.Lock()

@@ -76,6 +76,7 @@ type Proxy struct {
 	start    sync.Once
 	sink     decode.Sink // Sink, or a Tee around it
 	tickets  tls.ClientSessionCache
+	hints    sync.Map // remedies that were logged, as keys
 	sessions atomic.Int64
 
 	mu   sync.Mutex

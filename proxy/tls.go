@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -9,7 +11,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
@@ -19,182 +25,326 @@ import (
 // among it.
 var alpn = []string{"http/1.1"}
 
-// startsTLS reports whether the client's first byte begins a TLS connection
+// startsTLS reports whether the client's first bytes begin a TLS connection
 // that is to be looked into.
 func (k *link) startsTLS() bool {
-	b := k.client.unread()
-	if len(b) == 0 || b[0] != recordTypeHandshake || k.p.Authority == nil || k.clientTLS != nil || k.asked {
+	if !looksLikeTLS(k.client.unread()) || k.p.Authority == nil || k.clientTLS != nil || k.asked || !k.bound() {
 		return false
 	}
 	host, _, _ := net.SplitHostPort(k.boundTo())
-	return k.bound() && (k.p.Pass == nil || !k.p.Pass(host))
+	return k.p.Pass == nil || !k.p.Pass(host)
+}
+
+// looksLikeTLS reports whether b begins like a TLS connection: with a record
+// of type handshake and major version 3 (RFC 8446 §5.1).
+func looksLikeTLS(b []byte) bool {
+	return len(b) > 0 && b[0] == 0x16 && (len(b) == 1 || b[1] == 3)
 }
 
 // interceptTLS ends the client's TLS here and, in a tunnel, begins ours with
 // the server; if that fails, requests are told. It reports whether requests can
 // follow.
 func (k *link) interceptTLS() bool {
-	host, _, _ := net.SplitHostPort(k.boundTo())
 	var c net.Conn
-	if k.tunnel != "" {
+	if k.up != nil {
 		c = k.detach()
 	}
-	name, err := k.acceptTLS(host)
-	if err != nil {
+	k.hello = new(clientHello)
+	if err := k.acceptTLS(k.hello); err != nil {
 		if c != nil {
 			k.p.forget(c)
 		}
-		k.clientTLS = &decode.TLS{SNI: name}
-		k.untrusted(err)
+		k.clientTLS = &decode.TLS{SNI: k.hello.sni}
+		k.distrusted(err)
 		return false
 	}
 	if k.tunnel == "" {
 		return true // a reverse proxy speaks to its origin as it was told to
 	}
-	k.serverName = name
+	k.serverName = k.hello.name
 	if c != nil {
 		k.upErr = k.use(k.tunnel, c, nil)
 	}
-	return true
+	return k.enter()
 }
 
-// untrusted ends a session that never was, because of the client's TLS.
-func (k *link) untrusted(err error) {
-	s := k.open(decode.Info{Server: k.boundTo(), URL: "wss://" + k.boundTo()})
-	now := time.Now()
-	name := k.clientTLS.SNI
-	if name == "" {
-		name, _, _ = net.SplitHostPort(k.boundTo())
-	}
-	s.End(decode.FromClient, now, decode.EndLocal, clientTLSText(name, err))
-	s.End(decode.FromServer, now, decode.EndLocal, "")
-	s.Done(now)
-	if isAlert(err) || errors.Is(err, io.EOF) {
-		k.p.log().Warn("a client does not accept our certificate", "hint", "wstrace ca install makes this machine trust it; wstrace ca export prints it for clients with a list of their own")
-	}
+// A clientHello is what a client's first message, and our answer to it, say.
+type clientHello struct {
+	name     string    // of the server, for which our certificate is
+	sni      string    // that name if the client asked for one
+	protos   []string  // that the client speaks
+	answered bool      // our certificate was sent
+	done     time.Time // end of the handshake
 }
 
 // acceptTLS makes the client's leg a TLS connection, with a certificate for the
-// name that the client asks for, or else for host. It returns that name.
-func (k *link) acceptTLS(host string) (name string, err error) {
-	name = host
-	c := tls.Server(&unreadConn{k.client.Conn, append([]byte(nil), k.client.unread()...)}, &tls.Config{
-		NextProtos:                  alpn,
-		KeyLogWriter:                k.p.KeyLog,
-		DynamicRecordSizingDisabled: true, // small records cost a fifth of the CPU
-		GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			if h.ServerName != "" {
-				name = h.ServerName
-			}
-			return k.p.Authority.Leaf(name)
+// name that the client asks for. A client that asks for none wants the host
+// that it has connected to.
+func (k *link) acceptTLS(h *clientHello) error {
+	if h.name, _, _ = net.SplitHostPort(k.tunnel); h.name == "" {
+		h.name, _, _ = net.SplitHostPort(k.client.LocalAddr().String())
+	}
+	r := &records{Conn: k.client.Conn, leg: k.client, wait: true}
+	c := tls.Server(r, &tls.Config{
+		NextProtos:   alpn,
+		KeyLogWriter: k.p.KeyLog,
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			h.sni, h.protos = hello.ServerName, slices.Clone(hello.SupportedProtos)
+			h.name = cmp.Or(h.sni, h.name)
+			return nil, nil
 		},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			h.answered = true
+			return k.p.Authority.Leaf(h.name)
+		},
+		SessionTicketsDisabled:      true, // so that every connection tells whether the client trusts us
+		DynamicRecordSizingDisabled: true, // small records cost a fifth of the CPU
 	})
-	k.client.drop()
 	ctx, cancel := context.WithTimeout(k.ctx, k.p.handshakeTimeout())
 	defer cancel()
 	if err := c.HandshakeContext(ctx); err != nil {
-		return name, err
+		if err == io.ErrUnexpectedEOF {
+			err = io.EOF
+		}
+		return err
 	}
-	l := newLeg(c)
-	l.when = k.client.when
+	h.done = time.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.client, k.clientTLS = l, tlsInfo(c.ConnectionState())
-	return name, nil
+	k.client, k.clientTLS = r.secured(c), tlsInfo(c.ConnectionState())
+	return nil
 }
 
-// An unreadConn is a connection of which some bytes were read too early.
-type unreadConn struct {
-	net.Conn
-	unread []byte
-}
+// soon is how long a client that does not trust our certificate takes to go
+// away. Others that send no request, such as browsers that connect ahead of
+// need, take longer.
+const soon = time.Second
 
-func (c *unreadConn) Read(b []byte) (int, error) {
-	if len(c.unread) > 0 {
-		n := copy(b, c.unread)
-		c.unread = c.unread[n:]
-		return n, nil
+// gone takes the end, with err, of a client between requests, and reports
+// whether it was because of the client's TLS.
+func (k *link) gone(err error) bool {
+	if k.clientTLS == nil || k.asked || isTimeout(err) || !isAlert(err) && time.Since(k.hello.done) > soon {
+		return false
 	}
-	return c.Conn.Read(b)
+	k.distrusted(err)
+	return true
 }
 
-// dialTLS begins TLS with the server called name on c, which is closed if that
-// fails.
-func (p *Proxy) dialTLS(ctx context.Context, c net.Conn, addr, name string) (*tls.Conn, error) {
+// distrusted ends a session that never was, because of the client's TLS.
+func (k *link) distrusted(err error) {
+	text, how := k.p.clientTLSText(k.hello, err), howEnded(err)
+	switch {
+	case k.ctx.Err() != nil: // it was us
+		text = ""
+	case errors.Is(err, context.DeadlineExceeded):
+		how = decode.EndTimeout
+	}
+	s := k.open(decode.Info{Server: k.boundTo(), URL: k.boundTo()})
+	now := time.Now()
+	s.End(decode.FromClient, now, how, text)
+	s.End(decode.FromServer, now, decode.EndLocal, "")
+	s.Done(now)
+}
+
+// clientTLSText says what went wrong with a client's TLS, and logs the remedy.
+func (p *Proxy) clientTLSText(h *clientHello, err error) string {
+	const trust = "wstrace ca install makes this machine trust it; wstrace ca export prints it for clients with a list of their own; --pass HOST does not look into TLS to HOST"
+	a, isAlert := alertOf(err)
+	switch {
+	case isAlert && aboutCertificate(a):
+		p.hint("a client does not trust our certificate authority", trust)
+		return fmt.Sprintf("client refuses our certificate for %q: %s", h.name, tlsText(err))
+	case h.answered && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)):
+		p.hint("a client may not trust our certificate authority", trust)
+		return fmt.Sprintf("client closes the connection when it sees our certificate for %q", h.name)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("TLS with the client: handshake is not complete after %v", p.handshakeTimeout())
+	case len(h.protos) > 0 && !slices.Contains(h.protos, alpn[0]):
+		p.hint("a client does not speak HTTP/1.1", "--pass HOST does not look into TLS to HOST")
+		return fmt.Sprintf("TLS with the client for %q: it speaks only %s, not %s", h.name, strings.Join(h.protos, ", "), alpn[0])
+	}
+	return fmt.Sprintf("TLS with the client for %q: %s", h.name, tlsText(err))
+}
+
+// records is the connection below TLS. In the handshake its reads wait; after
+// that they give what the leg has read, and the leg waits without a buffer for
+// what it decrypts to.
+type records struct {
+	net.Conn
+	leg  *leg // of the same connection
+	wait bool
+}
+
+// errNoRecord says that TLS wants more than was read. It is temporary, so that
+// the TLS connection lives on.
+var errNoRecord net.Error = noRecord{}
+
+type noRecord struct{}
+
+func (noRecord) Error() string   { return "no complete record at hand" }
+func (noRecord) Timeout() bool   { return true }
+func (noRecord) Temporary() bool { return true }
+
+func (r *records) Read(b []byte) (int, error) {
+	if len(r.leg.unread()) == 0 {
+		if !r.wait {
+			return 0, errNoRecord
+		}
+		if err := r.leg.fill(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(b, r.leg.unread())
+	r.leg.use(n)
+	return n, nil
+}
+
+// secured returns the leg of c, whose records are r's and whose handshake is
+// over.
+func (r *records) secured(c *tls.Conn) *leg {
+	r.wait = false
+	return &leg{Conn: c, below: r.leg, class: 1, when: r.leg.when}
+}
+
+// readTLS reads what the records at hand decrypt to into the buffer, and waits
+// if that is nothing. A stream that ends without close_notify was cut.
+func (l *leg) readTLS() (n int, err error) {
+	for {
+		if l.dry {
+			if err := l.below.fill(); err == io.EOF {
+				return 0, io.ErrUnexpectedEOF
+			} else if err != nil {
+				return 0, err
+			}
+		}
+		l.take()
+		for b := l.buf.b[l.w:]; n < len(b) && err == nil; {
+			var m int
+			m, err = l.Conn.Read(b[n:])
+			n += m
+		}
+		l.dry = err == errNoRecord
+		switch {
+		case n > 0:
+			return n, nil // an error comes again
+		case !l.dry:
+			return 0, err
+		}
+		if err = nil; l.r == l.w {
+			l.drop()
+		}
+	}
+}
+
+// dialTLS begins TLS with the server called name, speaking protos, on l, which
+// is closed if that fails.
+func (p *Proxy) dialTLS(ctx context.Context, l *leg, addr, name string, protos []string) (*leg, *decode.TLS, error) {
 	config := p.UpstreamTLS.Clone()
 	if config == nil {
 		config = new(tls.Config)
 	}
 	config.ServerName = name
-	config.NextProtos = alpn
+	config.NextProtos = protos
 	config.KeyLogWriter = p.KeyLog
 	config.DynamicRecordSizingDisabled = true
 	config.ClientSessionCache = p.tickets
-	t := tls.Client(c, config)
+	r := &records{Conn: l.Conn, leg: l, wait: true}
+	t := tls.Client(r, config)
 	ctx, cancel := context.WithTimeout(ctx, p.dialTimeout())
 	defer cancel()
 	if err := t.HandshakeContext(ctx); err != nil {
-		p.forget(c)
-		return nil, p.upstreamTLSFailure(addr, err)
+		l.drop()
+		p.forget(l.Conn)
+		return nil, nil, p.upstreamTLSFailure(addr, err)
 	}
-	return t, nil
+	return r.secured(t), tlsInfo(t.ConnectionState()), nil
 }
 
-// upstreamTLSFailure says why TLS with the server at addr did not come about.
+// upstreamTLSFailure says why TLS with the server at addr did not come about,
+// and logs the remedy.
 func (p *Proxy) upstreamTLSFailure(addr string, err error) *failure {
 	var unverified *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	a, isAlert := alertOf(err)
 	switch {
 	case errors.As(err, &unverified):
-		p.log().Warn(fmt.Sprintf("upstream %q is not trusted", addr), "hint", "--upstream-ca FILE trusts the authority in FILE, --insecure trusts anything")
-		return failed(http.StatusBadGateway, "certificate of upstream %q: %s", addr, certificateText(unverified.Err))
+		return failed(http.StatusBadGateway, "certificate of upstream %q: %s", addr, p.certificateText(unverified))
+	case isAlert && aboutCertificate(a):
+		p.hint("a server wants to see another certificate of ours", "--client-cert FILE shows the one in FILE")
+		return failed(http.StatusBadGateway, "upstream %q refuses our certificate: %s", addr, tlsText(err))
+	case errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/":
+		return failed(http.StatusBadGateway, "TLS with upstream %q: it speaks HTTP without TLS", addr)
 	case errors.Is(err, context.DeadlineExceeded):
 		return failed(http.StatusGatewayTimeout, "TLS with upstream %q: timed out", addr)
 	}
 	return failed(http.StatusBadGateway, "TLS with upstream %q: %s", addr, tlsText(err))
 }
 
-func certificateText(err error) string {
+// certificateText says why the certificate of a server is not trusted, and logs
+// the remedy.
+func (p *Proxy) certificateText(e *tls.CertificateVerificationError) string {
+	const trust = "--upstream-ca FILE trusts the authority, or the certificate, in FILE; --insecure trusts anything"
 	var invalid x509.CertificateInvalidError
-	if errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil {
+	if errors.As(e.Err, &x509.UnknownAuthorityError{}) && len(e.UnverifiedCertificates) > 0 {
+		p.hint("a server is not trusted", trust)
+		leaf := e.UnverifiedCertificates[0]
+		if bytes.Equal(leaf.RawIssuer, leaf.RawSubject) {
+			return "self-signed"
+		}
+		return "signed by an unknown authority, " + strconv.Quote(leaf.Issuer.String())
+	}
+	p.hint("a server is not trusted", "--insecure trusts anything")
+	if errors.As(e.Err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil {
 		if time.Now().Before(invalid.Cert.NotBefore) {
 			return "not valid before " + invalid.Cert.NotBefore.UTC().Format(time.DateTime)
 		}
 		return "expired on " + invalid.Cert.NotAfter.UTC().Format(time.DateTime)
 	}
-	return strings.TrimPrefix(err.Error(), "x509: ")
+	return strings.TrimPrefix(e.Err.Error(), "x509: ")
+}
+
+// hint logs a remedy, unless it was logged before.
+func (p *Proxy) hint(text, remedy string) {
+	if _, known := p.hints.LoadOrStore(text+remedy, true); !known {
+		p.log().Warn(text, "hint", remedy)
+	}
 }
 
 // tlsText returns the reason of a failed TLS handshake in a few words.
 func tlsText(err error) string {
-	var alert tls.AlertError
 	var record tls.RecordHeaderError
 	switch {
-	case errors.As(err, &alert):
-		return strings.TrimPrefix(alert.Error(), "tls: ")
 	case errors.As(err, &record):
 		return "the first bytes are not TLS"
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "connection closed in the handshake"
 	}
 	return strings.TrimPrefix(errorText(err), "tls: ")
 }
 
-// clientTLSText says what went wrong with a client's TLS.
-func clientTLSText(name string, err error) string {
-	if isAlert(err) {
-		return fmt.Sprintf("client refuses our certificate for %q: %s", name, tlsText(err))
+// alertOf returns the alert that the peer has ended TLS with, if err says so.
+func alertOf(err error) (a tls.AlertError, ok bool) {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "remote error" {
+		return 0, false
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return "TLS with the client: no complete handshake in time"
+	v := reflect.ValueOf(op.Err) // of a type of package tls
+	if v.Kind() != reflect.Uint8 {
+		return 0, false
 	}
-	return fmt.Sprintf("TLS with the client for %q: %s", name, tlsText(err))
+	return tls.AlertError(v.Uint()), true
 }
 
-// isAlert reports whether err is an alert that the peer sent.
 func isAlert(err error) bool {
-	var op *net.OpError
-	var alert tls.AlertError
-	return errors.As(err, &op) && op.Op == "remote error" && errors.As(err, &alert)
+	_, ok := alertOf(err)
+	return ok
+}
+
+// aboutCertificate reports whether an alert is about the certificate that was
+// shown, or missed (RFC 8446 §6.2): bad, unsupported, revoked, expired or
+// unknown, from an unknown authority, denied access, or required.
+func aboutCertificate(a tls.AlertError) bool {
+	return 42 <= a && a <= 46 || a == 48 || a == 49 || a == 116
 }
 
 func tlsInfo(s tls.ConnectionState) *decode.TLS {

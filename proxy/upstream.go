@@ -54,6 +54,9 @@ func (u *upstream) hand(x *exchange) bool {
 }
 
 func (u *upstream) impatience() string {
+	if u == nil { // TLS did not come about
+		return ""
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.impatient
@@ -78,7 +81,7 @@ func (u *upstream) serve() {
 	defer close(u.gone)
 	for u.answer() {
 	}
-	u.drop()
+	u.release()
 }
 
 // answer waits for the server and relays what comes. It returns false when the
@@ -90,11 +93,20 @@ func (u *upstream) answer() bool {
 	}
 	x := u.take()
 	if x == nil && u.prev == nil && !errors.Is(err, net.ErrClosed) && !isTimeout(err) {
-		if x = u.interrupt(err); x == nil {
+		if isAlert(err) {
+			x = u.wait() // the answer to the first request says so
+		} else {
+			x = u.interrupt(err)
+		}
+		if x == nil {
 			return false
 		}
 	}
 	switch {
+	case isAlert(err) && u.prev == nil && x.outcome != upgrade:
+		x.failure = u.link.p.upstreamTLSFailure(u.addr, err)
+		u.done(x, refused)
+		return false
 	case err != nil:
 		u.end(err)
 		return false
@@ -120,10 +132,16 @@ func (u *upstream) interrupt(err error) *exchange {
 	}
 	u.mu.Unlock()
 	if u.x == nil {
-		select {
-		case u.x = <-u.next:
-		case <-u.left:
-		}
+		u.wait()
+	}
+	return u.x
+}
+
+// wait returns the exchange that the link hands over, or nil if it leaves.
+func (u *upstream) wait() *exchange {
+	select {
+	case u.x = <-u.next:
+	case <-u.left:
 	}
 	return u.x
 }
