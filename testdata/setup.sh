@@ -24,6 +24,8 @@ missing() {
 	need nginx test -x /usr/sbin/nginx
 	need haproxy test -x /usr/sbin/haproxy
 	need websocketd command -v websocketd
+	need default-jdk-headless command -v javac
+	need libnetty-java test -e /usr/share/java/netty-codec-http.jar
 	need python3 test -x /usr/bin/python3
 	python python3-websockets websockets
 	python python3-aiohttp aiohttp

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -39,6 +40,15 @@ func nodePackage(name string) tool {
 }
 
 func pythonModule(name string) tool { return tool{python, "-c", "import " + name} }
+
+// nettyJars is the class path of Debian's Netty.
+func nettyJars() string {
+	var jars []string
+	for _, part := range []string{"buffer", "codec", "codec-http", "common", "handler", "resolver", "transport"} {
+		jars = append(jars, "/usr/share/java/netty-"+part+".jar")
+	}
+	return strings.Join(jars, ":")
+}
 
 // peerProcess starts a peer, which reports to b and ends when its stdin does,
 // at the latest with the test. The channel gets where a server listens.
