@@ -2,68 +2,78 @@ package decode
 
 import (
 	"strings"
-	"unicode/utf8"
 
 	"github.com/gobwas/ws"
 )
 
-// reservedBits returns the reserved bits of a frame, RSV1 being 4, that the
-// extensions in force define (RFC 6455 §5.2): RSV1 for permessage-deflate
-// (RFC 7692 §6), perhaps all for one that we do not know.
-func reservedBits(extensions string) byte {
-	var bits byte
-	for ext := range strings.SplitSeq(extensions, ",") {
-		name, _, _ := strings.Cut(ext, ";")
-		switch strings.TrimSpace(name) {
-		case "":
-		case "permessage-deflate":
-			bits |= 4
-		default:
-			bits |= 7
-		}
-	}
-	return bits
-}
-
-// checkFrame reports what is wrong with a frame, as far as the frames of its
-// own direction tell, and follows the fragments of messages.
+// checkFrame reports what is wrong with a frame, as far as its header and, for
+// a control frame, its payload tell.
 func (s *Session) checkFrame(f *Frame) {
-	if f.Rsv&^s.rsv != 0 {
-		s.checkReserved(f)
+	sd := &s.sides[f.Dir]
+	if sd.muted {
+		return
 	}
-	switch op := f.OpCode; {
-	case op.IsReserved():
-		s.report("frame-opcode-reserved", f.Dir, f.N, "opcode %d, which is not defined", op)
-	case f.Control():
-	default:
-		s.checkFragment(f)
+	if s.hs.Request != nil && s.hs.Response == nil {
+		s.report("req-early-data", f.Dir, f.N, "%s frame before the answer to the handshake", OpName(f.OpCode))
 	}
+	if sd.closed && s.sides[f.Dir.Peer()].closed && !s.repeated("bytes-after-close", f.Dir) {
+		s.report("bytes-after-close", f.Dir, f.N, "%s frame after both close frames", OpName(f.OpCode))
+	}
+	if f.Dir == FromClient && s.rejected && !f.Control() {
+		s.report("res-client-ignored-failure", f.Dir, f.N, "%s frame after a 101 that a client must reject", OpName(f.OpCode))
+	}
+	s.checkBits(f)
 	if f.Control() {
-		if !f.Fin {
-			s.report("control-fragmented", f.Dir, f.N, "%s without FIN, control frames are not fragmented", OpName(f.OpCode))
-		}
-		if f.Length > ws.MaxControlFramePayloadSize {
-			s.report("control-too-long", f.Dir, f.N, "%s with %d byte payload, limit is %d", OpName(f.OpCode), f.Length, ws.MaxControlFramePayloadSize)
-		}
+		s.checkControlSize(f)
 	}
 	if !f.MinimalLength() {
 		s.report("frame-length-not-minimal", f.Dir, f.N, "%d byte payload in a %d-bit length", f.Length, f.LengthBits())
 	}
-	switch {
-	case f.Dir == FromClient && !f.Masked:
-		s.report("frame-client-unmasked", f.Dir, f.N, "frame without a masking key")
-	case f.Dir == FromServer && f.Masked:
-		s.report("frame-server-masked", f.Dir, f.N, "frame with masking key %X", f.Mask)
+	s.checkMask(f)
+	if f.Control() {
+		s.checkControl(f)
+		return
 	}
-	if f.OpCode == ws.OpClose {
-		s.checkClose(f)
+	sd.lastData = s.now
+	switch {
+	case sd.closed:
+		if !s.repeated("data-after-close", f.Dir) {
+			s.report("data-after-close", f.Dir, f.N, "%s frame after the close frame %d", OpName(f.OpCode), sd.closeFrame)
+		}
+	case !f.OpCode.IsReserved():
+		s.checkFragment(f)
 	}
 }
 
-func (s *Session) checkReserved(f *Frame) {
+// checkBits reports reserved bits and opcodes.
+func (s *Session) checkBits(f *Frame) {
+	undefined := f.Rsv &^ s.rsv
+	if s.hs.Deflate.On && f.Rsv&4 != 0 {
+		switch {
+		case f.Control():
+			s.report("pmd-rsv1-control", f.Dir, f.N, "%s with RSV1, control frames are not compressed", OpName(f.OpCode))
+		case f.OpCode == ws.OpContinuation:
+			s.report("pmd-rsv1-continuation", f.Dir, f.N, "continuation with RSV1, which belongs to the first frame of a message")
+		}
+	}
+	if undefined != 0 {
+		s.checkReserved(f, undefined)
+	}
+	if f.OpCode.IsReserved() {
+		s.report("frame-opcode-reserved", f.Dir, f.N, "opcode %d, which is not defined", f.OpCode)
+		if undefined != 0 { // framing is lost more likely than not
+			s.sides[f.Dir].muted = true
+		}
+	}
+}
+
+func (s *Session) checkReserved(f *Frame, undefined byte) {
+	if s.repeated("frame-rsv-set", f.Dir) {
+		return
+	}
 	var names []string
 	for i, name := range [...]string{"RSV1", "RSV2", "RSV3"} {
-		if f.Rsv&^s.rsv&(4>>i) != 0 {
+		if undefined&(4>>i) != 0 {
 			names = append(names, name)
 		}
 	}
@@ -72,6 +82,92 @@ func (s *Session) checkReserved(f *Frame) {
 		text += "; it looks like compression, but permessage-deflate was not negotiated"
 	}
 	s.report("frame-rsv-set", f.Dir, f.N, "%s", text)
+}
+
+// checkMask reports what is wrong with masking (RFC 6455 §5.1, §5.3).
+func (s *Session) checkMask(f *Frame) {
+	switch {
+	case f.Dir == FromServer && f.Masked:
+		if !s.repeated("frame-server-masked", f.Dir) {
+			s.report("frame-server-masked", f.Dir, f.N, "frame with masking key %X", f.Mask)
+		}
+	case f.Dir == FromClient && !f.Masked:
+		s.report("frame-client-unmasked", f.Dir, f.N, "frame without a masking key")
+	case f.Masked:
+		s.checkKeys(f)
+	}
+}
+
+// maskKeys is what is known of the masking keys of a client.
+type maskKeys struct {
+	n         int64  // keys so far
+	last      uint32 // the latest
+	diff, xor uint32 // between the latest two
+	same      int64  // how often in a row the latest came
+	diffs     int64  // how often in a row the latest two differed by diff
+	xors      int64  // and by xor
+	small     int64  // how often in a row keys were below 65536
+	moved     bool   // not all keys were the same
+}
+
+// checkKeys looks for keys that are not random. That 8 keys in a row follow
+// such a simple pattern by chance does not happen.
+func (s *Session) checkKeys(f *Frame) {
+	const enough = 8
+	k := &s.keys
+	key := uint32(f.Mask[0])<<24 | uint32(f.Mask[1])<<16 | uint32(f.Mask[2])<<8 | uint32(f.Mask[3])
+	diff, xor := key-k.last, key^k.last
+	k.n++
+	if k.n == 1 {
+		s.adviseFirstKey(f, key)
+	} else {
+		k.diffs, k.xors = again(k.diffs, diff == k.diff), again(k.xors, xor == k.xor)
+		k.same = again(k.same, diff == 0)
+		k.moved = k.moved || diff != 0
+	}
+	if k.n == 1 || diff != 0 {
+		k.same = 1
+	}
+	if k.small++; key >= 1<<16 {
+		k.small = 0
+	}
+	k.last, k.diff, k.xor = key, diff, xor
+
+	if key == 0 {
+		if !s.repeated("mask-key-zero", f.Dir) {
+			s.report("mask-key-zero", f.Dir, f.N, "masking key 00-00-00-00 masks nothing")
+		}
+	}
+	switch {
+	case k.same > 2 && !k.moved:
+		if !s.repeated("mask-key-constant", f.Dir) {
+			s.report("mask-key-constant", f.Dir, f.N, "the %d frames so far all have masking key % X", k.n, f.Mask)
+		}
+	case k.same > 1:
+		if !s.repeated("mask-key-repeated", f.Dir) {
+			s.report("mask-key-repeated", f.Dir, f.N, "masking key % X is that of the frame before", f.Mask)
+		}
+	case k.diffs+2 >= enough && k.n >= enough:
+		if !s.repeated("mask-key-predictable", f.Dir) {
+			s.report("mask-key-predictable", f.Dir, f.N, "the last %d masking keys are %d apart", k.diffs+2, int32(diff))
+		}
+	case k.xors+2 >= enough && k.n >= enough:
+		if !s.repeated("mask-key-predictable", f.Dir) {
+			s.report("mask-key-predictable", f.Dir, f.N, "the last %d masking keys differ in the same bits", k.xors+2)
+		}
+	case k.small >= enough:
+		if !s.repeated("mask-key-predictable", f.Dir) {
+			s.report("mask-key-predictable", f.Dir, f.N, "the last %d masking keys are all below 65536", k.small)
+		}
+	}
+}
+
+// again counts how often in a row something was so.
+func again(n int64, so bool) int64 {
+	if so {
+		return n + 1
+	}
+	return 0
 }
 
 // checkFragment follows a data frame's place in its message (RFC 6455 §5.4).
@@ -87,34 +183,40 @@ func (s *Session) checkFragment(f *Frame) {
 			s.report("frag-interleaved", f.Dir, f.N, "%s frame before the last message ended, a cont frame was due", OpName(f.OpCode))
 		}
 		sd.text = f.OpCode == ws.OpText && f.Rsv == 0
+		sd.fragments = fragments{}
+		sd.lastStart = s.now
+	}
+	if f.Fin {
+		s.totals.Messages[f.Dir]++
 	}
 	sd.open = !f.Fin
 	sd.text = sd.text && sd.open
+	s.adviseFragment(f)
 }
 
-// checkClose looks into a Close frame and keeps the first for the verdict.
-func (s *Session) checkClose(f *Frame) {
-	sd := &s.sides[f.Dir]
-	body := f.AppendPayload(s.scratch[:0], len(s.scratch))
-	code, reason, ok := CloseBody(body)
-	if s.totals.Code == 0 && (f.Complete || ok) {
-		s.totals.Code, s.totals.By = CodeNoStatus, f.Dir
-		if ok {
-			s.totals.Code = code
-		}
+// checkControlSize reports control frames in fragments or longer than they may
+// be (RFC 6455 §5.5).
+func (s *Session) checkControlSize(f *Frame) {
+	if !f.Fin {
+		s.report("control-fragmented", f.Dir, f.N, "%s without FIN, control frames are not fragmented", OpName(f.OpCode))
 	}
-	sd.closed = true
-	switch {
-	case f.Rsv != 0:
-		return
-	case f.Length == 1:
-		s.report("close-body-one-byte", f.Dir, f.N, "body of 1 byte, a code takes 2")
-	case ok:
-		if id := closeCodeRule(code); id != "" {
-			s.report(id, f.Dir, f.N, "code %s", CloseName(code))
-		}
-		if f.Complete && f.Length <= ws.MaxControlFramePayloadSize && !utf8.Valid(reason) {
-			s.report("close-reason-invalid-utf8", f.Dir, f.N, "reason %q is not UTF-8", reason)
-		}
+	if f.Length > ws.MaxControlFramePayloadSize {
+		s.report("control-too-long", f.Dir, f.N, "%s with %d byte payload, limit is %d", OpName(f.OpCode), f.Length, ws.MaxControlFramePayloadSize)
+	}
+}
+
+// checkControl looks at what a control frame does.
+func (s *Session) checkControl(f *Frame) {
+	sd := &s.sides[f.Dir]
+	if sd.closed && f.OpCode != ws.OpClose && !s.repeated("control-after-close", f.Dir) {
+		s.report("control-after-close", f.Dir, f.N, "%s after the close frame %d", OpName(f.OpCode), sd.closeFrame)
+	}
+	switch f.OpCode {
+	case ws.OpClose:
+		s.checkClose(f)
+	case ws.OpPing:
+		s.ping(f)
+	case ws.OpPong:
+		s.pong(f)
 	}
 }

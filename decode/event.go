@@ -13,6 +13,7 @@ const (
 	KindRequest               // the request head is complete: Handshake.Request
 	KindResponse              // a response head is complete, interim ones too: Head
 	KindFrame                 // a frame, or a piece of one: Frame
+	KindMessage               // a data message is complete, or will never be: Message
 	KindViolation             // Violations that belong to no frame or head
 	KindOpaque                // from here on bytes are only counted: Text says why
 	KindJunk                  // bytes that can't be framed: Data, Text says why
@@ -36,6 +37,7 @@ type Event struct {
 	Handshake  *Handshake  // set once the request is known
 	Head       *Head       // of a response
 	Frame      *Frame      // of a frame
+	Message    *Message    // of a message; of the last piece of its final frame
 	Data       []byte      // of junk; the body of a refused upgrade, up to MaxPiece
 	N          int64       // of a gap; the whole length of the body that Data begins
 	Text       string      // why, or what
@@ -55,8 +57,12 @@ func (ev *Event) Clone() *Event {
 	if ev.Frame != nil {
 		c.Frame = ev.Frame.Clone()
 	}
+	if ev.Message != nil {
+		c.Message = ev.Message.Clone()
+	}
 	if ev.Totals != nil {
 		t := *ev.Totals
+		t.Rules = slices.Clone(t.Rules)
 		c.Totals = &t
 	}
 	c.Data = slices.Clone(ev.Data)
@@ -113,22 +119,54 @@ type Totals struct {
 	Opened, Closed time.Time
 	Frames         [2]int64 // by Dir
 	Bytes          [2]int64 // by Dir: on the wire after the heads
-	Errors         int      // violations by severity
-	Warnings       int
-	Infos          int
+	Messages       [2]int64 // by Dir: data messages, by their final frames
+
+	// Violations, by severity and by rule. Every case counts, also those that
+	// were not reported because the side had broken the rule before.
+	Errors, Warnings, Infos int
+	Rules                   []RuleCount // in the order in which they were broken first
+
+	// What looking into messages gave, if Session.Messages is set.
+	Checked   bool       // it is
+	Unchecked [2]int64   // by Dir: messages that could not be looked into
+	Deflate   [2]Savings // by Dir: what compression did
+
+	Heartbeat [2]Heartbeat // by who sent the pings
 
 	// The close verdict: the status code of the first Close frame and its
 	// sender; 1005 for a Close without a code; 1006 if there was no Close, and
 	// then By is the side that ended the connection (RFC 6455 §7.1.5).
-	Code int
-	By   Dir
-	How  End // how the first direction to end ended
+	Code     int
+	By       Dir
+	Reason   string        // of that Close
+	Answered bool          // the other side sent a Close too
+	How      End           // how the first direction to end ended
+	Ended    Dir           // that direction
+	Idle     time.Duration // from the last frame before the close, or the end without one, to it
+}
+
+// Savings say what permessage-deflate did for the messages that it compressed.
+type Savings struct {
+	Messages int64
+	Wire     int64 // bytes of them on the wire
+	Len      int64 // bytes of them
+}
+
+// A Heartbeat is what became of the pings that one side sent (RFC 6455 §5.5.2).
+// Round-trip times are from here to the other side and back.
+type Heartbeat struct {
+	Pings   int64
+	Pongs   int64         // that answer one
+	Missing int64         // pings that neither they nor a later one got an answer
+	Median  time.Duration // of the latest round-trip times
+	P99     time.Duration
 }
 
 // Violations returns how many violations there were, of any severity.
 func (t *Totals) Violations() int { return t.Errors + t.Warnings + t.Infos }
 
-func (t *Totals) count(sev Severity) {
+// count counts a case of from breaking r and returns how many there are.
+func (t *Totals) count(r *Rule, sev Severity, from Dir) int64 {
 	switch sev {
 	case SeverityError:
 		t.Errors++
@@ -137,4 +175,12 @@ func (t *Totals) count(sev Severity) {
 	case SeverityInfo:
 		t.Infos++
 	}
+	for i := range t.Rules {
+		if c := &t.Rules[i]; c.Rule == r && c.From == from {
+			c.N++
+			return c.N
+		}
+	}
+	t.Rules = append(t.Rules, RuleCount{r, from, 1})
+	return 1
 }

@@ -170,6 +170,9 @@ func (z *inflater) room() {
 // offset returns where in the message the next bit to use is.
 func (z *inflater) offset() int64 { return z.taken - int64(z.remain) - int64(z.nbits+7)/8 }
 
+// full reports whether the latest output ends with the window.
+func (z *inflater) full() bool { return z.pos == maxWindow }
+
 // start prepares for a new message. The stream must be sound.
 func (z *inflater) start() {
 	z.begin, z.taken, z.finals = z.total, 0, 0

@@ -22,6 +22,12 @@ const MaxHead = 1 << 20
 type Session struct {
 	Sink Sink // nil drops the events
 
+	// What else to look into, set before Open.
+	Messages bool  // put messages together, inflate them, check text
+	Keep     int   // bytes of a message to keep for Message.Data; 0 means MaxMessageData
+	Advice   bool  // judge rules of severity info too
+	Seen     *Seen // what other sessions of the run did; nil for nothing
+
 	mu     sync.Mutex
 	locker sync.Locker // the Tee, while this session has it locked
 	now    time.Time   // never runs backwards
@@ -37,6 +43,14 @@ type Session struct {
 	ev      Event       // the one being emitted
 	viol    []Violation // to go with the next event
 	scratch [128]byte   // for the payload of a control frame
+
+	messages  *[2]assembly // by Dir; nil unless Messages is set
+	requested time.Time    // when the request came
+	lastFrame time.Time    // when the latest frame came, or the handshake ended
+	keys      maskKeys     // of the client
+	rejected  bool         // the 101 is one that the client must reject
+	late      bool         // tcp-close-late was reported
+	gone      bool         // a side has ended the connection
 }
 
 // A side is one direction of a session.
@@ -56,9 +70,22 @@ type side struct {
 	at    int64     // where in the payload hold begins
 	since time.Time // when what waits came
 
-	open   bool // a message has begun and its last frame has not come
-	text   bool // that message is text, not compressed
-	closed bool // a Close frame was sent
+	open  bool // a message has begun and its last frame has not come
+	text  bool // that message is text, not compressed
+	muted bool // framing is lost more likely than not: no more to say on it
+
+	closed     bool // a Close frame was sent
+	closeFrame int64
+	closedAt   time.Time
+	unanswered bool // that there was no answer to it was reported
+
+	lastData  time.Time // when the latest data frame began
+	lastStart time.Time // and the latest message
+	lastPing  time.Time
+	fastPings int64  // how many in a row came less than a second after the one before
+	pings     *pings // nil if there were none
+	fragments fragments
+	talk      talk
 }
 
 type phase uint8
@@ -92,9 +119,21 @@ func (s *Session) Upgraded() {
 	s.lock(s.now)
 	defer s.unlock()
 	s.hs = Handshake{WebSocket: true, Accepted: true, Extensions: s.info.Ext}
-	s.rsv = reservedBits(s.info.Ext)
+	if s.info.Ext != "" {
+		s.setExtensions(s.info.Ext)
+	}
+	s.upgraded()
 	s.sides[FromClient].phase = inFrames
 	s.sides[FromServer].phase = inFrames
+}
+
+// upgraded begins the WebSocket connection.
+func (s *Session) upgraded() {
+	s.lastFrame = s.now
+	if s.Messages {
+		s.messages = new([2]assembly)
+		s.totals.Checked = true
+	}
 }
 
 // Data takes bytes that one side sent, and the time when they came. The events
@@ -192,7 +231,11 @@ func (s *Session) Gap(d Dir, t time.Time, n int64) {
 	case inFrames:
 		s.totals.Bytes[d] += n
 		sd.at += n
+		if sd.dec.InPayload() && !sd.dec.frame.Control() {
+			s.missing(d)
+		}
 		if sd.dec.Skip(n); sd.lost() {
+			s.giveUp(d)
 			sd.phase = inJunk
 		}
 	case inBody:
@@ -223,6 +266,7 @@ func (s *Session) Opaque(d Dir, t time.Time, why string) {
 	}
 	defer func() { s.sides[d].phase = inJunk }() // whatever a sink does
 	s.flush(d, true)
+	s.giveUp(d)
 	s.emit(Event{Kind: KindOpaque, Dir: d, Text: why})
 }
 
@@ -243,14 +287,24 @@ func (s *Session) End(d Dir, t time.Time, how End, text string) {
 	if sd.ended || s.closed {
 		return
 	}
+	blind := s.blind()
+	if !blind {
+		s.judge(true)
+	}
+	cut := sd.cutIn()
 	s.flush(d, true)
-	sd.ended = true
+	s.giveUp(d)
 	if s.ended == 0 || s.totals.How == EndLocal && how != EndLocal { // what we ended was ended by something
-		s.totals.How = how
+		s.totals.How, s.totals.Ended = how, d
 		if s.totals.Code == 0 {
-			s.totals.By = d
+			s.totals.By, s.totals.Idle = d, s.quiet()
 		}
 	}
+	if !blind {
+		s.checkEnd(d, how, cut)
+	}
+	s.gone = s.gone || how <= EndTLSEOF
+	sd.ended = true
 	s.ended++
 	s.emit(Event{Kind: KindEnd, Dir: d, How: how, Text: text})
 	if s.ended == 2 && s.hs.WebSocket {
@@ -267,7 +321,25 @@ func (s *Session) Done(t time.Time) {
 	}
 	s.flush(FromClient, true)
 	s.flush(FromServer, true)
+	s.giveUp(FromClient)
+	s.giveUp(FromServer)
 	s.close()
+}
+
+// blind reports whether frames may pass unseen.
+func (s *Session) blind() bool {
+	return s.sides[FromClient].phase != inFrames || s.sides[FromServer].phase != inFrames
+}
+
+// cutIn says inside of what the bytes so far end, if they end inside a frame.
+func (sd *side) cutIn() string {
+	switch {
+	case sd.dec.InPayload():
+		return "a frame"
+	case len(sd.dec.Partial()) > 0:
+		return "a frame header"
+	}
+	return ""
 }
 
 func (s *Session) close() {
@@ -278,6 +350,11 @@ func (s *Session) close() {
 	}
 	if s.hs.Accepted && s.totals.Code == 0 {
 		s.totals.Code = CodeAbnormal
+	}
+	s.sumUpPings(FromClient)
+	s.sumUpPings(FromServer)
+	if client := s.client(); client != "" && s.hs.WebSocket {
+		s.Seen.disconnected(client, s.now, s.totals.Code == CodeAbnormal && s.totals.How <= EndTLSEOF)
 	}
 	s.emit(Event{Kind: KindClosed, Totals: &s.totals})
 }
@@ -319,6 +396,7 @@ func (s *Session) request(raw string) {
 	if s.edited != "" {
 		s.hs.Forwarded, _ = ParseRequest(s.edited)
 	}
+	s.requested = s.now
 	if s.hs.WebSocket {
 		s.checkRequest()
 	}
@@ -350,11 +428,15 @@ func (s *Session) response(raw string) {
 		s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: h})
 		s.opaque(FromServer, err.Error())
 	case s.hs.Accepted:
-		s.rsv = reservedBits(s.hs.Extensions)
+		if lines := h.Values("Sec-WebSocket-Extensions"); lines != nil {
+			s.setExtensions(lines...)
+		}
+		s.upgraded()
 		s.checkResponse()
 		s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: h})
 		sd.phase = inFrames
 	case h.Status == 101:
+		s.checkUnsolicited(h)
 		s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: h})
 		s.opaque(FromServer, "upgraded to "+strings.Join(h.Values("Upgrade"), ", "))
 	case s.hs.WebSocket:
@@ -408,6 +490,7 @@ func (s *Session) bodyDone(d Dir) {
 // whole length, which is 0 if that is not known.
 func (s *Session) refusal(whole int64) {
 	sd := &s.sides[FromServer]
+	s.checkRefusal()
 	s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: s.hs.Response, Data: sd.buf, N: whole})
 	sd.buf = nil
 }
@@ -498,19 +581,10 @@ func (s *Session) cut(d Dir, p []byte) int {
 	}
 	f := &sd.dec.frame
 	tail := s.scratch[:copy(s.scratch[:utf8.UTFMax-1], p[max(0, len(p)-utf8.UTFMax+1):])]
-	start := len(p) - len(tail)
 	if f.Masked {
-		ws.Cipher(tail, f.Mask, int((sd.at+int64(start))&3))
+		ws.Cipher(tail, f.Mask, int((sd.at+int64(len(p)-len(tail)))&3))
 	}
-	for i := len(tail) - 1; i >= 0; i-- {
-		if utf8.RuneStart(tail[i]) {
-			if !utf8.FullRune(tail[i:]) {
-				return start + i
-			}
-			break
-		}
-	}
-	return len(p)
+	return len(p) - partial(tail)
 }
 
 // frame emits the frame in flight with payload p at hand.
@@ -518,19 +592,39 @@ func (s *Session) frame(d Dir, p []byte, complete bool) {
 	sd := &s.sides[d]
 	f := &sd.dec.frame
 	f.payload, f.At, f.More, f.Complete = p, sd.at, !sd.fresh, complete
+	if !s.blind() {
+		s.judge(false)
+	}
+	data := f.OpCode <= ws.OpBinary
 	if sd.fresh {
 		sd.fresh = false
 		s.totals.Frames[d]++
+		if data && f.OpCode != ws.OpContinuation {
+			s.giveUp(d)
+		}
 		s.checkFrame(f)
 	}
+	s.lastFrame = s.now
 	sd.at += int64(len(p))
-	s.emit(Event{Kind: KindFrame, Dir: d, Frame: f})
+	var m *Message
+	if data && s.messages != nil {
+		m = s.message(f)
+	}
+	if data && f.Fin && complete {
+		s.adviseSize(f, m)
+	}
+	s.emit(Event{Kind: KindFrame, Dir: d, Frame: f, Message: m})
+	if m != nil {
+		s.emit(Event{Kind: KindMessage, Dir: d, Message: m})
+		s.messages[d].release()
+	}
 }
 
 // lost ends the framing of d at a header that can't be understood; rest is what
 // follows it at hand.
 func (s *Session) lost(d Dir, head, rest []byte) {
 	sd := &s.sides[d]
+	s.giveUp(d)
 	s.report("frame-length-msb", d, sd.dec.count, "64-bit payload length with its top bit set, % x", head)
 	n := min(len(rest), MaxPiece-len(head))
 	sd.phase = inJunk
@@ -606,16 +700,6 @@ func (s *Session) headCut(d Dir) {
 	}
 	s.emit(Event{Kind: KindResponse, Dir: d, Head: h})
 }
-
-// report adds a violation to the next event.
-func (s *Session) report(id RuleID, from Dir, frame int64, format string, args ...any) {
-	r := ruleByID[id]
-	s.totals.count(r.Severity)
-	s.viol = append(s.viol, Violation{Rule: r, From: from, Frame: frame, Text: fmt.Sprintf(format, args...)})
-}
-
-// noFrame stands for the number of a frame in violations that concern none.
-const noFrame = -1
 
 // emit hands ev, with the violations reported before it, to the sink.
 func (s *Session) emit(ev Event) {

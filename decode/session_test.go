@@ -13,9 +13,9 @@ import (
 
 const (
 	upgradeRequest = "GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+		"Sec-WebSocket-Key: 8YmBPf+ktDVCLmdeQNEzYw==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 	upgradeResponse = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+		"Sec-WebSocket-Accept: MI1lMsmrUIbQWSgqGnAZfQ/D3u4=\r\n\r\n"
 )
 
 // The life of a session.
@@ -54,8 +54,8 @@ func TestSessionEventContents(t *testing.T) {
 	}
 	h := s.record[len(s.record)-1].Handshake
 	got := Handshake{WebSocket: h.WebSocket, Accepted: h.Accepted, Key: h.Key, Accept: h.Accept, Subprotocol: h.Subprotocol, Extensions: h.Extensions}
-	want := Handshake{WebSocket: true, Accepted: true, Key: "dGhlIHNhbXBsZSBub25jZQ==",
-		Accept: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", Subprotocol: "echo", Extensions: "a, b; c=1"}
+	want := Handshake{WebSocket: true, Accepted: true, Key: "8YmBPf+ktDVCLmdeQNEzYw==",
+		Accept: "MI1lMsmrUIbQWSgqGnAZfQ/D3u4=", Subprotocol: "echo", Extensions: "a, b; c=1"}
 	if got != want {
 		t.Errorf("got handshake %+v, want %+v", got, want)
 	}
@@ -114,7 +114,7 @@ func TestSessionIsClosedOnce(t *testing.T) {
 	s.ends()
 	s.Done(s.tick())
 	s.ends()
-	s.want("> end fin", "< end fin", "closed 1006 by client, fin: frames 0 0, bytes 0 0")
+	s.want("> end fin !close-missing", "< end fin", "closed 1006 by client, fin: frames 0 0, bytes 0 0")
 }
 
 func TestSessionTimesNeverRunBackwards(t *testing.T) {
@@ -159,8 +159,15 @@ func TestSessionCountsViolations(t *testing.T) {
 	s.client("\x81\x00\xc1\x00")
 	s.ends()
 	totals := s.record[len(s.record)-1].Totals
-	if totals.Errors != 3 || totals.Violations() != 3 {
-		t.Errorf("got %d errors, %d violations, want 3 and 3", totals.Errors, totals.Violations())
+	if totals.Errors != 3 || totals.Warnings != 1 || totals.Violations() != 4 {
+		t.Errorf("got %d errors, %d warnings, %d violations, want 3, 1 and 4", totals.Errors, totals.Warnings, totals.Violations())
+	}
+	counts := []string{}
+	for _, c := range totals.Rules {
+		counts = append(counts, fmt.Sprintf("%s %s %d", c.From, c.ID, c.N))
+	}
+	if want := []string{"client frame-client-unmasked 2", "client frame-rsv-set 1", "client close-missing 1"}; !slices.Equal(counts, want) {
+		t.Errorf("got counts %q, want %q", counts, want)
 	}
 	v := s.record[1].Violations[0]
 	want := "client frame-client-unmasked: frame without a masking key (RFC 6455 §5.1)"
@@ -410,17 +417,17 @@ func TestSessionEndInEveryState(t *testing.T) {
 			"closed 0 by client, fin: frames 0 0, bytes 0 5"}},
 		{"inside headers", upgradeRequest + "\x81", upgradeResponse + "\x81\x7e\x00", []string{
 			"> request GET /chat", "< response 101",
-			`> junk "\x81": ends inside a frame header`, "> end fin",
+			`> junk "\x81": ends inside a frame header`, "> end fin !frame-truncated !close-missing",
 			`< junk "\x81~\x00": ends inside a frame header`, "< end fin",
 			"closed 1006 by client, fin: frames 0 0, bytes 1 3"}},
 		{"inside payloads", upgradeRequest + masked(0x81, testKey, "Hello")[:8], upgradeResponse + "\x81\x05", []string{
 			"> request GET /chat", "< response 101",
-			`> text 10000001 5 0-2 "He"`, "> end fin",
-			`< text 10000001 5 0-0 ""`, "< end fin",
+			`> text 10000001 5 0-2 "He"`, "> end fin !frame-truncated !close-missing",
+			`< text 10000001 5 0-0 ""`, "< end fin !frame-truncated",
 			"closed 1006 by client, fin: frames 1 1, bytes 8 2"}},
 		{"inside a character", upgradeRequest, upgradeResponse + "\x81\x05a\xe2\x82", []string{
-			"> request GET /chat", "< response 101", "> end fin",
-			`< text 10000001 5 0-3 "a\xe2\x82"`, "< end fin",
+			"> request GET /chat", "< response 101", "> end fin !close-missing",
+			`< text 10000001 5 0-3 "a\xe2\x82"`, "< end fin !frame-truncated",
 			"closed 1006 by client, fin: frames 0 1, bytes 0 5"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -438,7 +445,7 @@ func TestSessionDoneAfterEndSaysNothingTwice(t *testing.T) {
 	s.server("\x81")
 	s.client(masked(0x81, testKey, "Hello")[:8])
 	s.End(FromServer, s.tick(), EndFIN, "")
-	s.want(`< junk "\x81": ends inside a frame header`, "< end fin")
+	s.want(`< junk "\x81": ends inside a frame header`, "< end fin !frame-truncated !close-missing")
 	s.Done(s.tick())
 	s.want(`> text 10000001 5 0-2 "He"`, "closed 1006 by server, fin: frames 1 0, bytes 8 1")
 }
@@ -469,9 +476,9 @@ func TestSessionGapInsidePayload(t *testing.T) {
 	s.client(wire[:8])
 	s.Gap(FromClient, s.tick(), 3)
 	s.client(wire[11:])
-	s.want(`> text 10000001 10 0-2 "He"`, "> gap 3", `> text 10000001 10 5-10 more ", you"`, `> pong 10001010 0 ""`)
+	s.want(`> text 10000001 10 0-2 "He"`, "> gap 3", `> text 10000001 10 5-10 more ", you"`, `> pong 10001010 0 "" !mask-key-repeated`)
 	s.ends()
-	s.want("> end fin", "< end fin", "closed 1006 by client, fin: frames 2 0, bytes 22 0")
+	s.want("> end fin !close-missing", "< end fin", "closed 1006 by client, fin: frames 2 0, bytes 22 0")
 }
 
 func TestSessionGapUpToTheEndOfAFrame(t *testing.T) {
@@ -513,8 +520,8 @@ func TestSessionGapInBody(t *testing.T) {
 	s.client(request + "012")
 	s.Gap(FromClient, s.tick(), 4)
 	s.client("789\x8a\x80\x01\x02\x03\x04")
-	s.want("> request GET /chat", `> junk "012": body of the request`, "> gap 4",
-		`> junk "789": body of the request`, `> pong 10001010 0 ""`)
+	s.want("> request GET /chat !req-body-present", `> junk "012": body of the request`, "> gap 4",
+		`> junk "789": body of the request`, `> pong 10001010 0 "" !req-early-data`)
 
 	// Nobody knows where a body ends of which a chunk size is lost.
 	request = strings.Replace(upgradeRequest, "\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n", 1)
@@ -522,7 +529,7 @@ func TestSessionGapInBody(t *testing.T) {
 	s.client(request + "3\r\n")
 	s.Gap(FromClient, s.tick(), 4)
 	s.client("x\x8a\x80\x01\x02\x03\x04")
-	s.want("> request GET /chat", `> junk "3\r\n": body of the request`, "> gap 4",
+	s.want("> request GET /chat !req-body-present", `> junk "3\r\n": body of the request`, "> gap 4",
 		`> junk "x\x8a\x80\x01\x02\x03\x04": body of the request`)
 }
 
@@ -584,7 +591,7 @@ func TestSessionOpaqueAfterEarlyFrames(t *testing.T) {
 	s.server("SSH-2.0-x\r\n\r\n")
 	s.client("abc")
 	s.ends()
-	s.want("> request GET /chat", `> text 10000001 5 0-2 "He"`, "< response 0",
+	s.want("> request GET /chat", `> text 10000001 5 0-2 "He" !req-early-data`, "< response 0",
 		"< opaque: start line is not HTTP/1.x", "> end fin", "< end fin", "closed 0 by client, fin: frames 1 0, bytes 11 0")
 }
 
@@ -637,10 +644,10 @@ func TestSessionEarlyFrames(t *testing.T) {
 	s := newScript(t)
 	s.client(upgradeRequest + masked(0x81, testKey, "early"))
 	s.client(masked(0x81, testKey, "too"))
-	s.want("> request GET /chat", `> text 10000001 5 "early"`, `> text 10000001 3 "too"`)
+	s.want("> request GET /chat", `> text 10000001 5 "early" !req-early-data`, `> text 10000001 3 "too" !mask-key-repeated`)
 	s.server(upgradeResponse)
 	s.client(masked(0x81, testKey, "late"))
-	s.want("< response 101", `> text 10000001 4 "late"`)
+	s.want("< response 101", `> text 10000001 4 "late" !mask-key-constant`)
 }
 
 func TestSessionInterimResponses(t *testing.T) {
@@ -679,7 +686,7 @@ func TestSessionRefused(t *testing.T) {
 				if c.want == "" {
 					s.want()
 					s.End(FromServer, s.tick(), EndFIN, "")
-					s.want(`< response 426 "sorry" of 5`, "< end fin")
+					s.want(`< response 426 "sorry" of 5 !res-426-no-upgrade`, "< end fin")
 					continue
 				}
 				s.want(c.want)
@@ -735,7 +742,7 @@ func TestSession101WithoutAsking(t *testing.T) {
 	s.server(upgradeResponse + "\x81\x05Hello")
 	s.client("abc")
 	s.Done(s.tick())
-	s.want("> request GET /", "< response 101", "< opaque: upgraded to websocket",
+	s.want("> request GET /", "< response 101 !res-101-unsolicited", "< opaque: upgraded to websocket",
 		"closed 0 by client, fin: frames 0 0, bytes 3 7")
 }
 
@@ -752,9 +759,9 @@ func TestSessionUpgradeWithBody(t *testing.T) {
 	s.client(strings.Replace(upgradeRequest, "\r\n\r\n", "\r\nContent-Length: 4\r\n\r\n", 1) + "body\x81")
 	s.server(upgradeResponse)
 	s.client("\x82a")
-	s.want("> request GET /chat", `> junk "body": body of the request`, "< response 101")
+	s.want("> request GET /chat !req-body-present", `> junk "body": body of the request`, "< response 101")
 	s.ends()
-	s.want(`> junk "\x81\x82a": ends inside a frame header`, "> end fin", "< end fin", "closed 1006 by client, fin: frames 0 0, bytes 7 0")
+	s.want(`> junk "\x81\x82a": ends inside a frame header`, "> end fin !frame-truncated !close-missing", "< end fin", "closed 1006 by client, fin: frames 0 0, bytes 7 0")
 }
 
 func TestSessionHeadOverTheLimit(t *testing.T) {

@@ -8,23 +8,33 @@
 //	vector  masked text               its name
 //	ref     RFC 6455 §5.7             where it comes from
 //	ext     permessage-deflate        extensions in force (none)
+//	url     ws://example.com/         what the client asks for (unknown)
+//	sni     example.com               the server named in its TLS hello, or - (no TLS)
+//	advice  on                        judge rules of severity info too
+//	at      1.5s                      when what follows comes (0s)
 //	> 81 85 37 fa 21 3d               bytes from the client
 //	< 82 7e 01 00 00*256              bytes from the server
 //	frame   > text 10000001 5 37-FA-21-3D "Hello"
 //	junk    < 82 ff                   bytes that are no frame, at the end
+//	message < text 5 "Hello"          a whole message, inflated
+//	end     < rst                     how a side ends the connection
 //	rule    > frame-rsv-set           what the client breaks
 //	near    frame-rsv-set             a rule that the vector nearly breaks
 //
 // Bytes are spaced hex and Go string literals; *N repeats what stands before
 // it. A frame is its opcode, its first byte in bits (FIN, RSV1 to RSV3,
-// opcode), its length, the masking key or -, and the unmasked payload. The
-// lines > and < stand in the order in which the bytes come; frame and rule
-// lines of a side in the order in which they must be reported.
+// opcode), its length, the masking key or -, and the unmasked payload. A message
+// is its opcode, its length and the beginning of it, or what could be had of it.
+// The lines >, < and end stand in the order in which the bytes come; frame,
+// message and rule lines of a side in the order in which they must be reported.
+// What the end of the connection breaks counts if there are end lines. Frames
+// are not looked at if there is a line "frame any", and messages if the vector
+// has none.
 //
 // The bytes follow a handshake, unless there are request or response lines.
 // Each of these changes a correct head: "Name: value" or a start line replaces
 // one line, "+Name: value" adds one, "-Name" removes one, and "ok" changes
-// nothing.
+// nothing. What is added may also be bytes as above.
 //
 //	request  Connection: keep-alive
 //	rule     > req-connection-no-upgrade
@@ -45,6 +55,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A Vector is one input and what it must give.
@@ -52,13 +63,18 @@ type Vector struct {
 	Name  string
 	Ref   string
 	Ext   string
-	Heads bool // Steps begin with the heads of the handshake
+	URL   string
+	SNI   string // "-" for TLS without one
+	Heads bool   // Steps begin with the heads of the handshake
 	Steps []Step
 
-	Frames []Frame
-	Junk   [2][]byte // by Side
-	Rules  []Rule
-	Near   []string // rules that it nearly breaks
+	Advice    bool
+	Frames    []Frame
+	AnyFrames bool
+	Messages  []Message
+	Junk      [2][]byte // by Side
+	Rules     []Rule
+	Near      []string // rules that it nearly breaks
 
 	Key    string // of the request
 	Accept string // that Key makes
@@ -73,10 +89,20 @@ const (
 	Server
 )
 
-// A Step is bytes that one side sends.
+// A Step is bytes that one side sends, or its end.
 type Step struct {
 	Side  Side
 	Bytes []byte
+	End   string
+	At    time.Duration
+}
+
+// A Message is one that must be found.
+type Message struct {
+	Side   Side
+	Op     string // its name
+	Length int64
+	Data   []byte // the beginning of it
 }
 
 // A Frame is one that must be found.
@@ -136,8 +162,10 @@ func Parse(text string) ([]Vector, error) {
 type parser struct {
 	all      []Vector
 	v        *Vector // the one at hand
+	at       time.Duration
 	request  []string
 	response []string
+	answered time.Duration // when the response came
 }
 
 func (p *parser) line(line string) (err error) {
@@ -166,6 +194,15 @@ func (p *parser) line(line string) (err error) {
 		v.Ref = value
 	case "ext":
 		v.Ext = value
+	case "url":
+		v.URL = value
+	case "sni":
+		v.SNI = value
+	case "advice":
+		v.Advice = true
+	case "at":
+		p.at, err = time.ParseDuration(value)
+		return err
 	case "key":
 		v.Key = value
 	case "accept":
@@ -178,6 +215,7 @@ func (p *parser) line(line string) (err error) {
 		p.request = append(p.request, value)
 	case "response":
 		p.response = append(p.response, value)
+		p.answered = p.at
 	case ">", "<":
 		side, _, err := parseSide(line)
 		if err != nil {
@@ -187,7 +225,19 @@ func (p *parser) line(line string) (err error) {
 		if err != nil {
 			return err
 		}
-		v.Steps = append(v.Steps, Step{side, b})
+		v.Steps = append(v.Steps, Step{Side: side, Bytes: b, At: p.at})
+	case "end":
+		side, how, err := parseSide(value)
+		if err != nil {
+			return err
+		}
+		v.Steps = append(v.Steps, Step{Side: side, End: how, At: p.at})
+	case "message":
+		m, err := parseMessage(value)
+		if err != nil {
+			return err
+		}
+		v.Messages = append(v.Messages, m)
 	case "rule":
 		side, id, err := parseSide(value)
 		if err != nil {
@@ -202,6 +252,10 @@ func (p *parser) line(line string) (err error) {
 		v.Junk[side], err = Bytes(rest)
 		return err
 	case "frame":
+		if value == "any" {
+			v.AnyFrames = true
+			return nil
+		}
 		f, err := parseFrame(value)
 		if err != nil {
 			return err
@@ -244,6 +298,7 @@ var (
 		"Connection: Upgrade",
 		"Sec-WebSocket-Key: 8YmBPf+ktDVCLmdeQNEzYw==",
 		"Sec-WebSocket-Version: 13",
+		"Origin: http://server.example.com",
 	}
 	goodResponse = []string{
 		"HTTP/1.1 101 Switching Protocols",
@@ -261,13 +316,13 @@ func (p *parser) heads() error {
 	if err != nil {
 		return err
 	}
-	steps := []Step{{Client, req}}
+	steps := []Step{{Side: Client, Bytes: req}}
 	if p.response != nil {
 		res, err := edit(goodResponse, p.response)
 		if err != nil {
 			return err
 		}
-		steps = append(steps, Step{Server, res})
+		steps = append(steps, Step{Side: Server, Bytes: res, At: p.answered})
 	}
 	p.v.Steps = append(steps, p.v.Steps...)
 	return nil
@@ -278,6 +333,13 @@ func edit(head, edits []string) ([]byte, error) {
 	head = append([]string(nil), head...)
 	for _, e := range edits {
 		if line, ok := strings.CutPrefix(e, "+"); ok {
+			if strings.HasPrefix(line, `"`) {
+				b, err := Bytes(line)
+				if err != nil {
+					return nil, err
+				}
+				line = string(b)
+			}
 			head = append(head, line)
 			continue
 		}
@@ -343,6 +405,22 @@ func parseFrame(s string) (f Frame, err error) {
 	}
 	f.Payload, err = Bytes(rest)
 	return f, err
+}
+
+// parseMessage parses "> text 5 DATA".
+func parseMessage(s string) (m Message, err error) {
+	side, rest, err := parseSide(s)
+	if err != nil {
+		return m, err
+	}
+	m.Side = side
+	m.Op, rest, _ = strings.Cut(rest, " ")
+	length, rest, _ := strings.Cut(strings.TrimLeft(rest, " "), " ")
+	if m.Length, err = strconv.ParseInt(length, 10, 64); err != nil {
+		return m, fmt.Errorf("message length: %w", err)
+	}
+	m.Data, err = Bytes(rest)
+	return m, err
 }
 
 // Bytes parses spaced hex and string literals, each with an optional *N behind

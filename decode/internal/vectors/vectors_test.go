@@ -32,9 +32,9 @@ wrong   W
 	want := []Vector{{
 		Name: "a masked frame", Ref: "RFC 6455 §5.7", Ext: "permessage-deflate",
 		Steps: []Step{
-			{Client, []byte{0xc1, 0x82, 1, 2, 3, 4}},
-			{Client, []byte{0x69, 0x6b}},
-			{Server, []byte{0xff, 0xff}},
+			{Side: Client, Bytes: []byte{0xc1, 0x82, 1, 2, 3, 4}},
+			{Side: Client, Bytes: []byte{0x69, 0x6b}},
+			{Side: Server, Bytes: []byte{0xff, 0xff}},
 		},
 		Frames: []Frame{{Client, "text", 0xc1, 2, true, [4]byte{1, 2, 3, 4}, []byte("hi")}},
 		Junk:   [2][]byte{Server: {0xff, 0xff}},
@@ -62,9 +62,9 @@ response -Upgrade
 		t.Fatal(err)
 	}
 	want := []Step{
-		{Client, []byte("POST http://a/ HTTP/1.0\r\nHost: server.example.com\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nX:\r\n\r\n")},
-		{Server, []byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: MI1lMsmrUIbQWSgqGnAZfQ/D3u4=\r\n\r\n")},
-		{Server, []byte{0x81, 0}},
+		{Side: Client, Bytes: []byte("POST http://a/ HTTP/1.0\r\nHost: server.example.com\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nOrigin: http://server.example.com\r\nX:\r\n\r\n")},
+		{Side: Server, Bytes: []byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: MI1lMsmrUIbQWSgqGnAZfQ/D3u4=\r\n\r\n")},
+		{Side: Server, Bytes: []byte{0x81, 0}},
 	}
 	if !vs[0].Heads || !reflect.DeepEqual(vs[0].Steps, want) {
 		t.Errorf("got heads %t and steps %q, want %q", vs[0].Heads, vs[0].Steps, want)

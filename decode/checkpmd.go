@@ -1,0 +1,103 @@
+package decode
+
+import "strings"
+
+// checkAccepted compares the extensions that the server accepted with those
+// that the client offered (RFC 6455 §9.1, RFC 7692 §5, §7).
+func (s *Session) checkAccepted(h *Head) {
+	lines := h.Values("Sec-WebSocket-Extensions")
+	if lines == nil {
+		return
+	}
+	bad := func(id RuleID, format string, args ...any) { s.report(id, FromServer, noFrame, format, args...) }
+	if len(lines) > 1 {
+		bad("res-extensions-split", "%d Sec-WebSocket-Extensions headers", len(lines))
+	}
+	exts, err := ParseExtensions(lines)
+	if err != nil {
+		bad("res-extensions-syntax", "Sec-WebSocket-Extensions is wrong: %v", err)
+	}
+	offers, _ := ParseExtensions(s.hs.Request.Values("Sec-WebSocket-Extensions"))
+	compress := ""
+	for _, ext := range exts {
+		offered := false
+		for _, o := range offers {
+			offered = offered || o.Name == ext.Name
+		}
+		if !offered {
+			bad("res-extension-not-offered", "extension %.40q was not offered", ext.Name)
+		}
+		if strings.HasPrefix(ext.Name, "permessage-") {
+			if compress != "" {
+				bad("pmd-res-multiple", "both %.40s and %.40s are accepted, only one of them can own RSV1", compress, ext.Name)
+				continue
+			}
+			compress = ext.Name
+		}
+		if ext.Name == permessageDeflate {
+			s.checkDeflate(ext, offers)
+		}
+	}
+}
+
+// checkDeflate compares an accepted permessage-deflate with the offers. The
+// server may have accepted any of them, so a demand counts if all make it.
+func (s *Session) checkDeflate(ext Extension, offers []Extension) {
+	bad := func(id RuleID, format string, args ...any) { s.report(id, FromServer, noFrame, format, args...) }
+	res, faults := deflateParams(ext, false)
+	for _, f := range faults {
+		bad(RuleID("pmd-res-param-"+f.what), "%s", f.text)
+	}
+	s.checkWindow8(FromServer, res)
+	if res.bits[FromClient] == bitsAny {
+		bad("pmd-res-client-bits-no-value", "client_max_window_bits has no value, which only an offer may leave out")
+	}
+
+	count, valid := 0, 0
+	clientBits, clientMost := false, 0 // some offer has client_max_window_bits, and the largest
+	serverCap, serverMost := true, 0   // all have server_max_window_bits, and the largest
+	serverAlone := true                // all have server_no_context_takeover
+	for _, o := range offers {
+		if o.Name != permessageDeflate {
+			continue
+		}
+		count++
+		p, faults := deflateParams(o, true)
+		if len(faults) > 0 {
+			continue
+		}
+		valid++
+		switch n := p.bits[FromClient]; {
+		case n == bitsAny:
+			clientBits, clientMost = true, 15
+		case n > 0:
+			clientBits, clientMost = true, max(clientMost, n)
+		}
+		serverCap = serverCap && p.bits[FromServer] > 0
+		serverMost = max(serverMost, p.bits[FromServer])
+		serverAlone = serverAlone && p.noTakeover[FromServer]
+	}
+	switch {
+	case count == 0:
+		return
+	case valid == 0:
+		bad("pmd-res-accepted-bad-offer", "permessage-deflate is accepted, and no offer of it was valid")
+		return
+	}
+	switch n := res.bits[FromClient]; {
+	case n != 0 && !clientBits:
+		bad("pmd-res-client-bits-unoffered", "client_max_window_bits is set, and no offer has it")
+	case n > clientMost:
+		bad("pmd-res-client-bits-larger", "client_max_window_bits is %d, the client said at most %d", n, clientMost)
+	}
+	switch n := res.bits[FromServer]; {
+	case !serverCap || len(faults) > 0:
+	case n == 0:
+		bad("pmd-res-server-bits-missing", "no server_max_window_bits, the client asked for at most %d", serverMost)
+	case n > serverMost:
+		bad("pmd-res-server-bits-larger", "server_max_window_bits is %d, the client asked for at most %d", n, serverMost)
+	}
+	if serverAlone && !res.noTakeover[FromServer] {
+		bad("pmd-res-server-nct-missing", "no server_no_context_takeover, which the client asked for")
+	}
+}

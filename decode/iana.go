@@ -1,0 +1,73 @@
+package decode
+
+// What IANA's WebSocket Protocol Registries hold. The close codes are in
+// [CloseName].
+
+// registeredExtensions are the names of the WebSocket Extension Name Registry.
+var registeredExtensions = map[string]bool{
+	"permessage-deflate": true,
+	"bbf-usp-protocol":   true,
+}
+
+// registeredSubprotocols are the names of the WebSocket Subprotocol Name
+// Registry.
+var registeredSubprotocols = map[string]bool{
+	"2016.serverpush.dash.mpeg.org": true,
+	"2018.mmt.mpeg.org":             true,
+	"amqp":                          true,
+	"bfcp":                          true,
+	"binary.ircv3.net":              true,
+	"clue":                          true,
+	"coap":                          true,
+	"cobra.v2.json":                 true,
+	"collection-update":             true,
+	"dc.bsc.bacnet.org":             true,
+	"done":                          true,
+	"drp":                           true,
+	"hub.bsc.bacnet.org":            true,
+	"jmap":                          true,
+	"jsflow":                        true,
+	"MBLWS.huawei.com":              true,
+	"MBWS.huawei.com":               true,
+	"mielecloudconnect":             true,
+	"mles-websocket":                true,
+	"mqtt":                          true,
+	"msrp":                          true,
+	"notificationchannel-netapi-rest.openmobilealliance.org": true,
+	"ocpp1.2":                      true,
+	"ocpp1.5":                      true,
+	"ocpp1.6":                      true,
+	"ocpp2.0":                      true,
+	"ocpp2.0.1":                    true,
+	"oneM2M.R2.0.cbor":             true,
+	"oneM2M.R2.0.json":             true,
+	"oneM2M.R2.0.xml":              true,
+	"opcua+uacp":                   true,
+	"opcua+uajson":                 true,
+	"rfb":                          true,
+	"rwpcp":                        true,
+	"ship":                         true,
+	"sip":                          true,
+	"sldp.softvelum.com":           true,
+	"soap":                         true,
+	"sqlnet.oracle.com":            true,
+	"t140":                         true,
+	"text.ircv3.net":               true,
+	"TLCP-2.0.0.lightstreamer.com": true,
+	"TLCP-2.1.0.lightstreamer.com": true,
+	"TLCP-2.2.0.lightstreamer.com": true,
+	"TLCP-2.3.0.lightstreamer.com": true,
+	"transit":                      true,
+	"v1.saltyrtc.org":              true,
+	"v1.swindon-lattice+json":      true,
+	"v1.usp":                       true,
+	"v10.pcp.sap.com":              true,
+	"v10.stomp":                    true,
+	"v11.stomp":                    true,
+	"v12.stomp":                    true,
+	"v3.penguin-stats.live+proto":  true,
+	"wamp":                         true,
+	"webrtc.softvelum.com":         true,
+	"wpcp":                         true,
+	"xmpp":                         true,
+}

@@ -1,0 +1,122 @@
+package decode
+
+import (
+	"sync"
+	"time"
+)
+
+// Seen is what the rules that compare sessions remember of a run: handshake
+// keys, first masking keys, and how connections of a client ended. The sessions
+// of a run share one; it forgets the oldest when there is too much. The zero
+// value is ready for use, and a nil *Seen remembers nothing.
+type Seen struct {
+	mu      sync.Mutex
+	keys    memory[string, int64]
+	masks   memory[uint32, int64]
+	clients memory[string, clientPast]
+}
+
+// A clientPast is what one client did with one server.
+type clientPast struct {
+	open   int       // connections
+	failed time.Time // when the last one ended without a Close
+	again  int       // how often in a row it came back at once
+}
+
+// A memory is a map that forgets what was put into it first.
+type memory[K comparable, V any] struct {
+	m     map[K]V
+	order []K // ring, once it is full
+	next  int
+}
+
+const memorySize = 1 << 14
+
+func (m *memory[K, V]) put(k K, v V) {
+	if m.m == nil {
+		m.m = map[K]V{}
+	}
+	if _, ok := m.m[k]; !ok {
+		if len(m.order) < memorySize {
+			m.order = append(m.order, k)
+		} else {
+			delete(m.m, m.order[m.next])
+			m.order[m.next] = k
+			m.next = (m.next + 1) % memorySize
+		}
+	}
+	m.m[k] = v
+}
+
+// key notes the key of a handshake and returns the session that had it before.
+func (s *Seen) key(key string, conn int64) (before int64, ok bool) {
+	if s == nil {
+		return 0, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if before, ok = s.keys.m[key]; !ok {
+		s.keys.put(key, conn)
+	}
+	return before, ok
+}
+
+// mask notes the first masking key of a session and returns the session that
+// began with it before.
+func (s *Seen) mask(key uint32, conn int64) (before int64, ok bool) {
+	if s == nil {
+		return 0, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if before, ok = s.masks.m[key]; !ok {
+		s.masks.put(key, conn)
+	}
+	return before, ok
+}
+
+// backoff is how soon a client comes back that does not wait, and how often it
+// must do so to be sure.
+const (
+	backoff      = time.Second
+	backoffTimes = 3
+)
+
+// connected notes that a client connects to a server, and returns how often in
+// a row it has come back at once after a connection that failed. Clients that
+// have several connections can't be told from several clients.
+func (s *Seen) connected(client string, now time.Time) int {
+	if s == nil {
+		return 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.clients.m[client]
+	if since := now.Sub(c.failed); c.open == 0 && !c.failed.IsZero() && since >= 0 && since < backoff {
+		c.again++
+	} else {
+		c.again = 0
+	}
+	c.open++
+	s.clients.put(client, c)
+	return c.again
+}
+
+// disconnected notes that a connection ended, and whether without a Close.
+func (s *Seen) disconnected(client string, now time.Time, failed bool) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.clients.m[client]
+	if !ok {
+		return
+	}
+	c.open--
+	c.failed = time.Time{}
+	if failed {
+		c.failed = now
+	}
+	s.clients.put(client, c)
+}

@@ -1,0 +1,108 @@
+package decode
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A run is sessions that share a Seen. Each step is one: when it begins, in
+// milliseconds, the client, its key, its first masking key, and how it ends.
+type runStep struct {
+	at     int
+	client string
+	key    string
+	mask   byte
+	close  bool
+}
+
+// play plays the sessions one after the other and returns the violations that
+// compare sessions, with the numbers of the sessions.
+func playRun(steps []runStep) []string {
+	var got []string
+	seen := new(Seen)
+	for i, st := range steps {
+		now := start.Add(time.Duration(st.at) * time.Millisecond)
+		s := &Session{Advice: true, Seen: seen, Sink: SinkFunc(func(ev *Event) {
+			for _, v := range ev.Violations {
+				if acrossSessions[v.ID] {
+					got = append(got, fmt.Sprintf("%d %s", ev.Conn, v.ID))
+				}
+			}
+		})}
+		s.Open(Info{Conn: int64(i + 1), Time: now, Client: st.client, Server: "192.0.2.9:80"})
+		s.Data(FromClient, now, []byte(strings.Replace(upgradeRequest, "8YmBPf+ktDVCLmdeQNEzYw==", st.key, 1)))
+		res := strings.Replace(upgradeResponse, AcceptKey("8YmBPf+ktDVCLmdeQNEzYw=="), AcceptKey(st.key), 1)
+		s.Data(FromServer, now, []byte(res))
+		s.Data(FromClient, now, []byte(masked(0x81, [4]byte{1, 2, 3, st.mask}, "a")))
+		if st.close {
+			s.Data(FromServer, now, []byte(unmasked(0x88, "")))
+		}
+		s.End(FromServer, now, EndFIN, "")
+		s.End(FromClient, now, EndFIN, "")
+	}
+	return got
+}
+
+func TestSeen(t *testing.T) {
+	const (
+		k1 = "8YmBPf+ktDVCLmdeQNEzYw=="
+		k2 = "O4pzVJzFi9RwbVAyTCbQNg=="
+		k3 = "3k9lMXoxhhSrQ9rwR3Q2wA=="
+		k4 = "kqZbMqJ0H7k4cB8T0tqXfQ=="
+	)
+	broken := map[string]bool{}
+	for _, test := range []struct {
+		name  string
+		steps []runStep
+		want  []string
+	}{
+		{"all different", []runStep{{0, "a:1", k1, 1, false}, {5000, "a:2", k2, 2, false}}, nil},
+		{"the key again", []runStep{{0, "a:1", k1, 1, true}, {5000, "b:1", k1, 2, true}}, []string{"2 req-key-reused"}},
+		{"the masking key again", []runStep{{0, "a:1", k1, 7, true}, {5000, "b:1", k2, 7, true}}, []string{"2 echo-mask"}},
+		{"back at once three times",
+			[]runStep{{0, "a:1", k1, 1, false}, {900, "a:2", k2, 2, false}, {1800, "a:3", k3, 3, false}, {2700, "a:4", k4, 4, false}},
+			[]string{"4 reconnect-no-backoff"}},
+		{"back after a second", []runStep{{0, "a:1", k1, 1, false}, {1000, "a:2", k2, 2, false}, {2000, "a:3", k3, 3, false}, {3000, "a:4", k4, 4, false}}, nil},
+		{"back after a close", []runStep{{0, "a:1", k1, 1, true}, {900, "a:2", k2, 2, true}, {1800, "a:3", k3, 3, true}, {2700, "a:4", k4, 4, true}}, nil},
+		{"others at once", []runStep{{0, "a:1", k1, 1, false}, {900, "b:2", k2, 2, false}, {1800, "a:3", k3, 3, false}, {2700, "b:4", k4, 4, false}}, nil},
+	} {
+		got := playRun(test.steps)
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
+		}
+		for _, g := range got {
+			broken[strings.Fields(g)[1]] = true
+		}
+	}
+	for id := range acrossSessions {
+		if !broken[string(id)] {
+			t.Errorf("no case breaks %s", id)
+		}
+	}
+}
+
+// What a run remembers is bounded: the oldest is forgotten.
+func TestSeenForgets(t *testing.T) {
+	seen := new(Seen)
+	for i := range 3 * memorySize {
+		if _, ok := seen.mask(uint32(i), 1); ok {
+			t.Fatalf("key %d was seen before", i)
+		}
+	}
+	if n := len(seen.masks.m); n != memorySize {
+		t.Errorf("got %d keys remembered, want %d", n, memorySize)
+	}
+	if _, ok := seen.mask(3*memorySize-1, 2); !ok {
+		t.Error("the latest key is forgotten")
+	}
+	if _, ok := seen.mask(0, 2); ok {
+		t.Error("the oldest key is remembered")
+	}
+	var none *Seen
+	if _, ok := none.key("a", 1); ok || none.connected("a", start) != 0 {
+		t.Error("a nil Seen remembers")
+	}
+}
