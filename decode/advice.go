@@ -312,7 +312,7 @@ func (s *Session) adviseTalk(m *Message, say func(RuleID, string, ...any)) {
 
 // deflatedLen returns to how many bytes b can be compressed.
 func deflatedLen(b []byte) int {
-	var n counter
+	var n byteCount
 	w, err := flate.NewWriter(&n, flate.DefaultCompression)
 	if err != nil {
 		panic(err) // the level is a constant
@@ -322,10 +322,10 @@ func deflatedLen(b []byte) int {
 	return int(n)
 }
 
-type counter int
+type byteCount int
 
-func (c *counter) Write(p []byte) (int, error) {
-	*c += counter(len(p))
+func (c *byteCount) Write(p []byte) (int, error) {
+	*c += byteCount(len(p))
 	return len(p), nil
 }
 

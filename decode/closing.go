@@ -144,7 +144,7 @@ func (s *Session) checkEnd(d Dir, how End, cut string) {
 	switch {
 	case how == EndTLSEOF:
 		s.report("tls-no-close-notify", d, noFrame, "TLS ends without close_notify")
-	case how == EndRST && !(sd.closed && peer.closed):
+	case how == EndRST && !s.gone && !(sd.closed && peer.closed):
 		s.report("tcp-reset", d, noFrame, "the connection was reset, what was on its way may be lost")
 	}
 	switch {

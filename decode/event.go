@@ -13,7 +13,6 @@ const (
 	KindRequest               // the request head is complete: Handshake.Request
 	KindResponse              // a response head is complete, interim ones too: Head
 	KindFrame                 // a frame, or a piece of one: Frame
-	KindMessage               // a data message is complete, or will never be: Message
 	KindViolation             // Violations that belong to no frame or head
 	KindOpaque                // from here on bytes are only counted: Text says why
 	KindJunk                  // bytes that can't be framed: Data, Text says why
@@ -21,6 +20,7 @@ const (
 	KindNotice                // a remark of ours or of the user's: Text
 	KindEnd                   // a direction ended: How, Text
 	KindClosed                // the session is over: Totals
+	KindMessage               // a data message is complete, or will never be: Message
 )
 
 // An Event is one thing that happened in a [Session]. The session owns it and

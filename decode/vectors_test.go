@@ -41,7 +41,7 @@ func TestVectors(t *testing.T) {
 func cuts(n int) func(yield func(int) bool) {
 	return func(yield func(int) bool) {
 		for at := range n {
-			if near := min(at, n-at); n > 1000 && near > 40 && at%4999 != 0 {
+			if near := min(at, n-at); n > 500 && near > 40 && at%max(61, n/20) != 0 {
 				continue
 			}
 			if !yield(at) {
