@@ -65,11 +65,17 @@ const (
 	inReverse mode = "reverse"
 	inForward mode = "forward" // targets in absolute-form
 	inTunnel  mode = "connect" // in a CONNECT tunnel
+
+	inTLS       mode = "reverse, TLS" // on both legs
+	inTLSTunnel mode = "connect, TLS"
 )
+
+func (m mode) tunnels() bool { return m == inTunnel || m == inTLSTunnel }
+func (m mode) secure() bool  { return m == inTLS || m == inTLSTunnel }
 
 // eachMode runs a test in every mode.
 func eachMode(t *testing.T, test func(t *testing.T, r *rig)) {
-	for _, m := range []mode{inReverse, inForward, inTunnel} {
+	for _, m := range []mode{inReverse, inForward, inTunnel, inTLS, inTLSTunnel} {
 		t.Run(string(m), func(t *testing.T) { test(t, newRig(t, m)) })
 	}
 }
@@ -96,8 +102,11 @@ func newRig(t *testing.T, m mode, set ...func(*Proxy)) *rig {
 	t.Helper()
 	r := &rig{record: newRecord(), t: t, mode: m, origin: listen(t), log: newLines(), served: make(chan error, 1)}
 	r.p = &Proxy{KeepHost: true, Sink: r.record, Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
-	if m == inReverse {
+	if m == inReverse || m == inTLS {
 		r.p.Upstream = &url.URL{Scheme: "ws", Host: r.host()}
+	}
+	if m.secure() {
+		r.secure()
 	}
 	for _, f := range set {
 		f(r.p)
@@ -154,8 +163,11 @@ func (r *rig) request(head string) string {
 func (r *rig) dial() *peer {
 	r.t.Helper()
 	c := r.dialProxy()
-	if r.mode == inTunnel {
+	if r.mode.tunnels() {
 		c.connect(r.host())
+	}
+	if r.mode.secure() {
+		c.Conn = secureClient(c.Conn)
 	}
 	return c
 }
@@ -178,7 +190,7 @@ func (r *rig) accept() *peer {
 
 func acceptFrom(t *testing.T, l net.Listener) *peer {
 	t.Helper()
-	l.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
+	l.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Now().Add(patience))
 	c, err := l.Accept()
 	if err != nil {
 		t.Fatalf("the proxy does not connect to the server: %v", err)
@@ -310,11 +322,20 @@ func (p *peer) rest() (string, error) {
 	return b.String(), err
 }
 
-func (p *peer) closeWrite() { p.Conn.(*net.TCPConn).CloseWrite() }
+func (p *peer) closeWrite() { p.Conn.(interface{ CloseWrite() error }).CloseWrite() }
 
 func (p *peer) reset() {
-	p.Conn.(*net.TCPConn).SetLinger(0)
-	p.Close()
+	c := p.tcp()
+	c.SetLinger(0)
+	c.Close()
+}
+
+// tcp returns the connection, or that below TLS.
+func (p *peer) tcp() *net.TCPConn {
+	if c, ok := p.Conn.(*secureConn); ok {
+		return c.below.TCPConn
+	}
+	return p.Conn.(*net.TCPConn)
 }
 
 // wantSame checks that each of both ends got what the other has sent.
