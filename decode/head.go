@@ -28,8 +28,7 @@ type Field struct {
 }
 
 var (
-	errStartLine  = errors.New("start line is not HTTP/1.x")
-	errFieldColon = errors.New("header line has no colon")
+	errStartLine = errors.New("start line is not HTTP/1.x")
 )
 
 // HeadLen returns the length of the head at the start of b, with the empty

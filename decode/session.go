@@ -35,7 +35,8 @@ type Session struct {
 	hs     Handshake
 	rsv    byte // reserved bits that the negotiated extensions define
 	sides  [2]side
-	edited string // announced by Edited
+	edited string    // announced by Edited
+	fault  [2]string // by Dir: the first error in its heads
 	totals Totals
 	ended  int // directions
 	closed bool
@@ -703,6 +704,9 @@ func (s *Session) headCut(d Dir) {
 
 // emit hands ev, with the violations reported before it, to the sink.
 func (s *Session) emit(ev Event) {
+	if ev.Kind == KindRequest || ev.Kind == KindResponse {
+		s.keepFault(ev.Dir)
+	}
 	if s.Sink == nil {
 		s.viol = s.viol[:0]
 		return
@@ -720,6 +724,24 @@ func (s *Session) emit(ev Event) {
 	s.ev = ev
 	s.Sink.Emit(&s.ev)
 	s.viol = s.viol[:0]
+}
+
+// keepFault keeps the first error in the head of d for HeadFault.
+func (s *Session) keepFault(d Dir) {
+	for _, v := range s.viol {
+		if v.Severity == SeverityError && s.fault[d] == "" {
+			s.fault[d] = v.String()
+		}
+	}
+}
+
+// HeadFault returns the first violation of severity error in the opening
+// handshake of d, in words, or "". A proxy that is told to be strict refuses
+// such a handshake.
+func (s *Session) HeadFault(d Dir) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fault[d]
 }
 
 // lock begins a call at time t. It counts by the wall clock, whose times can be

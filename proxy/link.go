@@ -200,6 +200,9 @@ func (k *link) request(h *decode.Head, n int) (again bool) {
 		session: s, method: h.Method, websocket: decode.AsksForWebSocket(h), keepAlive: h.KeepAlive(),
 		answered: make(chan struct{}),
 	}
+	if fault := s.HeadFault(decode.FromClient); x.websocket && k.p.Strict && fault != "" {
+		err = failed(http.StatusBadRequest, "%s", fault)
+	}
 	if err == nil {
 		err = k.reach(r.addr, x)
 	}

@@ -44,6 +44,11 @@ type Proxy struct {
 	// others use it at the same time, let it be a [decode.Tee].
 	Sink decode.Sink
 
+	// Strict refuses handshakes that break a rule of severity error: a request
+	// with 400 and a response with 502, and the violation for a body. Otherwise
+	// they are relayed like everything else.
+	Strict bool
+
 	// MaxHead is the longest head in bytes that is relayed, at most 512 KiB.
 	MaxHead int
 

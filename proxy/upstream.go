@@ -219,6 +219,11 @@ func mayBeResponse(b []byte) bool {
 // written to.
 func (u *upstream) pass(x *exchange, n int) bool {
 	x.Data(decode.FromServer, u.when, u.unread()[:n])
+	return u.write(x, n)
+}
+
+// write relays the first n unread bytes, which the session has.
+func (u *upstream) write(x *exchange, n int) bool {
 	_, err := u.link.client.Write(u.unread()[:n])
 	u.use(n)
 	if err == nil {
@@ -233,7 +238,13 @@ func (u *upstream) pass(x *exchange, n int) bool {
 // upgrade relays everything from here on.
 func (u *upstream) upgrade(x *exchange) bool {
 	u.SetReadDeadline(time.Time{})
-	if u.pass(x, len(u.unread())) {
+	x.Data(decode.FromServer, u.when, u.unread())
+	if fault := x.HeadFault(decode.FromServer); x.websocket && u.link.p.Strict && fault != "" {
+		x.failure = failed(http.StatusBadGateway, "%s", fault)
+		u.done(x, refused)
+		return false
+	}
+	if u.write(x, len(u.unread())) {
 		u.done(x, upgrade)
 		u.link.relay(decode.FromServer, u.leg, u.link.client, x.session)
 	}

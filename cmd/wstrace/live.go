@@ -26,6 +26,7 @@ type liveFlags struct {
 	record
 	listen    string
 	keepHost  bool
+	strict    bool
 	maxHead   size
 	handshake time.Duration
 	dial      time.Duration
@@ -37,6 +38,7 @@ func (l *liveFlags) register(cmd *cobra.Command) {
 	flags.StringVarP(&l.listen, "listen", "l", "127.0.0.1:8080", "listen on `ADDR`; port 0 picks a free one")
 	l.record.register(cmd)
 	flags.BoolVar(&l.keepHost, "keep-host", false, "leave the Host header as the client sent it")
+	flags.BoolVar(&l.strict, "strict", false, "refuse handshakes that break a rule")
 	flags.Var(&l.maxHead, "max-head", "relay heads of at most `SIZE`")
 	flags.DurationVar(&l.handshake, "handshake-timeout", proxy.DefaultHandshakeTimeout, "`TIME` to wait for a request, or for the answer to a handshake")
 	flags.DurationVar(&l.dial, "dial-timeout", proxy.DefaultDialTimeout, "`TIME` to wait for a connection to a server")
@@ -46,6 +48,7 @@ func (l *liveFlags) register(cmd *cobra.Command) {
 func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []string) error {
 	p := &proxy.Proxy{
 		KeepHost:         l.keepHost,
+		Strict:           l.strict,
 		MaxHead:          int(l.maxHead),
 		HandshakeTimeout: l.handshake,
 		DialTimeout:      l.dial,
