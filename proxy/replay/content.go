@@ -1,0 +1,303 @@
+package replay
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"unicode"
+	"unicode/utf8"
+)
+
+// A capture takes a value out of what the other side sends, which differs from
+// the recorded one, to use it in place of the recorded one from then on.
+type capture struct {
+	from selector
+	into []selector // where in later messages the value stands; nil: anywhere
+}
+
+// A found value has been captured.
+type found struct {
+	recorded, live any // string or json.Number
+	into           []selector
+}
+
+// content says when two messages are equal.
+type content struct {
+	ignore   []selector
+	captures []capture
+}
+
+// differs compares a message that came with the recorded one, in which values
+// captured earlier have their place already. It returns "" if they are equal,
+// and otherwise where they are not, to be put behind what came.
+func (c *content) differs(want, got []byte, text bool) string {
+	if bytes.Equal(want, got) {
+		return ""
+	}
+	if !text {
+		return bytesDiffer(c.withoutMatches(want), c.withoutMatches(got))
+	}
+	want, got = c.withoutMatches(want), c.withoutMatches(got)
+	ws, gs := parts(want), parts(got)
+	alike := len(ws) == len(gs)
+	for i := 0; alike && i < len(ws); i++ {
+		alike = ws[i].json == gs[i].json
+	}
+	if !alike {
+		return bytesDiffer(want, got)
+	}
+	at := 0
+	for i, w := range ws {
+		g := gs[i]
+		if w.json {
+			cmp := comparison{free: c.free}
+			if d := cmp.values(parse(w.bytes), parse(g.bytes)); d != nil {
+				return d.String()
+			}
+		} else if n := common(w.bytes, g.bytes); n < len(w.bytes) || n < len(g.bytes) {
+			return differAt(at + n)
+		}
+		at += len(g.bytes)
+	}
+	return ""
+}
+
+// free reports whether the value at a place is not compared.
+func (c *content) free(at []any) bool {
+	for i := range c.ignore {
+		if p := c.ignore[i].path; p != nil && pathMatches(p, at) {
+			return true
+		}
+	}
+	for i := range c.captures {
+		if p := c.captures[i].from.path; p != nil && pathMatches(p, at) {
+			return true
+		}
+	}
+	return false
+}
+
+// withoutMatches returns b with what the regular expressions match taken out.
+func (c *content) withoutMatches(b []byte) []byte {
+	for i := range c.ignore {
+		if re := c.ignore[i].re; re != nil {
+			b = re.ReplaceAllLiteral(b, nil)
+		}
+	}
+	for i := range c.captures {
+		if re := c.captures[i].from.re; re != nil {
+			b = replaceGroup(re, b)
+		}
+	}
+	return b
+}
+
+// replaceGroup takes the first group of re, or all that it matches, out of b.
+func replaceGroup(re *regexp.Regexp, b []byte) []byte {
+	var edits []edit
+	for _, m := range re.FindAllSubmatchIndex(b, -1) {
+		start, end := group(m)
+		edits = append(edits, edit{start, end, nil})
+	}
+	return applyEdits(nil, b, edits)
+}
+
+// group returns where the first group of a match is, or the match if there is
+// no group.
+func group(m []int) (start, end int) {
+	if len(m) > 2 && m[2] >= 0 {
+		return m[2], m[3]
+	}
+	return m[0], m[1]
+}
+
+// capture returns what the captures find in a message that came and in the
+// recorded one, where it is not the same.
+func (c *content) capture(want, got []byte) []found {
+	var fs []found
+	for i := range c.captures {
+		cap := &c.captures[i]
+		ws, gs := cap.from.values(want), cap.from.values(got)
+		for i := range min(len(ws), len(gs)) {
+			fs = append(fs, found{ws[i], gs[i], cap.into})
+		}
+	}
+	return fs
+}
+
+// values returns the strings and numbers that sel selects in a message.
+func (sel *selector) values(b []byte) []any {
+	var vs []any
+	switch {
+	case sel.path != nil:
+		v := visitor{scalar: func(s scalar) {
+			switch s.value.(type) {
+			case string, json.Number:
+				if pathMatches(sel.path, s.at) {
+					vs = append(vs, s.value)
+				}
+			}
+		}}
+		for _, p := range parts(b) {
+			if p.json {
+				v.walk(p.bytes)
+			}
+		}
+	case sel.re != nil:
+		for _, m := range sel.re.FindAllSubmatchIndex(b, -1) {
+			start, end := group(m)
+			vs = append(vs, string(b[start:end]))
+		}
+	}
+	return vs
+}
+
+// put returns the recorded text with the values found put in place of those
+// recorded. It returns b itself if there are none in it.
+func put(b []byte, fs []found) []byte {
+	if len(fs) == 0 {
+		return b
+	}
+	var out []byte
+	changed := false
+	for _, p := range parts(b) {
+		if !p.json {
+			text := putText(string(p.bytes), fs, nil)
+			changed = changed || text != string(p.bytes)
+			out = append(out, text...)
+			continue
+		}
+		var edits []edit
+		v := visitor{scalar: func(s scalar) {
+			var live any
+			switch value := s.value.(type) {
+			case string:
+				live = putText(value, fs, s.at)
+			case json.Number:
+				live = putNumber(value, fs, s.at)
+			default:
+				return
+			}
+			if live != s.value {
+				edits = append(edits, edit{s.start, s.end, compact(live)})
+			}
+		}}
+		v.walk(p.bytes)
+		changed = changed || len(edits) > 0
+		out = applyEdits(out, p.bytes, edits)
+	}
+	if !changed {
+		return b
+	}
+	return out
+}
+
+// goes reports whether f is to be put at a place in a document, or at nil,
+// outside of documents.
+func (f *found) goes(at []any) bool {
+	return f.into == nil || at != nil && slices.ContainsFunc(f.into, func(s selector) bool {
+		return s.path != nil && pathMatches(s.path, at)
+	})
+}
+
+func putNumber(n json.Number, fs []found, at []any) any {
+	for i := range fs {
+		if f := &fs[i]; f.recorded == n && f.goes(at) {
+			return f.live
+		}
+	}
+	return n
+}
+
+// putText replaces the recorded strings where they stand in s as a word.
+func putText(s string, fs []found, at []any) string {
+	var out []byte
+	from := 0
+next:
+	for i := 0; i < len(s); i++ {
+		for k := range fs {
+			f := &fs[k]
+			rec, ok := f.recorded.(string)
+			if !ok || rec == "" || !f.goes(at) || !isWord(s, i, rec) {
+				continue
+			}
+			out = append(out, s[from:i]...)
+			out = fmt.Append(out, f.live)
+			i += len(rec) - 1
+			from = i + 1
+			continue next
+		}
+	}
+	if from == 0 {
+		return s
+	}
+	return string(append(out, s[from:]...))
+}
+
+// isWord reports whether word stands in s at i, and neither a letter nor a
+// digit is next to it.
+func isWord(s string, i int, word string) bool {
+	if len(s)-i < len(word) || s[i:i+len(word)] != word {
+		return false
+	}
+	before, _ := utf8.DecodeLastRuneInString(s[:i])
+	after, _ := utf8.DecodeRuneInString(s[i+len(word):])
+	return !unicode.IsLetter(before) && !unicode.IsDigit(before) && !unicode.IsLetter(after) && !unicode.IsDigit(after)
+}
+
+// remember adds what was found, or replaces what was found before for the same
+// recorded value.
+func remember(fs, more []found) []found {
+	for _, f := range more {
+		fs = slices.DeleteFunc(fs, func(o found) bool { return o.recorded == f.recorded })
+		fs = append(fs, f)
+	}
+	return fs
+}
+
+func bytesDiffer(want, got []byte) string {
+	n := common(want, got)
+	if n == len(want) && n == len(got) {
+		return "" // but for what is ignored
+	}
+	return differAt(n)
+}
+
+func differAt(n int) string { return fmt.Sprintf("which differs at byte %d", n) }
+
+// common returns how many bytes a and b have in common at their start.
+func common(a, b []byte) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return n
+}
+
+// String says what differs: "where $.id is 8, expected 7".
+func (d *jsonDiff) String() string {
+	at := placeName(d.at)
+	switch {
+	case d.got == nil:
+		return fmt.Sprintf("where %s is missing, expected %s", at, shorten(d.want))
+	case d.want == nil:
+		return fmt.Sprintf("where %s is %s, which is not expected", at, shorten(d.got))
+	}
+	return fmt.Sprintf("where %s is %s, expected %s", at, shorten(d.got), shorten(d.want))
+}
+
+// maxShown is how many bytes of a payload or value are shown in a sentence.
+const maxShown = 120
+
+func shorten(b []byte) string {
+	if len(b) <= maxShown {
+		return string(b)
+	}
+	n := maxShown
+	for n > 0 && !utf8.RuneStart(b[n]) {
+		n--
+	}
+	return string(b[:n]) + "…"
+}

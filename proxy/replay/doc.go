@@ -1,0 +1,39 @@
+// Package replay plays one side of a recorded WebSocket session against a
+// program, and tells in a sentence where the program does something else than
+// the recording. A trace becomes a test, of a client:
+//
+//	func TestClient(t *testing.T) {
+//		srv := replay.Serve(t, "testdata/chat.wst") // stands in for the recorded server
+//		chat(srv.URL)                               // the code under test
+//	}
+//
+// or of a server:
+//
+//	replay.Dial(t, "ws://"+addr, "testdata/chat.wst")
+//
+// # Turns
+//
+// A frame of ours is sent as soon as the frames recorded before it have come
+// from the other side, so a replay takes as long as the program under test
+// needs, and has no sleeps. If nothing more comes, it fails after [Stall] and
+// says who waits for whom. [Timing] follows the clock of the recording instead.
+//
+// # What counts as equal
+//
+// Messages do: their type, and their content. JSON in a text is compared by
+// value. How a message is masked, cut into frames and compressed does not
+// matter, pings are answered, and pongs are passed over, unless [Exact] is
+// given. [Ignore], [Capture] and [AnyOrder] allow for what differs from run to
+// run. Of the handshake the method, path, query, subprotocols and extensions
+// are compared. A key and its accept are made for each connection.
+//
+// What is sent is what was recorded, to the byte: junk, opcodes that have no
+// meaning, frames that are cut off, a reset, an accept that does not fit the
+// key. So a trace made by hand is a bad peer for a test.
+//
+// # Who owns what
+//
+// A [Script] is a session that was read. It does not change and can be played
+// by any number of goroutines at once; each of them owns its connection and
+// closes it.
+package replay

@@ -1,0 +1,307 @@
+package replay
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/trace"
+)
+
+// newKey returns a Sec-WebSocket-Key (RFC 6455 §4.1).
+func newKey() string {
+	var nonce [16]byte
+	rand.Read(nonce[:])
+	return base64.StdEncoding.EncodeToString(nonce[:])
+}
+
+// validKey reports whether key is 16 bytes in base64.
+func validKey(key string) bool {
+	b, err := base64.StdEncoding.DecodeString(key)
+	return err == nil && len(b) == 16
+}
+
+// requestFor returns the request that a client sends to u: the recorded one
+// with the host of u, with its path and query if it has them, and with a key of
+// its own. A recorded key that is none is sent as it is.
+func (s *Script) requestFor(u *url.URL) (head, body []byte) {
+	key := newKey()
+	if s.request == nil {
+		return s.plainRequest(u, key), nil
+	}
+	rec := s.request
+	if s.edited != nil {
+		rec = s.edited
+	}
+	head = rec.AppendHead(nil)
+	target := u.RequestURI()
+	if u.Path == "" && u.RawQuery == "" || u.Path == "/" && u.RawQuery == "" {
+		target = originForm(rec.Head.Target)
+	}
+	if i := bytes.Index(head, []byte(rec.Head.Target)); i >= 0 && rec.Head.Target != "" {
+		head = slices.Concat(head[:i], []byte(target), head[i+len(rec.Head.Target):])
+	}
+	head = setHeader(head, "Host", u.Host, false)
+	if validKey(rec.Head.Get("Sec-WebSocket-Key")) {
+		head = setHeader(head, "Sec-WebSocket-Key", key, false)
+	}
+	for _, h := range s.set {
+		head = setHeader(head, h.name, h.value, true)
+	}
+	return head, rec.Body
+}
+
+// plainRequest returns a request for a trace that has none.
+func (s *Script) plainRequest(u *url.URL, key string) []byte {
+	target := u.RequestURI()
+	if recorded, err := url.Parse(s.url); err == nil && s.url != "" && u.RawQuery == "" && (u.Path == "" || u.Path == "/") {
+		target = recorded.RequestURI()
+	}
+	h := decode.Head{Method: "GET", Target: target, Proto: "HTTP/1.1", Fields: []decode.Field{
+		{Name: "Host", Value: u.Host}, {Name: "Upgrade", Value: "websocket"}, {Name: "Connection", Value: "Upgrade"},
+		{Name: "Sec-WebSocket-Key", Value: key}, {Name: "Sec-WebSocket-Version", Value: "13"},
+	}}
+	if len(s.replies) > 0 {
+		if v := s.final().Head.Get("Sec-WebSocket-Protocol"); v != "" {
+			h.Fields = append(h.Fields, decode.Field{Name: "Sec-WebSocket-Protocol", Value: v})
+		}
+	}
+	if ext := s.extensions(); ext != "" {
+		h.Fields = append(h.Fields, decode.Field{Name: "Sec-WebSocket-Extensions", Value: ext})
+	}
+	head := h.Append(nil)
+	for _, h := range s.set {
+		head = setHeader(head, h.name, h.value, true)
+	}
+	return head
+}
+
+// originForm returns the path and query of a target (RFC 9112 §3.2.1).
+func originForm(target string) string {
+	_, rest, ok := strings.Cut(target, "://")
+	if !ok || strings.HasPrefix(target, "/") {
+		return target
+	}
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		return "/" + strings.TrimPrefix(rest[i:], "/")
+	}
+	return "/"
+}
+
+// answerTo returns the heads, and the body, with which a server answers req,
+// and the extensions that are in force from then on. An accept that was wrong
+// in the recording stays as it is.
+func (s *Script) answerTo(req *decode.Head) (b []byte, extensions string) {
+	accept := decode.AcceptKey(req.Get("Sec-WebSocket-Key"))
+	extensions = s.extensions()
+	if extensions != "" && !offers(req, extensions) {
+		extensions = "" // if it is ignored, the messages go without
+	}
+	if len(s.replies) == 0 {
+		h := decode.Head{Proto: "HTTP/1.1", Status: 101, Reason: "Switching Protocols", Fields: []decode.Field{
+			{Name: "Upgrade", Value: "websocket"}, {Name: "Connection", Value: "Upgrade"}, {Name: "Sec-WebSocket-Accept", Value: accept},
+		}}
+		if extensions != "" {
+			h.Fields = append(h.Fields, decode.Field{Name: "Sec-WebSocket-Extensions", Value: extensions})
+		}
+		return h.Append(nil), extensions
+	}
+	for _, rec := range s.replies {
+		head := rec.AppendHead(nil)
+		if rec == s.final() {
+			if s.request != nil && rec.Head.Get("Sec-WebSocket-Accept") == decode.AcceptKey(s.request.Head.Get("Sec-WebSocket-Key")) {
+				head = setHeader(head, "Sec-WebSocket-Accept", accept, false)
+			}
+			if extensions == "" {
+				head = dropHeader(head, "Sec-WebSocket-Extensions")
+			}
+			for _, h := range s.set {
+				head = setHeader(head, h.name, h.value, true)
+			}
+		}
+		b = append(append(b, head...), rec.Body...)
+	}
+	return b, extensions
+}
+
+// offers reports whether the client offers each extension of a list.
+func offers(req *decode.Head, extensions string) bool {
+	offered := parseExtensions(strings.Join(req.Values("Sec-WebSocket-Extensions"), ","))
+	for _, e := range parseExtensions(extensions) {
+		if !slices.ContainsFunc(offered, func(o extension) bool { return o.name == e.name }) {
+			return false
+		}
+	}
+	return true
+}
+
+// setHeader gives the header lines called name another value. If there are
+// none, one is added, if add is set.
+func setHeader(head []byte, name, value string, add bool) []byte {
+	out, found := mapHeader(head, name, func(line []byte) []byte {
+		colon := bytes.IndexByte(line, ':')
+		after := line[colon+1:]
+		space := after[:len(after)-len(bytes.TrimLeft(after, " \t"))]
+		end := line[len(bytes.TrimRight(line, "\r\n")):]
+		return slices.Concat(line[:colon+1], space, []byte(value), end)
+	})
+	if found || !add {
+		return out
+	}
+	end := len(bytes.TrimRight(out, "\r\n"))
+	return slices.Concat(out[:end], []byte("\r\n"+name+": "+value), out[end:])
+}
+
+func dropHeader(head []byte, name string) []byte {
+	out, _ := mapHeader(head, name, func([]byte) []byte { return nil })
+	return out
+}
+
+// mapHeader replaces each header line called name, with its line end.
+func mapHeader(head []byte, name string, f func(line []byte) []byte) (out []byte, found bool) {
+	for i, line := range bytes.SplitAfter(head, []byte("\n")) {
+		n, _, ok := bytes.Cut(line, []byte(":"))
+		if i > 0 && ok && strings.EqualFold(string(bytes.TrimSpace(n)), name) {
+			line, found = f(line), true
+		}
+		out = append(out, line...)
+	}
+	return out, found
+}
+
+// checkRequest compares the request of a client with the recorded one.
+func (s *Script) checkRequest(req *decode.Head) error {
+	if req.Cut {
+		return errors.New("the request is cut off")
+	}
+	if s.request == nil {
+		if !decode.AsksForWebSocket(req) {
+			return fmt.Errorf("expected a request for websocket, got %s %s", req.Method, req.Target)
+		}
+		return nil
+	}
+	rec := s.request
+	want := rec.Head
+	switch {
+	case !decode.AsksForWebSocket(req):
+		return at(rec, "expected a request for websocket, got %s %s", req.Method, req.Target)
+	case req.Method != want.Method:
+		return at(rec, "expected method %s, got %s", want.Method, req.Method)
+	}
+	if err := s.checkTarget(req.Target); err != nil {
+		return err
+	}
+	if v := strings.Join(req.Values("Sec-WebSocket-Key"), ", "); validKey(want.Get("Sec-WebSocket-Key")) && !validKey(v) {
+		return at(rec, "expected a key, got %q, which is not 16 bytes in base64", v)
+	}
+	return s.checkHeaders(rec, req, "offered")
+}
+
+// checkTarget compares path and query with the recorded ones.
+func (s *Script) checkTarget(target string) error {
+	got, want := originForm(target), originForm(s.request.Head.Target)
+	gotPath, gotQuery, _ := strings.Cut(got, "?")
+	wantPath, wantQuery, _ := strings.Cut(want, "?")
+	if gotPath != wantPath {
+		return at(s.request, "expected path %q, got %q", wantPath, gotPath)
+	}
+	if gotQuery == wantQuery {
+		return nil
+	}
+	gs, err1 := url.ParseQuery(gotQuery)
+	ws, err2 := url.ParseQuery(wantQuery)
+	if err1 != nil || err2 != nil {
+		return at(s.request, "expected query %q, got %q", wantQuery, gotQuery)
+	}
+	for i := range s.ignore {
+		gs.Del(s.ignore[i].query)
+		ws.Del(s.ignore[i].query)
+	}
+	if gs.Encode() != ws.Encode() {
+		return at(s.request, "expected query %q, got %q", wantQuery, gotQuery)
+	}
+	return nil
+}
+
+// checkResponse compares the answer of a server with the recorded one. The key
+// is the one that was sent.
+func (s *Script) checkResponse(res *decode.Head, key string) error {
+	want := 101
+	var rec *trace.Record
+	if len(s.replies) > 0 {
+		rec = s.final()
+		want = rec.Head.Status
+	}
+	if res.Cut {
+		return at(rec, "the response is cut off")
+	}
+	if res.Status != want {
+		return at(rec, "expected status %d, got %d %s", want, res.Status, res.Reason)
+	}
+	if want != 101 {
+		return s.checkHeaders(rec, res, "")
+	}
+	accept := strings.Join(res.Values("Sec-WebSocket-Accept"), ", ")
+	right := decode.AcceptKey(key)
+	wasRight := rec == nil || s.request == nil || rec.Head.Get("Sec-WebSocket-Accept") == decode.AcceptKey(s.request.Head.Get("Sec-WebSocket-Key"))
+	if wasRight && accept != right {
+		return at(rec, "expected accept %q for key %q, got %q", right, key, accept)
+	}
+	if rec == nil {
+		if ext := strings.Join(res.Values("Sec-WebSocket-Extensions"), ", "); !sameExtensions(ext, s.ext) {
+			return at(rec, "expected extensions %q, got %q", s.ext, ext)
+		}
+		return nil
+	}
+	return s.checkHeaders(rec, res, "")
+}
+
+// checkHeaders compares subprotocols, extensions and the headers chosen.
+func (s *Script) checkHeaders(rec *trace.Record, got *decode.Head, offered string) error {
+	word := func(w string) string { return strings.TrimSpace(offered + " " + w) }
+	if !s.ignored("Sec-WebSocket-Protocol") {
+		w, g := rec.Head.Tokens("Sec-WebSocket-Protocol"), got.Tokens("Sec-WebSocket-Protocol")
+		if !slices.Equal(w, g) {
+			return at(rec, "expected %s %s, got %s", word("subprotocol"), orNone(w), orNone(g))
+		}
+	}
+	if !s.ignored("Sec-WebSocket-Extensions") {
+		w, g := rec.Head.Values("Sec-WebSocket-Extensions"), got.Values("Sec-WebSocket-Extensions")
+		if !sameExtensions(strings.Join(w, ","), strings.Join(g, ",")) {
+			return at(rec, "expected %s %s, got %s", word("extensions"), orNone(w), orNone(g))
+		}
+	}
+	for _, name := range s.headers {
+		w, g := rec.Head.Values(name), got.Values(name)
+		if !s.ignored(name) && !slices.Equal(w, g) {
+			return at(rec, "expected %s %s, got %s", name, orNone(w), orNone(g))
+		}
+	}
+	return nil
+}
+
+func (s *Script) ignored(header string) bool {
+	return slices.ContainsFunc(s.ignore, func(sel selector) bool { return strings.EqualFold(sel.header, header) })
+}
+
+func orNone(list []string) string {
+	if len(list) == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%q", strings.Join(list, ", "))
+}
+
+// at returns an error that names the line of rec.
+func at(rec *trace.Record, format string, args ...any) error {
+	d := &Difference{Text: fmt.Sprintf(format, args...)}
+	if rec != nil {
+		d.Line = rec.Line
+	}
+	return d
+}

@@ -1,0 +1,621 @@
+package replay
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/trace"
+)
+
+const open = `{"wstrace":1}
+{"k":"open","c":1}
+`
+
+// served plays the server of a script, and returns a connection to it that has
+// been through the handshake, and what waits for its error.
+func served(t *testing.T, s *Script) (conn net.Conn, wait func() error) {
+	t.Helper()
+	conn, server := pipe()
+	done := make(chan error, 1)
+	go func() { done <- s.PlayServer(t.Context(), server) }()
+	t.Cleanup(func() { conn.Close() })
+	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEA==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+	want := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Accept: C/0nmHhBztSRGR1CwL6Tf4ZjwpY=\r\n\r\n"
+	expect(t, conn, want)
+	return conn, func() error { return <-done }
+}
+
+func expect(t *testing.T, conn net.Conn, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	n, err := io.ReadFull(conn, got)
+	if string(got[:n]) != want {
+		t.Fatalf("got %q, %v, want %q", got[:n], err, want)
+	}
+}
+
+func frame(op ws.OpCode, text string) string {
+	return string(appendFrame(nil, 0x80|byte(op), []byte(text), true, [4]byte{9, 8, 7, 6}))
+}
+
+func check(t *testing.T, err error, want string) {
+	t.Helper()
+	switch {
+	case want == "" && err != nil:
+		t.Errorf("got %v, want no error", err)
+	case want != "" && (err == nil || err.Error() != want):
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+// A ping is answered as soon as no frame is in the way, and those recorded are
+// not waited for.
+func TestHeartbeats(t *testing.T) {
+	s := load(t, open+`
+{"k":"frame","d":">","op":"ping","mask":"00000000","text":"recorded"}
+{"k":"frame","d":"<","op":"pong","text":"recorded"}
+{"k":"frame","d":"<","op":"ping","text":"ours"}
+{"k":"frame","d":">","op":"text","mask":"00000000","text":"a"}
+{"k":"frame","d":"<","op":"pong"}
+{"k":"frame","d":"<","op":"text","text":"b"}
+`)
+	conn, wait := served(t, s)
+	expect(t, conn, "\x89\x04ours")
+	io.WriteString(conn, frame(ws.OpPing, "1")+frame(ws.OpPing, "2")+frame(ws.OpPong, "3"))
+	expect(t, conn, "\x8a\x011\x8a\x012")
+	io.WriteString(conn, frame(ws.OpText, "a"))
+	expect(t, conn, "\x8a\x00\x81\x01b")
+	conn.Close()
+	check(t, wait(), "")
+}
+
+func TestHeartbeatsExact(t *testing.T) {
+	const text = open + `
+{"k":"frame","d":">","op":"ping","mask":"00000000","text":"1"}
+{"k":"frame","d":"<","op":"pong","text":"1"}
+{"k":"frame","d":">","op":"text","mask":"00000000","lenc":16,"text":"a"}
+`
+	conn, wait := served(t, load(t, text, Exact()))
+	io.WriteString(conn, frame(ws.OpPing, "1"))
+	expect(t, conn, "\x8a\x011")
+	io.WriteString(conn, "\x81\xfe\x00\x01\x00\x00\x00\x00a")
+	conn.Close()
+	check(t, wait(), "")
+
+	conn, wait = served(t, load(t, text, Exact()))
+	io.WriteString(conn, frame(ws.OpText, "a"))
+	check(t, wait(), `line 4: expected client frame 1, frame 10001001 ping "1", after the handshake; got frame 10000001 text "a"`)
+
+	conn, wait = served(t, load(t, text, Exact()))
+	io.WriteString(conn, frame(ws.OpPing, "1")+frame(ws.OpText, "a"))
+	check(t, wait(), `line 6: expected client frame 2, frame 10000001 with a 16-bit length text "a", after client frame 1 (line 4); got frame 10000001 text "a"`)
+
+	conn, wait = served(t, load(t, text, Exact()))
+	io.WriteString(conn, frame(ws.OpPing, "1")+"\x81\x01a")
+	check(t, wait(), `line 6: expected client frame 2, frame 10000001 with a 16-bit length text "a", after client frame 1 (line 4); got frame 10000001 unmasked text "a"`)
+}
+
+func TestContent(t *testing.T) {
+	for _, c := range []struct {
+		name, recorded, came string
+		opts                 []Option
+		want                 string
+	}{
+		{"spelling of JSON", `{"a":1.0,"b":["x",null]}`, "{ \"b\": [\"\\u0078\", null],\n\"a\": 1}", nil, ""},
+		{"JSON in text", `42["chat",{"id":1}]`, `42[ "chat", {"id":1}]`, nil, ""},
+		{"number before JSON", `42["chat"]`, `43["chat"]`, nil, `which differs at byte 1`},
+		{"several documents", "{\"a\":1}\x1e{}\x1e", "{ \"a\":1}\x1e{ }\x1e", nil, ""},
+		{"type of a value", `{"a":"1"}`, `{"a":1}`, nil, `where $.a is 1, expected "1"`},
+		{"object for an array", `{"a":[]}`, `{"a":{}}`, nil, `where $.a is {}, expected []`},
+		{"longer array", `[1]`, `[1,2]`, nil, `where $[1] is 2, which is not expected`},
+		{"big numbers", `[12345678901234567890]`, `[12345678901234567891]`, nil, `where $[0] is 12345678901234567891, expected 12345678901234567890`},
+		{"ignored value", `{"t":1,"a":2}`, `{"t":{"x":1},"a":2}`, []Option{Ignore("$.t")}, ""},
+		{"ignored value is missing", `{"t":1,"a":2}`, `{"a":2}`, []Option{Ignore("$.t")}, ""},
+		{"ignored at any depth", `{"a":[{"t":1}],"t":2}`, `{"a":[{"t":3}],"t":4}`, []Option{Ignore("$..t")}, ""},
+		{"ignored elements", `{"a":[{"t":1},{"t":2}]}`, `{"a":[{"t":3},{"t":4}]}`, []Option{Ignore("$.a[*].t")}, ""},
+		{"one element ignored", `{"a":[1,2]}`, `{"a":[3,4]}`, []Option{Ignore("$.a[0]")}, `where $.a[1] is 4, expected 2`},
+		{"ignored by expression", `took 12 ms`, `took 345 ms`, []Option{Ignore(`/\d+ ms/`)}, ""},
+		{"brackets that are no JSON", `[John] {hi}`, `[John] {ho}`, nil, `which differs at byte 9`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			rec := trace.Record{Kind: "frame", Fin: true, HasDir: true, Op: ws.OpText, Masked: true, Payload: []byte(c.recorded), Len: uint64(len(c.recorded))}
+			conn, wait := served(t, load(t, open+string(rec.Append(nil)), c.opts...))
+			io.WriteString(conn, frame(ws.OpText, c.came))
+			if c.want == "" {
+				conn.Close()
+				check(t, wait(), "")
+				return
+			}
+			err := wait()
+			if err == nil || !strings.HasSuffix(err.Error(), ", "+c.want) {
+				t.Errorf("got %v, want … %s", err, c.want)
+			}
+		})
+	}
+}
+
+// A captured value takes the place of the recorded one in what follows.
+func TestCapture(t *testing.T) {
+	s := load(t, open+`
+{"k":"frame","d":">","op":"text","mask":"00000000","text":"0{\"sid\":\"abc\",\"n\":7}"}
+{"k":"frame","d":"<","op":"text","fin":false,"text":"40{\"for\":\"abc\","}
+{"k":"frame","d":"<","op":"cont","text":"\"path\":\"/abc/x\",\"abcd\":\"abcd\",\"n\":7,\"m\":17}"}
+{"k":"frame","d":">","op":"text","mask":"00000000","text":"abc, 7, (abc)"}
+{"k":"frame","d":">","op":"text","mask":"00000000","text":"id=x1;"}
+{"k":"frame","d":"<","op":"text","text":"got x1"}
+`, Capture("$.sid"), Capture("$.n"), Capture("/id=([^;]*)/"))
+	conn, wait := served(t, s)
+	io.WriteString(conn, frame(ws.OpText, `0{"sid":"zyxw","n":8}`))
+	expect(t, conn, "\x81\x3c"+`40{"for":"zyxw","path":"/zyxw/x","abcd":"abcd","n":8,"m":17}`)
+	io.WriteString(conn, frame(ws.OpText, "zyxw, 7, (zyxw)")+frame(ws.OpText, "id=y22;"))
+	expect(t, conn, "\x81\x07got y22")
+	conn.Close()
+	check(t, wait(), "")
+}
+
+func TestCaptureInto(t *testing.T) {
+	s := load(t, open+`
+{"k":"frame","d":">","op":"text","mask":"00000000","text":"{\"id\":1}"}
+{"k":"frame","d":"<","op":"text","text":"{\"re\":1,\"n\":1,\"id\":1}"}
+`, Capture("$.id", "$.re"))
+	conn, wait := served(t, s)
+	io.WriteString(conn, frame(ws.OpText, `{"id":55}`))
+	expect(t, conn, "\x81\x16"+`{"re":55,"n":1,"id":1}`)
+	conn.Close()
+	check(t, wait(), "")
+}
+
+// When a compressed message has to change, it and all that are compressed after
+// it go as they are, because the peer's window is another than the recorded.
+func TestCaptureCompressed(t *testing.T) {
+	const text = `{"wstrace":1}
+{"k":"open","c":1,"ext":"permessage-deflate"}
+{"k":"frame","d":"<","op":"text","deflate":"hello hello"}
+{"k":"frame","d":">","op":"text","mask":"00000000","text":"{\"id\":\"abc\"}"}
+{"k":"frame","d":"<","op":"text","deflate":"hello abc"}
+{"k":"frame","d":"<","op":"text","deflate":"hello hello"}
+{"k":"frame","d":"<","op":"text","text":"plain"}
+{"k":"frame","d":">","op":"text","mask":"00000000","deflate":"done abc"}
+`
+	server := load(t, text, Capture("$.id"))
+	client := load(t, strings.ReplaceAll(text, "abc", "xyz"))
+	serr, cerr := both(t, server, client)
+	check(t, serr, "")
+	check(t, cerr, "")
+}
+
+// Without the extension, compressed messages go as they are.
+func TestOtherExtensions(t *testing.T) {
+	s := load(t, talk, Ignore("Sec-WebSocket-Extensions:"))
+	for old, new := range map[string]string{`,["Sec-WebSocket-Extensions","permessage-deflate"]`: "", `"deflate":`: `"text":`} {
+		plain := load(t, strings.ReplaceAll(strings.ReplaceAll(talk, old, new), `"deflate":`, `"text":`), Ignore("Sec-WebSocket-Extensions:"))
+		serr, cerr := both(t, s, plain)
+		check(t, serr, "")
+		check(t, cerr, "")
+	}
+}
+
+func TestOrder(t *testing.T) {
+	const text = open + `
+{"k":"frame","d":"<","op":"text","text":"go"}
+{"k":"frame","d":">","op":"text","mask":"00000000","text":"a"GROUP}
+{"k":"frame","d":">","op":"text","mask":"00000000","text":"b"GROUP}
+{"k":"frame","d":">","op":"text","mask":"00000000","re":"^c+$"GROUP}
+{"k":"frame","d":"<","op":"text","text":"on"}
+{"k":"frame","d":">","op":"text","mask":"00000000","text":"d"}
+`
+	for _, c := range []struct {
+		group, sent string
+		opts        []Option
+		want        string
+	}{
+		{"", "abcd", nil, ""},
+		{"", "bacd", nil, `line 5: expected client frame 1, text "a", after the handshake; got text "b", which is expected later, as client frame 2 (line 6)`},
+		{"", "abxd", nil, `line 7: expected client frame 3, text that matches /^c+$/, after client frame 2 (line 6); got text "x"`},
+		{"", "cbad", []Option{AnyOrder()}, ""},
+		{"", "cdba", []Option{AnyOrder()}, `line 5: expected client frame 1, text "a", after client frame 3 (line 7); got text "d", which is expected later, as client frame 4 (line 9)`},
+		{`,"group":"x"`, "bcad", nil, ""},
+		{`,"group":"x"`, "bbcd", nil, `line 5: expected client frame 1, text "a", after client frame 2 (line 6); got text "b", which differs at byte 0`},
+	} {
+		conn, wait := served(t, load(t, strings.ReplaceAll(text, "GROUP", c.group), c.opts...))
+		expect(t, conn, "\x81\x02go")
+		for _, r := range c.sent[:3] {
+			io.WriteString(conn, frame(ws.OpText, string(r)))
+		}
+		if c.want == "" {
+			expect(t, conn, "\x81\x02on")
+		}
+		io.WriteString(conn, frame(ws.OpText, c.sent[3:]))
+		if c.want == "" {
+			conn.Close()
+		}
+		check(t, wait(), c.want)
+	}
+}
+
+// A frame waits for those recorded before it, unless it says for which.
+func TestAfter(t *testing.T) {
+	const text = open + `
+{"k":"frame","d":">","op":"text","mask":"00000000","text":"1"}
+{"k":"frame","d":">","op":"text","mask":"00000000","text":"2"}
+{"k":"frame","d":"<","op":"text",AFTER"text":"for 1"}
+{"k":"frame","d":"<","op":"text","text":"for 2"}
+`
+	synctest.Test(t, func(t *testing.T) {
+		conn, wait := served(t, load(t, strings.Replace(text, "AFTER", `"after":1,`, 1)))
+		io.WriteString(conn, frame(ws.OpText, "1"))
+		expect(t, conn, "\x81\x05for 1")
+		io.WriteString(conn, frame(ws.OpText, "2"))
+		expect(t, conn, "\x81\x05for 2")
+		conn.Close()
+		check(t, wait(), "")
+
+		conn, wait = served(t, load(t, strings.Replace(text, "AFTER", "", 1), Stall(time.Hour)))
+		began := time.Now()
+		io.WriteString(conn, frame(ws.OpText, "1"))
+		err := wait()
+		check(t, err, "server waits for client frame 2 (line 5); client may be waiting for our frame 1 (line 6): nothing for 1h0m0s")
+		if !errors.Is(err, ErrStalled) || time.Since(began) != time.Hour {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
+	if _, err := Load(strings.NewReader(strings.Replace(text, "AFTER", `"after":3,`, 1))); err == nil ||
+		err.Error() != "line 6: after: 3, but the other side sends 2" {
+		t.Error(err)
+	}
+}
+
+// A ping is no progress.
+func TestStallWithPings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, wait := served(t, load(t, open+`{"k":"frame","d":">","op":"text","mask":"00000000","text":"1"}`+"\n"))
+		stop := make(chan struct{})
+		go func() {
+			for {
+				select {
+				case <-time.After(time.Second):
+					io.WriteString(conn, frame(ws.OpPing, ""))
+				case <-stop:
+					return
+				}
+			}
+		}()
+		check(t, wait(), "server waits for client frame 1 (line 3): nothing for 5s")
+		close(stop)
+	})
+}
+
+func TestTiming(t *testing.T) {
+	const text = open + `
+{"k":"frame","t":1,"d":"<","op":"text","text":"a"}
+{"k":"frame","t":3,"d":">","op":"text","mask":"00000000","text":"b"}
+{"k":"frame","t":31,"d":"<","op":"text","text":"c"}
+{"k":"frame","t":61,"d":">","op":"text","mask":"00000000","text":"d"}
+`
+	for _, c := range []struct {
+		speed Speed
+		a, c  time.Duration
+	}{{Original, 1 * time.Second, 31 * time.Second}, {Scale(10), 100 * time.Millisecond, 3100 * time.Millisecond}} {
+		synctest.Test(t, func(t *testing.T) {
+			conn, wait := served(t, load(t, text, Timing(c.speed)))
+			began := time.Now()
+			expect(t, conn, "\x81\x01a")
+			if d := time.Since(began); d != c.a {
+				t.Errorf("speed %v: first frame after %v, want %v", c.speed, d, c.a)
+			}
+			expect(t, conn, "\x81\x01c") // it does not wait for b
+			if d := time.Since(began); d != c.c {
+				t.Errorf("speed %v: second frame after %v, want %v", c.speed, d, c.c)
+			}
+			io.WriteString(conn, frame(ws.OpText, "b"))
+			time.Sleep(time.Duration(30 / float64(c.speed) * float64(time.Second)))
+			io.WriteString(conn, frame(ws.OpText, "d"))
+			conn.Close()
+			check(t, wait(), "")
+		})
+	}
+}
+
+// Both sides send at once, and more than any buffer holds.
+func TestBothSidesSend(t *testing.T) {
+	var b bytes.Buffer
+	b.WriteString(open)
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range 16 {
+		rec := trace.Record{Kind: "frame", Fin: true, HasDir: true, Op: ws.OpBinary, Payload: make([]byte, 300<<10), Len: 300 << 10}
+		for i := range rec.Payload {
+			rec.Payload[i] = byte(r.Uint32())
+		}
+		if rec.Dir = decode.Dir(i % 2); rec.Dir == decode.FromClient {
+			rec.Masked = true
+		}
+		rec.Extra = []trace.Member{{Key: "after", Value: []byte("0")}}
+		b.Write(rec.Append(nil))
+	}
+	s := load(t, b.String())
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	done := make(chan error)
+	go func() {
+		conn, err := l.Accept()
+		if err == nil {
+			err = s.PlayServer(t.Context(), conn)
+		}
+		done <- err
+	}()
+	check(t, s.Connect(t.Context(), "ws://"+l.Addr().String()), "")
+	check(t, <-done, "")
+}
+
+// What the recorded server did wrong is done wrong again.
+func TestBadServer(t *testing.T) {
+	conn, wait := served(t, load(t, open+`
+{"k":"frame","d":"<","op":3,"text":"x"}
+{"k":"frame","d":"<","op":"text","rsv":7,"mask":"01010101","lenc":64,"hex":"00"}
+{"k":"frame","d":"<","op":"cont","hex":"ff"}
+{"k":"junk","d":"<","hex":"81 7f ff"}
+{"k":"end","d":"<","how":"rst"}
+`))
+	expect(t, conn, "\x83\x01x\xf1\xff\x00\x00\x00\x00\x00\x00\x00\x01\x01\x01\x01\x01\x01\x80\x01\xff\x81\x7f\xff")
+	if n, err := conn.Read(make([]byte, 1)); !isReset(err) {
+		t.Errorf("got %d, %v, want a reset", n, err)
+	}
+	check(t, wait(), "")
+
+	conn, wait = served(t, load(t, open+`
+{"k":"frame","d":"<","op":"bin","len":1000,"hex":"01 02"}
+{"k":"end","d":"<","how":"fin"}
+{"k":"frame","d":">","op":"close","mask":"00000000","code":1002}
+{"k":"end","d":">","how":"fin"}
+`))
+	expect(t, conn, "\x82\x7e\x03\xe8\x01\x02")
+	if b, err := io.ReadAll(conn); len(b) > 0 || err != nil {
+		t.Errorf("got %q, %v, want the end", b, err)
+	}
+	io.WriteString(conn, frame(ws.OpClose, "\x03\xea"))
+	conn.Close()
+	check(t, wait(), "")
+}
+
+func isReset(err error) bool { return endOf(err) == decode.EndRST && err != nil }
+
+// A reset goes over a socket as a reset, behind the frames sent before it.
+func TestReset(t *testing.T) {
+	s := load(t, open+`
+{"k":"frame","d":"<","op":"text","text":"bye"}
+{"k":"end","d":"<","how":"rst"}
+`)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	done := make(chan error)
+	go func() {
+		conn, err := l.Accept()
+		if err == nil {
+			err = s.PlayServer(t.Context(), conn)
+		}
+		done <- err
+	}()
+	check(t, load(t, open+`
+{"k":"frame","d":"<","op":"text","text":"bye"}
+{"k":"end","d":"<","how":"rst"}
+`, Exact()).Connect(t.Context(), "ws://"+l.Addr().String()), "")
+	check(t, <-done, "")
+}
+
+// Bad clients are played too, and junk and frames that are cut off are expected
+// where they were recorded.
+func TestBadClient(t *testing.T) {
+	const text = open + `
+{"k":"frame","d":">","op":"text","text":"not masked"}
+{"k":"frame","d":">","op":11,"mask":"01020304","text":"x"}
+{"k":"frame","d":">","op":"text","mask":"01020304","text":"TEXT"}
+{"k":"frame","d":">","op":"bin","mask":"01020304","len":9,"hex":"01"}
+{"k":"end","d":">","how":"fin"}
+{"k":"frame","d":"<","op":"close","code":1002}
+{"k":"end","d":"<","how":"fin"}
+`
+	s := load(t, strings.Replace(text, "TEXT", "same", 1))
+	serr, cerr := both(t, s, s)
+	check(t, serr, "")
+	check(t, cerr, "")
+	serr, _ = both(t, load(t, strings.Replace(text, `"hex":"01"`, `"hex":"02"`, 1)), load(t, text))
+	check(t, serr, `line 7: expected client frame 4, binary [02] that is cut off, after client frame 3 (line 6); got binary [01] that is cut off, which differs at byte 0`)
+
+	const junk = open + `
+{"k":"junk","d":">","hex":"82 ff ff ff ff ff ff ff ff ff 01 02 03 04 aa"}
+{"k":"junk","d":">","hex":"bb cc"}
+{"k":"frame","d":"<","op":"close","code":1002}
+{"k":"end","d":"<","how":"fin"}
+{"k":"end","d":">","how":"fin"}
+`
+	s = load(t, junk)
+	serr, cerr = both(t, s, s)
+	check(t, serr, "")
+	check(t, cerr, "")
+	serr, _ = both(t, load(t, strings.Replace(junk, "cc", "cd", 1)), s)
+	check(t, serr, `line 5: expected client junk 2, junk [bb cd], after client junk 1 (line 4); got junk [bb cc], which differs at byte 1`)
+}
+
+func TestHandshakes(t *testing.T) {
+	bad := strings.Replace(talk, "C/0nmHhBztSRGR1CwL6Tf4ZjwpY=", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", 1)
+	serr, cerr := both(t, load(t, bad), load(t, talk))
+	if cerr == nil || !strings.HasSuffix(cerr.Error(), `got "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="`) {
+		t.Errorf("a wrong accept: %v, server %v", cerr, serr)
+	}
+	serr, cerr = both(t, load(t, bad), load(t, bad))
+	check(t, serr, "")
+	check(t, cerr, "")
+
+	badKey := strings.Replace(talk, `["Sec-WebSocket-Key","AQIDBAUGBwgJCgsMDQ4PEA=="]`, `["Sec-WebSocket-Key","short"]`, 1)
+	serr, _ = both(t, load(t, talk), load(t, badKey))
+	check(t, serr, `line 3: expected a key, got "short", which is not 16 bytes in base64`)
+
+	refused := `{"wstrace":1}
+{"k":"open","c":1}
+{"k":"req","m":"GET","target":"http://x/chat","v":"HTTP/1.1","h":[["Host","x"],["Upgrade","websocket"]]}
+{"k":"res","v":"HTTP/1.1","code":100,"reason":"Continue","h":[]}
+{"k":"res","v":"HTTP/1.1","code":403,"reason":"Forbidden","h":[["Content-Length","2"]],"body":"bm8="}
+{"k":"end","how":"fin"}
+`
+	s := load(t, refused)
+	serr, cerr = both(t, s, s)
+	check(t, serr, "")
+	check(t, cerr, "")
+	serr, cerr = both(t, s, load(t, strings.Replace(refused, "403", "401", 1)))
+	check(t, cerr, "line 5: expected status 401, got 403 Forbidden")
+
+	c, server := pipe()
+	c.Close()
+	check(t, s.PlayServer(t.Context(), server), "line 3: expected a request from the client; got the end of the connection (fin)")
+	c, server = pipe()
+	io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	check(t, s.PlayServer(t.Context(), server), "line 3: expected a request for websocket, got GET /")
+	c, server = pipe()
+	io.WriteString(server, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	check(t, s.PlayClient(t.Context(), c, &url.URL{Host: "x"}), "line 5: expected status 403, got 200 OK")
+}
+
+// The headers that are sent can be changed, and others be compared.
+func TestHeaders(t *testing.T) {
+	client := load(t, talk, Header("authorization", "Bearer x"), Header("Sec-WebSocket-Version", "13"), Header("Host", "y"))
+	head, _ := client.requestFor(&url.URL{Scheme: "ws", Host: "h:1"})
+	req, err := decode.ParseRequest(string(head))
+	if err != nil || len(req.Values("Sec-WebSocket-Version")) != 1 || req.Get("Authorization") != "Bearer x" || req.Get("Host") != "y" ||
+		!strings.HasSuffix(req.Raw, "\r\n\r\n") || req.Target != "/chat?name=John" {
+		t.Errorf("%v %q", err, head)
+	}
+	serr, _ := both(t, load(t, talk, Headers("Authorization")), client)
+	check(t, serr, `line 3: expected Authorization none, got "Bearer x"`)
+	serr, _ = both(t, load(t, talk, Headers("Authorization"), Ignore("Authorization:")), client)
+	check(t, serr, "")
+
+	other, _ := url.Parse("ws://h/other?x=1")
+	head, _ = client.requestFor(other)
+	if !strings.HasPrefix(string(head), "GET /other?x=1 HTTP/1.1\r\n") {
+		t.Errorf("got %q", head)
+	}
+	serr, _ = both(t, load(t, strings.Replace(talk, "?name=John", "?name=John&a=1", 1), Ignore("?a")), load(t, strings.Replace(talk, "?name=John", "?a=2&name=John", 1)))
+	check(t, serr, "")
+}
+
+func TestChoice(t *testing.T) {
+	two := handshake + `{"k":"end","how":"fin"}
+{"k":"open","c":2}
+{"k":"req","c":2,"m":"GET","target":"/","v":"HTTP/1.1","h":[["Host","x"]]}
+{"k":"open","c":3}
+{"k":"frame","c":3,"d":"<","op":"text","text":"third"}
+`
+	if s := load(t, two); s.number != 1 || s.request == nil {
+		t.Errorf("got session %d", s.number)
+	}
+	if s := load(t, two, Session(3)); s.number != 3 || len(s.sides[decode.FromServer].units) != 1 {
+		t.Errorf("got session %d", s.number)
+	}
+	for n, want := range map[int64]string{2: "session 2 did not ask for websocket", 4: "the trace has no session 4"} {
+		_, err := Load(strings.NewReader(two), Session(n))
+		check(t, err, want)
+	}
+	for text, want := range map[string]string{
+		open: "the trace has no WebSocket session",
+		line(handshake, 1) + line(handshake, 2) + line(handshake, 3): "session 1 has a request and no answer",
+		open + `{"k":"gap","d":"<","n":3}`:                           "the trace has no WebSocket session",
+		handshake + `{"k":"gap","d":"<","n":3}`:                      "line 5: 3 bytes are lost here, so the session can't be played",
+		open + `{"k":"frame","d":"<","op":"text","deflate":"x"}`:     "line 3: deflate: the handshake agrees on no permessage-deflate",
+		open + `{"k":"frame","d":">","op":"text","re":"("}`:          "line 3: error parsing regexp: missing closing ): `(`",
+		open + `{"k":"frame","d":">","op":"text","group":1}`:         "line 3: group: 1 is not a string",
+		open + `{"k":"frame","d":">","op":"text","after":"x"}`:       `line 3: after: "x" is not a number of messages`,
+	} {
+		_, err := Load(strings.NewReader(text))
+		check(t, err, want)
+	}
+	for _, sel := range []string{"", "$.", "$x", "$[", "$['a", "$[x]", "?", "//", "/(/", "name"} {
+		if _, err := Load(strings.NewReader(talk), Ignore(sel)); err == nil {
+			t.Errorf("selector %q is taken", sel)
+		}
+	}
+}
+
+// A replay can be recorded, and the recording is equal to what was replayed.
+func TestRecord(t *testing.T) {
+	for _, opts := range [][]Option{nil, {Exact()}} {
+		var rec [2]bytes.Buffer
+		s := load(t, talk, append(opts, Events(trace.NewWriter(&rec[decode.FromServer], trace.Options{})))...)
+		c := load(t, talk, append(opts, Events(trace.NewWriter(&rec[decode.FromClient], trace.Options{})))...)
+		serr, cerr := both(t, s, c)
+		check(t, serr, "")
+		check(t, cerr, "")
+		for _, b := range rec {
+			again := load(t, b.String(), opts...)
+			serr, cerr := both(t, load(t, talk, opts...), again)
+			check(t, serr, "")
+			check(t, cerr, "")
+			serr, cerr = both(t, again, load(t, talk, opts...))
+			check(t, serr, "")
+			check(t, cerr, "")
+		}
+	}
+}
+
+// A trace need not say how the session ends.
+func TestOpenEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const text = open + `{"k":"frame","d":"<","op":"text","text":"a"}` + "\n"
+		conn, wait := served(t, load(t, text))
+		expect(t, conn, "\x81\x01a")
+		began := time.Now()
+		expect(t, conn, "\x88\x02\x03\xe8") // at the end of its patience
+		if d := time.Since(began); d != DefaultStall {
+			t.Errorf("closed after %v, want %v", d, DefaultStall)
+		}
+		io.WriteString(conn, frame(ws.OpClose, "\x03\xe8"))
+		check(t, wait(), "")
+
+		conn, wait = served(t, load(t, text))
+		expect(t, conn, "\x81\x01a")
+		io.WriteString(conn, frame(ws.OpClose, "\x03\xe9"))
+		expect(t, conn, "\x88\x02\x03\xe9") // as the client closes
+		check(t, wait(), "")
+
+		conn, wait = served(t, load(t, text))
+		io.WriteString(conn, frame(ws.OpText, "b"))
+		check(t, wait(), `expected nothing more from the client after the handshake; got text "b"`)
+	})
+}
+
+// A thousand replays have one verdict.
+func TestThousand(t *testing.T) {
+	n := 1000
+	if testing.Short() {
+		n = 50
+	}
+	good, bad := load(t, talk), load(t, strings.Replace(talk, "morning", "evening", 1))
+	for range n {
+		serr, cerr := both(t, good, good)
+		check(t, serr, "")
+		check(t, cerr, "")
+		serr, _ = both(t, bad, good)
+		check(t, serr, `line 10: expected client message 1, text "good evening", after the handshake; got text "good morning", which differs at byte 5`)
+		if t.Failed() {
+			return
+		}
+	}
+}

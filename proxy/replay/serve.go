@@ -1,0 +1,322 @@
+package replay
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/trace"
+	"github.com/wstrace/wstrace/proxy"
+)
+
+// T is what a replay needs of a *testing.T.
+type T interface {
+	Helper()
+	Context() context.Context
+	Cleanup(func())
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// LoadFile reads a session from a trace file, which may be compressed by gzip.
+func LoadFile(file string, opts ...Option) (*Script, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var r io.Reader = bufio.NewReader(f)
+	if magic, _ := r.(*bufio.Reader).Peek(2); string(magic) == "\x1f\x8b" {
+		if r, err = gzip.NewReader(r); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	s, err := Load(r, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return s, nil
+}
+
+// A Server stands in for the server of a recorded session.
+type Server struct {
+	URL string // where it is: "ws://127.0.0.1:49152"
+
+	t        T
+	file     string
+	script   *Script // nil: it relays
+	listener net.Listener
+	leave    chan struct{}
+
+	mu    sync.Mutex
+	taken int // connections so far
+	group sync.WaitGroup
+}
+
+// Serve starts a server that plays the session in file with one client, and
+// makes the test fail, in a sentence, at the first thing that the client does
+// otherwise. At the end of the test it fails too if the client did not do all
+// that was recorded. A path and a query, if the test wants them, go behind URL.
+func Serve(t T, file string, opts ...Option) *Server {
+	t.Helper()
+	c, err := newConfig(opts)
+	if err != nil {
+		t.Fatalf("replay: %v", err)
+	}
+	s := &Server{t: t, file: file, leave: make(chan struct{})}
+	var rec *recorder
+	if c.update {
+		rec = newRecorder(file)
+		opts = append(opts[:len(opts):len(opts)], rec.also(c.sink))
+	}
+	if !c.update || c.server == "" {
+		if s.script, err = LoadFile(file, opts...); err != nil {
+			t.Fatalf("replay: %v", err)
+		}
+	}
+	if s.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		t.Fatalf("replay: %v", err)
+	}
+	s.URL = "ws://" + s.listener.Addr().String()
+	if s.script == nil {
+		s.relay(&c, rec)
+		return s
+	}
+	s.group.Go(s.accept)
+	t.Cleanup(func() {
+		t.Helper()
+		s.close()
+		if rec != nil {
+			if err := rec.finish(); err != nil {
+				t.Errorf("replay: %v", err)
+			}
+		}
+	})
+	return s
+}
+
+// accept takes connections until the listener is closed.
+func (s *Server) accept() {
+	for {
+		conn, err := s.listener.Accept()
+		if err != nil {
+			return
+		}
+		s.take(conn)
+	}
+}
+
+// take plays the session on conn.
+func (s *Server) take(conn net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken++; s.taken > s.script.times {
+		conn.Close()
+		s.t.Errorf("replay %s: client connects again after %d of %d times", s.file, s.taken-1, s.script.times)
+		return
+	}
+	s.group.Go(func() {
+		// Its end is not that of the test's context, which comes before the
+		// cleanup in which the client's last frames may be awaited.
+		ctx := context.WithoutCancel(s.t.Context())
+		if err := s.script.play(ctx, conn, decode.FromServer, nil, s.leave); err != nil {
+			s.t.Errorf("replay %s: %v", s.file, err)
+		}
+	})
+}
+
+// close waits until what has begun has been played.
+func (s *Server) close() {
+	s.t.Helper()
+	s.listener.Close()
+	s.mu.Lock()
+	taken := s.taken
+	s.taken = s.script.times // no more
+	s.mu.Unlock()
+	close(s.leave)
+	s.group.Wait()
+	if taken == 0 {
+		s.t.Errorf("replay %s: no client has connected", s.file)
+	} else if taken < s.script.times {
+		s.t.Errorf("replay %s: client has connected %d of %d times", s.file, taken, s.script.times)
+	}
+}
+
+// DialContext connects to the server by a connection in memory, whatever the
+// address. It is for clients that can be told how to dial, and works in a
+// bubble of testing/synctest. The first call closes the server's real port.
+func (s *Server) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	if s.script == nil { // relaying: the real server is not in memory either
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", s.listener.Addr().String())
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.listener.Close()
+	client, server := pipe()
+	s.take(server)
+	return client, nil
+}
+
+// relay lets the client talk to a real server, and records.
+func (s *Server) relay(c *config, rec *recorder) {
+	u, err := url.Parse(c.server)
+	if err != nil {
+		s.t.Fatalf("replay: %v", err)
+	}
+	p := &proxy.Proxy{Upstream: &url.URL{Scheme: u.Scheme, Host: u.Host}, Sink: &decode.Tee{Sinks: rec.sinks(c.sink)}}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(s.t.Context()))
+	var err2 error
+	s.group.Go(func() { err2 = p.Serve(ctx, s.listener) })
+	s.t.Cleanup(func() {
+		cancel()
+		s.group.Wait()
+		if err := errors.Join(err2, rec.finish()); err != nil {
+			s.t.Errorf("replay: %v", err)
+		}
+	})
+}
+
+// Dial plays the client of the session in file against the server at rawURL,
+// and makes the test fail, in a sentence, at the first thing that the server
+// does otherwise. It returns when the session has been played. A path and query
+// in rawURL replace the recorded ones.
+func Dial(t T, rawURL, file string, opts ...Option) {
+	t.Helper()
+	c, err := newConfig(opts)
+	if err != nil {
+		t.Fatalf("replay: %v", err)
+	}
+	var rec *recorder
+	if c.update {
+		rec = newRecorder(file)
+		opts = append(opts[:len(opts):len(opts)], rec.also(c.sink))
+	}
+	s, err := LoadFile(file, opts...)
+	if err != nil {
+		t.Fatalf("replay: %v", err)
+	}
+	if err := s.Connect(t.Context(), rawURL); err != nil {
+		t.Errorf("replay %s: %v", file, err)
+		return
+	}
+	if rec != nil {
+		if err := rec.finish(); err != nil {
+			t.Errorf("replay: %v", err)
+		}
+	}
+}
+
+// Connect connects to the server at rawURL and plays the client.
+func (s *Script) Connect(ctx context.Context, rawURL string) error {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return err
+	}
+	port := u.Port()
+	secure := false
+	switch u.Scheme {
+	case "ws", "http":
+		port = orElse(port, "80")
+	case "wss", "https":
+		port, secure = orElse(port, "443"), true
+	default:
+		return fmt.Errorf("%q is not a ws:// or wss:// address", rawURL)
+	}
+	dial := s.dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	conn, err := dial(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	if err != nil {
+		return err
+	}
+	if secure {
+		conf := s.tls.Clone()
+		if conf == nil {
+			conf = &tls.Config{}
+		}
+		if conf.ServerName == "" {
+			conf.ServerName = u.Hostname()
+		}
+		t := tls.Client(conn, conf)
+		if err := t.HandshakeContext(ctx); err != nil {
+			conn.Close()
+			return err
+		}
+		conn = t
+	}
+	return s.PlayClient(ctx, conn, u)
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+// A recorder makes a trace file anew.
+type recorder struct {
+	file string
+	buf  bytes.Buffer
+	w    *trace.Writer
+}
+
+func newRecorder(file string) *recorder {
+	r := &recorder{file: file}
+	r.w = trace.NewWriter(&r.buf, trace.Options{By: "wstrace"})
+	return r
+}
+
+func (r *recorder) sinks(other decode.Sink) []decode.Sink {
+	if other == nil {
+		return []decode.Sink{r.w}
+	}
+	return []decode.Sink{r.w, other}
+}
+
+func (r *recorder) also(other decode.Sink) Option { return Events(&decode.Tee{Sinks: r.sinks(other)}) }
+
+// finish replaces the file.
+func (r *recorder) finish() error {
+	if err := r.w.Err(); err != nil {
+		return err
+	}
+	if r.buf.Len() == 0 {
+		return fmt.Errorf("%s: nothing came to be recorded", r.file)
+	}
+	if strings.HasSuffix(r.file, ".gz") {
+		var z bytes.Buffer
+		w := gzip.NewWriter(&z)
+		w.Write(r.buf.Bytes())
+		w.Close()
+		r.buf = z
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(r.file), filepath.Base(r.file)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(r.buf.Bytes())
+	if err == nil {
+		err = tmp.Chmod(0o644)
+	}
+	if err := errors.Join(err, tmp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), r.file)
+}

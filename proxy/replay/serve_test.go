@@ -1,0 +1,264 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// TestMain fails if the tests leave goroutines behind.
+func TestMain(m *testing.M) {
+	before := runtime.NumGoroutine()
+	code := m.Run()
+	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			stacks := make([]byte, 1<<20)
+			fmt.Printf("goroutines left behind:\n%s\n", stacks[:runtime.Stack(stacks, true)])
+			os.Exit(1)
+		}
+	}
+	os.Exit(code)
+}
+
+// A witness is a T that remembers what it was told.
+type witness struct {
+	*testing.T
+	cleanups []func()
+	mu       sync.Mutex
+	told     []string
+}
+
+var errFatal = errors.New("the test is over")
+
+func (w *witness) Cleanup(f func()) { w.cleanups = append(w.cleanups, f) }
+
+func (w *witness) Errorf(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.told = append(w.told, fmt.Sprintf(format, args...))
+}
+
+func (w *witness) Fatalf(format string, args ...any) {
+	w.Errorf(format, args...)
+	panic(errFatal)
+}
+
+// watch runs f as a test, and returns what it is told.
+func watch(t *testing.T, f func(t *witness)) []string {
+	t.Helper()
+	w := &witness{T: t}
+	func() {
+		defer func() {
+			if err := recover(); err != nil && err != errFatal {
+				panic(err)
+			}
+		}()
+		f(w)
+	}()
+	for _, f := range slices.Backward(w.cleanups) {
+		f()
+	}
+	return w.told
+}
+
+// fixture writes a trace file.
+func fixture(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "a.wst")
+	if err := os.WriteFile(file, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// In memory and in a bubble, a stall takes no time.
+func TestBubble(t *testing.T) {
+	file := fixture(t, talk)
+	synctest.Test(t, func(t *testing.T) {
+		srv := Serve(t, file, Timing(Original))
+		Dial(t, "ws://anywhere", file, Dialer(srv.DialContext))
+	})
+	told := watch(t, func(t *witness) {
+		synctest.Test(t.T, func(bubble *testing.T) {
+			t.T = bubble
+			srv := Serve(t, file)
+			conn, err := srv.DialContext(t.Context(), "tcp", "anywhere:80")
+			if err != nil {
+				bubble.Fatal(err)
+			}
+			defer conn.Close()
+			began := time.Now()
+			if _, err := io.Copy(io.Discard, conn); err != nil || time.Since(began) != DefaultStall {
+				bubble.Errorf("%v after %v", err, time.Since(began))
+			}
+			for _, f := range t.cleanups {
+				f()
+			}
+			t.cleanups = nil
+		})
+	})
+	want := "replay " + file + ": server waits for the request of the client (line 3): nothing for 5s"
+	if len(told) != 1 || told[0] != want {
+		t.Errorf("got %q, want %q", told, want)
+	}
+}
+
+func TestServe(t *testing.T) {
+	file := fixture(t, talk)
+	for _, c := range []struct {
+		name string
+		do   func(t *witness)
+		want []string
+	}{
+		{"as recorded", func(t *witness) { Dial(t, Serve(t, file).URL, file) }, nil},
+		{"nobody comes", func(t *witness) { Serve(t, file) }, []string{"replay " + file + ": no client has connected"}},
+		{"too seldom", func(t *witness) { Dial(t, Serve(t, file, Times(2)).URL, file) }, []string{"replay " + file + ": client has connected 1 of 2 times"}},
+		{"often enough", func(t *witness) {
+			srv := Serve(t, file, Times(2))
+			Dial(t, srv.URL, file)
+			Dial(t, srv.URL, file)
+		}, nil},
+		{"no file", func(t *witness) { Serve(t, "no/file") }, []string{"replay: open no/file: no such file or directory"}},
+		{"bad option", func(t *witness) { Dial(t, "ws://x", file, Ignore("x")) }, []string{`replay: "x" is not "$.path", "?parameter", "Header:" or "/expression/"`}},
+		{"bad address", func(t *witness) { Dial(t, "ftp://x", file) }, []string{"replay " + file + `: "ftp://x" is not a ws:// or wss:// address`}},
+		{"too often", func(t *witness) {
+			srv := Serve(t, file)
+			Dial(t, srv.URL, file)
+			conn, err := net.Dial("tcp", strings.TrimPrefix(srv.URL, "ws://"))
+			if err == nil {
+				io.Copy(io.Discard, conn)
+				conn.Close()
+			}
+		}, []string{"replay " + file + ": client connects again after 1 of 1 times"}},
+	} {
+		if told := watch(t, c.do); !slices.Equal(told, c.want) {
+			t.Errorf("%s: got %q, want %q", c.name, told, c.want)
+		}
+	}
+}
+
+// The end of the context ends a replay at once.
+func TestContext(t *testing.T) {
+	s := load(t, talk)
+	client, server := pipe()
+	defer client.Close()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("enough")
+	done := make(chan error)
+	go func() { done <- s.PlayServer(ctx, server) }()
+	cancel(why)
+	if err := <-done; err != why {
+		t.Errorf("got %v, want %v", err, why)
+	}
+}
+
+// A fixture is made anew from what the server answers, from what the client
+// sends, and from both when the client talks to another server.
+func TestUpdate(t *testing.T) {
+	other := strings.ReplaceAll(strings.Replace(talk, "good ", "bad ", 1), "John says: good", "John says: bad")
+	old, now := fixture(t, talk), fixture(t, other)
+	verdict := func(name, file string) {
+		t.Helper()
+		s, err := LoadFile(file)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			return
+		}
+		serr, cerr := both(t, s, load(t, other))
+		if serr != nil || cerr != nil {
+			t.Errorf("%s: %v, %v", name, serr, cerr)
+		}
+		if serr, cerr = both(t, load(t, other), s); serr != nil || cerr != nil {
+			t.Errorf("%s: %v, %v", name, serr, cerr)
+		}
+	}
+
+	// Only the words of the other side are new, so each is updated in turn.
+	Dial(t, Serve(t, now, Update(true, "")).URL, now)
+	verdict("server", now)
+
+	mixed := fixture(t, strings.Replace(talk, "good ", "bad ", 1))
+	if told := watch(t, func(t *witness) { Dial(t, Serve(t, now).URL, mixed, Update(true, "")) }); told != nil {
+		t.Error(told)
+	}
+	verdict("client", mixed)
+
+	if told := watch(t, func(t *witness) {
+		real := Serve(t, now)
+		front := Serve(t, old, Update(true, real.URL))
+		Dial(t, front.URL, now)
+	}); told != nil {
+		t.Error(told)
+	}
+	verdict("relay", old)
+}
+
+func TestPipe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pipe()
+		a.Write(make([]byte, 1<<20)) // it waits for no reader
+		a.(*pipeConn).CloseWrite()
+		if _, err := a.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("got %v after CloseWrite", err)
+		}
+		p, err := io.ReadAll(b)
+		if len(p) != 1<<20 || err != nil {
+			t.Errorf("got %d bytes, %v", len(p), err)
+		}
+		b.Write([]byte("still open"))
+		p = make([]byte, 100)
+		if n, err := a.Read(p); string(p[:n]) != "still open" || err != nil {
+			t.Errorf("got %q, %v", p[:n], err)
+		}
+		began := time.Now()
+		a.SetReadDeadline(began.Add(time.Minute))
+		if _, err := a.Read(p); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != time.Minute {
+			t.Errorf("got %v after %v", err, time.Since(began))
+		}
+		a.SetReadDeadline(time.Time{})
+		go b.Close()
+		if _, err := a.Read(p); err != io.EOF {
+			t.Errorf("got %v, want EOF", err)
+		}
+		if _, err := b.Read(p); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("got %v from a closed end", err)
+		}
+	})
+}
+
+// A frame that is longer than a Session holds, and an interim response, go
+// through a real client and server.
+func TestLongFrame(t *testing.T) {
+	long := strings.Repeat("0123456789", 50_000)
+	text := open + `{"k":"frame","d":">","op":"text","mask":"00000000","len":500000,"text":"` + long[:60_000] + `"}
+{"k":"more","d":">","text":"` + long[60_000:] + `"}
+{"k":"frame","d":"<","op":"text","text":"ok"}
+`
+	s := load(t, text)
+	if u := s.sides[decode.FromClient].units; len(u) != 1 || string(u[0].data) != long {
+		t.Fatalf("got %d units", len(u))
+	}
+	serr, cerr := both(t, s, s)
+	check(t, serr, "")
+	check(t, cerr, "")
+	conn, wait := served(t, s)
+	io.WriteString(conn, frame(ws.OpText, long[:499_999]+"x"))
+	if err := wait(); err == nil || !strings.HasSuffix(err.Error(), "(500000 bytes), which differs at byte 499999") {
+		t.Error(err)
+	}
+}

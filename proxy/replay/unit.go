@@ -1,0 +1,274 @@
+package replay
+
+import (
+	"bytes"
+	"compress/flate"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// A unit is the least that one side is waited for, and that is compared: a
+// message, a Close frame, a frame where frames count, junk, the end.
+type unit struct {
+	kind unitKind
+	op   ws.OpCode
+	data []byte // the content: inflated, unmasked
+	cut  bool   // the stream ended inside it
+	how  decode.End
+
+	// How it was sent.
+	frames     int
+	compressed bool
+	flags      byte // of a single frame: its first byte
+	masked     bool
+	lenBits    int
+
+	// Where it stands in the trace.
+	line  int // of its last record
+	t     time.Duration
+	items []int          // what sends it, as indexes of the items of its side
+	re    *regexp.Regexp // what its content is to match, instead of being equal
+	group string         // of units that may come in any order; "" for none
+}
+
+type unitKind uint8
+
+const (
+	unitMessage unitKind = iota
+	unitClose
+	unitControl // ping and pong; a frame of an opcode that has no meaning
+	unitFrame   // any frame, where frames count
+	unitJunk
+	unitEnd
+)
+
+// maxMessage is the longest message, in bytes, that is put together.
+const maxMessage = 256 << 20
+
+// An assembler makes units of the events of one direction.
+type assembler struct {
+	dir     decode.Dir
+	exact   bool // each frame is a unit
+	deflate bool // permessage-deflate is in force
+	alone   bool // without context takeover
+	emit    func(*unit)
+	item    int // the item that the next event comes from, when a script is read
+
+	open  *unit // the message in flight
+	frame *unit // the frame in flight, if it is no part of a message
+	z     inflater
+}
+
+// negotiated takes the extensions in force.
+func (a *assembler) negotiated(extensions string) {
+	for _, e := range parseExtensions(extensions) {
+		if e.name == "permessage-deflate" {
+			a.deflate = true
+			a.alone = e.has(a.dir.String() + "_no_context_takeover")
+		}
+	}
+}
+
+// take takes an event.
+func (a *assembler) take(ev *decode.Event) {
+	switch ev.Kind {
+	case decode.KindFrame:
+		a.takeFrame(ev.Frame)
+	case decode.KindJunk:
+		a.emit(&unit{kind: unitJunk, data: bytes.Clone(ev.Data), items: []int{a.item}})
+	case decode.KindEnd:
+		for _, u := range []*unit{a.frame, a.open} {
+			if u != nil {
+				u.cut = true
+				a.emit(u)
+			}
+		}
+		a.frame, a.open = nil, nil
+		a.emit(&unit{kind: unitEnd, how: ev.How, items: []int{a.item}})
+	}
+}
+
+func (a *assembler) takeFrame(f *decode.Frame) {
+	switch {
+	case a.exact:
+		a.single(f, unitFrame)
+	case f.OpCode == ws.OpClose:
+		a.single(f, unitClose)
+	case f.OpCode > ws.OpBinary:
+		a.single(f, unitControl)
+	default:
+		a.message(f)
+	}
+}
+
+// single takes a piece of a frame that is a unit.
+func (a *assembler) single(f *decode.Frame, kind unitKind) {
+	if !f.More {
+		a.frame = &unit{kind: kind, op: f.OpCode, frames: 1, flags: f.Flags(), masked: f.Masked, lenBits: f.LengthBits()}
+	}
+	u := a.frame
+	u.piece(f, a.item)
+	if f.Complete {
+		a.frame = nil
+		a.emit(u)
+	}
+}
+
+// message takes a piece of a frame that is part of a message. A message that
+// is begun before the last one is complete ends that one.
+func (a *assembler) message(f *decode.Frame) {
+	if !f.More && (f.OpCode != ws.OpContinuation || a.open == nil) {
+		if a.open != nil {
+			a.open.cut = true
+			a.emit(a.open)
+		}
+		a.open = &unit{op: f.OpCode, flags: f.Flags(), masked: f.Masked, lenBits: f.LengthBits(),
+			compressed: a.deflate && f.Rsv1() && f.OpCode != ws.OpContinuation}
+	}
+	u := a.open
+	if !f.More {
+		u.frames++
+	}
+	u.piece(f, a.item)
+	if !f.Complete || !f.Fin {
+		return
+	}
+	a.open = nil
+	if u.compressed {
+		if a.alone {
+			a.z = inflater{}
+		}
+		data, err := a.z.inflate(u.data)
+		if u.data = data; err != nil {
+			u.cut = true
+		}
+	}
+	a.emit(u)
+}
+
+// piece adds a piece of a frame.
+func (u *unit) piece(f *decode.Frame, item int) {
+	if len(u.data) < maxMessage {
+		u.data = f.AppendPayload(u.data, -1)
+	}
+	if n := len(u.items); n == 0 || u.items[n-1] != item {
+		u.items = append(u.items, item)
+	}
+}
+
+// An inflater decompresses the messages of one direction.
+type inflater struct{ window []byte }
+
+func (z *inflater) inflate(p []byte) ([]byte, error) {
+	// What the sender has left out (RFC 7692 §7.2.2), and a last block.
+	tail := strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff")
+	r := flate.NewReaderDict(io.MultiReader(bytes.NewReader(p), tail), z.window)
+	out, err := io.ReadAll(io.LimitReader(r, maxMessage+1))
+	if err == nil && len(out) > maxMessage {
+		err = errors.New("message is too long")
+	}
+	z.window = append(z.window, out...)
+	if n := len(z.window) - 32<<10; n > 0 {
+		z.window = bytes.Clone(z.window[n:])
+	}
+	return out, err
+}
+
+// String describes u for use in sentences: text "hello", close 1000 "bye".
+func (u *unit) String() string {
+	var b []byte
+	switch {
+	case u.kind == unitEnd:
+		return "the end of the connection (" + u.how.String() + ")"
+	case u.kind == unitJunk:
+		return "junk " + hexes(u.data)
+	case u.kind == unitFrame:
+		b = fmt.Appendf(b, "frame %08b ", u.flags)
+		if !u.masked {
+			b = append(b, "unmasked "...)
+		}
+		if u.lenBits > minBits(len(u.data)) {
+			b = fmt.Appendf(b, "with a %d-bit length ", u.lenBits)
+		}
+	}
+	if u.re != nil {
+		return string(b) + decode.OpName(u.op) + " that matches /" + u.re.String() + "/"
+	}
+	name := decode.OpName(u.op)
+	if name == "bin" {
+		name = "binary"
+	}
+	b = append(b, name...)
+	switch {
+	case u.op == ws.OpClose && len(u.data) >= 2:
+		b = fmt.Appendf(b, " %d", binary.BigEndian.Uint16(u.data))
+		if len(u.data) > 2 {
+			b = append(b, ' ')
+			b = appendQuoted(b, u.data[2:])
+		}
+	case u.op == ws.OpClose && len(u.data) == 0:
+		b = append(b, " without a code"...)
+	case u.op == ws.OpText || u.op == ws.OpContinuation || u.op == ws.OpPing || u.op == ws.OpPong:
+		b = append(b, ' ')
+		b = appendQuoted(b, u.data)
+	default:
+		b = append(b, ' ')
+		b = append(b, hexes(u.data)...)
+	}
+	if u.cut {
+		b = append(b, " that is cut off"...)
+	}
+	return string(b)
+}
+
+// noun is the word for u in sentences.
+func (u *unit) noun() string {
+	switch {
+	case u.kind == unitJunk:
+		return "junk"
+	case u.frames > 1:
+		return "message"
+	}
+	return "frame"
+}
+
+func appendQuoted(dst, p []byte) []byte {
+	if len(p) <= maxShown {
+		return strconv.AppendQuote(dst, string(p))
+	}
+	n := maxShown
+	for n > maxShown-utf8.UTFMax && !utf8.RuneStart(p[n]) {
+		n--
+	}
+	dst = strconv.AppendQuote(dst, string(p[:n]))
+	return fmt.Appendf(dst, "… (%d bytes)", len(p))
+}
+
+func hexes(p []byte) string {
+	const most = 24
+	if len(p) <= most {
+		return fmt.Sprintf("[% x]", p)
+	}
+	return fmt.Sprintf("[% x…] (%d bytes)", p[:most], len(p))
+}
+
+func minBits(n int) int {
+	switch {
+	case n < 126:
+		return 7
+	case n <= 0xffff:
+		return 16
+	}
+	return 64
+}
