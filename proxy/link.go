@@ -106,6 +106,9 @@ func (k *link) exchange() (again bool) {
 	case err == nil:
 	case k.bound() && errors.Is(err, errNotRequest):
 		return k.opaque(decode.FromClient, k.boundTo(), k.describe())
+	case errors.Is(err, errNotRequest) && looksLikeTLS(k.client.unread()):
+		k.refuse(decode.Info{}, nil, failed(http.StatusBadRequest, "TLS to the proxy itself, which is named by http://, not https://"))
+		return false
 	case errors.Is(err, errNotRequest):
 		err = failed(http.StatusBadRequest, "not an HTTP request: %.40q", k.client.unread())
 		fallthrough
@@ -218,6 +221,9 @@ func (k *link) opaque(d decode.Dir, addr, why string) (again bool) {
 	if k.p.isOurs(k.client) {
 		k.refuse(decode.Info{Server: addr, URL: addr}, k.client.unread(), errLoop)
 		return false
+	}
+	if k.clientTLS == nil && looksLikeTLS(k.client.unread()) {
+		k.serverName = "" // it is for the server, as it is
 	}
 	s := k.open(decode.Info{Server: addr, URL: addr})
 	s.Opaque(d, k.client.when, why)

@@ -58,14 +58,14 @@ func (k *link) interceptTLS() bool {
 		k.distrusted(err)
 		return false
 	}
-	if k.tunnel == "" {
-		return true // a reverse proxy speaks to its origin as it was told to
+	if k.tunnel != "" { // a reverse proxy speaks to its origin as it was told to
+		k.serverName = k.hello.name
+		if c != nil {
+			k.upErr = k.use(k.tunnel, c, nil)
+		}
 	}
-	k.serverName = k.hello.name
-	if c != nil {
-		k.upErr = k.use(k.tunnel, c, nil)
-	}
-	return k.enter()
+	k.hello.done = time.Now()
+	return k.tunnel == "" || k.enter()
 }
 
 // A clientHello is what a client's first message, and our answer to it, say.
@@ -74,7 +74,7 @@ type clientHello struct {
 	sni      string    // that name if the client asked for one
 	protos   []string  // that the client speaks
 	answered bool      // our certificate was sent
-	done     time.Time // end of the handshake
+	done     time.Time // when requests could follow
 }
 
 // acceptTLS makes the client's leg a TLS connection, with a certificate for the
@@ -108,7 +108,6 @@ func (k *link) acceptTLS(h *clientHello) error {
 		}
 		return err
 	}
-	h.done = time.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.client, k.clientTLS = r.secured(c), tlsInfo(c.ConnectionState())
@@ -248,6 +247,20 @@ func (p *Proxy) dialTLS(ctx context.Context, l *leg, addr, name string, protos [
 	config.KeyLogWriter = p.KeyLog
 	config.DynamicRecordSizingDisabled = true
 	config.ClientSessionCache = p.tickets
+	wanted := false // a certificate of ours
+	show := config.GetClientCertificate
+	config.GetClientCertificate = func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		wanted = true
+		if show != nil {
+			return show(info)
+		}
+		for i := range config.Certificates {
+			if info.SupportsCertificate(&config.Certificates[i]) == nil {
+				return &config.Certificates[i], nil
+			}
+		}
+		return new(tls.Certificate), nil
+	}
 	r := &records{Conn: l.Conn, leg: l, wait: true}
 	t := tls.Client(r, config)
 	ctx, cancel := context.WithTimeout(ctx, p.dialTimeout())
@@ -255,23 +268,23 @@ func (p *Proxy) dialTLS(ctx context.Context, l *leg, addr, name string, protos [
 	if err := t.HandshakeContext(ctx); err != nil {
 		l.drop()
 		p.forget(l.Conn)
-		return nil, nil, p.upstreamTLSFailure(addr, err)
+		return nil, nil, p.upstreamTLSFailure(addr, err, wanted)
 	}
 	return r.secured(t), tlsInfo(t.ConnectionState()), nil
 }
 
-// upstreamTLSFailure says why TLS with the server at addr did not come about,
-// and logs the remedy.
-func (p *Proxy) upstreamTLSFailure(addr string, err error) *failure {
+// upstreamTLSFailure says why TLS with the server at addr, which may have wanted
+// a certificate of ours, did not come about, and logs the remedy.
+func (p *Proxy) upstreamTLSFailure(addr string, err error, wanted bool) *failure {
 	var unverified *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
 	a, isAlert := alertOf(err)
 	switch {
 	case errors.As(err, &unverified):
 		return failed(http.StatusBadGateway, "certificate of upstream %q: %s", addr, p.certificateText(unverified))
-	case isAlert && aboutCertificate(a):
-		p.hint("a server wants to see another certificate of ours", "--client-cert FILE shows the one in FILE")
-		return failed(http.StatusBadGateway, "upstream %q refuses our certificate: %s", addr, tlsText(err))
+	case isAlert && (aboutCertificate(a) || wanted && a == handshakeFailure):
+		p.hint("a server wants a certificate of ours", "--client-cert FILE shows it the one in FILE")
+		return failed(http.StatusBadGateway, "upstream %q refuses us without the right certificate: %s", addr, tlsText(err))
 	case errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/":
 		return failed(http.StatusBadGateway, "TLS with upstream %q: it speaks HTTP without TLS", addr)
 	case errors.Is(err, context.DeadlineExceeded):
@@ -334,6 +347,10 @@ func alertOf(err error) (a tls.AlertError, ok bool) {
 	}
 	return tls.AlertError(v.Uint()), true
 }
+
+// handshakeFailure is what some servers say that miss a certificate, others
+// that miss something else.
+const handshakeFailure tls.AlertError = 40
 
 func isAlert(err error) bool {
 	_, ok := alertOf(err)

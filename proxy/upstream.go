@@ -104,7 +104,7 @@ func (u *upstream) answer() bool {
 	}
 	switch {
 	case isAlert(err) && u.prev == nil && x.outcome != upgrade:
-		x.failure = u.link.p.upstreamTLSFailure(u.addr, err)
+		x.failure = u.link.p.upstreamTLSFailure(u.addr, err, true)
 		u.done(x, refused)
 		return false
 	case err != nil:
