@@ -108,9 +108,11 @@ func (k *link) acceptTLS(h *clientHello) error {
 		}
 		return err
 	}
+	info := tlsInfo(c.ConnectionState())
+	k.p.log().Debug(fmt.Sprintf("TLS with client %s: %s", k.client.RemoteAddr(), tlsSummary(info)))
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.client, k.clientTLS = r.secured(c), tlsInfo(c.ConnectionState())
+	k.client, k.clientTLS = r.secured(c), info
 	return nil
 }
 
@@ -270,7 +272,9 @@ func (p *Proxy) dialTLS(ctx context.Context, l *leg, addr, name string, protos [
 		p.forget(l.Conn)
 		return nil, nil, p.upstreamTLSFailure(addr, err, wanted)
 	}
-	return r.secured(t), tlsInfo(t.ConnectionState()), nil
+	info := tlsInfo(t.ConnectionState())
+	p.log().Debug(fmt.Sprintf("TLS with upstream %q: %s", addr, tlsSummary(info)))
+	return r.secured(t), info, nil
 }
 
 // upstreamTLSFailure says why TLS with the server at addr, which may have wanted
@@ -371,4 +375,8 @@ func tlsInfo(s tls.ConnectionState) *decode.TLS {
 		ALPN:    s.NegotiatedProtocol,
 		SNI:     s.ServerName,
 	}
+}
+
+func tlsSummary(i *decode.TLS) string {
+	return fmt.Sprintf("%s, %s, protocol %q, server name %q", i.Version, i.Cipher, i.ALPN, i.SNI)
 }

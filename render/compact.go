@@ -210,7 +210,23 @@ func (p *printer) request(ev *decode.Event) {
 	p.part("protocols", list(h, "Sec-WebSocket-Protocol"))
 	p.part("extensions", list(h, "Sec-WebSocket-Extensions"))
 	p.part("removed", removed(h, fwd))
+	p.tls(ev.Info)
 	p.end()
+}
+
+// tls appends the versions of TLS on the client's leg and on the server's.
+func (p *printer) tls(i *decode.Info) {
+	if i.ClientTLS != nil || i.ServerTLS != nil {
+		p.text("  tls ")
+		p.edited(tlsVersion(i.ClientTLS), tlsVersion(i.ServerTLS))
+	}
+}
+
+func tlsVersion(t *decode.TLS) string {
+	if t == nil {
+		return "none"
+	}
+	return strings.TrimPrefix(t.Version, "TLS")
 }
 
 // edited appends what came and, if it differs, what was sent on.

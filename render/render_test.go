@@ -14,6 +14,28 @@ import (
 	"github.com/wstrace/wstrace/decode"
 )
 
+// TestTLS has the versions of both legs in the line of the request.
+func TestTLS(t *testing.T) {
+	v12, v13 := &decode.TLS{Version: "TLS1.2"}, &decode.TLS{Version: "TLS1.3"}
+	for _, test := range []struct {
+		client, server *decode.TLS
+		want           string
+	}{
+		{nil, nil, ""},
+		{v13, v13, "  tls 1.3"},
+		{v13, v12, "  tls 1.3 → 1.2"},
+		{nil, v13, "  tls none → 1.3"},
+		{v12, nil, "  tls 1.2 → none"},
+	} {
+		var b strings.Builder
+		c := open(NewCompact(&b, Options{}), decode.Info{ClientTLS: test.client, ServerTLS: test.server})
+		c.client(head("GET / HTTP/1.1", "Upgrade: websocket"))
+		if got, _, _ := strings.Cut(b.String(), "\n"); !strings.HasSuffix(got, " GET / HTTP/1.1"+test.want) {
+			t.Errorf("got %q, want it to end with %q", got, test.want)
+		}
+	}
+}
+
 // TestSamples holds the forms to the samples that the documentation promises.
 func TestSamples(t *testing.T) {
 	tests := []struct {

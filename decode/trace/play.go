@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -133,13 +134,27 @@ func (p *player) open(rec *Record) error {
 	if p.sessions[rec.C] != nil {
 		return errors.New("is open already")
 	}
+	var tls struct{ Client, Server *legTLS }
+	if len(rec.TLS) > 0 {
+		if err := json.Unmarshal(rec.TLS, &tls); err != nil {
+			return errors.New("tls says nothing about client and server")
+		}
+	}
 	s := &session{player: p}
 	s.streams[decode.FromServer].Dir = decode.FromServer
 	s.Sink = s
 	p.sessions[rec.C] = s
 	s.Open(decode.Info{Conn: rec.C, Time: rec.Time, Client: rec.Client, Server: rec.Server,
-		URL: rec.URL, Via: rec.Via, Ext: rec.Ext})
+		URL: rec.URL, Via: rec.Via, Ext: rec.Ext, ClientTLS: (*decode.TLS)(tls.Client), ServerTLS: (*decode.TLS)(tls.Server)})
 	return nil
+}
+
+// A legTLS is a decode.TLS as it stands in an open record.
+type legTLS struct {
+	Version string `json:"ver"`
+	Cipher  string `json:"cipher"`
+	ALPN    string `json:"alpn"`
+	SNI     string `json:"sni"`
 }
 
 func (s *session) play(rec *Record) error {

@@ -142,6 +142,7 @@ func TestReaderErrors(t *testing.T) {
 		{header + `{"k":"open"}` + "\n", "line 3: open has no c"},
 		{header + `{"wstrace":1}` + "\n" + `{"k":"end","c":9223372036854775807}` + "\n", "line 4: c: is too big"},
 		{header + `{"k":"open","c":1}` + "\n", "line 3: session 1: is open already"},
+		{header + `{"k":"open","c":2,"tls":{"client":"1.3"}}` + "\n", "line 3: session 2: tls says nothing about client and server"},
 		{header + `{"k":"end","c":2}` + "\n", "line 3: session 2: end, but the session is not open"},
 		{`{"wstrace":1}` + "\n" + `{"k":"end"}` + "\n", "line 2: session 0: end, but the session is not open"},
 		{header + `{"k":"frame","d":"<","op":"text","deflate":"x"}` + "\n", "line 3: session 1: deflate stands for no bytes yet, freeze the trace first"},

@@ -91,7 +91,15 @@ func digest(b []byte) string {
 }
 
 func infoText(i *decode.Info) string {
-	return fmt.Sprintf("%d %q %q %q %q %q", i.Conn, i.Client, i.Server, i.URL, i.Via, i.Ext)
+	text := fmt.Sprintf("%d %q %q %q %q %q", i.Conn, i.Client, i.Server, i.URL, i.Via, i.Ext)
+	for _, leg := range []*decode.TLS{i.ClientTLS, i.ServerTLS} {
+		if leg != nil {
+			text += fmt.Sprintf(" %+v", *leg)
+		} else {
+			text += " plain"
+		}
+	}
+	return text
 }
 
 // A teller keeps what the events of a run say, and their trace.
@@ -181,6 +189,9 @@ func plays() []play {
 			data{client, frame(0x88, 1, "\x03\xe8Closing")},
 			data{server, frame(0x88, 0, "\x03\xe8\xff")},
 		}, fins...)...),
+		scene("TLS", decode.Info{URL: "wss://a/chat", ClientTLS: &decode.TLS{Version: "TLS1.2", Cipher: "TLS_RSA", ALPN: "http/1.1", SNI: "a\"b"},
+			ServerTLS: &decode.TLS{Version: "TLS1.3"}}, true, with(data{client, frame(0x81, 4, "hello")})...),
+		scene("TLS on one leg", decode.Info{ServerTLS: new(decode.TLS)}, true, handshake...),
 		scene("long", info, true, append(with(
 			data{client, frame(0x81, 0x01020304, long)},
 			data{server, frame(0x01, 0, broken) + frame(0x80, 0, broken+"\xe0")},

@@ -2,6 +2,7 @@ package trace
 
 import (
 	"io"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -93,6 +94,7 @@ func (w *Writer) line(ev *decode.Event) {
 		r.Kind = "open"
 		i := ev.Info
 		r.Client, r.Server, r.URL, r.Via, r.Ext = i.Client, i.Server, i.URL, i.Via, i.Ext
+		r.TLS = appendTLS(nil, i.ClientTLS, i.ServerTLS)
 	case decode.KindRequest:
 		r.Kind = "req"
 		r.setHead(ev.Handshake.Request)
@@ -141,6 +143,37 @@ func (w *Writer) line(ev *decode.Event) {
 		return
 	}
 	w.buf = r.Append(w.buf)
+}
+
+// appendTLS appends what the handshakes of both legs agreed on, or nothing if
+// both are in plain.
+func appendTLS(dst []byte, client, server *decode.TLS) []byte {
+	sep := byte('{')
+	for _, leg := range [...]struct {
+		name string
+		*decode.TLS
+	}{{"client", client}, {"server", server}} {
+		if leg.TLS == nil {
+			continue
+		}
+		dst = append(dst, sep)
+		sep = ','
+		dst = appendString(dst, leg.name)
+		dst = append(dst, `:{`...)
+		n := len(dst)
+		dst = appendText(dst, `,"ver":`, leg.Version)
+		dst = appendText(dst, `,"cipher":`, leg.Cipher)
+		dst = appendText(dst, `,"alpn":`, leg.ALPN)
+		dst = appendText(dst, `,"sni":`, leg.SNI)
+		if len(dst) > n {
+			dst = slices.Delete(dst, n, n+1) // the first comma
+		}
+		dst = append(dst, '}')
+	}
+	if sep == ',' {
+		dst = append(dst, '}')
+	}
+	return dst
 }
 
 func accepted(ev *decode.Event) bool { return ev.Handshake != nil && ev.Handshake.Accepted }

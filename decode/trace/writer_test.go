@@ -67,6 +67,23 @@ func TestWriter(t *testing.T) {
 	same(t, "line", strings.Split(got, "\n"), strings.Split(want, "\n"))
 }
 
+func TestWriterTLS(t *testing.T) {
+	both := &decode.TLS{Version: "TLS1.3", Cipher: "TLS_AES_128_GCM_SHA256", ALPN: "http/1.1", SNI: "localhost"}
+	for _, test := range []struct {
+		client, server *decode.TLS
+		want           string
+	}{
+		{nil, nil, ""},
+		{both, &decode.TLS{Version: "TLS1.2"}, `{"client":{"ver":"TLS1.3","cipher":"TLS_AES_128_GCM_SHA256","alpn":"http/1.1","sni":"localhost"},"server":{"ver":"TLS1.2"}}`},
+		{&decode.TLS{SNI: "a"}, nil, `{"client":{"sni":"a"}}`},
+		{nil, new(decode.TLS), `{"server":{}}`},
+	} {
+		if got := string(appendTLS(nil, test.client, test.server)); got != test.want {
+			t.Errorf("got %s, want %s", got, test.want)
+		}
+	}
+}
+
 func TestWriterHeads(t *testing.T) {
 	got := write(t, Options{}, edited(head("GET / HTTP/1.1", "Host: b")), data{client, head("GET http://b/ HTTP/1.1", "Host: b")},
 		data{server, "HTTP/1.1 200 OK\nContent-Length: 3\n\nabc"}, done)
