@@ -1,6 +1,6 @@
 // Package ca is the certificate authority that lets wstrace look into TLS. It
-// is made on first use and lives in two files; it mints a certificate for each
-// server that a client asks for.
+// is made on first use and lives in two files, ca.pem and ca-key.pem; it mints
+// a certificate for each server that a client asks for.
 package ca
 
 import (
@@ -42,11 +42,12 @@ const (
 // An Authority signs certificates for servers. It is safe for use by several
 // goroutines.
 type Authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	leaf *ecdsa.PrivateKey // the key of all leaves; never leaves the process
+	dir string
 
 	mu     sync.Mutex
+	cert   *x509.Certificate // nil if the authority has not been made; protected by mu
+	key    *ecdsa.PrivateKey
+	leaf   *ecdsa.PrivateKey           // the key of all leaves; never leaves the process
 	leaves map[string]*tls.Certificate // by name; protected by mu
 }
 
@@ -59,66 +60,139 @@ func DefaultDir() (string, error) {
 	return filepath.Join(dir, "wstrace"), nil
 }
 
-// Load returns the authority in dir, and makes it if there is none. A key that
-// others can read is an error: whoever has it can pose as any server.
-func Load(dir string) (*Authority, error) {
-	keyPEM, err := os.ReadFile(filepath.Join(dir, KeyFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(filepath.Join(dir, CertFile)); err == nil {
-			return nil, fmt.Errorf("certificate authority %q has a certificate and no key", dir)
-		}
-		return New(dir)
-	}
-	if err != nil {
+// Open returns the authority in dir. If there is none it is made when the first
+// leaf is asked for. A key that others can read is an error: whoever has it can
+// pose as any server.
+func Open(dir string) (*Authority, error) {
+	a := &Authority{dir: dir, leaves: make(map[string]*tls.Certificate)}
+	if err := a.load(); err != nil && err != errNone {
 		return nil, err
 	}
-	certPEM, err := os.ReadFile(filepath.Join(dir, CertFile))
-	if err != nil {
-		return nil, err
-	}
-	if err := checkMode(filepath.Join(dir, KeyFile)); err != nil {
-		return nil, err
-	}
-	pair, err := tls.X509KeyPair(certPEM, keyPEM)
-	if err != nil {
-		return nil, fmt.Errorf("certificate authority %q: %w", dir, err)
-	}
-	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
-	if !ok || !pair.Leaf.IsCA {
-		return nil, fmt.Errorf("certificate authority %q: %s is no ECDSA authority", dir, CertFile)
-	}
-	if time.Now().After(pair.Leaf.NotAfter) {
-		return nil, fmt.Errorf("certificate authority %q expired on %s", dir, pair.Leaf.NotAfter.Format(time.DateOnly))
-	}
-	return newAuthority(pair.Leaf, key)
+	return a, nil
 }
 
-// checkMode returns an error if a key file can be read by others.
-func checkMode(file string) error {
-	if runtime.GOOS == "windows" { // access there is not in the mode
-		return nil
-	}
-	info, err := os.Stat(file)
+// Load returns the authority in dir, and makes it if there is none.
+func Load(dir string) (*Authority, error) {
+	a, err := Open(dir)
 	if err != nil {
+		return nil, err
+	}
+	return a, a.make()
+}
+
+// New makes a new authority in dir. The certificate of the one that may be
+// there is kept, for those who have to remove it from where it is trusted; see
+// [Old].
+func New(dir string) (*Authority, error) {
+	key, cert, err := generate(nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, CertFile)
+	if old, err := readCert(file); err == nil {
+		if err := os.Rename(file, filepath.Join(dir, fmt.Sprintf("ca-old-%x.pem", old.SerialNumber))); err != nil {
+			return nil, err
+		}
+	}
+	// The key first: without its certificate it gets one, but not the other way
+	// round.
+	if err := writeKey(dir, key, os.Rename); err != nil {
+		return nil, err
+	}
+	if err := writeFile(file, 0o644, "CERTIFICATE", cert, os.Rename); err != nil {
+		return nil, err
+	}
+	return Load(dir)
+}
+
+// Old returns the files with the certificates of authorities that New has
+// replaced in dir.
+func Old(dir string) []string {
+	files, _ := filepath.Glob(filepath.Join(dir, "ca-old-*.pem"))
+	return files
+}
+
+// errNone says that there is no authority, or not all of it.
+var errNone = errors.New("no certificate authority")
+
+// load reads the authority.
+func (a *Authority) load() error {
+	cert, certErr := readCert(filepath.Join(a.dir, CertFile)) // which is made last
+	key, err := readKey(a.dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && certErr == nil:
+		return fmt.Errorf("certificate authority %q has a certificate and no key", a.dir)
+	case errors.Is(err, fs.ErrNotExist) || err == nil && errors.Is(certErr, fs.ErrNotExist):
+		return errNone
+	case err != nil:
+		return err
+	case certErr != nil:
+		return certErr
+	case !cert.IsCA:
+		return fmt.Errorf("certificate authority %q: %s is no authority", a.dir, CertFile)
+	case !key.PublicKey.Equal(cert.PublicKey):
+		return fmt.Errorf("certificate authority %q: the key does not match the certificate", a.dir)
+	case time.Now().After(cert.NotAfter):
+		return fmt.Errorf("certificate authority %q expired on %s", a.dir, cert.NotAfter.Format(time.DateOnly))
+	}
+	if a.leaf, err = newKey(); err != nil {
 		return err
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return fmt.Errorf("key file %q can be read by others (mode %04o, must be 0600)", file, mode)
-	}
+	a.cert, a.key = cert, key
 	return nil
 }
 
-// New makes a new authority in dir, in place of the one that may be there.
-func New(dir string) (*Authority, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// make makes the authority if there is none. If another process does so at the
+// same time, both have the one that was first.
+func (a *Authority) make() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.cert != nil {
+		return nil
+	}
+	if err := os.MkdirAll(a.dir, 0o700); err != nil {
+		return err
+	}
+	key, err := readKey(a.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		if key, err = newKey(); err == nil {
+			err = writeKey(a.dir, key, os.Link)
+		}
+		if errors.Is(err, fs.ErrExist) {
+			key, err = readKey(a.dir)
+		}
+	}
 	if err != nil {
-		return nil, err
+		return err
+	}
+	_, cert, err := generate(key)
+	if err != nil {
+		return err
+	}
+	err = writeFile(filepath.Join(a.dir, CertFile), 0o644, "CERTIFICATE", cert, os.Link)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return a.load()
+}
+
+// generate returns the certificate of a new authority in DER, and its key,
+// which is made if it is nil.
+func generate(key *ecdsa.PrivateKey) (*ecdsa.PrivateKey, []byte, error) {
+	var err error
+	if key == nil {
+		if key, err = newKey(); err != nil {
+			return nil, nil, err
+		}
 	}
 	host, _ := os.Hostname()
 	now := time.Now()
 	spki, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	id := sha256.Sum256(spki)
 	template := &x509.Certificate{
@@ -136,33 +210,67 @@ func New(dir string) (*Authority, error) {
 		SubjectKeyId:          id[:20],
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	return key, der, err
+}
+
+func newKey() (*ecdsa.PrivateKey, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
+
+func readCert(file string) (*x509.Certificate, error) {
+	der, err := readFile(file, "CERTIFICATE")
 	if err != nil {
 		return nil, err
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
+		return nil, fmt.Errorf("%q: %w", file, err)
+	}
+	return cert, nil
+}
+
+func readKey(dir string) (*ecdsa.PrivateKey, error) {
+	file := filepath.Join(dir, KeyFile)
+	if err := checkMode(file); err != nil {
 		return nil, err
 	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	der, err := readFile(file, "PRIVATE KEY")
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	key, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", file, err)
+	}
+	ec, ok := key.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("%q: not an ECDSA key", file)
+	}
+	return ec, nil
+}
+
+func writeKey(dir string, key *ecdsa.PrivateKey, put func(from, to string) error) error {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(dir, KeyFile), 0o600, "PRIVATE KEY", der, put)
+}
+
+func readFile(file, kind string) ([]byte, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
 		return nil, err
 	}
-	// The key first: a certificate without its key would be refused.
-	if err := writeFile(filepath.Join(dir, KeyFile), 0o600, "PRIVATE KEY", keyDER); err != nil {
-		return nil, err
+	block, _ := pem.Decode(b)
+	if block == nil || block.Type != kind {
+		return nil, fmt.Errorf("%q: no %s in PEM", file, kind)
 	}
-	if err := writeFile(filepath.Join(dir, CertFile), 0o644, "CERTIFICATE", der); err != nil {
-		return nil, err
-	}
-	return newAuthority(cert, key)
+	return block.Bytes, nil
 }
 
 // writeFile writes a PEM file so that there is always a whole one, and never
-// one with another mode.
-func writeFile(name string, mode os.FileMode, kind string, der []byte) error {
+// one with another mode: put, which is os.Rename, or os.Link where an old file
+// is to stay, brings it into place.
+func writeFile(name string, mode os.FileMode, kind string, der []byte, put func(from, to string) error) error {
 	f, err := os.CreateTemp(filepath.Dir(name), ".*.pem") // mode 0600
 	if err != nil {
 		return err
@@ -172,15 +280,22 @@ func writeFile(name string, mode os.FileMode, kind string, der []byte) error {
 	if err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), name)
+	return put(f.Name(), name)
 }
 
-func newAuthority(cert *x509.Certificate, key *ecdsa.PrivateKey) (*Authority, error) {
-	leaf, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
+// checkMode returns an error if a key file can be read by others.
+func checkMode(file string) error {
+	if runtime.GOOS == "windows" { // access there is not in the mode
+		return nil
 	}
-	return &Authority{cert: cert, key: key, leaf: leaf, leaves: make(map[string]*tls.Certificate)}, nil
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return fmt.Errorf("key file %q can be read by others (mode %04o, must be 0600)", file, mode)
+	}
+	return nil
 }
 
 func serial() *big.Int {
@@ -188,18 +303,21 @@ func serial() *big.Int {
 	return n.Add(n, big.NewInt(1))
 }
 
-// Certificate returns the authority's own certificate.
-func (a *Authority) Certificate() *x509.Certificate { return a.cert }
-
-// PEM returns the authority's own certificate in PEM.
-func (a *Authority) PEM() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
+// Certificate returns the authority's own certificate, or nil if it has not
+// been made yet.
+func (a *Authority) Certificate() *x509.Certificate {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.cert
 }
 
 // Leaf returns a certificate for the server called name, a host name or an IP
 // address, with the authority's own behind it. It is minted when it is asked
 // for first.
 func (a *Authority) Leaf(name string) (*tls.Certificate, error) {
+	if err := a.make(); err != nil {
+		return nil, err
+	}
 	name = strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
 	now := time.Now()
 	a.mu.Lock()

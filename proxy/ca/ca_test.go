@@ -22,12 +22,8 @@ func TestLoadMakesOneAuthority(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(a.PEM(), b.PEM()) {
+	if !bytes.Equal(a.Certificate().Raw, b.Certificate().Raw) {
 		t.Error("the second Load made another authority")
-	}
-	file, err := os.ReadFile(filepath.Join(dir, CertFile))
-	if err != nil || !bytes.Equal(file, a.PEM()) {
-		t.Errorf("got %q, %v in %s, want the authority's PEM", file, err, CertFile)
 	}
 	info, err := os.Stat(filepath.Join(dir, KeyFile))
 	if err != nil || info.Mode().Perm() != 0o600 {
@@ -37,8 +33,73 @@ func TestLoadMakesOneAuthority(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bytes.Equal(a.PEM(), c.PEM()) {
+	if bytes.Equal(a.Certificate().Raw, c.Certificate().Raw) {
 		t.Error("New kept the old authority")
+	}
+	old := Old(dir)
+	if len(old) != 1 {
+		t.Fatalf("got old certificates %q, want 1", old)
+	}
+	if cert, err := readCert(old[0]); err != nil || !cert.Equal(a.Certificate()) {
+		t.Errorf("got %v in %s, want the one before", err, old[0])
+	}
+}
+
+func TestOpenMakesNone(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	a, err := Open(dir)
+	if err != nil || a.Certificate() != nil {
+		t.Fatalf("got %v, %v, want an authority that is not made", a.Certificate(), err)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("the folder was made before it was needed")
+	}
+	if _, err := a.Leaf("localhost"); err != nil {
+		t.Fatal(err)
+	}
+	b, err := Open(dir)
+	if err != nil || !b.Certificate().Equal(a.Certificate()) {
+		t.Errorf("got %v, want the authority that was made for the first leaf", err)
+	}
+}
+
+// TestLoadAtOnce has processes that start at the same time.
+func TestLoadAtOnce(t *testing.T) {
+	for range 20 {
+		dir := t.TempDir()
+		const n = 8
+		loaded := make(chan *Authority, n)
+		for range n {
+			go func() {
+				a, err := Load(dir)
+				if err != nil {
+					t.Error(err)
+				}
+				loaded <- a
+			}()
+		}
+		first := <-loaded
+		for range n - 1 {
+			if a := <-loaded; !a.Certificate().Equal(first.Certificate()) || !a.key.Equal(first.key) {
+				t.Fatal("got two authorities, want one")
+			}
+		}
+	}
+}
+
+// TestLoadMends has an authority that was made by halves.
+func TestLoadMends(t *testing.T) {
+	dir := t.TempDir()
+	a, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, CertFile)); err != nil {
+		t.Fatal(err)
+	}
+	b, err := Load(dir)
+	if err != nil || !b.key.Equal(a.key) {
+		t.Errorf("got %v, want another certificate for the same key", err)
 	}
 }
 
@@ -54,9 +115,20 @@ func TestLoadRefuses(t *testing.T) {
 		{"a missing key", func(dir string) error {
 			return os.Remove(filepath.Join(dir, KeyFile))
 		}, "has a certificate and no key"},
-		{"a missing certificate", func(dir string) error {
-			return os.Remove(filepath.Join(dir, CertFile))
-		}, CertFile},
+		{"a garbled key", func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, KeyFile), []byte("garbage"), 0o600)
+		}, `ca-key.pem": no PRIVATE KEY in PEM`},
+		{"a certificate of no authority", func(dir string) error {
+			a, err := Load(dir)
+			if err != nil {
+				return err
+			}
+			leaf, err := a.Leaf("localhost")
+			if err != nil {
+				return err
+			}
+			return writeFile(filepath.Join(dir, CertFile), 0o644, "CERTIFICATE", leaf.Certificate[0], os.Rename)
+		}, "is no authority"},
 		{"a key of another authority", func(dir string) error {
 			other := t.TempDir()
 			if _, err := New(other); err != nil {
@@ -91,7 +163,7 @@ func TestLeaf(t *testing.T) {
 		t.Fatal(err)
 	}
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(a.PEM())
+	roots.AddCert(a.Certificate())
 	for _, name := range []string{"example.com", "EXAMPLE.com.", "127.0.0.1", "::1", "localhost", "a-" + strings.Repeat("b.", 40) + "example"} {
 		t.Run(name, func(t *testing.T) {
 			leaf, err := a.Leaf(name)
