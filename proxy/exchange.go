@@ -153,12 +153,12 @@ func (k *link) finish(x *exchange, err error) (again bool) {
 	case x.outcome == refused:
 		k.fail(x.session, x.failure)
 	case x.outcome == last:
-		if err == nil && !k.torn.Load() {
-			k.client.lingerClose()
-		}
 		x.End(decode.FromClient, time.Now(), decode.EndLocal, "")
 	}
 	x.Done(time.Now())
+	if x.outcome == last && err == nil && !k.torn.Load() {
+		k.client.lingerClose()
+	}
 	return again
 }
 
