@@ -352,6 +352,9 @@ func (k *link) reach(addr string, x *exchange) error {
 		return k.upErr
 	}
 	c, err := k.p.dial(k.ctx, addr)
+	if k.ctx.Err() != nil && err != nil {
+		return net.ErrClosed // by us
+	}
 	if err != nil {
 		return dialFailure(addr, err)
 	}
