@@ -383,6 +383,7 @@ func TestStop(t *testing.T) {
 		r := newRig(t, inReverse)
 		c, s := r.upgrade()
 		for _, p := range []*peer{c, s} {
+			p.send("\x82\x7f\x00\x00\x00\x10\x00\x00\x00\x00") // a frame of 64 GiB
 			p.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 			io.Copy(p.Conn, endless{})
 		}
@@ -391,13 +392,10 @@ func TestStop(t *testing.T) {
 	})
 }
 
-// endless is a reader of empty masked pongs.
+// endless is a reader of zeros.
 type endless struct{}
 
 func (endless) Read(b []byte) (int, error) {
-	n := len(b) / 6 * 6
-	for i := range b[:n] {
-		b[i] = "\x8a\x80\x00\x00\x00\x00"[i%6]
-	}
-	return n, nil
+	clear(b)
+	return len(b), nil
 }
