@@ -412,30 +412,26 @@ func TestConnectThroughReverse(t *testing.T) {
 
 // client returns an HTTP client that goes through the proxy.
 func (r *rig) client() *http.Client {
-	transport := new(http.Transport)
-	switch r.mode {
-	case inForward:
-		transport.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: r.addr})
-	case inTunnel:
-		transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
-			c, err := net.Dial("tcp", r.addr)
-			if err != nil {
-				return nil, err
-			}
+	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		c, err := net.Dial("tcp", r.addr)
+		if err == nil && r.mode.tunnels() {
 			fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\n\r\n", r.host())
 			_, err = io.ReadFull(c, make([]byte, len(connected)))
-			return c, err
 		}
+		if err == nil && r.mode.secure() {
+			c = secureClient(c)
+		}
+		return c, err
+	}}
+	if r.mode == inForward {
+		transport.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: r.addr})
 	}
 	r.t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-// url returns the URL of path for an HTTP client.
+// url returns the URL of path for an HTTP client, who dials in a way of its own.
 func (r *rig) url(path string) string {
-	if r.mode == inReverse {
-		return "http://" + r.addr + path
-	}
 	return "http://" + r.host() + path
 }
 
