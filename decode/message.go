@@ -8,7 +8,8 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// MaxMessageData is the most of a message, in bytes, that [Message.Data] holds.
+// MaxMessageData is the most of a message, in bytes, that [Message.Data] holds,
+// unless [Session.Keep] says otherwise.
 const MaxMessageData = 1 << 20
 
 // Limits of what is inflated of one message (RFC 6455 §10.4). Both are looked
@@ -31,7 +32,7 @@ type Message struct {
 	Compressed bool
 	Wire       int64  // bytes of payload that came
 	Len        int64  // length in bytes, inflated
-	Data       []byte // the beginning of it, inflated, up to MaxMessageData
+	Data       []byte // the beginning of it, inflated, up to Session.Keep
 	Cut        bool   // Data is not all of it
 	Unread     bool   // it could not be inflated, or something of it is missing: Len and Data are what could be had
 	Unfinished bool   // the connection, or another message, came before its end
@@ -61,8 +62,8 @@ type assembly struct {
 // A place is a byte of payload.
 type place struct{ frame, offset int64 }
 
-// dataPool holds buffers for messages in flight. They grow up to
-// MaxMessageData.
+// dataPool holds buffers for messages in flight. Those that have grown far
+// beyond MaxMessageData do not come back.
 var dataPool = sync.Pool{New: func() any { return new([]byte) }}
 
 // message takes a piece of a data frame. It returns the message if that is
@@ -317,7 +318,7 @@ func (s *Session) keep() int {
 	if s.Keep == 0 {
 		return MaxMessageData
 	}
-	return min(s.Keep, MaxMessageData)
+	return s.Keep
 }
 
 // release ends the message that is complete, and gives its buffer back.
@@ -325,8 +326,9 @@ func (a *assembly) release() {
 	a.open = false
 	a.m.N++
 	if a.buf != nil {
-		*a.buf = a.m.Data[:0]
-		dataPool.Put(a.buf)
+		if *a.buf = a.m.Data[:0]; cap(*a.buf) <= 2*MaxMessageData {
+			dataPool.Put(a.buf)
+		}
 		a.buf, a.m.Data = nil, nil
 	}
 }

@@ -3,46 +3,31 @@ package replay
 import (
 	"slices"
 	"strings"
+
+	"github.com/wstrace/wstrace/decode"
 )
 
-// An extension is an element of a Sec-WebSocket-Extensions list (RFC 6455 §9.1).
-type extension struct {
-	name   string
-	params []string // name or name=value, without quotes, sorted
-}
-
-func (e *extension) has(param string) bool { return slices.Contains(e.params, param) }
-
-func (e *extension) String() string { return strings.Join(append([]string{e.name}, e.params...), "; ") }
-
-// parseExtensions parses a list of extensions, as far as comparing needs it.
-func parseExtensions(list string) []extension {
-	var es []extension
-	for item := range strings.SplitSeq(list, ",") {
-		var e extension
-		for i, p := range strings.Split(item, ";") {
-			name, value, ok := strings.Cut(p, "=")
-			p = strings.ToLower(strings.TrimSpace(name))
-			if ok {
-				p += "=" + strings.Trim(value, "\" \t")
-			}
-			if i == 0 {
-				e.name = p
-			} else {
-				e.params = append(e.params, p)
-			}
-		}
-		if e.name != "" {
-			slices.Sort(e.params)
-			es = append(es, e)
-		}
+// sameExtensions reports whether two lists of extensions (RFC 6455 §9.1) mean
+// the same: the order of parameters does not matter.
+func sameExtensions(a, b []string) bool {
+	as, err1 := parseExtensions(a)
+	bs, err2 := parseExtensions(b)
+	if err1 != nil || err2 != nil {
+		return slices.Equal(a, b)
 	}
-	return es
+	return slices.EqualFunc(as, bs, func(x, y decode.Extension) bool {
+		return strings.EqualFold(x.Name, y.Name) && slices.Equal(x.Params, y.Params)
+	})
 }
 
-// sameExtensions reports whether two lists mean the same.
-func sameExtensions(a, b string) bool {
-	return slices.EqualFunc(parseExtensions(a), parseExtensions(b), func(x, y extension) bool {
-		return x.String() == y.String()
-	})
+// parseExtensions parses a list, which may be empty, and sorts parameters.
+func parseExtensions(lines []string) ([]decode.Extension, error) {
+	if strings.TrimSpace(strings.Join(lines, "")) == "" {
+		return nil, nil
+	}
+	es, err := decode.ParseExtensions(lines)
+	for _, e := range es {
+		slices.SortFunc(e.Params, func(a, b decode.Param) int { return strings.Compare(a.Name, b.Name) })
+	}
+	return es, err
 }

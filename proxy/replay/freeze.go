@@ -5,7 +5,6 @@ import (
 	"compress/flate"
 	"errors"
 	"strconv"
-	"strings"
 
 	"github.com/gobwas/ws"
 
@@ -29,19 +28,22 @@ type deflater struct {
 	used   int // bytes since w was reset
 }
 
-func (z *freezer) negotiated(extensions string) {
-	for _, e := range parseExtensions(extensions) {
-		if e.name != "permessage-deflate" {
+func (z *freezer) negotiated(extensions []string) {
+	es, _ := parseExtensions(extensions)
+	for _, e := range es {
+		if e.Name != "permessage-deflate" {
 			continue
 		}
 		z.deflate = true
 		for d := range z.dirs {
-			name := decode.Dir(d).String()
-			z.dirs[d].alone = e.has(name + "_no_context_takeover")
+			who := decode.Dir(d).String()
 			z.dirs[d].window = 32 << 10
-			for _, p := range e.params {
-				if bits, ok := strings.CutPrefix(p, name+"_max_window_bits="); ok {
-					if n, err := strconv.Atoi(bits); err == nil && n >= 8 && n <= 15 {
+			for _, p := range e.Params {
+				switch p.Name {
+				case who + "_no_context_takeover":
+					z.dirs[d].alone = true
+				case who + "_max_window_bits":
+					if n, err := strconv.Atoi(p.Value); err == nil && n >= 8 && n <= 15 {
 						z.dirs[d].window = 1 << n
 					}
 				}

@@ -3,7 +3,6 @@ package replay
 import (
 	"bytes"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -50,7 +49,7 @@ func (p *player) tookRequest(req *decode.Head) {
 	b, extensions := p.s.answerTo(req)
 	p.answer = b
 	p.refused = !p.s.accepted()
-	p.negotiated(extensions)
+	p.plain = !sameExtensions(extensions, p.s.extensions())
 }
 
 // tookResponse takes the final response of a server.
@@ -66,12 +65,7 @@ func (p *player) tookResponse(res *decode.Head) {
 	}
 	p.refused = res.Status != 101
 	p.handshaken(time.Now())
-	p.negotiated(strings.Join(res.Values("Sec-WebSocket-Extensions"), ","))
-}
-
-func (p *player) negotiated(extensions string) {
-	p.asm.negotiated(extensions)
-	p.plain = !sameExtensions(extensions, p.s.extensions())
+	p.plain = !sameExtensions(res.Values("Sec-WebSocket-Extensions"), p.s.extensions())
 }
 
 // take takes what the peer did.

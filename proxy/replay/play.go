@@ -80,8 +80,8 @@ func (s *Script) play(ctx context.Context, conn net.Conn, role decode.Dir, u *ur
 	now := time.Now()
 	p := &player{s: s, role: role, peer: role.Peer(), conn: conn, wake: make(chan struct{}, 1),
 		matched: make([]bool, len(s.sides[role.Peer()].units)), replaced: -1, last: -1, progress: now}
-	p.asm = assembler{dir: p.peer, exact: s.exact, emit: p.take}
-	p.sess.Sink = p
+	p.asm = assembler{exact: s.exact, emit: p.take}
+	p.sess.Sink, p.sess.Messages, p.sess.Keep = p, true, maxMessage
 	if l, ok := s.sink.(sync.Locker); ok {
 		p.sess.Sink = struct {
 			*player

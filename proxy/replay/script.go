@@ -65,11 +65,14 @@ func (s *Script) accepted() bool {
 func (s *Script) final() *trace.Record { return s.replies[len(s.replies)-1] }
 
 // extensions returns the extensions in force in the recorded session.
-func (s *Script) extensions() string {
-	if len(s.replies) == 0 {
-		return s.ext
+func (s *Script) extensions() []string {
+	switch {
+	case len(s.replies) > 0:
+		return s.final().Head.Values("Sec-WebSocket-Extensions")
+	case s.ext != "":
+		return []string{s.ext}
 	}
-	return strings.Join(s.final().Head.Values("Sec-WebSocket-Extensions"), ", ")
+	return nil
 }
 
 // Load reads a session from a trace.
@@ -178,9 +181,10 @@ func (l *loader) choose(rec *trace.Record) bool {
 	s.number, s.url, s.ext = rec.C, open.URL, open.Ext
 	l.opens = nil
 	for d := range l.asm {
-		l.asm[d] = assembler{dir: decode.Dir(d), exact: s.exact, emit: l.unit(decode.Dir(d))}
+		l.asm[d] = assembler{exact: s.exact, emit: l.unit(decode.Dir(d))}
 		l.streams[d].Dir = decode.Dir(d)
 	}
+	l.sess.Messages, l.sess.Keep = true, maxMessage
 	l.sess.Sink = decode.SinkFunc(func(ev *decode.Event) { l.asm[ev.Dir].take(ev) })
 	return true
 }
@@ -191,6 +195,8 @@ func (l *loader) request() error {
 		l.s.edited = rec
 	case l.s.request == nil:
 		l.s.request = rec
+		l.open()
+		l.sess.Data(decode.FromClient, rec.Time, rec.AppendHead(nil))
 	default:
 		return errors.New("a second request")
 	}
@@ -210,25 +216,28 @@ func (l *loader) response() error {
 	if status := rec.Head.Status; status >= 200 || status == 101 {
 		l.answers++
 	}
+	if l.begun {
+		l.sess.Data(decode.FromServer, rec.Time, append(rec.AppendHead(nil), rec.Body...))
+		l.freezer.negotiated(l.s.extensions())
+	}
 	return nil
 }
 
-// begin is called before the first frame. Frames that the client sends before
-// the answer are not compressed, so that the extensions are known in time.
+// open opens the session that takes the recorded bytes.
+func (l *loader) open() {
+	l.begun = true
+	l.sess.Open(decode.Info{Ext: strings.Join(l.s.extensions(), ", ")})
+}
+
+// begin is called before the first frame, which in a trace made by hand may
+// come without a handshake, or with a response only.
 func (l *loader) begin() {
-	ext := l.s.extensions()
-	if l.begun && ext == "" {
+	if l.begun {
 		return
 	}
-	if !l.begun {
-		l.sess.Open(decode.Info{Ext: ext})
-		l.sess.Upgraded()
-		l.begun = true
-	}
-	for d := range l.asm {
-		l.asm[d].negotiated(ext)
-		l.freezer.negotiated(ext)
-	}
+	l.open()
+	l.sess.Upgraded()
+	l.freezer.negotiated(l.s.extensions())
 }
 
 func (l *loader) bytes() error {

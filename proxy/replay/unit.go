@@ -2,14 +2,10 @@ package replay
 
 import (
 	"bytes"
-	"compress/flate"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -54,37 +50,23 @@ const (
 )
 
 // maxMessage is the longest message, in bytes, that is put together.
-const maxMessage = 256 << 20
+const maxMessage = 64 << 20
 
 // An assembler makes units of the events of one direction.
 type assembler struct {
-	dir     decode.Dir
-	exact   bool // each frame is a unit
-	deflate bool // permessage-deflate is in force
-	alone   bool // without context takeover
-	emit    func(*unit)
-	item    int // the item that the next event comes from, when a script is read
+	exact bool // each frame is a unit
+	emit  func(*unit)
+	item  int // the item that the next event comes from, when a script is read
 
 	open  *unit // the message in flight
 	frame *unit // the frame in flight, if it is no part of a message
-	z     inflater
-}
-
-// negotiated takes the extensions in force.
-func (a *assembler) negotiated(extensions string) {
-	for _, e := range parseExtensions(extensions) {
-		if e.name == "permessage-deflate" {
-			a.deflate = true
-			a.alone = e.has(a.dir.String() + "_no_context_takeover")
-		}
-	}
 }
 
 // take takes an event.
 func (a *assembler) take(ev *decode.Event) {
 	switch ev.Kind {
 	case decode.KindFrame:
-		a.takeFrame(ev.Frame)
+		a.takeFrame(ev.Frame, ev.Message)
 	case decode.KindJunk:
 		a.emit(&unit{kind: unitJunk, data: bytes.Clone(ev.Data), items: []int{a.item}})
 	case decode.KindEnd:
@@ -99,7 +81,8 @@ func (a *assembler) take(ev *decode.Event) {
 	}
 }
 
-func (a *assembler) takeFrame(f *decode.Frame) {
+// takeFrame takes a piece of a frame, and the message that is complete with it.
+func (a *assembler) takeFrame(f *decode.Frame, m *decode.Message) {
 	switch {
 	case a.exact:
 		a.single(f, unitFrame)
@@ -108,7 +91,7 @@ func (a *assembler) takeFrame(f *decode.Frame) {
 	case f.OpCode > ws.OpBinary:
 		a.single(f, unitControl)
 	default:
-		a.message(f)
+		a.message(f, m)
 	}
 }
 
@@ -127,14 +110,13 @@ func (a *assembler) single(f *decode.Frame, kind unitKind) {
 
 // message takes a piece of a frame that is part of a message. A message that
 // is begun before the last one is complete ends that one.
-func (a *assembler) message(f *decode.Frame) {
+func (a *assembler) message(f *decode.Frame, m *decode.Message) {
 	if !f.More && (f.OpCode != ws.OpContinuation || a.open == nil) {
 		if a.open != nil {
 			a.open.cut = true
 			a.emit(a.open)
 		}
-		a.open = &unit{op: f.OpCode, flags: f.Flags(), masked: f.Masked, lenBits: f.LengthBits(),
-			compressed: a.deflate && f.Rsv1() && f.OpCode != ws.OpContinuation}
+		a.open = &unit{op: f.OpCode, flags: f.Flags(), masked: f.Masked, lenBits: f.LengthBits()}
 	}
 	u := a.open
 	if !f.More {
@@ -145,14 +127,9 @@ func (a *assembler) message(f *decode.Frame) {
 		return
 	}
 	a.open = nil
-	if u.compressed {
-		if a.alone {
-			a.z = inflater{}
-		}
-		data, err := a.z.inflate(u.data)
-		if u.data = data; err != nil {
-			u.cut = true
-		}
+	if m != nil && m.Compressed {
+		u.compressed = true
+		u.data, u.cut = bytes.Clone(m.Data), m.Unread || m.Cut
 	}
 	a.emit(u)
 }
@@ -165,24 +142,6 @@ func (u *unit) piece(f *decode.Frame, item int) {
 	if n := len(u.items); n == 0 || u.items[n-1] != item {
 		u.items = append(u.items, item)
 	}
-}
-
-// An inflater decompresses the messages of one direction.
-type inflater struct{ window []byte }
-
-func (z *inflater) inflate(p []byte) ([]byte, error) {
-	// What the sender has left out (RFC 7692 §7.2.2), and a last block.
-	tail := strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff")
-	r := flate.NewReaderDict(io.MultiReader(bytes.NewReader(p), tail), z.window)
-	out, err := io.ReadAll(io.LimitReader(r, maxMessage+1))
-	if err == nil && len(out) > maxMessage {
-		err = errors.New("message is too long")
-	}
-	z.window = append(z.window, out...)
-	if n := len(z.window) - 32<<10; n > 0 {
-		z.window = bytes.Clone(z.window[n:])
-	}
-	return out, err
 }
 
 // String describes u for use in sentences: text "hello", close 1000 "bye".
