@@ -13,24 +13,44 @@ import (
 // the error, which wraps [ErrCut], comes after the rest was written; any other
 // error names the line at which copying stopped.
 func Format(w io.Writer, r io.Reader) error {
+	return Rewrite(w, r, func(rec *Record) ([]*Record, error) {
+		if rec == nil {
+			return nil, nil
+		}
+		return []*Record{rec}, nil
+	})
+}
+
+// Rewrite copies a trace like [Format], but for each record what f returns. A
+// record given to f is as its line has it: C, T and Time are not filled in from
+// the lines before. After the last one f is called with nil.
+func Rewrite(w io.Writer, r io.Reader, f func(*Record) ([]*Record, error)) error {
 	lines := NewReader(r).lines
 	out := bufio.NewWriterSize(w, 64<<10)
 	var buf []byte
 	for {
 		line, err := lines.next()
-		if err == io.EOF {
-			break
-		}
+		last := err == io.EOF
 		buf = buf[:0]
 		if err == nil && blank(line) {
-			buf = append(bytes.TrimRight(line, " \t\r\n"), '\n')
-		} else if err == nil {
+			buf = append(append(buf, bytes.TrimRight(line, " \t\r\n")...), '\n')
+		} else if err == nil || last {
 			var rec *Record
-			if rec, err = Parse(line); err == nil {
-				buf = rec.Append(buf)
-			} else if lines.cut != nil {
-				break
-			} else {
+			if !last {
+				if rec, err = Parse(line); err != nil && lines.cut != nil {
+					continue // to the end
+				}
+			}
+			if err == nil || last {
+				var recs []*Record
+				if recs, err = f(rec); err != nil {
+					recs = nil
+				}
+				for _, rec := range recs {
+					buf = rec.Append(buf)
+				}
+			}
+			if err != nil {
 				err = fmt.Errorf("line %d: %w", lines.n, err)
 			}
 		}
@@ -40,6 +60,9 @@ func Format(w io.Writer, r io.Reader) error {
 		}
 		if _, err := out.Write(buf); err != nil {
 			return err
+		}
+		if last {
+			break
 		}
 	}
 	if err := out.Flush(); err != nil {

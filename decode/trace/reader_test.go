@@ -327,6 +327,21 @@ func TestBytesErrors(t *testing.T) {
 	}
 }
 
+// Lines that grow, behind a comment, do not run into those that follow.
+func TestFormatGrows(t *testing.T) {
+	const n = 100
+	in := "{\"wstrace\":1}\n#\n"
+	want := in
+	for range n {
+		in += `{"k":"note","text":"` + strings.Repeat("\u0085", 20) + `"}` + "\n"
+		want += `{"k":"note","text":"` + strings.Repeat(`\u0085`, 20) + `"}` + "\n"
+	}
+	var out bytes.Buffer
+	if err := Format(&out, strings.NewReader(in)); err != nil || out.String() != want {
+		t.Errorf("got %v and %d bytes, want %d", err, out.Len(), len(want))
+	}
+}
+
 func TestFormat(t *testing.T) {
 	const in = "\ufeff  # a comment \t\r\n" + `{"by":"me","wstrace":1}` + "\r\n\n \n" +
 		`{"c":1,"k":"open","mine": {"a": 1} }` + "\n" +
