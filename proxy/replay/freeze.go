@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"errors"
+	"io"
 	"strconv"
 
 	"github.com/gobwas/ws"
@@ -11,6 +12,42 @@ import (
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/trace"
 )
+
+// Freeze copies a trace like [trace.Format], with the texts that are to be
+// compressed as the bytes that they make. The bytes depend on the compressor,
+// so a frozen trace is the same tomorrow.
+func Freeze(w io.Writer, r io.Reader) error {
+	var last int64
+	sessions := map[int64]*freezer{}
+	return trace.Rewrite(w, r, func(rec *trace.Record) ([]*trace.Record, error) {
+		switch {
+		case rec == nil:
+			return nil, nil
+		case rec.IsHeader():
+			clear(sessions)
+			return []*trace.Record{rec}, nil
+		case rec.Kind == "open":
+			last = rec.C
+			z := &freezer{}
+			z.negotiated([]string{rec.Ext})
+			sessions[rec.C] = z
+		}
+		c := rec.C
+		if c == 0 {
+			c = last
+		}
+		z := sessions[c]
+		switch {
+		case z == nil:
+		case rec.Kind == "res" && rec.Head.Status == 101:
+			z.negotiated(rec.Head.Values("Sec-WebSocket-Extensions"))
+		case rec.Kind == "frame" && rec.Form == trace.FormDeflate:
+			frozen, err := z.freeze(rec)
+			return []*trace.Record{frozen}, err
+		}
+		return []*trace.Record{rec}, nil
+	})
+}
 
 // A freezer turns frames whose payload is a text to be compressed into frames
 // with bytes (RFC 7692 §7.2.1).
