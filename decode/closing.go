@@ -45,11 +45,12 @@ func (s *Session) checkClose(f *Frame) {
 	}
 	switch {
 	case f.Length == 1:
-		s.report("close-body-one-byte", f.Dir, f.N, "body of 1 byte, a code takes 2")
+		s.reportAt(0, "close-body-one-byte", f.Dir, f.N, "body of 1 byte, a code takes 2")
 	case ok:
 		s.checkCode(f, code, len(reason))
 		if f.Complete && f.Length <= ws.MaxControlFramePayloadSize && !utf8.Valid(reason) {
-			s.report("close-reason-invalid-utf8", f.Dir, f.N, "reason %q is not UTF-8", reason)
+			at, _ := new(utf8Check).add(reason)
+			s.reportAt(2+max(0, at), "close-reason-invalid-utf8", f.Dir, f.N, "reason %q is not UTF-8", reason)
 		}
 	}
 	if !first && f.Complete && peer.closed && t.By != f.Dir {
@@ -65,18 +66,18 @@ func (s *Session) checkClose(f *Frame) {
 // checkCode reports what is wrong with the status code of a Close frame.
 func (s *Session) checkCode(f *Frame, code, reason int) {
 	if id := closeCodeRule(code); id != "" {
-		s.report(id, f.Dir, f.N, "code %s", CloseName(code))
+		s.reportAt(0, id, f.Dir, f.N, "code %s", CloseName(code))
 		return
 	}
 	switch {
 	case code >= 3000 && code < 4000 && closeNames[code] == "":
-		s.report("close-code-unregistered", f.Dir, f.N, "code %d is not registered, codes of an application's own begin at 4000", code)
+		s.reportAt(0, "close-code-unregistered", f.Dir, f.N, "code %d is not registered, codes of an application's own begin at 4000", code)
 	case code == 1010 && f.Dir == FromServer:
-		s.report("close-1010-from-server", f.Dir, f.N, "code %s, a server refuses the handshake instead", CloseName(code))
+		s.reportAt(0, "close-1010-from-server", f.Dir, f.N, "code %s, a server refuses the handshake instead", CloseName(code))
 	case code == 1010 && reason == 0 && f.Length == 2:
-		s.report("close-1010-no-list", f.Dir, f.N, "code %s without a list of extensions", CloseName(code))
+		s.reportAt(0, "close-1010-no-list", f.Dir, f.N, "code %s without a list of extensions", CloseName(code))
 	case code == 1011 && f.Dir == FromClient:
-		s.report("close-1011-from-client", f.Dir, f.N, "code %s, which a server sends", CloseName(code))
+		s.reportAt(0, "close-1011-from-client", f.Dir, f.N, "code %s, which a server sends", CloseName(code))
 	}
 }
 
@@ -164,7 +165,7 @@ func (s *Session) checkEnd(d Dir, how End, cut string) {
 	}
 	s.report("close-missing", d, noFrame, "no close frame before the end of the connection, which the %s sees as 1006", d.Peer())
 	if limit, what := idleLimit(s.totals.Idle); limit > 0 {
-		s.report("idle-close-60s", d, noFrame, "the connection ends %s after the last frame; %s is %s", seconds(s.totals.Idle), limit, what)
+		s.report("idle-close-60s", d, noFrame, "the connection ends %s after the last frame; %gs is %s", seconds(s.totals.Idle), limit.Seconds(), what)
 	}
 }
 

@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -38,6 +39,7 @@ type Event struct {
 	Head       *Head       // of a response
 	Frame      *Frame      // of a frame
 	Message    *Message    // of a message; of the last piece of its final frame
+	Part       bool        // of a frame: it is part of what a later message event has
 	Data       []byte      // of junk; the body of a refused upgrade, up to MaxPiece
 	N          int64       // of a gap; the whole length of the body that Data begins
 	Text       string      // why, or what
@@ -63,6 +65,9 @@ func (ev *Event) Clone() *Event {
 	if ev.Totals != nil {
 		t := *ev.Totals
 		t.Rules = slices.Clone(t.Rules)
+		for d := range t.Heartbeat {
+			t.Heartbeat[d].RTTs = slices.Clone(t.Heartbeat[d].RTTs)
+		}
 		c.Totals = &t
 	}
 	c.Data = slices.Clone(ev.Data)
@@ -153,13 +158,20 @@ type Savings struct {
 }
 
 // A Heartbeat is what became of the pings that one side sent (RFC 6455 §5.5.2).
-// Round-trip times are from here to the other side and back.
 type Heartbeat struct {
 	Pings   int64
-	Pongs   int64         // that answer one
-	Missing int64         // pings that neither they nor a later one got an answer
-	Median  time.Duration // of the latest round-trip times
-	P99     time.Duration
+	Pongs   int64           // that answer one
+	Missing int64           // pings that neither they nor a later one got an answer
+	RTTs    []time.Duration // the latest round-trip times, up to 256, from here to the other side and back; ascending
+}
+
+// Quantile returns the time that a share q of times, which ascend, do not
+// exceed; 0 if there are none.
+func Quantile(times []time.Duration, q float64) time.Duration {
+	if len(times) == 0 {
+		return 0
+	}
+	return times[max(0, int(math.Ceil(q*float64(len(times))))-1)]
 }
 
 // Violations returns how many violations there were, of any severity.

@@ -173,11 +173,8 @@ func (s *Session) sumUpPings(d Dir) {
 	}
 	h := &s.totals.Heartbeat[d]
 	h.Missing = p.waiting
-	if n := len(p.rtts); n > 0 {
-		slices.Sort(p.rtts)
-		h.Median = p.rtts[(n-1)/2]
-		h.P99 = p.rtts[(n-1)*99/100]
-	}
+	slices.Sort(p.rtts)
+	h.RTTs = p.rtts
 }
 
 // payloadSum returns a hash of the payload of a control frame (FNV-1a).

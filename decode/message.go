@@ -199,8 +199,18 @@ func (s *Session) inflateFailed(a *assembly, f *Frame, err error) {
 		s.report("pmd-inflate-failed", f.Dir, f.N, "message %d: %v", a.m.N, err)
 		return
 	}
-	s.report("pmd-inflate-failed", f.Dir, f.N, "message %d at byte %d of it: %v%s", a.m.N, a.inflater.offset(), err, a.consequence())
+	at := a.inflater.offset()
+	s.reportAt(a.inFrame(f, at), "pmd-inflate-failed", f.Dir, f.N, "message %d at byte %d of it: %v%s", a.m.N, at, err, a.consequence())
 	a.lose()
+}
+
+// inFrame returns where in frame f the byte at an offset of the compressed
+// message is, or -1.
+func (a *assembly) inFrame(f *Frame, offset int64) int64 {
+	if a.m.First != f.N || offset > f.Length {
+		return -1
+	}
+	return offset
 }
 
 // consequence says what becomes of later messages.
@@ -219,9 +229,9 @@ func (s *Session) checkMatches(a *assembly, f *Frame) {
 	}
 	a.noted = true
 	if z.far.dist != 0 {
-		s.report("pmd-window-exceeded", f.Dir, f.N, "message %d at byte %d of it refers %d bytes back, the window that was agreed is %d", a.m.N, z.far.at, z.far.dist, z.limit)
+		s.reportAt(a.inFrame(f, z.far.at), "pmd-window-exceeded", f.Dir, f.N, "message %d at byte %d of it refers %d bytes back, the window that was agreed is %d", a.m.N, z.far.at, z.far.dist, z.limit)
 	} else {
-		s.report("pmd-context-kept", f.Dir, f.N, "message %d at byte %d of it refers %d bytes back, into an earlier message, and %s_no_context_takeover was agreed", a.m.N, z.kept.at, z.kept.dist, f.Dir)
+		s.reportAt(a.inFrame(f, z.kept.at), "pmd-context-kept", f.Dir, f.N, "message %d at byte %d of it refers %d bytes back, into an earlier message, and %s_no_context_takeover was agreed", a.m.N, z.kept.at, z.kept.dist, f.Dir)
 	}
 }
 
@@ -253,16 +263,19 @@ func (s *Session) content(a *assembly, f *Frame, p []byte, at int64) {
 		return
 	}
 	a.text = false
-	where := ""
-	switch {
-	case at < 0:
-		where = "after inflating"
-	case wrong < before: // begins in an earlier piece
-		where = a.begun.in(f)
-	default:
-		where = place{f.N, at + wrong - before}.in(f)
+	if at < 0 {
+		s.report("text-invalid-utf8", f.Dir, f.N, "% x at byte %d of message %d is not UTF-8 (after inflating)", bad, wrong, m.N)
+		return
 	}
-	s.report("text-invalid-utf8", f.Dir, f.N, "% x at byte %d of message %d is not UTF-8 (%s)", bad, wrong, m.N, where)
+	from := a.begun // in an earlier piece
+	if wrong >= before {
+		from = place{f.N, at + wrong - before}
+	}
+	offset := from.offset
+	if from.frame != f.N {
+		offset = 0
+	}
+	s.reportAt(offset, "text-invalid-utf8", f.Dir, f.N, "% x at byte %d of message %d is not UTF-8 (%s)", bad, wrong, m.N, from.in(f))
 }
 
 // in says where p is, in a report about frame f.
@@ -280,7 +293,11 @@ func (s *Session) messageDone(a *assembly, f *Frame) {
 		s.inflateEnd(a, f)
 	}
 	if at, seq := a.utf8.open(); a.text && len(seq) > 0 {
-		s.report("text-utf8-cut", f.Dir, f.N, "message %d ends inside a character, % x at byte %d of it", m.N, seq, at)
+		offset := int64(-1)
+		if !m.Compressed {
+			offset = max(0, f.Length-int64(len(seq)))
+		}
+		s.reportAt(offset, "text-utf8-cut", f.Dir, f.N, "message %d ends inside a character, % x at byte %d of it", m.N, seq, at)
 	}
 	switch {
 	case m.Unread:

@@ -255,6 +255,7 @@ type Violation struct {
 	Severity Severity // of this case of it; for most rules always the rule's
 	From     Dir      // the side at fault
 	Frame    int64    // the frame's number in that side's direction, or -1
+	Offset   int64    // in its payload, of the byte where the fault begins, or -1
 	Text     string   // what was seen and what the limit is
 }
 
@@ -302,5 +303,13 @@ func (s *Session) reportAs(sev Severity, id RuleID, from Dir, frame int64, forma
 	if s.totals.count(r, sev, from) > 1 {
 		return
 	}
-	s.viol = append(s.viol, Violation{r, sev, from, frame, fmt.Sprintf(format, args...)})
+	s.viol = append(s.viol, Violation{Rule: r, Severity: sev, From: from, Frame: frame, Offset: -1, Text: fmt.Sprintf(format, args...)})
+}
+
+// reportAt is report for a fault in the payload of a frame, at an offset.
+func (s *Session) reportAt(offset int64, id RuleID, from Dir, frame int64, format string, args ...any) {
+	had := len(s.viol)
+	if s.report(id, from, frame, format, args...); len(s.viol) > had {
+		s.viol[had].Offset = offset
+	}
 }

@@ -608,13 +608,15 @@ func (s *Session) frame(d Dir, p []byte, complete bool) {
 	s.lastFrame = s.now
 	sd.at += int64(len(p))
 	var m *Message
+	part := false
 	if data && s.messages != nil {
 		m = s.message(f)
+		part = s.messages[d].open
 	}
 	if data && f.Fin && complete {
 		s.adviseSize(f, m)
 	}
-	s.emit(Event{Kind: KindFrame, Dir: d, Frame: f, Message: m})
+	s.emit(Event{Kind: KindFrame, Dir: d, Frame: f, Message: m, Part: part})
 	if m != nil {
 		s.emit(Event{Kind: KindMessage, Dir: d, Message: m})
 		s.messages[d].release()

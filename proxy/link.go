@@ -316,6 +316,9 @@ func (k *link) route(h *decode.Head) (r route, err error) {
 func (k *link) open(info decode.Info) *session {
 	s := &session{log: k.p.log()}
 	s.Sink = k.p.sink
+	if k.p.Setup != nil {
+		k.p.Setup(&s.Session)
+	}
 	info.Conn = k.p.sessions.Add(1)
 	info.Time = k.client.when
 	info.Client = k.client.RemoteAddr().String()

@@ -49,6 +49,9 @@ type Proxy struct {
 	// they are relayed like everything else.
 	Strict bool
 
+	// Setup, if not nil, says what a session looks into, before it opens.
+	Setup func(*decode.Session)
+
 	// MaxHead is the longest head in bytes that is relayed, at most 512 KiB.
 	MaxHead int
 

@@ -5,6 +5,9 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/gobwas/ws"
 
 	"github.com/wstrace/wstrace/decode"
 )
@@ -29,20 +32,78 @@ func NewCompact(w io.Writer, o Options) decode.Sink {
 // Emit shows ev.
 func (c *compact) Emit(ev *decode.Event) {
 	c.begin(ev)
+	part, m := c.ofMessage(ev)
 	switch f := ev.Frame; {
+	case m != nil:
+		c.message(ev)
+		c.showContent(ev)
+		c.end()
+	case part:
 	case ev.Kind != decode.KindFrame:
 		c.event(ev)
 	case !f.More:
 		c.frame(ev)
-		if g, ok := c.glimpse(ev.Conn, f); ok {
+		if g, ok := c.glimpse(ev); ok {
 			c.show(g)
 			c.text(" ")
 		}
 		c.soFar(f)
 		c.end()
+	case inflated(ev):
+		c.opcode(ev, f.OpCode)
+		c.text("inflated to ")
+		c.count(ev.Message.Len, "byte")
+		c.text(" ")
+		c.showContent(ev)
+		c.end()
 	}
 	c.violations(ev)
 	c.finish(ev)
+}
+
+// showContent appends the beginning of a message.
+func (p *printer) showContent(ev *decode.Event) {
+	if g, ok := p.content(ev.Message); ok {
+		p.show(g)
+	}
+}
+
+// message begins the line of a message, up to its content: in place of the
+// flags, how many frames it had, and in place of the masking key, how many
+// bytes came if it was compressed.
+func (p *printer) message(ev *decode.Event) {
+	m := ev.Message
+	p.opcode(ev, m.Op)
+	p.column(func() { p.count(m.Frames, "frame") }, len("00000000"), false)
+	p.column(func() { p.int(m.Len) }, lengthWidth, true)
+	p.column(func() {
+		if m.Compressed {
+			p.text("from ")
+			p.int(m.Wire)
+		}
+	}, keyWidth, false)
+	switch {
+	case m.Unfinished:
+		p.text("unfinished ")
+	case m.Unread && m.Compressed:
+		p.text("not inflated ")
+	case m.Unread:
+		p.text("not looked into ")
+	}
+}
+
+// column appends what add appends, filled up to a width, and a blank.
+func (p *printer) column(add func(), width int, right bool) {
+	start := len(p.buf)
+	add()
+	for n := width - (len(p.buf) - start); n > 0; n-- {
+		if right {
+			p.buf = slices.Insert(p.buf, start, ' ')
+		} else {
+			p.text(" ")
+		}
+	}
+	p.text(" ")
 }
 
 // show appends the beginning of a payload.
@@ -75,7 +136,7 @@ const (
 // lengthWidth digits takes its room from the column of the key, if it is blank.
 func (p *printer) frame(ev *decode.Event) {
 	f := ev.Frame
-	p.opcode(ev)
+	p.opcode(ev, f.OpCode)
 	p.buf = appendBits(p.buf, f.Flags())
 	p.text(" ")
 	start := len(p.buf)
@@ -95,9 +156,9 @@ func (p *printer) frame(ev *decode.Event) {
 	}
 }
 
-// opcode begins a line about a frame.
-func (p *printer) opcode(ev *decode.Event) {
-	name := decode.OpName(ev.Frame.OpCode)
+// opcode begins a line about a frame or message.
+func (p *printer) opcode(ev *decode.Event, op ws.OpCode) {
+	name := decode.OpName(op)
 	p.side(ev)
 	p.colored(p.pens.sides[ev.Dir], name)
 	for range len("close ") - len(name) {
@@ -365,7 +426,7 @@ func (p *printer) closed(ev *decode.Event) {
 			p.text(" no response")
 		}
 		p.text(" in ")
-		p.buf = appendDuration(p.buf, t.Closed.Sub(t.Opened))
+		p.buf = AppendDuration(p.buf, t.Closed.Sub(t.Opened))
 	}
 	if n := t.Violations(); n > 0 {
 		p.text("; ")
@@ -383,9 +444,27 @@ func (p *printer) verdict(t *decode.Totals) {
 	case t.Code == decode.CodeNoStatus:
 		p.text(" (no code)")
 	case t.Code == decode.CodeAbnormal && t.How == decode.EndFIN:
-		p.text(" (end without close)")
+		p.text(" (end without close")
+		p.silence(t)
+		p.text(")")
 	case t.Code == decode.CodeAbnormal:
 		p.how(t)
+	case t.Code != 1000:
+		if _, name, ok := strings.Cut(decode.CloseName(t.Code), " "); ok {
+			p.text(" (")
+			p.text(name)
+			p.silence(t)
+			p.text(")")
+		}
+	}
+}
+
+// silence appends for how long nothing had come, if a timeout was the reason.
+func (p *printer) silence(t *decode.Totals) {
+	if limit := t.IdleTimeout(); limit > 0 {
+		p.text(", idle for ")
+		p.int(int64(limit / time.Second))
+		p.text(" s")
 	}
 }
 
@@ -413,7 +492,7 @@ func (p *printer) how(t *decode.Totals) {
 
 func (p *printer) after(t *decode.Totals) {
 	p.text(" after ")
-	p.buf = appendDuration(p.buf, t.Closed.Sub(t.Opened))
+	p.buf = AppendDuration(p.buf, t.Closed.Sub(t.Opened))
 }
 
 func (p *printer) frames(t *decode.Totals, d decode.Dir) {

@@ -32,12 +32,16 @@ func NewFiddler(w io.Writer, o Options) decode.Sink {
 // Emit shows ev.
 func (p *fiddler) Emit(ev *decode.Event) {
 	p.begin(ev)
-	if ev.Kind == decode.KindFrame {
-		if !ev.Frame.More {
-			p.block(ev)
+	part, m := p.ofMessage(ev)
+	switch {
+	case m != nil:
+		p.whole(ev)
+	case ev.Kind == decode.KindFrame && !part && !ev.Frame.More:
+		p.block(ev)
+	default:
+		if !part {
+			p.other(ev)
 		}
-	} else {
-		p.other(ev)
 		p.violations(ev)
 	}
 	p.finish(ev)
@@ -113,27 +117,66 @@ func (p *fiddler) block(ev *decode.Event) {
 	p.text("------------------------------\n")
 }
 
+// whole appends the block of a message.
+func (p *fiddler) whole(ev *decode.Event) {
+	m := ev.Message
+	p.time(ev.Time)
+	p.text("  ")
+	p.colored(p.pens.sides[ev.Dir], fiddlerSides[ev.Dir])
+	p.text(" (")
+	p.count(m.Frames, "frame")
+	p.text(")\nTYPE: ")
+	p.text(fiddlerTypes[m.Op&15])
+	p.text(".\nMESSAGE: ")
+	if g, ok := p.content(m); ok {
+		p.glance(g)
+	}
+	p.text("\nDATA: ")
+	p.int(m.Len)
+	p.text(" bytes")
+	if m.Compressed {
+		p.text(", compressed to ")
+		p.int(m.Wire)
+	}
+	switch {
+	case m.Unfinished:
+		p.text(", unfinished")
+	case m.Unread && m.Compressed:
+		p.text(", not inflated")
+	case m.Unread:
+		p.text(", not looked into")
+	}
+	p.text(".\n")
+	p.violations(ev)
+	p.text("------------------------------\n")
+}
+
 // message appends the beginning of the payload.
 func (p *fiddler) message(ev *decode.Event) {
 	f := ev.Frame
-	if g, ok := p.glimpse(ev.Conn, f); ok {
-		if g.coded {
-			p.int(int64(g.code))
-			if len(g.b) > 0 {
-				p.text(" ")
-			}
-		}
-		if g.text {
-			p.buf = appendEscaped(p.buf, g.b, false)
-		} else {
-			p.buf = appendHex(p.buf, g.b, upperHex, '-')
-		}
-		if g.missing {
-			p.text("…")
-		}
+	if g, ok := p.glimpse(ev); ok {
+		p.glance(g)
 		if !f.Complete {
 			p.text(" ")
 		}
 	}
 	p.soFar(f)
+}
+
+// glance appends the beginning of a payload or message.
+func (p *fiddler) glance(g glimpse) {
+	if g.coded {
+		p.int(int64(g.code))
+		if len(g.b) > 0 {
+			p.text(" ")
+		}
+	}
+	if g.text {
+		p.buf = appendEscaped(p.buf, g.b, false)
+	} else {
+		p.buf = appendHex(p.buf, g.b, upperHex, '-')
+	}
+	if g.missing {
+		p.text("…")
+	}
 }

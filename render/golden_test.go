@@ -74,12 +74,17 @@ func header(h ws.Header) string {
 // play shows a trace to sink.
 func play(t *testing.T, name string, sink decode.Sink) {
 	t.Helper()
+	playWith(t, name, sink, func(s *decode.Session) { s.Messages = true })
+}
+
+func playWith(t *testing.T, name string, sink decode.Sink, setup func(*decode.Session)) {
+	t.Helper()
 	f, err := os.Open(filepath.Join("..", "testdata", "traces", name+".wst"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := trace.Play(trace.NewReader(f), sink); err != nil {
+	if err := trace.PlayWith(trace.NewReader(f), sink, setup); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -97,6 +102,40 @@ func TestEveryEvent(t *testing.T) {
 		t.Run(form, func(t *testing.T) {
 			golden(t, form+".golden", show(t, "every-event", form, Options{Preview: 80}))
 		})
+	}
+}
+
+// TestReport has what is wrong in a trace.
+func TestReport(t *testing.T) {
+	var b strings.Builder
+	r := NewReport(&b, Options{}, decode.SeverityInfo)
+	playWith(t, "every-event", r, checked())
+	r.End()
+	golden(t, "report.golden", b.String())
+	if r.Errors() == 0 {
+		t.Error("got no errors")
+	}
+	b.Reset()
+	r = NewReport(&b, Options{}, decode.SeverityError)
+	playWith(t, "every-event", r, checked())
+	r.End()
+	if got := b.String(); strings.Contains(got, "  info ") || strings.Contains(got, "  warning ") || !strings.Contains(got, "  error ") {
+		t.Errorf("got\n%s\nwant errors only", got)
+	}
+}
+
+// checked sets sessions up to look for everything.
+func checked() func(*decode.Session) {
+	seen := new(decode.Seen)
+	return func(s *decode.Session) { s.Messages, s.Advice, s.Seen = true, true, seen }
+}
+
+// TestMessages has a line a message, and compressed text on final frames.
+func TestMessages(t *testing.T) {
+	for _, form := range forms {
+		var b strings.Builder
+		play(t, "every-event", newForm(form, &b, Options{Preview: 80, Messages: true}))
+		golden(t, form+"-messages.golden", b.String())
 	}
 }
 

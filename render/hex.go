@@ -27,7 +27,13 @@ func NewHex(w io.Writer, o Options) decode.Sink {
 // Emit shows ev.
 func (p *hex) Emit(ev *decode.Event) {
 	p.begin(ev)
+	part, m := p.ofMessage(ev)
 	switch f := ev.Frame; {
+	case m != nil:
+		p.message(ev)
+		p.end()
+		p.rows(0, m.Data[:min(len(m.Data), p.preview)])
+	case part:
 	case ev.Kind == decode.KindJunk:
 		p.event(ev)
 		p.rows(0, ev.Data[:min(len(ev.Data), p.preview)])
@@ -54,7 +60,7 @@ func (p *hex) piece(ev *decode.Event) {
 	if left <= 0 || f.Len() == 0 {
 		return
 	}
-	p.opcode(ev)
+	p.opcode(ev, f.OpCode)
 	p.count(int64(f.Len()), "more byte")
 	p.end()
 	p.payload = f.AppendPayload(p.payload[:0], int(left))

@@ -362,7 +362,7 @@ func TestAppendDuration(t *testing.T) {
 		59_949 * time.Millisecond: "59.9 s", 59_950 * time.Millisecond: "1 m 0 s", 123 * time.Second: "2 m 3 s",
 		3_599_499 * time.Millisecond: "59 m 59 s", 3_599_500 * time.Millisecond: "1 h 0 m", 26*time.Hour + 2*time.Minute: "26 h 2 m",
 	} {
-		if got := string(appendDuration(nil, d)); got != want {
+		if got := string(AppendDuration(nil, d)); got != want {
 			t.Errorf("%v: got %s, want %s", d, got, want)
 		}
 	}

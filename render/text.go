@@ -13,14 +13,16 @@ import (
 
 // Options say how a form shows what it is given.
 type Options struct {
-	Preview int  // bytes of payload shown; 0 hides payload
-	Color   bool // mark up for a terminal; whether there is one is for the caller to know
+	Preview  int  // bytes of payload shown; 0 hides payload
+	Color    bool // mark up for a terminal; whether there is one is for the caller to know
+	Messages bool // show a message in place of its frames, if sessions put messages together
 }
 
 // A printer builds the lines of one event after the other. The forms embed it.
 type printer struct {
 	w        io.Writer
 	preview  int
+	messages bool
 	pens     pens
 	point    byte // before the fraction of a second
 	clock    clock
@@ -40,6 +42,7 @@ func newPrinter(w io.Writer, o Options, point byte) printer {
 	return printer{
 		w:        w,
 		preview:  max(o.Preview, 0),
+		messages: o.Messages,
 		pens:     newPens(o.Color),
 		point:    point,
 		sessions: make(map[int64]session),
@@ -115,13 +118,7 @@ func (p *printer) count(n int64, what string) {
 func (p *printer) violations(ev *decode.Event) {
 	for i := range ev.Violations {
 		v := &ev.Violations[i]
-		pen := p.pens.errors
-		switch v.Severity {
-		case decode.SeverityWarning:
-			pen = p.pens.warns
-		case decode.SeverityInfo:
-			pen = p.pens.infos
-		}
+		pen := p.severityPen(v.Severity)
 		p.line(ev, "!", pen)
 		p.text(v.From.String())
 		p.text(" ")
@@ -135,6 +132,16 @@ func (p *printer) violations(ev *decode.Event) {
 	}
 }
 
+func (p *printer) severityPen(s decode.Severity) pen {
+	switch s {
+	case decode.SeverityError:
+		return p.pens.errors
+	case decode.SeverityWarning:
+		return p.pens.warns
+	}
+	return p.pens.infos
+}
+
 // A form is a way to show payload.
 type form uint8
 
@@ -142,18 +149,21 @@ const (
 	asEither form = iota // as text if it can be read, else as hex
 	asText
 	asHex
+	asMessage // it is compressed: not before the message is there
 )
 
-// form returns how to show the payload of f, and remembers it for the frames
-// that continue its message (RFC 6455 §5.4). Compressed text is hex
-// (RFC 7692 §6.1).
-func (p *printer) form(conn int64, f *decode.Frame) form {
+// form returns how to show the payload of a frame, and remembers it for the
+// frames that continue its message (RFC 6455 §5.4, RFC 7692 §6.1).
+func (p *printer) form(ev *decode.Event) form {
+	f := ev.Frame
 	if f.OpCode > ws.OpBinary {
 		return asEither
 	}
-	s := p.sessions[conn]
+	s := p.sessions[ev.Conn]
 	form := s.message[f.Dir]
 	switch {
+	case f.OpCode != ws.OpContinuation && f.Rsv&4 != 0 && ev.Handshake != nil && ev.Handshake.Deflate.On:
+		form = asMessage
 	case f.OpCode == ws.OpText && f.Rsv&4 == 0:
 		form = asText
 	case f.OpCode != ws.OpContinuation:
@@ -165,7 +175,7 @@ func (p *printer) form(conn int64, f *decode.Frame) form {
 	}
 	if after != s.message[f.Dir] {
 		s.message[f.Dir] = after
-		p.sessions[conn] = s
+		p.sessions[ev.Conn] = s
 	}
 	return form
 }
@@ -179,10 +189,21 @@ type glimpse struct {
 	missing bool   // the payload goes on after b
 }
 
-// glimpse returns what to show of the payload of f, which is not a later piece.
-// ok is false if that is nothing.
-func (p *printer) glimpse(conn int64, f *decode.Frame) (g glimpse, ok bool) {
-	form := p.form(conn, f)
+// glimpse returns what to show of the payload of a frame, which is not a later
+// piece. ok is false if that is nothing. What is compressed is shown inflated on
+// the final frame of its message, or as it came if it could not be inflated.
+func (p *printer) glimpse(ev *decode.Event) (g glimpse, ok bool) {
+	f := ev.Frame
+	form := p.form(ev)
+	if form == asMessage {
+		switch {
+		case inflated(ev):
+			return p.content(ev.Message)
+		case !f.Fin:
+			return g, false
+		}
+		form = asHex
+	}
 	p.payload = f.AppendPayload(p.payload[:0], p.preview)
 	g.b, g.missing = p.payload, len(p.payload) < f.Len() || !f.Complete
 	if len(g.b) == 0 {
@@ -199,6 +220,39 @@ func (p *printer) glimpse(conn int64, f *decode.Frame) (g glimpse, ok bool) {
 	}
 	if form == asText || form == asEither && readable(chars) {
 		g.b, g.text = chars, true
+	}
+	return g, true
+}
+
+// ofMessage reports whether ev is shown as, or as part of, a message: as the message
+// if that is complete with it, or will never be, else not at all.
+func (p *printer) ofMessage(ev *decode.Event) (part bool, m *decode.Message) {
+	switch {
+	case ev.Kind == decode.KindMessage:
+		if p.messages && ev.Message.Unfinished {
+			m = ev.Message
+		}
+		return true, m // else it was shown with its final frame
+	case ev.Kind == decode.KindFrame && ev.Part && p.messages:
+		return true, ev.Message
+	}
+	return false, nil
+}
+
+// inflated reports whether ev has a message that was inflated.
+func inflated(ev *decode.Event) bool {
+	return ev.Message != nil && ev.Message.Compressed && !ev.Message.Unread
+}
+
+// content returns what to show of a message. ok is false if that is nothing.
+func (p *printer) content(m *decode.Message) (g glimpse, ok bool) {
+	g.b = m.Data[:min(len(m.Data), p.preview)]
+	g.missing = m.Cut || len(g.b) < len(m.Data) || m.Unfinished
+	if len(g.b) == 0 {
+		return g, false
+	}
+	if g.text = m.Op == ws.OpText; g.text && g.missing {
+		g.b = wholeChars(g.b)
 	}
 	return g, true
 }
@@ -320,9 +374,9 @@ func AppendSize(dst []byte, n int64) []byte {
 	return append(dst, ' ', units[unit], 'B')
 }
 
-// appendDuration appends d as a person says it: "0 ms", "0.3 ms", "3 ms",
+// AppendDuration appends d as a person says it: "0 ms", "0.3 ms", "3 ms",
 // "16.8 s", "2 m 3 s", "1 h 2 m".
-func appendDuration(dst []byte, d time.Duration) []byte {
+func AppendDuration(dst []byte, d time.Duration) []byte {
 	const ms = float64(time.Millisecond)
 	switch {
 	case d >= 50*time.Microsecond && d < 950*time.Microsecond:

@@ -36,7 +36,7 @@ func (c *console) hint(format string, args ...any) {
 
 // fail writes an error, and its hint.
 func (c *console) fail(err error) {
-	if err == nil || errors.Is(err, errReported) {
+	if err == nil || errors.Is(err, errReported) || errors.Is(err, errFound) {
 		return
 	}
 	c.say("%v", err)

@@ -11,6 +11,7 @@ import (
 
 // The exit statuses.
 const (
+	exitFound  = 1 // check found an error
 	exitUsage  = 2 // wrong usage
 	exitFailed = 3 // the tool failed
 )
@@ -18,6 +19,10 @@ const (
 // errReported ends the command with exit status 3 and without a message: there
 // was one when it happened.
 var errReported = errors.New("reported before")
+
+// errFound ends the command with exit status 1 and without a message: there is
+// a report.
+var errFound = errors.New("found an error")
 
 // A usageError is the user's: exit status 2.
 type usageError struct{ error }
@@ -43,6 +48,8 @@ func exitStatus(err error) int {
 		return 0
 	case errors.As(err, &usage):
 		return exitUsage
+	case errors.Is(err, errFound):
+		return exitFound
 	}
 	return exitFailed
 }

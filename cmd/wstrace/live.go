@@ -82,7 +82,7 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 	ctx, stop := untilSignal(ctx)
 	defer stop()
 	f.tee.Sinks = append(f.tee.Sinks, &hints{con: con})
-	p.Sink = &f.tee
+	p.Sink, p.Setup = &f.tee, v.setup()
 	con.say("listening on %s", listener.Addr())
 	con.note("%s", directions(p.Upstream, listener.Addr()))
 	err = f.end(p.Serve(ctx, listener))

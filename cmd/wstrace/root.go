@@ -66,7 +66,7 @@ func newRoot(con *console) *cobra.Command {
 	live.register(cmd)
 	cmd.Flags().Bool("version", false, "print the version")
 
-	cmd.AddCommand(newShow(con, &v), newFmt(con), newDemo(con, &v))
+	cmd.AddCommand(newShow(con, &v), newCheck(con, &v), newRules(), newFmt(con), newDemo(con, &v))
 	return cmd
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -13,16 +14,26 @@ import (
 
 // totals is a sink that counts what a whole run adds up to.
 type totals struct {
-	sessions   int64
-	tally                       // of the sessions that are closed
-	open       map[int64]*tally // of those that are not; nil if all will be
-	violations map[decode.RuleID]int64
-	dropped    int64 // lines of output
+	sessions  int64
+	tally                      // of the sessions that are closed
+	open      map[int64]*tally // of those that are not; nil if all will be
+	unchecked bool             // there were messages that nobody looked into
+	deflate   [2]decode.Savings
+	heartbeat [2]decode.Heartbeat
+	dropped   int64 // lines of output
 }
 
-// A tally counts what went over the wire, by Dir.
+// A tally counts what went over the wire, by Dir, and what was wrong with it.
 type tally struct {
 	frames, bytes [2]int64
+	violations    map[decode.RuleID]int64
+}
+
+func (t *tally) broke(id decode.RuleID, n int64) {
+	if t.violations == nil {
+		t.violations = make(map[decode.RuleID]int64)
+	}
+	t.violations[id] += n
 }
 
 func (t *tally) add(frames, bytes [2]int64) {
@@ -34,11 +45,10 @@ func (t *tally) add(frames, bytes [2]int64) {
 
 // Emit counts ev.
 func (t *totals) Emit(ev *decode.Event) {
-	for _, v := range ev.Violations {
-		if t.violations == nil {
-			t.violations = make(map[decode.RuleID]int64)
+	if t.open != nil {
+		for _, v := range ev.Violations {
+			t.pending(ev.Conn).broke(v.ID, 1)
 		}
-		t.violations[v.ID]++
 	}
 	switch ev.Kind {
 	case decode.KindOpen:
@@ -49,18 +59,48 @@ func (t *totals) Emit(ev *decode.Event) {
 		}
 	case decode.KindClosed:
 		t.add(ev.Totals.Frames, ev.Totals.Bytes)
+		for _, c := range ev.Totals.Rules {
+			t.broke(c.ID, c.N)
+		}
+		if hs := ev.Handshake; hs != nil && hs.Accepted {
+			t.messages(ev.Totals)
+		}
 		delete(t.open, ev.Conn)
 	}
 }
 
-// frame counts a frame of a session that may never be closed, because the
+// maxRTTs is how many round-trip times are kept of each side.
+const maxRTTs = 1 << 14
+
+// messages adds what became of messages, and of pings.
+func (t *totals) messages(s *decode.Totals) {
+	t.unchecked = t.unchecked || !s.Checked && s.Messages != [2]int64{}
+	for d := range t.deflate {
+		t.deflate[d].Messages += s.Deflate[d].Messages
+		t.deflate[d].Wire += s.Deflate[d].Wire
+		t.deflate[d].Len += s.Deflate[d].Len
+		h, of := &t.heartbeat[d], &s.Heartbeat[d]
+		h.Pings += of.Pings
+		h.Pongs += of.Pongs
+		h.Missing += of.Missing
+		h.RTTs = append(h.RTTs, of.RTTs[:min(len(of.RTTs), maxRTTs-len(h.RTTs))]...)
+	}
+}
+
+// pending returns the tally of a session that may never be closed, because the
 // recording ends before.
-func (t *totals) frame(ev *decode.Event) {
-	open := t.open[ev.Conn]
+func (t *totals) pending(conn int64) *tally {
+	open := t.open[conn]
 	if open == nil {
 		open = new(tally)
-		t.open[ev.Conn] = open
+		t.open[conn] = open
 	}
+	return open
+}
+
+// frame counts a frame of such a session.
+func (t *totals) frame(ev *decode.Event) {
+	open := t.pending(ev.Conn)
 	open.bytes[ev.Dir] += int64(ev.Frame.Len())
 	if !ev.Frame.More {
 		open.frames[ev.Dir]++
@@ -72,6 +112,9 @@ func (t *totals) frame(ev *decode.Event) {
 func (t *totals) print(con *console) {
 	for _, open := range t.open {
 		t.add(open.frames, open.bytes)
+		for id, n := range open.violations {
+			t.broke(id, n)
+		}
 	}
 	if t.dropped > 0 {
 		con.say("%s dropped in all: the output is not complete", plural(t.dropped, "line"))
@@ -79,6 +122,12 @@ func (t *totals) print(con *console) {
 	con.note("%s: %s, %s >; %s, %s <", plural(t.sessions, "session"),
 		plural(t.frames[decode.FromClient], "frame"), render.AppendSize(nil, t.bytes[decode.FromClient]),
 		plural(t.frames[decode.FromServer], "frame"), render.AppendSize(nil, t.bytes[decode.FromServer]))
+	for _, d := range [...]decode.Dir{decode.FromClient, decode.FromServer} {
+		t.printSide(con, d)
+	}
+	if t.unchecked {
+		con.note("messages not checked")
+	}
 	if len(t.violations) == 0 {
 		return
 	}
@@ -92,6 +141,29 @@ func (t *totals) print(con *console) {
 		list[i] = strconv.FormatInt(t.violations[id], 10) + " " + string(id)
 	}
 	con.note("%s: %s", plural(n, "violation"), strings.Join(list, ", "))
+}
+
+// printSide writes what compression did for one side, and what became of its
+// pings.
+func (t *totals) printSide(con *console, d decode.Dir) {
+	if s := t.deflate[d]; s.Messages > 0 && s.Len > 0 {
+		verb, saved := "saved", s.Len-s.Wire
+		if saved < 0 {
+			verb, saved = "lost", -saved
+		}
+		con.note("%s compressed %s: %s to %s, %d%%, %s %s", plural(s.Messages, "message"), d.Arrow(),
+			render.AppendSize(nil, s.Len), render.AppendSize(nil, s.Wire), (s.Wire*100+s.Len/2)/s.Len, render.AppendSize(nil, saved), verb)
+	}
+	h := &t.heartbeat[d]
+	if h.Pings == 0 {
+		return
+	}
+	times := ""
+	if slices.Sort(h.RTTs); len(h.RTTs) > 0 {
+		times = fmt.Sprintf(", round trip %s median, %s p99",
+			render.AppendDuration(nil, decode.Quantile(h.RTTs, 0.5)), render.AppendDuration(nil, decode.Quantile(h.RTTs, 0.99)))
+	}
+	con.note("%s %s: %d answered, %d missing%s", plural(h.Pings, "ping"), d.Arrow(), h.Pongs, h.Missing, times)
 }
 
 // plural returns "1 frame", "2 frames".

@@ -17,10 +17,11 @@ import (
 // A view is how events are shown, and where: flags that work before and after
 // every subcommand.
 type view struct {
-	form    choice
-	to      string // a file instead of stdout
-	preview count
-	color   choice
+	form     choice
+	to       string // a file instead of stdout
+	preview  count
+	messages bool
+	color    choice
 
 	flags *pflag.FlagSet // to ask which were given
 }
@@ -36,6 +37,7 @@ func (v *view) register(cmd *cobra.Command) {
 	v.flags.StringVar(&v.to, "to", "", "print to `FILE` instead of stdout")
 	v.flags.VarP(&v.preview, "preview", "n", "print the first `N` bytes of payloads")
 	v.flags.Lookup("preview").DefValue = "80; for hex 4096; for json all"
+	v.flags.BoolVarP(&v.messages, "messages", "m", false, "print one line a message instead of a frame")
 	v.flags.Var(&v.color, "color", "use colors `WHEN`: auto, always, never")
 	completeChoice(cmd, "output", &v.form)
 	completeChoice(cmd, "color", &v.color)
@@ -65,24 +67,44 @@ func (v *view) addTo(f *flow, live, always bool) error {
 	return nil
 }
 
+// shown returns how many bytes of a payload are printed at most; all of them if
+// that is negative.
+func (v *view) shown() int {
+	if !v.flags.Changed("preview") {
+		switch v.form.value {
+		case "hex":
+			return hexPreview
+		case "json":
+			return -1
+		}
+	}
+	return int(v.preview)
+}
+
+// setup returns what sets up the sessions of a run: they put messages together
+// if anybody looks at them.
+func (v *view) setup() func(*decode.Session) {
+	seen := new(decode.Seen)
+	return func(s *decode.Session) {
+		s.Seen = seen
+		s.Messages = v.form.value != "none"
+		if n := v.shown(); n >= 0 {
+			s.Keep = max(n, 1)
+		}
+	}
+}
+
 // sink returns the renderer for w.
 func (v *view) sink(w io.Writer) decode.Sink {
-	given := v.flags.Changed("preview")
-	o := render.Options{Preview: int(v.preview), Color: v.colored()}
+	o := render.Options{Preview: v.shown(), Color: v.colored(), Messages: v.messages}
 	switch v.form.value {
 	case "fiddler":
 		return render.NewFiddler(w, o)
 	case "hex":
-		if !given {
-			o.Preview = hexPreview
-		}
 		return render.NewHex(w, o)
 	case "json":
 		to := traceOptions()
-		to.Derived, to.Preview = true, -1
-		if given {
-			to.Preview = o.Preview
-		}
+		to.Derived, to.Preview, to.Messages = true, o.Preview, o.Messages
 		return trace.NewWriter(w, to)
 	}
 	return render.NewCompact(w, o)

@@ -23,8 +23,12 @@ import (
 //
 // A record that can't follow the ones before it is an error that names its
 // line, or is given to r.Bad, if that is set, and passed over.
-func Play(r *Reader, sink decode.Sink) error {
-	p := player{r: r, sink: sink, sessions: map[int64]*session{}}
+func Play(r *Reader, sink decode.Sink) error { return PlayWith(r, sink, nil) }
+
+// PlayWith is like Play for sessions that setup has set up before they open:
+// what else they look into.
+func PlayWith(r *Reader, sink decode.Sink, setup func(*decode.Session)) error {
+	p := player{r: r, sink: sink, setup: setup, sessions: map[int64]*session{}}
 	locker, _ := sink.(sync.Locker)
 	for {
 		rec, err := p.next()
@@ -55,8 +59,9 @@ func Play(r *Reader, sink decode.Sink) error {
 type player struct {
 	r        *Reader
 	sink     decode.Sink
-	sessions map[int64]*session // those that are not closed, by c
-	ahead    *Record            // read before its turn
+	setup    func(*decode.Session) // may be nil
+	sessions map[int64]*session    // those that are not closed, by c
+	ahead    *Record               // read before its turn
 	aheadErr error
 	buf      []byte
 }
@@ -143,6 +148,9 @@ func (p *player) open(rec *Record) error {
 	s := &session{player: p}
 	s.streams[decode.FromServer].Dir = decode.FromServer
 	s.Sink = s
+	if p.setup != nil {
+		p.setup(&s.Session)
+	}
 	p.sessions[rec.C] = s
 	s.Open(decode.Info{Conn: rec.C, Time: rec.Time, Client: rec.Client, Server: rec.Server,
 		URL: rec.URL, Via: rec.Via, Ext: rec.Ext, ClientTLS: (*decode.TLS)(tls.Client), ServerTLS: (*decode.TLS)(tls.Server)})

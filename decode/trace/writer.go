@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/gobwas/ws"
+
 	"github.com/wstrace/wstrace/decode"
 )
 
@@ -16,8 +18,13 @@ type Options struct {
 	Mode string // what it does: "proxy"
 
 	// Derived adds what follows from the bytes, for programs that read lines
-	// as they come: violations, and the totals of each session.
+	// as they come: violations, the text of compressed messages, and the
+	// totals of each session.
 	Derived bool
+
+	// Messages writes a line for a message in place of the lines of its frames,
+	// if Derived is set. The sessions must put messages together.
+	Messages bool
 
 	// Preview is how many bytes of payload a line has at most, if Derived is
 	// set; a negative number means all of them.
@@ -109,7 +116,18 @@ func (w *Writer) line(ev *decode.Event) {
 		r.setHead(ev.Head)
 		r.Body, r.BodyLen = w.cut(ev.Data), ev.N
 	case decode.KindFrame:
+		if ev.Part && w.o.Derived && w.o.Messages {
+			if ev.Message != nil {
+				w.message(ev.Message)
+			}
+			return
+		}
 		w.frame(ev.Frame)
+	case decode.KindMessage:
+		if ev.Message.Unfinished && w.o.Derived && w.o.Messages {
+			w.message(ev.Message) // others have come with their final frames
+		}
+		return
 	case decode.KindJunk:
 		r.Kind = "junk"
 		r.Dir, r.HasDir = ev.Dir, true
@@ -143,6 +161,9 @@ func (w *Writer) line(ev *decode.Event) {
 		return
 	}
 	w.buf = r.Append(w.buf)
+	if m := ev.Message; m != nil && w.o.Derived {
+		w.inflated(m)
+	}
 }
 
 // appendTLS appends what the handshakes of both legs agreed on, or nothing if
@@ -175,6 +196,69 @@ func appendTLS(dst []byte, client, server *decode.TLS) []byte {
 	}
 	return dst
 }
+
+// inflated adds the text of a compressed message to the line of its final
+// frame. All of it is there, or as much as Preview allows; or just a mark if
+// it is too long.
+func (w *Writer) inflated(m *decode.Message) {
+	text := w.cut(m.Data)
+	cut := m.Cut || len(text) < len(m.Data)
+	if cut {
+		text = wholeChars(text)
+	}
+	if !m.Compressed || m.Op != ws.OpText || m.Unread || !utf8.Valid(text) {
+		return
+	}
+	w.reopen()
+	if !cut || w.o.Preview >= 0 {
+		w.buf = append(w.buf, `,"=text":`...)
+		w.buf = appendString(w.buf, text)
+	}
+	if cut {
+		w.buf = append(w.buf, `,"=cut":true`...)
+	}
+	w.close()
+}
+
+// message appends the line of a message.
+func (w *Writer) message(m *decode.Message) {
+	r := &w.rec
+	r.Kind = "message"
+	r.Dir, r.HasDir = m.Dir, true
+	w.buf = r.Append(w.buf)
+	w.reopen()
+	w.buf = appendText(w.buf, `,"op":`, decode.OpName(m.Op))
+	w.buf = appendInt(w.buf, `,"frames":`, m.Frames)
+	w.buf = appendInt(w.buf, `,"wire":`, m.Wire)
+	w.buf = appendInt(w.buf, `,"len":`, m.Len)
+	p := w.cut(m.Data)
+	cut := m.Cut || len(p) < len(m.Data)
+	if whole := wholeChars(p); cut && utf8.Valid(whole) {
+		p = whole
+	}
+	if len(p) > 0 {
+		if m.Op == ws.OpText && utf8.Valid(p) {
+			w.buf = append(w.buf, `,"text":`...)
+			w.buf = appendString(w.buf, p)
+		} else {
+			w.buf = appendBase64(w.buf, `,"b64":`, p)
+		}
+	}
+	for _, flag := range [...]struct {
+		key string
+		on  bool
+	}{{`,"compressed":true`, m.Compressed}, {`,"cut":true`, cut}, {`,"unread":true`, m.Unread}, {`,"unfinished":true`, m.Unfinished}} {
+		if flag.on {
+			w.buf = append(w.buf, flag.key...)
+		}
+	}
+	w.close()
+}
+
+// reopen takes back the end of the last line, for more keys before close.
+func (w *Writer) reopen() { w.buf = w.buf[:len(w.buf)-len("}\n")] }
+
+func (w *Writer) close() { w.buf = append(w.buf, "}\n"...) }
 
 func accepted(ev *decode.Event) bool { return ev.Handshake != nil && ev.Handshake.Accepted }
 
@@ -236,9 +320,9 @@ func (w *Writer) derived(ev *decode.Event) {
 	if ev.Kind == decode.KindClosed {
 		*r = Record{Kind: "closed", T: r.T, HasT: true, C: ev.Conn}
 		w.buf = r.Append(w.buf)
-		w.buf = w.buf[:len(w.buf)-len("}\n")]
+		w.reopen()
 		w.buf = appendTotals(w.buf, ev.Totals, accepted(ev))
-		w.buf = append(w.buf, '}', '\n')
+		w.close()
 	}
 }
 
@@ -249,6 +333,11 @@ func appendTotals(dst []byte, t *decode.Totals, accepted bool) []byte {
 	if accepted {
 		dst = appendInt(dst, `,"code":`, int64(t.Code))
 		dst = appendText(dst, `,"by":`, t.By.String())
+		if utf8.ValidString(t.Reason) {
+			dst = appendText(dst, `,"reason":`, t.Reason)
+		}
+		dst = append(dst, `,"answered":`...)
+		dst = strconv.AppendBool(dst, t.Answered)
 	}
 	dst = append(dst, `,"seconds":`...)
 	dst = appendSeconds(dst, t.Closed.Sub(t.Opened))
@@ -256,7 +345,47 @@ func appendTotals(dst []byte, t *decode.Totals, accepted bool) []byte {
 		dst = appendPair(dst, `,"frames":[`, t.Frames)
 	}
 	dst = appendPair(dst, `,"bytes":[`, t.Bytes)
-	return appendInt(dst, `,"violations":`, int64(t.Violations()))
+	if accepted {
+		dst = appendPair(dst, `,"messages":[`, t.Messages)
+	}
+	if t.Unchecked != [2]int64{} {
+		dst = appendPair(dst, `,"unread":[`, t.Unchecked)
+	}
+	if c, s := t.Deflate[decode.FromClient], t.Deflate[decode.FromServer]; c.Messages+s.Messages > 0 {
+		dst = appendPair(dst, `,"compressed":[`, [2]int64{c.Wire, s.Wire})
+		dst = appendPair(dst, `,"inflated":[`, [2]int64{c.Len, s.Len})
+	}
+	if c, s := &t.Heartbeat[decode.FromClient], &t.Heartbeat[decode.FromServer]; c.Pings+s.Pings > 0 {
+		dst = appendPair(dst, `,"pings":[`, [2]int64{c.Pings, s.Pings})
+		dst = appendPair(dst, `,"pongs":[`, [2]int64{c.Pongs, s.Pongs})
+	}
+	dst = appendInt(dst, `,"violations":`, int64(t.Violations()))
+	return appendRules(dst, t.Rules)
+}
+
+// appendRules appends how often each rule was broken.
+func appendRules(dst []byte, counts []decode.RuleCount) []byte {
+	sep := `,"rules":{"`
+	for i, c := range counts {
+		n, first := int64(0), true
+		for j, o := range counts { // both sides may have broken it
+			if o.Rule == c.Rule {
+				n += o.N
+				first = first && j >= i
+			}
+		}
+		if !first {
+			continue
+		}
+		dst = append(dst, sep...)
+		dst = append(dst, c.ID...)
+		dst = appendInt(dst, `":`, n)
+		sep = `,"`
+	}
+	if len(counts) > 0 {
+		dst = append(dst, '}')
+	}
+	return dst
 }
 
 func appendPair(dst []byte, key string, n [2]int64) []byte {

@@ -124,7 +124,7 @@ func TestWriterDerived(t *testing.T) {
 		`{"k":"violation","t":6,"conn":1,"from":"server","frame":4,"rule":"frame-length-msb","severity":"error","section":"RFC 6455 §5.2","text":"64-bit payload length with its top bit set, 82 7f ff ff ff ff ff ff ff ff"}`,
 		`{"k":"end","t":7,"c":1,"d":">","how":"fin"}`,
 		`{"k":"end","t":8,"c":1,"d":"<","how":"fin"}`,
-		`{"k":"closed","t":8,"c":1,"code":1000,"by":"client","seconds":8,"frames":[2,4],"bytes":[24,168],"violations":2}`)
+		`{"k":"closed","t":8,"c":1,"code":1000,"by":"client","reason":"Closing","answered":false,"seconds":8,"frames":[2,4],"bytes":[24,168],"messages":[1,4],"violations":2,"rules":{"frame-client-unmasked":1,"frame-length-msb":1}}`)
 	same(t, "line", strings.Split(got, "\n"), strings.Split(want, "\n"))
 	long := strings.Repeat("x", 70_000)
 	got = write(t, Options{Derived: true, Preview: 0}, upgraded, data{server, frame(0x81, 0, long)})
@@ -139,6 +139,81 @@ func TestWriterDerived(t *testing.T) {
 	if want := `{"k":"closed","t":3,"c":1,"seconds":3,"bytes":[0,9],"violations":0}`; !strings.HasSuffix(got, lines(`{"k":"done","t":3,"c":1,"sent":0,"got":9}`, want)) {
 		t.Errorf("got\n%s\nwant at its end\n%s", got, want)
 	}
+}
+
+// derive writes what a server sends with permessage-deflate.
+func derive(o Options, keep int, frames ...string) string {
+	var b bytes.Buffer
+	o.Derived = true
+	s := decode.Session{Sink: NewWriter(&b, o), Messages: true, Keep: keep}
+	s.Open(decode.Info{Conn: 1, Time: start, Ext: "permessage-deflate"})
+	s.Upgraded()
+	for _, f := range frames {
+		s.Data(server, start, []byte(f))
+	}
+	s.Done(start)
+	_, rest, _ := strings.Cut(b.String(), `{"k":"open","t":0,"c":1,"ext":"permessage-deflate"}`+"\n")
+	rest, _, _ = strings.Cut(rest, `{"k":"done"`)
+	return rest
+}
+
+// Samples of RFC 7692 §7.2.3.
+const (
+	hello  = "\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00"
+	again  = "\xc1\x05\xf2\x00\x11\x00\x00"
+	hello1 = "\x41\x03\xf2\x48\xcd"
+	hello2 = "\x80\x04\xc9\xc9\x07\x00"
+	inBin  = "\xc2\x07\xf2\x48\xcd\xc9\xc9\x07\x00"
+	broken = "\xc1\x01\x06"
+)
+
+func TestWriterInflated(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		preview int
+		keep    int
+		frames  []string
+		want    []string
+	}{
+		{"whole", -1, 0, []string{hello + again}, []string{
+			`{"k":"frame","t":0,"c":1,"d":"<","op":"text","rsv":4,"b64":"8kjNyckHAA==","=text":"Hello"}`,
+			`{"k":"frame","t":0,"c":1,"d":"<","op":"text","rsv":4,"b64":"8gARAAA=","=text":"Hello"}`}},
+		{"fragments", -1, 0, []string{hello1 + hello2}, []string{
+			`{"k":"frame","t":0,"c":1,"d":"<","op":"text","fin":false,"rsv":4,"b64":"8kjN"}`,
+			`{"k":"frame","t":0,"c":1,"d":"<","op":"cont","b64":"yckHAA==","=text":"Hello"}`}},
+		{"binary", -1, 0, []string{inBin}, []string{
+			`{"k":"frame","t":0,"c":1,"d":"<","op":"bin","rsv":4,"b64":"8kjNyckHAA=="}`}},
+		{"a part of it", 4, 4, []string{hello}, []string{
+			`{"k":"frame","t":0,"c":1,"d":"<","op":"text","rsv":4,"len":7,"b64":"8kjNyQ==","cut":true,"=text":"Hell","=cut":true}`}},
+		{"more than is kept", -1, 4, []string{hello}, []string{
+			`{"k":"frame","t":0,"c":1,"d":"<","op":"text","rsv":4,"b64":"8kjNyckHAA==","=cut":true}`}},
+	} {
+		got := derive(Options{Preview: test.preview}, test.keep, test.frames...)
+		if want := lines(test.want...); got != want {
+			t.Errorf("%s: got\n%swant\n%s", test.name, got, want)
+		}
+	}
+	if got := derive(Options{Preview: -1}, 0, broken); strings.Contains(got, "=text") {
+		t.Errorf("got %s, want no text of what can't be inflated", got)
+	}
+}
+
+func TestWriterMessages(t *testing.T) {
+	got := derive(Options{Messages: true, Preview: -1}, 0, hello1+"\x89\x00"+hello2, inBin, "\x82\x01\x00", "\x80\x01x", "\x01\x03abc")
+	var kinds []string
+	for line := range strings.Lines(got) {
+		if !strings.Contains(line, `"violation"`) {
+			kinds = append(kinds, strings.TrimSuffix(line, "\n"))
+		}
+	}
+	same(t, "line", kinds, []string{
+		`{"k":"frame","t":0,"c":1,"d":"<","op":"ping"}`,
+		`{"k":"message","t":0,"c":1,"d":"<","op":"text","frames":2,"wire":7,"len":5,"text":"Hello","compressed":true}`,
+		`{"k":"message","t":0,"c":1,"d":"<","op":"bin","frames":1,"wire":7,"len":5,"b64":"SGVsbG8=","compressed":true}`,
+		`{"k":"message","t":0,"c":1,"d":"<","op":"bin","frames":1,"wire":1,"len":1,"b64":"AA=="}`,
+		`{"k":"frame","t":0,"c":1,"d":"<","op":"cont","text":"x"}`,
+		`{"k":"message","t":0,"c":1,"d":"<","op":"text","frames":1,"wire":3,"len":3,"text":"abc","unfinished":true}`,
+	})
 }
 
 // TestPlayCut plays what a preview left of the payloads.

@@ -22,11 +22,11 @@ const (
 	pause = 60 * time.Millisecond // between two acts, for whoever watches
 )
 
-// Run plays the chat through a proxy that hands its events to sink, and returns
-// when everybody has left. The sink takes one event at a time; if others use it
+// Run plays the chat through a proxy that sets up its sessions with setup and
+// hands their events to sink, and returns when everybody has left. The sink takes one event at a time; if others use it
 // meanwhile, let it be a [decode.Tee]. Run returns early with the error of ctx
 // when that ends. Nothing of it runs on when Run has returned.
-func Run(ctx context.Context, sink decode.Sink, log *slog.Logger) error {
+func Run(ctx context.Context, sink decode.Sink, setup func(*decode.Session), log *slog.Logger) error {
 	origin, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func Run(ctx context.Context, sink decode.Sink, log *slog.Logger) error {
 	if l, ok := sink.(sync.Locker); ok {
 		w.Locker = l
 	}
-	p := &proxy.Proxy{Upstream: &url.URL{Scheme: "ws", Host: origin.Addr().String()}, Sink: w, Log: log}
+	p := &proxy.Proxy{Upstream: &url.URL{Scheme: "ws", Host: origin.Addr().String()}, Sink: w, Setup: setup, Log: log}
 	var room Server
 	var wg sync.WaitGroup
 	var served, relayed error

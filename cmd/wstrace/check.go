@@ -1,0 +1,222 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
+	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/trace"
+	"github.com/wstrace/wstrace/render"
+)
+
+const checkExample = `  wstrace check chat.wst
+  wstrace check --severity error chat.wst && echo fine
+  wstrace check --json chat.wst | jq -r .rule | sort | uniq -c`
+
+// check is wstrace check.
+type check struct {
+	con      *console
+	view     *view
+	json     bool
+	severity severity
+}
+
+// A severity is the value of a flag: nothing less severe is printed.
+type severity struct{ choice }
+
+func (s *severity) register(cmd *cobra.Command, usage string) {
+	s.choice = choice{"info", []string{"error", "warning", "info"}}
+	cmd.Flags().Var(&s.choice, "severity", usage)
+	completeChoice(cmd, "severity", &s.choice)
+}
+
+func (s *severity) least() decode.Severity {
+	return decode.Severity(slices.Index(s.of, s.value)) // in their order
+}
+
+func newCheck(con *console, v *view) *cobra.Command {
+	c := &check{con: con, view: v}
+	cmd := &cobra.Command{
+		Use:   "check [flags] FILE...",
+		Short: "Report what recorded sessions do wrong",
+		Long: `Report which side of recorded sessions breaks which rule, where, and what that
+means; the worst session first. The exit status is 1 if there is an error.
+"wstrace rules ID" explains a rule`,
+		Example:           checkExample,
+		Args:              atLeastOneFile,
+		ValidArgsFunction: completeTraces,
+		RunE:              func(_ *cobra.Command, args []string) error { return c.run(args) },
+	}
+	cmd.Flags().BoolVar(&c.json, "json", false, "print one JSON object a line")
+	c.severity.register(cmd, "print what is at least so bad, `WORD`: error, warning, info")
+	return cmd
+}
+
+func (c *check) run(names []string) (err error) {
+	for _, name := range names {
+		if sameFile(name, c.view.to) {
+			return usagef("%q would be written over itself", name)
+		}
+	}
+	out := os.Stdout
+	if c.view.to != "" {
+		if out, err = os.Create(c.view.to); err != nil {
+			return failed("create", c.view.to, err)
+		}
+		defer out.Close()
+	}
+	var failure error
+	bad := int64(0) // errors in the sessions
+	for _, name := range names {
+		var b bytes.Buffer
+		n, err := c.file(name, len(names) > 1, &b)
+		bad += n
+		if err != nil {
+			c.con.fail(failed("check", name, err))
+			failure = errReported
+		}
+		if _, err := out.Write(b.Bytes()); err != nil {
+			if !isPipe(err) {
+				return failed("write", out.Name(), err)
+			}
+			break
+		}
+	}
+	if failure == nil && bad > 0 {
+		failure = errFound
+	}
+	return failure
+}
+
+func isPipe(err error) bool { return errors.Is(err, syscall.EPIPE) }
+
+// A judge is a sink that writes what it finds wrong when all has come.
+type judge interface {
+	decode.Sink
+	Errors() int64
+	End()
+}
+
+// file writes what is wrong in one file to w and returns how many errors there
+// are.
+func (c *check) file(name string, named bool, w io.Writer) (int64, error) {
+	least := c.severity.least()
+	in, err := file.Open(name)
+	if err == file.ErrEmpty {
+		c.con.note("%q: nothing was recorded", name)
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer in.Close()
+	var j judge
+	if c.json {
+		f := &findings{w: w, least: least, open: map[int64][]*found{}}
+		if named {
+			f.file = name
+		}
+		j = f
+	} else {
+		if named {
+			fmt.Fprintf(w, "%s:\n", appendSafe(nil, name))
+		}
+		j = render.NewReport(w, render.Options{Preview: c.view.shown(), Color: c.view.colored()}, least)
+	}
+	seen := new(decode.Seen)
+	r := trace.NewReader(in)
+	err = trace.PlayWith(r, j, func(s *decode.Session) {
+		s.Messages, s.Advice, s.Seen = true, true, seen
+	})
+	j.End()
+	if err == nil {
+		if cut := r.Warning(); cut != nil {
+			c.con.say("check %q: %v", name, cut)
+		}
+	}
+	return j.Errors(), err
+}
+
+// findings are a sink that writes violations as JSON, one object a line, when
+// their session is closed.
+type findings struct {
+	w      io.Writer
+	file   string
+	least  decode.Severity
+	open   map[int64][]*found
+	errors int64
+}
+
+// A found violation, as check --json writes it.
+type found struct {
+	File     string `json:"file,omitempty"` // if there are several
+	Conn     int64  `json:"conn"`
+	From     string `json:"from,omitempty"`
+	Frame    *int64 `json:"frame,omitempty"`
+	Rule     string `json:"rule"`
+	Severity string `json:"severity"`
+	Section  string `json:"section"`
+	Text     string `json:"text"`
+	Count    int64  `json:"count"` // how often the side broke the rule
+
+	violation decode.Violation
+}
+
+func (f *findings) Errors() int64 { return f.errors }
+
+// Emit takes ev.
+func (f *findings) Emit(ev *decode.Event) {
+	for _, v := range ev.Violations {
+		o := &found{File: f.file, Conn: ev.Conn, From: v.From.String(), Rule: string(v.ID), Severity: v.Severity.String(),
+			Section: v.Section, Text: v.Text, Count: 1, violation: v}
+		if v.Frame >= 0 {
+			o.Frame = &v.Frame
+		}
+		f.open[ev.Conn] = append(f.open[ev.Conn], o)
+	}
+	switch ev.Kind {
+	case decode.KindOpen:
+		f.write(ev.Conn)
+	case decode.KindClosed:
+		for _, o := range f.open[ev.Conn] {
+			for _, c := range ev.Totals.Rules {
+				if c.Rule == o.violation.Rule && c.From == o.violation.From {
+					o.Count = c.N
+				}
+			}
+		}
+		f.write(ev.Conn)
+	}
+}
+
+// write writes what was found in a session that is over.
+func (f *findings) write(conn int64) {
+	enc := json.NewEncoder(f.w)
+	enc.SetEscapeHTML(false)
+	for _, o := range f.open[conn] {
+		if o.violation.Severity == decode.SeverityError {
+			f.errors += o.Count
+		}
+		if o.violation.Severity <= f.least {
+			enc.Encode(o)
+		}
+	}
+	delete(f.open, conn)
+}
+
+// End writes what was found in sessions that are not closed.
+func (f *findings) End() {
+	for _, conn := range slices.Sorted(maps.Keys(f.open)) {
+		f.write(conn)
+	}
+}

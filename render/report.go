@@ -1,0 +1,383 @@
+package render
+
+import (
+	"cmp"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// A Report is a Sink that gathers what is wrong with the sessions of a
+// recording and writes it, the worst session first, when all have come.
+type Report struct {
+	printer
+	least    decode.Severity // nothing less severe is written
+	open     map[int64]*judged
+	sessions []*judged // those with something to write, and closed
+
+	total  int64 // sessions
+	found  [3]int64
+	faulty int64 // sessions with errors
+}
+
+// A judged session is what is to be written of one.
+type judged struct {
+	conn     int64
+	began    time.Time
+	title    string
+	verdict  string
+	findings []finding
+	found    [3]int64 // cases, by severity
+}
+
+// A finding is a rule that a side broke, with its first case.
+type finding struct {
+	decode.Violation
+	n      int64
+	detail string // lines
+}
+
+// NewReport returns a Report that writes violations of severity least and
+// worse to w.
+func NewReport(w io.Writer, o Options, least decode.Severity) *Report {
+	r := &Report{printer: newPrinter(w, o, '.'), least: least, open: map[int64]*judged{}}
+	if r.preview == 0 {
+		r.preview = 1
+	}
+	return r
+}
+
+// Errors returns how many errors there were in the sessions so far.
+func (r *Report) Errors() int64 { return r.found[decode.SeverityError] }
+
+// Emit takes ev.
+func (r *Report) Emit(ev *decode.Event) {
+	if ev.Kind == decode.KindOpen {
+		r.settle(r.open[ev.Conn])
+		i := ev.Info
+		r.total++
+		r.open[ev.Conn] = &judged{conn: ev.Conn, began: ev.Time, title: strings.TrimSpace(cmp.Or(i.URL, i.Server) + "  " + i.Client)}
+	}
+	s := r.open[ev.Conn]
+	if s == nil {
+		return
+	}
+	for i := range ev.Violations {
+		v := ev.Violations[i]
+		s.findings = append(s.findings, finding{v, 1, r.detail(ev, &v)})
+	}
+	if ev.Kind == decode.KindClosed {
+		s.close(ev, &r.printer)
+		r.settle(s)
+	}
+}
+
+// close takes the counts and the verdict of a session that is closed.
+func (s *judged) close(ev *decode.Event, p *printer) {
+	for i := range s.findings {
+		f := &s.findings[i]
+		for _, c := range ev.Totals.Rules {
+			if c.Rule == f.Rule && c.From == f.From {
+				f.n = c.N
+			}
+		}
+	}
+	if hs := ev.Handshake; hs != nil && hs.Accepted {
+		t := ev.Totals
+		p.buf = append(p.buf[:0], "closed "...)
+		p.verdict(t)
+		switch {
+		case t.Code == decode.CodeAbnormal:
+		case t.Answered:
+			p.text(", answered")
+		default:
+			p.text(", not answered")
+		}
+		s.verdict = string(p.buf)
+	}
+}
+
+// settle takes a session about which no more comes.
+func (r *Report) settle(s *judged) {
+	if s == nil {
+		return
+	}
+	delete(r.open, s.conn)
+	for _, f := range s.findings {
+		s.found[f.Severity] += f.n
+	}
+	for i, n := range s.found {
+		r.found[i] += n
+	}
+	if s.found[decode.SeverityError] > 0 {
+		r.faulty++
+	}
+	s.findings = slices.DeleteFunc(s.findings, func(f finding) bool { return f.Severity > r.least })
+	if len(s.findings) > 0 {
+		r.sessions = append(r.sessions, s)
+	}
+}
+
+// End writes the report.
+func (r *Report) End() {
+	for _, conn := range slices.Sorted(maps.Keys(r.open)) {
+		r.settle(r.open[conn])
+	}
+	slices.SortStableFunc(r.sessions, func(a, b *judged) int {
+		return cmp.Or(slices.Compare(b.found[:], a.found[:]), cmp.Compare(a.conn, b.conn))
+	})
+	r.buf = r.buf[:0]
+	for _, s := range r.sessions {
+		r.session(s)
+		r.w.Write(r.buf)
+		r.buf = r.buf[:0]
+	}
+	r.count(r.total, "session")
+	if r.faulty > 0 {
+		r.text(", ")
+		r.int(r.faulty)
+		r.text(" with errors")
+	}
+	r.text(": ")
+	r.severities(r.found)
+	r.text("\n")
+	r.w.Write(r.buf)
+}
+
+var severityNames = [...]string{"error", "warning", "info"}
+
+// severities appends "2 errors, 1 warning", or that there is nothing.
+func (p *printer) severities(found [3]int64) {
+	sep := ""
+	for i, n := range found {
+		if n > 0 {
+			p.text(sep)
+			p.count(n, severityNames[i])
+			sep = ", "
+		}
+	}
+	if sep == "" {
+		p.text("no violations")
+	}
+}
+
+func (r *Report) session(s *judged) {
+	r.time(s.began)
+	r.text(" ")
+	r.colored(r.pens.session, "#")
+	r.text(r.pens.session.on)
+	r.int(s.conn)
+	r.text(r.pens.session.off)
+	if s.title != "" {
+		r.text(" ")
+		r.wire(s.title)
+	}
+	if s.verdict != "" {
+		r.text("  ")
+		r.text(s.verdict)
+	}
+	r.text(": ")
+	r.severities(s.found)
+	r.text("\n\n")
+	slices.SortStableFunc(s.findings, func(a, b finding) int { return cmp.Compare(a.Severity, b.Severity) })
+	for _, f := range s.findings {
+		r.finding(&f)
+	}
+	r.text("\n")
+}
+
+func (r *Report) finding(f *finding) {
+	pen := r.severityPen(f.Severity)
+	r.text("  ")
+	r.colored(pen, severityNames[f.Severity])
+	r.text(" ")
+	r.text(f.From.String())
+	r.text(" ")
+	r.colored(pen, string(f.ID))
+	if f.n > 1 {
+		r.text(" ×")
+		r.int(f.n)
+	}
+	r.text(": ")
+	r.wire(f.Text)
+	r.text(" (")
+	r.text(f.Section)
+	r.text(")\n")
+	r.text(f.detail)
+}
+
+// detail returns the lines that show where v is: the frame and its bytes, with
+// the fault marked, or the head.
+func (r *Report) detail(ev *decode.Event, v *decode.Violation) string {
+	r.buf = r.buf[:0]
+	r.text("    ")
+	r.time(ev.Time)
+	switch {
+	case ev.Kind == decode.KindFrame:
+		r.frameDetail(ev, v)
+	case ev.Kind == decode.KindRequest && !ev.Handshake.Request.Cut:
+		r.headDetail(ev.Handshake.Request, v, ">")
+	case ev.Kind == decode.KindResponse && !ev.Head.Cut:
+		r.headDetail(ev.Head, v, "<")
+	case ev.Kind == decode.KindJunk:
+		r.text(" ")
+		r.text(ev.Dir.Arrow())
+		r.text(" junk\n      ")
+		r.buf = appendRow(r.buf, 0, ev.Data[:min(len(ev.Data), 16)])
+	case ev.Kind == decode.KindEnd:
+		r.text(" ")
+		r.text(ev.Dir.Arrow())
+		r.text(" end ")
+		r.text(ev.How.String())
+		r.text("\n")
+	default:
+		r.text("\n")
+	}
+	return string(r.buf)
+}
+
+func (r *Report) frameDetail(ev *decode.Event, v *decode.Violation) {
+	f := ev.Frame
+	r.text(" ")
+	r.text(ev.Dir.Arrow())
+	r.text(" frame ")
+	r.int(f.N)
+	r.text(" at byte ")
+	r.int(f.Offset)
+	r.text(": ")
+	r.text(decode.OpName(f.OpCode))
+	r.text(" ")
+	r.buf = appendBits(r.buf, f.Flags())
+	r.text(", ")
+	r.count(f.Length, "byte")
+	r.text("\n")
+
+	from, n := fault(v, f)
+	row := from &^ 15
+	if row > 0 || f.More { // the header is in another row, or came before
+		r.markedRow(f, 0, -1, 0)
+	}
+	r.markedRow(f, row, from, n)
+}
+
+// markedRow appends the bytes of a frame from offset at on, as far as they are
+// at hand: a row of 16, the header counted and the payload unmasked. Below them
+// it marks n bytes from offset from on.
+func (r *Report) markedRow(f *decode.Frame, at, from int64, n int) {
+	head := int64(len(f.Head))
+	r.payload = f.AppendPayload(r.payload[:0], -1)
+	var row []byte
+	for i := at; i < at+16; i++ {
+		switch p := i - head - f.At; {
+		case i < head:
+			row = append(row, f.Head[i])
+		case p >= 0 && p < int64(len(r.payload)):
+			row = append(row, r.payload[p])
+		case len(row) == 0:
+			at++ // it begins later
+		}
+	}
+	if len(row) == 0 {
+		return
+	}
+	const indent = "      "
+	r.text(indent)
+	r.buf = appendRow(r.buf, at, row)
+	if from+int64(n) <= at || from >= at+int64(len(row)) {
+		return
+	}
+	r.text(indent)
+	r.text("        ") // of the offset
+	for i := range int64(len(row)) {
+		if i%8 == 0 {
+			r.text(" ")
+		}
+		if at+i < from || at+i >= from+int64(n) {
+			r.text("   ")
+		} else {
+			r.text(" ^^")
+		}
+	}
+	r.end()
+}
+
+// fault returns which bytes of a frame are at fault, the header counted. If
+// none is in particular, n is 0.
+func fault(v *decode.Violation, f *decode.Frame) (from int64, n int) {
+	head := len(f.Head)
+	length := head // where the length ends
+	if f.Masked {
+		length -= 4
+	}
+	if v.Offset >= 0 {
+		return int64(head) + v.Offset, 1
+	}
+	switch id := string(v.ID); {
+	case id == "frame-length-not-minimal", id == "control-too-long", id == "message-huge":
+		return 1, length - 1
+	case id == "frame-client-unmasked":
+		return 1, 1
+	case id == "frame-server-masked", strings.HasPrefix(id, "mask-key-"), id == "echo-mask":
+		return int64(length), 4
+	case id == "frame-rsv-set", id == "frame-opcode-reserved", id == "control-fragmented", id == "pmd-bfinal",
+		strings.HasPrefix(id, "pmd-rsv1-"), strings.HasPrefix(id, "frag-"), strings.HasSuffix(id, "-after-close"), id == "close-twice":
+		return 0, 1
+	case strings.HasPrefix(id, "pong-"), strings.HasPrefix(id, "ping-payload"):
+		return int64(head), int(min(f.Length, 16))
+	case id == "pmd-tail-not-stripped" && f.Length >= 4:
+		return int64(head) + f.Length - 4, 4
+	}
+	return 0, 0
+}
+
+// headers are the fields that rules about heads look at, by how their names
+// begin.
+var headers = []struct{ prefix, field string }{
+	{"req-key", "Sec-WebSocket-Key"},
+	{"req-version", "Sec-WebSocket-Version"},
+	{"req-protocol", "Sec-WebSocket-Protocol"},
+	{"token-in-subprotocol", "Sec-WebSocket-Protocol"},
+	{"req-ext", "Sec-WebSocket-Extensions"},
+	{"pmd-", "Sec-WebSocket-Extensions"},
+	{"req-upgrade", "Upgrade"},
+	{"req-connection", "Connection"},
+	{"req-host", "Host"},
+	{"req-sni", "Host"},
+	{"req-origin", "Origin"},
+	{"origin-", "Origin"},
+	{"mixed-content", "Origin"},
+	{"res-upgrade", "Upgrade"},
+	{"res-connection", "Connection"},
+	{"res-accept", "Sec-WebSocket-Accept"},
+	{"res-non101", "Sec-WebSocket-Accept"},
+	{"res-protocol", "Sec-WebSocket-Protocol"},
+	{"res-ext", "Sec-WebSocket-Extensions"},
+	{"subprotocol-", "Sec-WebSocket-Protocol"},
+}
+
+// headDetail appends the first line of a head and the lines that v is about.
+func (r *Report) headDetail(h *decode.Head, v *decode.Violation, arrow string) {
+	r.text(" ")
+	r.text(arrow)
+	r.text(" ")
+	r.wire(startLine(h))
+	r.end()
+	for _, of := range headers {
+		if !strings.HasPrefix(string(v.ID), of.prefix) {
+			continue
+		}
+		for _, f := range h.Fields {
+			if strings.EqualFold(f.Name, of.field) {
+				r.text("      ")
+				r.wire(f.Name)
+				r.text(": ")
+				r.wire(f.Value)
+				r.end()
+			}
+		}
+	}
+}
