@@ -100,7 +100,13 @@ func (s *Session) checkTarget(h *Head) {
 		s.report("req-target-fragment", FromClient, noFrame, "target %.80q has a fragment, a # in it is spelled %%23", target)
 	}
 	scheme, rest, absolute := strings.Cut(target, "://")
-	absolute = absolute && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
+	switch strings.ToLower(scheme) {
+	case "http", "https":
+	case "ws", "wss": // some clients name it so to a proxy, which is all right (RFC 9112 §3.2.2)
+		absolute = absolute && s.info.Via == "forward"
+	default:
+		absolute = false
+	}
 	if h.Method != "" && !absolute && !strings.HasPrefix(target, "/") {
 		s.report("req-target-form", FromClient, noFrame, "target is %.60q, not a path or an http or https URL", target)
 	}
@@ -122,7 +128,7 @@ func (s *Session) checkTarget(h *Head) {
 // withPort adds the port of scheme to an authority without one.
 func withPort(authority, scheme string) string {
 	port := ":80"
-	if strings.EqualFold(scheme, "https") {
+	if strings.EqualFold(scheme, "https") || strings.EqualFold(scheme, "wss") {
 		port = ":443"
 	}
 	if h := hostOf(authority); len(h) == len(authority) || strings.HasSuffix(authority, "]") {

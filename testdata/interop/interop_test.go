@@ -200,7 +200,7 @@ func (k talk) run(t *testing.T) {
 	// client → ahead → proxy → behind → server
 	behind := newTap(t, k.server.addr)
 	rec := newRecording()
-	p := &proxy.Proxy{Sink: rec}
+	p := &proxy.Proxy{Sink: rec, Setup: rec.setup}
 	if k.mode == reverse {
 		p.Upstream = &url.URL{Scheme: "ws", Host: behind.addr}
 	}

@@ -24,7 +24,11 @@ type recording struct {
 	extensions string
 	complaints []string // violations of severity error, and what can't be understood
 	closed     chan struct{}
+	seen       decode.Seen
 }
+
+// setup has the session look into everything.
+func (r *recording) setup(s *decode.Session) { s.Messages, s.Advice, s.Seen = true, true, &r.seen }
 
 // recorded is one direction.
 type recorded struct {
@@ -52,7 +56,7 @@ func (r *recording) Unlock() { r.mu.Unlock() }
 
 func (r *recording) Emit(ev *decode.Event) {
 	for _, v := range ev.Violations {
-		if v.Rule.Severity == decode.SeverityError {
+		if v.Severity == decode.SeverityError {
 			r.complain("%v: %s: %s", v.From, v.Rule.ID, v.Text)
 		}
 	}
@@ -63,10 +67,25 @@ func (r *recording) Emit(ev *decode.Event) {
 		r.extensions = ev.Handshake.Extensions
 	case decode.KindFrame:
 		r.piece(ev.Frame)
+	case decode.KindMessage:
+		r.whole(ev.Message)
 	case decode.KindClosed:
 		close(r.closed)
 	case decode.KindJunk, decode.KindOpaque, decode.KindGap:
 		r.complain("%v: %s, %d bytes", ev.Dir, ev.Text, len(ev.Data))
+	}
+}
+
+// whole compares a message that the session put together with the frames.
+func (r *recording) whole(m *decode.Message) {
+	d := &r.sides[m.Dir]
+	want := d.reports[len(d.reports)-1]
+	got := report{Type: opTypes[int(m.Op)], Len: int(m.Len), Sum: want.Sum}
+	if !m.Cut {
+		got.Sum = sum(m.Data)
+	}
+	if got != want || m.Unread || m.Unfinished || m.Compressed != d.rsv1 {
+		r.complain("%v: the session has the message %v, the frames hold %v", m.Dir, got, want)
 	}
 }
 
