@@ -9,7 +9,7 @@ demo: build # a chat with the proxy in the middle
 test: # everything; sets up what it needs
 	testdata/setup.sh
 	go vet ./... && go test -race ./...
-	go test -run AllocatesNothing ./decode # the race detector allocates
+	go test -run 'AllocatesNothing|NoAllocations' ./decode/... ./proxy ./render # the race detector allocates
 	cd testdata/interop && go vet ./... && go test -race ./...
 
 fuzz: # every fuzz target for FUZZTIME, 10s unless given

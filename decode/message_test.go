@@ -204,7 +204,10 @@ func TestHeartbeatTotals(t *testing.T) {
 }
 
 // TestMessagesAllocateNothing covers what most traffic is made of.
-func TestMessagesAllocateNothing(t *testing.T) {
+func TestMessageAllocatesNothing(t *testing.T) {
+	if raceEnabled() { // a sync.Pool then drops some of what it gets
+		t.Skip("run without -race by make test")
+	}
 	short := string(deflate(t, 6, `{"id":1,"text":"hello"}`)[0])
 	long := string(deflate(t, 6, strings.Repeat(`{"id":2},`, 500))[0])
 	for _, test := range []struct{ name, client, server string }{

@@ -22,6 +22,7 @@ type link struct {
 	client *leg
 	tunnel string // "host:port" of the CONNECT that the client sent, or ""
 	asked  bool   // there was a request, in the tunnel if there is one
+	head   bool   // the latest is a HEAD, whose answer has no body
 
 	hello      *clientHello // iff the client has begun TLS
 	clientTLS  *decode.TLS  // of the client's leg; nil if it is in plain
@@ -178,7 +179,7 @@ func (k *link) describe() string {
 
 // request relays a request whose head is the first n unread bytes.
 func (k *link) request(h *decode.Head, n int) (again bool) {
-	k.asked = true
+	k.asked, k.head = true, h.Method == http.MethodHead
 	r, err := k.route(h)
 	if err == errSelf {
 		k.answer(http.StatusOK, "text/html", k.p.page(k.self))
@@ -482,6 +483,10 @@ func (k *link) fail(s *session, err error) {
 // server has nothing more to say.
 func (k *link) answer(status int, contentType, body string) {
 	k.leave()
-	k.client.Write(reply(status, contentType, body))
+	b := reply(status, contentType, body)
+	if k.head {
+		b = b[:len(b)-len(body)] // RFC 9110 §9.3.2
+	}
+	k.client.Write(b)
 	k.client.lingerClose()
 }

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
@@ -145,10 +146,9 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			if ne := net.Error(nil); !errors.As(err, &ne) || !ne.Temporary() {
+			if !passes(err) {
 				return err
 			}
-			// Out of file descriptors, most likely: wait until some are free.
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			p.log().Warn("accept: " + err.Error())
 			select {
@@ -167,6 +167,17 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 			k.serve()
 		})
 	}
+}
+
+// passes reports whether an error of Accept is of the kind that passes: the
+// client gave up, or there are not enough files or memory just now.
+func passes(err error) bool {
+	for _, e := range []error{syscall.ECONNABORTED, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // ends are the addresses of a connection. One alone does not tell which it is:

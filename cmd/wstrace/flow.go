@@ -65,6 +65,12 @@ func (f *flow) add(d *drain, name string, c file.Compression) error {
 	if d.file, err = file.Create(name, c); err != nil {
 		return failed("create", name, err)
 	}
+	for _, other := range f.drains {
+		if other.file.Same(d.file) {
+			d.file.Abandon()
+			return usagef("%s and %s would overwrite each other", other.what, d.what)
+		}
+	}
 	f.drains = append(f.drains, d)
 	return nil
 }

@@ -480,7 +480,7 @@ func TestHandshakes(t *testing.T) {
 	serr, cerr = both(t, s, s)
 	check(t, serr, "")
 	check(t, cerr, "")
-	serr, cerr = both(t, s, load(t, strings.Replace(refused, "403", "401", 1)))
+	_, cerr = both(t, s, load(t, strings.Replace(refused, "403", "401", 1)))
 	check(t, cerr, "line 5: expected status 401, got 403 Forbidden")
 
 	c, server := pipe()

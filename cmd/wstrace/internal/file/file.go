@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,6 +46,7 @@ type Writer struct {
 	io.Writer
 	f    *os.File
 	comp compressor // nil if plain
+	made bool       // the file was not there before
 }
 
 type compressor interface {
@@ -58,11 +60,26 @@ func Create(name string, c Compression) (*Writer, error) {
 	if name == "-" {
 		return newWriter(os.Stdout, c)
 	}
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o666)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	made := err == nil
+	if errors.Is(err, fs.ErrExist) {
+		f, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o666)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return newWriter(f, c)
+	w, err := newWriter(f, c)
+	if err == nil {
+		w.made = made
+	}
+	return w, err
+}
+
+// Same reports whether w and other write to the same regular file.
+func (w *Writer) Same(other *Writer) bool {
+	a, errA := w.f.Stat()
+	b, errB := other.f.Stat()
+	return errA == nil && errB == nil && a.Mode().IsRegular() && os.SameFile(a, b)
 }
 
 func newWriter(f *os.File, c Compression) (*Writer, error) {
@@ -89,6 +106,7 @@ func (w *Writer) Regular() bool {
 
 // Begin empties the file, before the first Write.
 func (w *Writer) Begin() error {
+	w.made = false
 	if w.f == os.Stdout || !w.Regular() {
 		return nil
 	}
@@ -112,8 +130,14 @@ func (w *Writer) Close() error {
 	return cmp.Or(err, w.f.Close())
 }
 
-// Abandon closes a file that was not begun.
-func (w *Writer) Abandon() { w.f.Close() }
+// Abandon closes a file that was not begun, and removes it if it was made for
+// that.
+func (w *Writer) Abandon() {
+	w.f.Close()
+	if w.made {
+		os.Remove(w.f.Name())
+	}
+}
 
 // Replace gives the file called name new content, which write writes, with the
 // same permissions and compression c. The old content stays until the new is
