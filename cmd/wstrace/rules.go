@@ -2,157 +2,173 @@ package main
 
 import (
 	"bytes"
-	"cmp"
+	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
+	"github.com/wstrace/wstrace/cmd/wstrace/internal/explain"
 	"github.com/wstrace/wstrace/decode"
 )
 
 const rulesExample = `  wstrace rules
-  wstrace rules frame-client-unmasked`
+        list them all
+  wstrace rules frame-client-unmasked
+        bytes that break a rule, why that matters, and how to fix the sender
+  wstrace rules | grep pmd-
+        those of permessage-deflate`
 
 func newRules() *cobra.Command {
+	var asJSON bool
 	var s severity
 	cmd := &cobra.Command{
-		Use:     "rules [flags] [ID]",
-		Short:   "List the rules that sessions are checked by, or explain one",
-		Example: rulesExample,
+		Use:               "rules [flags] [ID]",
+		Short:             "List the rules of the protocol, or explain one",
+		Example:           rulesExample,
+		ValidArgsFunction: completeRules,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usagef("want one ID, got %d arguments", len(args))
 			}
 			return nil
 		},
-		ValidArgsFunction: completeRules,
 		RunE: func(_ *cobra.Command, args []string) error {
-			var b bytes.Buffer
-			if len(args) == 0 {
-				listRules(&b, s.least())
-			} else if err := explainRule(&b, args[0]); err != nil {
-				return err
+			entries, err := explain.Parse()
+			if err != nil {
+				return fmt.Errorf("explanations of the rules: %w", err)
 			}
-			if _, err := os.Stdout.Write(b.Bytes()); err != nil && !isPipe(err) {
+			var b []byte
+			switch {
+			case len(args) == 1:
+				i := slices.IndexFunc(entries, func(e explain.Entry) bool { return string(e.ID) == args[0] })
+				if i < 0 {
+					return unknownRule(args[0])
+				}
+				if b = appendRule(nil, &entries[i]); asJSON {
+					b = appendRuleJSON(nil, &entries[i])
+				}
+			default:
+				entries = slices.DeleteFunc(entries, func(e explain.Entry) bool { return e.Severity > s.least() })
+				if !asJSON {
+					b = appendRules(nil, entries)
+					break
+				}
+				for i := range entries {
+					b = appendRuleJSON(b, &entries[i])
+				}
+			}
+			if _, err := os.Stdout.Write(b); err != nil && !isPipe(err) {
 				return failed("write", "stdout", err)
 			}
 			return nil
 		},
 	}
 	s.register(cmd, "list what is at least so bad, `WORD`: error, warning, info")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, one object a line")
 	return cmd
 }
 
-func completeRules(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	var ids []string
-	for _, r := range decode.Rules {
-		ids = append(ids, string(r.ID)+"\t"+r.Text)
+func completeRules(_ *cobra.Command, args []string, _ string) (ids []string, _ cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		for _, r := range decode.Rules {
+			ids = append(ids, cobra.CompletionWithDesc(string(r.ID), r.Text))
+		}
 	}
 	return ids, cobra.ShellCompDirectiveNoFileComp
 }
 
-// listRules prints a line for each rule that is severe enough.
-func listRules(b *bytes.Buffer, least decode.Severity) {
-	for _, r := range decode.Rules {
-		if r.Severity <= least {
-			fmt.Fprintf(b, "%-29s %-7s %-16s %-18s %s\n", r.ID, r.Severity, r.Who, r.Section, r.Text)
-		}
+func unknownRule(id string) error {
+	if r := explain.Nearest(id); r != nil {
+		return usagef("unknown rule %q, did you mean %q?", id, r.ID)
 	}
+	return usageError{hinted{fmt.Errorf("unknown rule %q", id), "wstrace rules lists them"}}
 }
 
-// explainRule prints all that is known of a rule.
-func explainRule(b *bytes.Buffer, id string) error {
-	r := decode.LookupRule(decode.RuleID(id))
-	if r == nil {
-		err := fmt.Errorf("unknown rule %q", id)
-		if near := nearRules(id); near != "" {
-			return usageError{hinted{err, "wstrace rules " + near}}
-		}
-		return usageError{hinted{err, "wstrace rules lists the rules"}}
+// appendRules appends a line for each rule, in columns, under their headings.
+func appendRules(b []byte, entries []explain.Entry) []byte {
+	var id, severity, who, section int
+	for _, e := range entries {
+		id = max(id, len(e.ID))
+		severity = max(severity, len(e.Severity.String()))
+		who = max(who, len(e.Who.String()))
+		section = max(section, utf8.RuneCountInString(e.Section))
 	}
-	fmt.Fprintf(b, "%s: %s of the %s (%s)\n\n", r.ID, r.Severity, r.Who, r.Section)
-	fmt.Fprintf(b, "The rule:  %s.\n", upper(r.Text))
-	remedy := r.Remedy()
-	fmt.Fprintf(b, "The fix:   %s\n", wrap(remedy.Fix, 11))
-	if remedy.Sample == "" {
-		return nil
-	}
-	b.WriteString("\nWhat breaks it:\n\n")
-	for line := range strings.Lines(remedy.Sample) {
-		fmt.Fprintf(b, "    %s\n", sampleLine(strings.TrimSuffix(line, "\n")))
-	}
-	return nil
-}
-
-func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
-
-// nearRules returns the rule whose name has the most in common with id.
-func nearRules(id string) string {
-	best, most := "", 0
-	for _, r := range decode.Rules {
-		n := 0
-		for word := range strings.SplitSeq(id, "-") {
-			if word != "" && strings.Contains(string(r.ID), word) {
-				n += len(word)
+	group := ""
+	for _, e := range entries {
+		if e.Group != group {
+			if group != "" {
+				b = append(b, '\n')
 			}
+			group = e.Group
+			b = fmt.Appendf(b, "%s\n", group)
 		}
-		if n > most {
-			best, most = string(r.ID), n
-		}
+		b = fmt.Appendf(b, "  %-*s  %-*s  %-*s  %-*s  %s\n", id, e.ID, severity, e.Severity, who, e.Who, section, e.Section, e.Text)
 	}
-	if most < 4 {
-		return ""
-	}
-	return best
+	return b
 }
 
-// sampleLine turns a line of a sample into what a person reads: "> 81 00" are
-// bytes from the client, and so on.
-func sampleLine(line string) string {
-	word, value, _ := strings.Cut(line, " ")
-	arrow := map[string]string{"request": ">", "response": "<"}[word]
-	switch {
-	case arrow == "":
-		switch word {
-		case "ext":
-			return "agreed on: " + value
-		case "at":
-			return "after " + value + ":"
-		case "url":
-			return "to " + value + ":"
-		case "sni":
-			return "TLS for " + cmp.Or(strings.Trim(value, "-"), "no name") + ":"
-		case "end":
-			side, how, _ := strings.Cut(value, " ")
-			return side + " end: " + how
-		}
-		return line
-	case value == "ok":
-		return arrow + " a good " + word
-	case strings.HasPrefix(value, "-"):
-		return arrow + " no " + value[1:]
+// appendRule appends what there is to know about a rule.
+func appendRule(b []byte, e *explain.Entry) []byte {
+	b = fmt.Appendf(b, "%s: %s\n", e.ID, e.Text)
+	b = fmt.Appendf(b, "rule for the %s, severity %s, %s\n", e.Who, e.Severity, e.Section)
+	b = append(b, "\nWhat breaks it:\n"...)
+	for _, l := range e.Example {
+		b = l.Append(b, "  ")
 	}
-	return arrow + " " + strings.TrimPrefix(value, "+")
+	b = append(b, "\nWhy it matters:\n"...)
+	b = appendWrapped(b, e.Why)
+	b = append(b, "\nHow to fix the sender:\n"...)
+	return appendWrapped(b, e.Fix)
 }
 
-// wrap breaks text into lines of about 78 characters, the later ones indented.
-func wrap(text string, indent int) string {
-	var b strings.Builder
-	col := indent
-	for i, word := range strings.Fields(text) {
+// appendWrapped appends text in lines of at most 78 columns, indented by 2.
+func appendWrapped(b []byte, text string) []byte {
+	column := 0
+	for word := range strings.FieldsSeq(text) {
+		n := utf8.RuneCountInString(word)
 		switch {
-		case i == 0:
-		case col+1+len(word) > 78:
-			b.WriteString("\n" + strings.Repeat(" ", indent))
-			col = indent
+		case column == 0:
+			b = append(b, "  "...)
+			column = 2
+		case column+1+n > 78:
+			b = append(b, "\n  "...)
+			column = 2
 		default:
-			b.WriteString(" ")
-			col++
+			b = append(b, ' ')
+			column++
 		}
-		b.WriteString(word)
-		col += len(word)
+		b = append(b, word...)
+		column += n
 	}
-	return b.String()
+	return append(b, '\n')
+}
+
+// appendRuleJSON appends a rule as a line of JSON, with the keys of a violation
+// where they mean the same.
+func appendRuleJSON(b []byte, e *explain.Entry) []byte {
+	var example []byte
+	for _, l := range e.Example {
+		example = l.Append(example, "")
+	}
+	var line bytes.Buffer
+	enc := json.NewEncoder(&line)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(struct {
+		Rule     decode.RuleID `json:"rule"`
+		Severity string        `json:"severity"`
+		Who      string        `json:"who"`
+		Section  string        `json:"section"`
+		Text     string        `json:"text"`
+		Example  string        `json:"example"`
+		Why      string        `json:"why"`
+		Fix      string        `json:"fix"`
+	}{e.ID, e.Severity.String(), e.Who.String(), e.Section, e.Text, string(example), e.Why, e.Fix})
+	if err != nil {
+		panic(err) // strings can be encoded
+	}
+	return append(b, line.Bytes()...)
 }
