@@ -178,7 +178,8 @@ func (u *unit) String() string {
 		}
 	case u.op == ws.OpClose && len(u.data) == 0:
 		b = append(b, " without a code"...)
-	case u.op == ws.OpText || u.op == ws.OpContinuation || u.op == ws.OpPing || u.op == ws.OpPong:
+	case u.op != ws.OpBinary && u.op <= ws.OpPong && utf8.Valid(u.data) && u.flags&0x40 == 0,
+		u.op == ws.OpText && u.kind == unitMessage:
 		b = append(b, ' ')
 		b = appendQuoted(b, u.data)
 	default:
