@@ -146,17 +146,22 @@ func offers(req *decode.Head, extensions []string) bool {
 // none, one is added, if add is set.
 func setHeader(head []byte, name, value string, add bool) []byte {
 	out, found := mapHeader(head, name, func(line []byte) []byte {
-		colon := bytes.IndexByte(line, ':')
-		after := line[colon+1:]
-		space := after[:len(after)-len(bytes.TrimLeft(after, " \t"))]
-		end := line[len(bytes.TrimRight(line, "\r\n")):]
-		return slices.Concat(line[:colon+1], space, []byte(value), end)
+		return withValue(line, value)
 	})
 	if found || !add {
 		return out
 	}
 	end := len(bytes.TrimRight(out, "\r\n"))
 	return slices.Concat(out[:end], []byte("\r\n"+name+": "+value), out[end:])
+}
+
+// withValue returns a header line with another value.
+func withValue(line []byte, value string) []byte {
+	colon := bytes.IndexByte(line, ':')
+	after := line[colon+1:]
+	space := after[:len(after)-len(bytes.TrimLeft(after, " \t"))]
+	end := line[len(bytes.TrimRight(line, "\r\n")):]
+	return slices.Concat(line[:colon+1], space, []byte(value), end)
 }
 
 func dropHeader(head []byte, name string) []byte {

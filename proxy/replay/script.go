@@ -135,6 +135,7 @@ func (l *loader) take(rec *trace.Record) error {
 	if rec.IsHeader() {
 		return nil
 	}
+	parseHead(rec)
 	if s.number == 0 && !l.choose(rec) || rec.C != s.number {
 		return nil
 	}
@@ -154,6 +155,20 @@ func (l *loader) take(rec *trace.Record) error {
 	return nil
 }
 
+// parseHead takes the head of rec apart, if the trace has its bytes only.
+func parseHead(rec *trace.Record) {
+	if rec.Head == nil || !rec.RawHead {
+		return
+	}
+	parse := decode.ParseRequest
+	if rec.Kind == "res" {
+		parse = decode.ParseResponse
+	}
+	raw := rec.Head.Raw
+	rec.Head, _ = parse(raw) // with what there is of it
+	rec.Head.Cut = decode.HeadLen([]byte(raw), 0) == 0
+}
+
 // choose reports whether the session of rec is the one to play.
 func (l *loader) choose(rec *trace.Record) bool {
 	s := l.s
@@ -165,7 +180,7 @@ func (l *loader) choose(rec *trace.Record) bool {
 		l.opens[rec.C] = rec
 		return false
 	case "req":
-		if !decode.AsksForWebSocket(rec.Head) {
+		if rec.Head.Cut || !decode.AsksForWebSocket(rec.Head) {
 			l.plain = rec
 			delete(l.opens, rec.C)
 			return false
