@@ -241,7 +241,10 @@ func (k *link) opaque(d decode.Dir, addr, why string) (again bool) {
 // the tunnel is relayed like any other; anything else is opaque.
 func (k *link) connect(h *decode.Head, n int) (again bool) {
 	r, err := connect(h)
-	if err == nil && k.p.isOurs(k.client) {
+	switch {
+	case err != nil:
+		err = failed(http.StatusBadRequest, "%v", err)
+	case k.p.isOurs(k.client):
 		err = errLoop
 	}
 	k.client.use(n)

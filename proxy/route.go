@@ -126,7 +126,7 @@ func forward(h *decode.Head) (route, error) {
 // connect routes a CONNECT (RFC 9110 §9.3.6).
 func connect(h *decode.Head) (route, error) {
 	host, port, err := net.SplitHostPort(h.Target)
-	if err != nil || host == "" || port == "" {
+	if _, bad := strconv.ParseUint(port, 10, 16); err != nil || host == "" || bad != nil {
 		return route{}, fmt.Errorf("CONNECT target %.80q is not host:port", h.Target)
 	}
 	return route{addr: h.Target, url: h.Target}, nil
