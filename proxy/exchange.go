@@ -41,22 +41,18 @@ var errTorn = errors.New("write failed")
 func (k *link) send(x *exchange, head []byte, body decode.Body) error {
 	for {
 		b := k.client.unread()
-		b = b[:body.Next(b)]
-		if len(b) > 0 {
-			x.Data(decode.FromClient, k.client.when, b)
+		n := body.Next(b)
+		if n > 0 {
+			x.Data(decode.FromClient, k.client.when, b[:n])
 		}
-		var err error
-		if head != nil {
-			out := net.Buffers{head, b}
-			_, err = out.WriteTo(k.up.Conn)
-			head = nil
-		} else {
-			_, err = k.up.Write(b)
+		out := b[:n]
+		if head != nil { // one write
+			out, head = append(head, out...), nil
 		}
-		if err != nil {
+		if _, err := k.up.Write(out); err != nil {
 			return errTorn
 		}
-		k.client.use(len(b))
+		k.client.use(n)
 		if body.Done() {
 			return nil
 		}

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/wstrace/wstrace/decode"
 )
@@ -19,7 +18,7 @@ import (
 // wantAnswer checks that an answer of the proxy comes and the connection ends.
 func (p *peer) wantAnswer(status int, body string) {
 	p.t.Helper()
-	p.SetReadDeadline(time.Now().Add(patience))
+	p.SetReadDeadline(p.deadline())
 	r := bufio.NewReader(p.Conn)
 	res, err := http.ReadResponse(r, nil)
 	if err != nil {

@@ -1,0 +1,322 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// A memConn is one end of a connection in memory, which can be half-closed.
+type memConn struct {
+	net.Conn // what this end writes
+	in       net.Conn
+	ends     [2]int // ports, ours first
+}
+
+func memPipe(a, b int) (*memConn, *memConn) {
+	a1, b1 := net.Pipe()
+	a2, b2 := net.Pipe()
+	return &memConn{a1, a2, [2]int{a, b}}, &memConn{b2, b1, [2]int{b, a}}
+}
+
+func (c *memConn) LocalAddr() net.Addr  { return &net.TCPAddr{Port: c.ends[0]} }
+func (c *memConn) RemoteAddr() net.Addr { return &net.TCPAddr{Port: c.ends[1]} }
+
+func (c *memConn) Read(b []byte) (int, error) {
+	n, err := c.in.Read(b)
+	if errors.Is(err, io.ErrClosedPipe) {
+		err = net.ErrClosed
+	}
+	return n, err
+}
+
+func (c *memConn) CloseWrite() error                 { return c.Conn.Close() }
+func (c *memConn) SetReadDeadline(t time.Time) error { return c.in.SetReadDeadline(t) }
+
+func (c *memConn) Close() error {
+	c.in.Close()
+	return c.Conn.Close()
+}
+
+// A clockRig is a link in memory, between a client and a server, whose time
+// passes when nothing else happens.
+type clockRig struct {
+	*record
+	t    *testing.T
+	c, s *peer
+	stop func()
+}
+
+// inBubble runs a test with a link whose connections are there already.
+func inBubble(t *testing.T, test func(*testing.T, *clockRig)) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &clockRig{record: newRecord(), t: t}
+		ctx, cancel := context.WithCancel(context.Background())
+		client, ours := memPipe(1, 8080)
+		theirs, server := memPipe(2, 80)
+		p := &Proxy{Upstream: &url.URL{Scheme: "ws", Host: "origin:80"}, KeepHost: true, ours: map[ends]int{endsOf(theirs): 1}}
+		p.sink = &decode.Tee{Sinks: []decode.Sink{r}}
+		k := &link{p: p, ctx: ctx, client: newLeg(ours)}
+		if err := k.use("origin:80", theirs, nil); err != nil {
+			t.Fatal(err)
+		}
+		r.c = &peer{t: t, name: "client", Conn: client, timeless: true}
+		r.s = &peer{t: t, name: "server", Conn: server, timeless: true}
+		served := make(chan struct{})
+		go func() {
+			defer close(served)
+			defer context.AfterFunc(ctx, k.abort)()
+			k.serve()
+		}()
+		r.stop = func() { cancel(); <-served }
+		defer func() {
+			r.stop()
+			client.Close()
+			server.Close()
+			r.check(t)
+		}()
+		test(t, r)
+	})
+}
+
+func (r *clockRig) upgrade() {
+	r.t.Helper()
+	r.c.send(upgradeRequest)
+	r.s.want("the request", upgradeRequest)
+	answer(r.c, r.s, switching)
+}
+
+// wantNow compares the last lines of a session, once nothing moves any more.
+func (r *clockRig) wantNow(conn int64, lines ...string) {
+	r.t.Helper()
+	synctest.Wait()
+	evs, _ := r.snapshot(conn)
+	if len(evs) < len(lines) || transcript(evs[len(evs)-len(lines):]) != "\t"+strings.Join(lines, "\n\t") {
+		r.t.Fatalf("got\n%s\nwant, at the end,\n\t%s", transcript(evs), strings.Join(lines, "\n\t"))
+	}
+}
+
+// took runs f and checks how long that takes.
+func took(t *testing.T, want time.Duration, f func()) {
+	t.Helper()
+	start := time.Now()
+	f()
+	if d := time.Since(start); d != want {
+		t.Errorf("got it after %v, want %v", d, want)
+	}
+}
+
+func TestRequestTimeout(t *testing.T) {
+	t.Run("silent", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, r *clockRig) {
+			took(t, DefaultHandshakeTimeout, func() { r.c.wantEnd("a silent client is closed", decode.EndFIN) })
+			if evs, _ := r.snapshot(0); len(evs) > 0 {
+				t.Errorf("got events\n%s\nwant none", transcript(evs))
+			}
+		})
+	})
+	t.Run("slow", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, r *clockRig) {
+			sent := make(chan struct{})
+			go func() {
+				defer close(sent)
+				for b := range strings.SplitSeq("GET / HTTP/1.1\r\nX: "+strings.Repeat("x", 100), "") {
+					if _, err := io.WriteString(r.c.Conn, b); err != nil {
+						return
+					}
+					time.Sleep(700 * time.Millisecond)
+				}
+			}()
+			took(t, DefaultHandshakeTimeout, func() { r.c.wantAnswer(408, "request head is not complete after 30s\n") })
+			r.c.Close()
+			<-sent
+			r.wantNow(1, fmt.Sprintf("> cut %q", "GET / HTTP/1.1\r\nX: "+strings.Repeat("x", 24)),
+				"> end timeout: request head is not complete after 30s", "< end local", "closed")
+		})
+	})
+	t.Run("not between requests", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, r *clockRig) {
+			for range 3 {
+				r.c.send(get)
+				r.s.want("a request", get)
+				answer(r.c, r.s, nothing)
+				time.Sleep(time.Hour)
+			}
+			r.c.send(get[:10])
+			took(t, DefaultHandshakeTimeout, func() { r.c.wantAnswer(408, "request head is not complete after 30s\n") })
+		})
+	})
+}
+
+func TestAnswerTimeout(t *testing.T) {
+	const why = `server "origin:80" has not answered after 30s`
+	for _, start := range []string{"", "HTTP/1.1 101 Swi", "HTTP/1.1 103 Early Hints\r\n\r\n", "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 101"} {
+		t.Run(start, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *clockRig) {
+				r.c.send(upgradeRequest)
+				r.s.want("the request", upgradeRequest)
+				started := time.Now()
+				r.s.send(start)
+				if hints, _, ok := strings.Cut(start, "\r\n\r\n"); ok {
+					r.c.want("an interim answer", hints+"\r\n\r\n")
+				}
+				r.c.wantAnswer(504, why+"\n")
+				if d := time.Since(started); d != DefaultHandshakeTimeout {
+					t.Errorf("got 504 after %v, want %v", d, DefaultHandshakeTimeout)
+				}
+				r.s.wantEnd("the server's connection is closed", decode.EndFIN)
+				r.wait(t, 1, "< end timeout: "+why)
+			})
+		})
+	}
+	t.Run("plain", func(t *testing.T) { // may take as long as it likes
+		inBubble(t, func(t *testing.T, r *clockRig) {
+			for range 2 {
+				r.c.send(get)
+				r.s.want("the request", get)
+				time.Sleep(time.Hour)
+				r.s.send("HTTP/1.1 ")
+				time.Sleep(time.Hour)
+				r.s.send("200 OK\r\nContent-Length: 2\r\n\r\no")
+				r.c.want("the head", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
+				time.Sleep(time.Hour)
+				answer(r.c, r.s, "k")
+			}
+		})
+	})
+	t.Run("upgraded", func(t *testing.T) { // no limit any more
+		inBubble(t, func(t *testing.T, r *clockRig) {
+			r.upgrade()
+			for range 3 {
+				time.Sleep(time.Hour)
+				answer(r.c, r.s, text("still here"))
+				r.c.send(masked("so am I"))
+				r.s.want("a frame", masked("so am I"))
+			}
+		})
+	})
+	t.Run("refused", func(t *testing.T) { // no limit any more
+		inBubble(t, func(t *testing.T, r *clockRig) {
+			r.c.send(upgradeRequest)
+			r.s.want("the request", upgradeRequest)
+			time.Sleep(29 * time.Second)
+			answer(r.c, r.s, "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\n")
+			time.Sleep(time.Hour)
+			answer(r.c, r.s, "no")
+			time.Sleep(time.Hour)
+			r.c.send(get)
+			r.s.want("the next request", get)
+			time.Sleep(time.Hour)
+			answer(r.c, r.s, nothing)
+		})
+	})
+}
+
+// A frame that is slow to come is shown after a second, as far as it is there.
+func TestSlowFramesAreFlushed(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *clockRig) {
+		r.upgrade()
+		for _, x := range []struct {
+			from, to *peer
+			frame    string
+			arrow    string
+			head     int
+		}{
+			{r.c, r.s, masked("slowly but surely"), ">", 6},
+			{r.s, r.c, text("slowly but surely"), "<", 2},
+		} {
+			send := func(s string) { x.from.send(s); x.to.want("part of a frame", s) }
+			send(x.frame[:x.head+3])
+			time.Sleep(time.Second - time.Millisecond)
+			if r.has(1, x.arrow+" text 17 0-3") {
+				t.Error("a frame is shown before a second is over")
+			}
+			time.Sleep(time.Millisecond)
+			r.wantNow(1, x.arrow+" text 17 0-3")
+			send(x.frame[x.head+3 : x.head+4])
+			send(x.frame[x.head+4 : x.head+6])
+			time.Sleep(time.Second)
+			r.wantNow(1, x.arrow+" text 17 0-3", x.arrow+" text 17 3-6")
+			time.Sleep(time.Hour)
+			r.wantNow(1, x.arrow+" text 17 3-6")
+			send(x.frame[x.head+6:])
+			r.wantNow(1, x.arrow+" text 17 3-6", x.arrow+" text 17 6-17")
+			send(x.frame) // one that comes at once is shown at once
+			r.wantNow(1, x.arrow+" text 17")
+			send(x.frame[:x.head]) // the header alone
+			time.Sleep(time.Second)
+			r.wantNow(1, x.arrow+" text 17 0-0")
+			send(x.frame[x.head:])
+		}
+	})
+}
+
+// So is the answer to a refused upgrade. The connection goes on after it.
+func TestSlowRefusalIsFlushed(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *clockRig) {
+		const start, end = "HTTP/1.1 403 Forbidden\r\nContent-Length: 6\r\n\r\nno", " way"
+		r.c.send(upgradeRequest)
+		r.s.want("the request", upgradeRequest)
+		answer(r.c, r.s, start)
+		time.Sleep(time.Second)
+		r.wantNow(1, `< 403 "no" of 0`)
+		answer(r.c, r.s, end)
+		r.wantNow(1, `< 403 "no" of 0`, "closed")
+
+		r.c.send(upgradeRequest)
+		r.s.want("the next request", upgradeRequest)
+		answer(r.c, r.s, start)
+		time.Sleep(time.Second / 2) // nothing is flushed, but a timer runs
+		answer(r.c, r.s, end)
+		r.wantNow(2, `< 403 "no way" of 6`, "closed")
+		time.Sleep(time.Hour)
+		r.c.send(get)
+		r.s.want("the next request", get)
+		answer(r.c, r.s, nothing)
+	})
+}
+
+// A head at hand when the proxy is stopped is shown.
+func TestStopInHead(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *clockRig) {
+		r.c.send("GET / HTTP/1.1\r\n")
+		synctest.Wait()
+		r.stop()
+		r.wantLines(t, 1, "open", `> cut "GET / HTTP/1.1\r\n"`, "> end local", "< end local")
+	})
+}
+
+// An answer of the proxy waits for a client that still sends, but not forever.
+func TestLinger(t *testing.T) {
+	for name, x := range map[string]struct {
+		pause time.Duration
+		times int
+	}{
+		"sends on":  {lingerIdle - time.Millisecond, int(lingerTime / (lingerIdle - time.Millisecond))},
+		"is silent": {lingerIdle + time.Millisecond, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *clockRig) {
+				r.c.send("NOPE / HTTP/1.1\r\n" + strings.Repeat("x", DefaultMaxHead))
+				r.c.wantAnswer(431, fmt.Sprintf("request head is longer than %d bytes\n", DefaultMaxHead))
+				times := -1
+				for err := error(nil); err == nil; times++ {
+					time.Sleep(x.pause)
+					_, err = io.WriteString(r.c.Conn, "x")
+				}
+				if times != x.times {
+					t.Errorf("got %d writes before the connection was closed, want %d", times, x.times)
+				}
+			})
+		})
+	}
+}
