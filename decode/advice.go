@@ -174,7 +174,7 @@ func (s *Session) adviseFirstKey(f *Frame, key uint32) {
 		return
 	}
 	if conn, ok := s.Seen.mask(key, s.info.Conn); ok {
-		s.report("echo-mask", f.Dir, f.N, "the first masking key % X is that of session #%d too", f.Mask, conn)
+		s.report("echo-mask", f.Dir, f.N, "the first masking key %s is that of session #%d too", keyText(f.Mask), conn)
 	}
 }
 

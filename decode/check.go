@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/gobwas/ws"
@@ -89,7 +90,7 @@ func (s *Session) checkMask(f *Frame) {
 	switch {
 	case f.Dir == FromServer && f.Masked:
 		if !s.repeated("frame-server-masked", f.Dir) {
-			s.report("frame-server-masked", f.Dir, f.N, "frame with masking key %X", f.Mask)
+			s.report("frame-server-masked", f.Dir, f.N, "frame with masking key %s", keyText(f.Mask))
 		}
 	case f.Dir == FromClient && !f.Masked:
 		s.report("frame-client-unmasked", f.Dir, f.N, "frame without a masking key")
@@ -141,11 +142,11 @@ func (s *Session) checkKeys(f *Frame) {
 	switch {
 	case k.same > 2 && !k.moved:
 		if !s.repeated("mask-key-constant", f.Dir) {
-			s.report("mask-key-constant", f.Dir, f.N, "the %d frames so far all have masking key % X", k.n, f.Mask)
+			s.report("mask-key-constant", f.Dir, f.N, "the %d frames so far all have masking key %s", k.n, keyText(f.Mask))
 		}
 	case k.same > 1:
 		if !s.repeated("mask-key-repeated", f.Dir) {
-			s.report("mask-key-repeated", f.Dir, f.N, "masking key % X is that of the frame before", f.Mask)
+			s.report("mask-key-repeated", f.Dir, f.N, "masking key %s is that of the frame before", keyText(f.Mask))
 		}
 	case k.diffs+2 >= enough && k.n >= enough:
 		if !s.repeated("mask-key-predictable", f.Dir) {
@@ -219,4 +220,9 @@ func (s *Session) checkControl(f *Frame) {
 	case ws.OpPong:
 		s.pong(f)
 	}
+}
+
+// keyText spells a masking key as every output does: 16-39-8F-63.
+func keyText(key [4]byte) string {
+	return fmt.Sprintf("%02X-%02X-%02X-%02X", key[0], key[1], key[2], key[3])
 }

@@ -67,7 +67,7 @@ func TestViolationTexts(t *testing.T) {
 		{"", "\xc9\x00", `server frame-rsv-set: RSV1 set, and no extension in force defines it (RFC 6455 §5.2)`},
 		{"", "\x89\x7e\x00\x7e" + strings.Repeat("x", 126), `server control-too-long: ping with 126 byte payload, limit is 125 (RFC 6455 §5.5)`},
 		{"", "\x81\x7e\x00\x00", `server frame-length-not-minimal: 0 byte payload in a 16-bit length (RFC 6455 §5.2)`},
-		{"", "\x8a\x80\x01\x02\x03\xff", `server frame-server-masked: frame with masking key 010203FF (RFC 6455 §5.1)`},
+		{"", "\x8a\x80\x01\x02\x03\xff", `server frame-server-masked: frame with masking key 01-02-03-FF (RFC 6455 §5.1)`},
 		{"", "\x88\x01x", `server close-body-one-byte: body of 1 byte, a code takes 2 (RFC 6455 §5.5.1)`},
 		{"", "\x88\x02\x03\xee", `server close-code-forbidden: code 1006 Abnormal Closure (RFC 6455 §7.4.1)`},
 		{"", "\x88\x03\x03\xe8\xff", `server close-reason-invalid-utf8: reason "\xff" is not UTF-8 (RFC 6455 §5.5.1)`},
