@@ -24,6 +24,7 @@ import (
 // liveFlags are the flags of the proxy.
 type liveFlags struct {
 	record
+	tls       tlsFlags
 	listen    string
 	keepHost  bool
 	strict    bool
@@ -39,6 +40,7 @@ func (l *liveFlags) register(cmd *cobra.Command) {
 	l.record.register(cmd)
 	flags.BoolVar(&l.keepHost, "keep-host", false, "leave the Host header as the client sent it")
 	flags.BoolVar(&l.strict, "strict", false, "refuse handshakes that break a rule")
+	l.tls.register(flags)
 	flags.Var(&l.maxHead, "max-head", "relay heads of at most `SIZE`")
 	flags.DurationVar(&l.handshake, "handshake-timeout", proxy.DefaultHandshakeTimeout, "`TIME` to wait for a request, or for the answer to a handshake")
 	flags.DurationVar(&l.dial, "dial-timeout", proxy.DefaultDialTimeout, "`TIME` to wait for a connection to a server")
@@ -67,6 +69,13 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 		return usagef("--handshake-timeout and --dial-timeout want more than 0")
 	}
 
+	keyLog, err := l.tls.addTo(p, con)
+	if err != nil {
+		return err
+	}
+	if keyLog != nil {
+		defer keyLog.Close()
+	}
 	f, err := newFlow(con, v, &l.record)
 	if err != nil {
 		return err
@@ -143,8 +152,12 @@ func directions(origin *url.URL, addr net.Addr) string {
 	}
 	u := *origin
 	u.Host = host
-	u.Scheme = map[string]string{"ws": "ws", "wss": "ws", "http": "http", "https": "http"}[u.Scheme]
-	return "point the client at " + u.String()
+	to := "point the client at " + u.String()
+	if plain := map[string]string{"wss": "ws", "https": "http"}[u.Scheme]; plain != "" {
+		u.Scheme = plain
+		to += " or " + u.String()
+	}
+	return to
 }
 
 // untilSignal returns a context that ends at the first SIGINT or SIGTERM. The

@@ -66,7 +66,7 @@ func newRoot(con *console) *cobra.Command {
 	live.register(cmd)
 	cmd.Flags().Bool("version", false, "print the version")
 
-	cmd.AddCommand(newShow(con, &v), newCheck(con, &v), newRules(), newFmt(con), newDemo(con, &v))
+	cmd.AddCommand(newShow(con, &v), newCheck(con, &v), newRules(), newFmt(con), newCA(con), newDemo(con, &v))
 	return cmd
 }
 
@@ -113,7 +113,10 @@ func help(cmd *cobra.Command, _ []string) {
 	}
 	fmt.Fprintf(w, "\nUsage:\n  %s\n", cmd.UseLine())
 	if cmd.HasAvailableSubCommands() {
-		fmt.Fprintf(w, "  %s COMMAND\n\nCommands:\n", cmd.CommandPath())
+		if cmd.Parent() == nil {
+			fmt.Fprintf(w, "  %s COMMAND\n", cmd.CommandPath())
+		}
+		fmt.Fprint(w, "\nCommands:\n")
 		for _, c := range cmd.Commands() {
 			if c.IsAvailableCommand() {
 				fmt.Fprintf(w, "  %-11s %s\n", c.Name(), c.Short)

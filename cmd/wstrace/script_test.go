@@ -4,15 +4,20 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -23,6 +28,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/wstrace/wstrace/proxy/ca"
 )
 
 // scriptCmds are the commands that scripts have besides those of testscript.
@@ -41,20 +48,46 @@ var scriptCmds = map[string]func(ts *testscript.TestScript, neg bool, args []str
 // patience is how long a script waits for what should happen at once.
 const patience = 20 * time.Second
 
-// wsecho NAME
+// wsecho [-tls | -mutual] NAME
 //
 // starts a server that sends every frame back, and puts its address into the
-// variable NAME. It answers /page with a page and /refuse with a 403.
+// variable NAME. It answers /page with a page and /refuse with a 403. With -tls
+// it speaks TLS, and the authority that vouches for it is in NAME.pem; with
+// -mutual it wants to see a certificate, which is in NAME-client.pem.
 func wsecho(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: wsecho NAME")
+	flags := flag.NewFlagSet("wsecho", flag.ContinueOnError)
+	secure := flags.Bool("tls", false, "")
+	mutual := flags.Bool("mutual", false, "")
+	ts.Check(flags.Parse(args))
+	if neg || flags.NArg() != 1 {
+		ts.Fatalf("usage: wsecho [-tls | -mutual] NAME")
 	}
+	name := flags.Arg(0)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
-	s := &http.Server{Handler: http.HandlerFunc(echo)}
+	s := &http.Server{Handler: http.HandlerFunc(echo), ErrorLog: log.New(io.Discard, "", 0)}
 	ts.Defer(func() { s.Close() })
-	go s.Serve(l)
-	ts.Setenv(args[0], l.Addr().String())
+	ts.Setenv(name, l.Addr().String())
+	if !*secure && !*mutual {
+		go s.Serve(l)
+		return
+	}
+	dir := ts.MkAbs(name + "-ca")
+	a, err := ca.New(dir)
+	ts.Check(err)
+	ts.Check(os.Rename(filepath.Join(dir, ca.CertFile), ts.MkAbs(name+".pem")))
+	leaf, err := a.Leaf("127.0.0.1")
+	ts.Check(err)
+	config := &tls.Config{Certificates: []tls.Certificate{*leaf}, NextProtos: []string{"http/1.1"}}
+	if *mutual {
+		config.ClientAuth = tls.RequireAnyClientCert
+		key, err := x509.MarshalPKCS8PrivateKey(leaf.PrivateKey)
+		ts.Check(err)
+		both := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Certificate[0]}),
+			pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...)
+		ts.Check(os.WriteFile(ts.MkAbs(name+"-client.pem"), both, 0o600))
+	}
+	go s.Serve(tls.NewListener(l, config))
 }
 
 func echo(w http.ResponseWriter, r *http.Request) {
@@ -99,22 +132,27 @@ func readFrame(r io.Reader) (ws.Frame, error) {
 	return f, err
 }
 
-// wsclient [-n COUNT] [-via PROXY] [-H 'Name: value'] URL [WORD...]
+// wsclient [-n COUNT] [-via PROXY] [-trust FILE] [-H 'Name: value'] URL [WORD...]
 //
 // connects to URL, COUNT times at once, by CONNECT through PROXY if there is
-// one. Each WORD goes into a text frame, whose echo is awaited; of hex:BYTES
+// one; for wss it trusts the authority in FILE. Each WORD goes into a text frame, whose echo is awaited; of hex:BYTES
 // the bytes go as they are, and each frame in them has an echo. A Close frame
 // and its echo end the conversation. With ! the handshake must fail.
 func wsclient(ts *testscript.TestScript, neg bool, args []string) {
 	flags := flag.NewFlagSet("wsclient", flag.ContinueOnError)
 	n := flags.Int("n", 1, "")
 	via := flags.String("via", "", "")
+	trust := flags.String("trust", "", "")
 	header := flags.String("H", "", "")
 	ts.Check(flags.Parse(args))
 	if flags.NArg() == 0 {
-		ts.Fatalf("usage: wsclient [-n COUNT] [-via PROXY] [-H 'Name: value'] URL [WORD...]")
+		ts.Fatalf("usage: wsclient [-n COUNT] [-via PROXY] [-trust FILE] [-H 'Name: value'] URL [WORD...]")
 	}
-	d := ws.Dialer{Timeout: patience}
+	roots := x509.NewCertPool()
+	if *trust != "" && !roots.AppendCertsFromPEM([]byte(ts.ReadFile(*trust))) {
+		ts.Fatalf("no certificate in %s", *trust)
+	}
+	d := ws.Dialer{Timeout: patience, TLSConfig: &tls.Config{RootCAs: roots}}
 	if *header != "" {
 		d.Header = ws.HandshakeHeaderString(*header + "\r\n")
 	}
@@ -226,6 +264,9 @@ func startLive(ts *testscript.TestScript, neg bool, args []string) {
 	cmd := exec.Command("wstrace", append([]string{"-l", "127.0.0.1:0"}, args[1:]...)...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = append(os.Environ(), "TZ=UTC", "GORACE="+gorace)
+	for _, name := range []string{"HOME", "XDG_CONFIG_HOME", "SSLKEYLOGFILE"} {
+		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+	}
 	stdout, err := os.Create(ts.MkAbs(name + ".out"))
 	ts.Check(err)
 	defer stdout.Close()

@@ -41,8 +41,8 @@ func TestSize(t *testing.T) {
 func TestDirections(t *testing.T) {
 	for _, test := range []struct{ origin, addr, want string }{
 		{"ws://localhost:1901/websocket?x=1", "127.0.0.1:8080", "point the client at ws://127.0.0.1:8080/websocket?x=1"},
-		{"wss://example.com", "127.0.0.1:8080", "point the client at ws://127.0.0.1:8080"},
-		{"https://example.com/", "[::]:80", "point the client at http://127.0.0.1:80/"},
+		{"wss://example.com", "127.0.0.1:8080", "point the client at wss://127.0.0.1:8080 or ws://127.0.0.1:8080"},
+		{"https://example.com/", "[::]:80", "point the client at https://127.0.0.1:80/ or http://127.0.0.1:80/"},
 		{"http://h", "[::1]:80", "point the client at http://[::1]:80"},
 		{"", "0.0.0.0:80", "set the client's HTTP proxy to http://127.0.0.1:80"},
 	} {

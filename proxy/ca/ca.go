@@ -199,7 +199,7 @@ func generate(key *ecdsa.PrivateKey) (*ecdsa.PrivateKey, []byte, error) {
 		SerialNumber: serial(),
 		Subject: pkix.Name{
 			Organization: []string{"wstrace"},
-			CommonName:   strings.TrimSpace("wstrace CA " + host + " " + now.Format("2006-01-02 15:04:05")),
+			CommonName:   strings.TrimSpace("wstrace CA " + host + " " + now.Format("2006-01-02 15.04.05")),
 		},
 		NotBefore:             now.Add(-backdate),
 		NotAfter:              now.Add(caLife),

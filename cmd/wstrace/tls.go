@@ -1,0 +1,173 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/spf13/pflag"
+
+	"github.com/wstrace/wstrace/proxy"
+	"github.com/wstrace/wstrace/proxy/ca"
+)
+
+// tlsFlags are the flags that say how TLS is looked into and whom to trust.
+type tlsFlags struct {
+	upstreamCA string
+	insecure   bool
+	caDir      string
+	clientCert string
+	keyLog     string
+	pass       hosts
+}
+
+func (f *tlsFlags) register(flags *pflag.FlagSet) {
+	flags.StringVar(&f.upstreamCA, "upstream-ca", "", "also trust servers that an authority in `FILE` (PEM) vouches for")
+	flags.BoolVar(&f.insecure, "insecure", false, "trust any server")
+	flags.StringVar(&f.clientCert, "client-cert", "", "show servers the certificate in `FILE` (PEM, with its key)")
+	flags.Var(&f.pass, "pass", "do not look into TLS to `HOST`, such as *.example.com; may be repeated")
+	registerCADir(flags, &f.caDir)
+	flags.StringVar(&f.keyLog, "tls-keylog", "", "append the secrets of TLS to `FILE`, for Wireshark (default: what SSLKEYLOGFILE names)")
+}
+
+func registerCADir(flags *pflag.FlagSet, dir *string) {
+	flags.StringVar(dir, "ca-dir", "", "keep our certificate authority in `DIR` (default: wstrace in the user's configuration)")
+}
+
+// caDir returns the folder of our own authority.
+func caDir(flag string) (string, error) {
+	if flag != "" {
+		return flag, nil
+	}
+	dir, err := ca.DefaultDir()
+	if err != nil {
+		return "", hinted{err, "--ca-dir DIR says where our certificate authority is to be"}
+	}
+	return dir, nil
+}
+
+// addTo makes p do what the flags say. The caller closes the key log, if there
+// is one.
+func (f *tlsFlags) addTo(p *proxy.Proxy, con *console) (keyLog io.Closer, err error) {
+	p.UpstreamTLS = &tls.Config{InsecureSkipVerify: f.insecure}
+	if f.upstreamCA != "" {
+		if p.UpstreamTLS.RootCAs, err = rootsWith(f.upstreamCA); err != nil {
+			return nil, err
+		}
+	}
+	if f.clientCert != "" {
+		cert, err := tls.LoadX509KeyPair(f.clientCert, f.clientCert)
+		if err != nil {
+			return nil, failed("read", f.clientCert, trimTLS(err))
+		}
+		p.UpstreamTLS.Certificates = []tls.Certificate{cert}
+	}
+	if len(f.pass) > 0 {
+		p.Pass = f.pass.match
+	}
+	dir, err := caDir(f.caDir)
+	if err != nil {
+		return nil, err
+	}
+	if p.Authority, err = ca.Open(dir); err != nil {
+		return nil, cause(err)
+	}
+	return f.openKeyLog(p, con)
+}
+
+// openKeyLog opens the file for the secrets of TLS. One that only the
+// environment names may be missing.
+func (f *tlsFlags) openKeyLog(p *proxy.Proxy, con *console) (io.Closer, error) {
+	name := f.keyLog
+	if name == "" {
+		name = os.Getenv("SSLKEYLOGFILE")
+	}
+	if name == "" {
+		return nil, nil
+	}
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		err = failed("create", name, err)
+		if f.keyLog != "" {
+			return nil, err
+		}
+		con.fail(err)
+		return nil, nil
+	}
+	con.note("the secrets of TLS go to %q: whoever has them can read the traffic", name)
+	p.KeyLog = &keyLog{Writer: file, onError: func(err error) { con.fail(failed("write", name, err)) }}
+	return file, nil
+}
+
+// A keyLog is a Writer that never fails, so that the traffic goes on.
+type keyLog struct {
+	io.Writer
+	onError func(error)
+	once    sync.Once
+}
+
+func (k *keyLog) Write(b []byte) (int, error) {
+	if _, err := k.Writer.Write(b); err != nil {
+		k.once.Do(func() { k.onError(err) })
+	}
+	return len(b), nil
+}
+
+// rootsWith returns the authorities that the system trusts, and those in file.
+func rootsWith(file string) (*x509.CertPool, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, failed("read", file, err)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(b) {
+		return nil, failed("read", file, errors.New("no certificate in PEM"))
+	}
+	return roots, nil
+}
+
+func trimTLS(err error) error {
+	if text, ok := strings.CutPrefix(err.Error(), "tls: "); ok {
+		return errors.New(text)
+	}
+	return err
+}
+
+// hosts is the value of --pass: names and addresses, and patterns that begin
+// with "*.".
+type hosts []string
+
+func (h *hosts) Type() string   { return "host" }
+func (h *hosts) String() string { return "" }
+
+func (h *hosts) Set(s string) error {
+	name := strings.TrimPrefix(canonicalHost(s), "*.")
+	if s != "*" && (name == "" || strings.ContainsAny(name, "*/@ ") || strings.Count(name, ":") == 1) {
+		return errors.New("want a host such as example.com or *.example.com, without a port")
+	}
+	*h = append(*h, canonicalHost(s))
+	return nil
+}
+
+// match reports whether a host is among h. A name below *.example.com may have
+// any depth.
+func (h hosts) match(host string) bool {
+	host = canonicalHost(host)
+	for _, p := range h {
+		if p == host || p == "*" || strings.HasPrefix(p, "*.") && strings.HasSuffix(host, p[1:]) {
+			return true
+		}
+	}
+	return false
+}
+
+func canonicalHost(s string) string {
+	return strings.ToLower(strings.TrimSuffix(strings.Trim(s, "[]"), "."))
+}
