@@ -69,11 +69,9 @@ func (f *tlsFlags) addTo(p *proxy.Proxy, con *console) (keyLog io.Closer, err er
 	if len(f.pass) > 0 {
 		p.Pass = f.pass.match
 	}
-	dir, err := caDir(f.caDir)
-	if err != nil {
-		return nil, err
-	}
-	if p.Authority, err = ca.Open(dir); err != nil {
+	if dir, err := caDir(f.caDir); err != nil {
+		con.note("TLS is not looked into: %v", err)
+	} else if p.Authority, err = ca.Open(dir); err != nil {
 		return nil, cause(err)
 	}
 	return f.openKeyLog(p, con)
