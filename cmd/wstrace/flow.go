@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +36,7 @@ type drain struct {
 	opts   output.Options
 	sink   func(io.Writer) decode.Sink
 	out    *output.Writer // once begun
+	last   io.Closer      // the sink, if it holds something back; nil if not
 }
 
 // newFlow returns the flow of a live run: what r records and v shows.
@@ -89,7 +91,9 @@ func (f *flow) begin() error {
 		d.opts.OnError = func(err error) { f.sayBroken(d, err) }
 		d.opts.OnDrop = f.dropped
 		d.out = output.NewWriter(d.file, d.opts)
-		f.tee.Sinks = append(f.tee.Sinks, d.sink(d.out))
+		sink := d.sink(d.out)
+		d.last, _ = sink.(io.Closer)
+		f.tee.Sinks = append(f.tee.Sinks, sink)
 	}
 	f.tee.Sinks = append(f.tee.Sinks, &f.totals)
 	return nil
@@ -132,7 +136,13 @@ func (f *flow) dropped(lines int64) {
 // its reader, errReported.
 func (f *flow) end(err error) error {
 	for _, d := range f.drains {
-		broken := d.out.Close()
+		var unsaid error
+		if d.last != nil {
+			if unsaid = d.last.Close(); unsaid != nil {
+				f.sayBroken(d, unsaid)
+			}
+		}
+		broken := cmp.Or(d.out.Close(), unsaid)
 		if broken == nil {
 			if broken = d.file.Close(); broken != nil {
 				f.sayBroken(d, broken)

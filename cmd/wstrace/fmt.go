@@ -10,13 +10,15 @@ import (
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
 	"github.com/wstrace/wstrace/decode/trace"
+	"github.com/wstrace/wstrace/proxy/replay"
 )
 
 const fmtExample = `  wstrace fmt chat.wst
-  wstrace fmt -i testdata/chat.wst`
+  wstrace fmt -i testdata/chat.wst
+  wstrace fmt -i --freeze testdata/compressed.wst`
 
 func newFmt(con *console) *cobra.Command {
-	var inPlace bool
+	var inPlace, freeze bool
 	cmd := &cobra.Command{
 		Use:               "fmt [flags] FILE",
 		Short:             "Print a trace in its canonical form",
@@ -32,24 +34,32 @@ func newFmt(con *console) *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error { return format(con, args[0], inPlace) },
+		RunE: func(_ *cobra.Command, args []string) error {
+			rewrite := trace.Format
+			if freeze {
+				rewrite = replay.Freeze
+			}
+			return format(con, "fmt", args[0], inPlace, rewrite)
+		},
 	}
 	cmd.Flags().BoolVarP(&inPlace, "in-place", "i", false, "change FILE instead of printing it")
+	cmd.Flags().BoolVar(&freeze, "freeze", false, "replace texts to be compressed by the bytes that they make")
 	return cmd
 }
 
-// format is wstrace fmt. What is cut off at the end of a trace is left out.
-func format(con *console, name string, inPlace bool) error {
+// format is wstrace fmt, and what is like it: rewrite copies a trace. What is cut
+// off at its end is left out.
+func format(con *console, op, name string, inPlace bool, rewrite func(io.Writer, io.Reader) error) error {
 	r, err := file.Open(name)
 	if err != nil {
-		return failed("fmt", name, err)
+		return failed(op, name, err)
 	}
 	defer r.Close()
 	cut := false
 	write := func(w io.Writer) error {
-		err := trace.Format(w, r)
+		err := rewrite(w, r)
 		if cut = errors.Is(err, trace.ErrCut); cut {
-			con.say("fmt %q: %v", name, err)
+			con.say("%s %q: %v", op, name, err)
 			return nil
 		}
 		return err
@@ -60,7 +70,7 @@ func format(con *console, name string, inPlace bool) error {
 		err = write(os.Stdout)
 	}
 	if err != nil && !errors.Is(err, syscall.EPIPE) {
-		return failed("fmt", name, err)
+		return failed(op, name, err)
 	}
 	return nil
 }

@@ -4,7 +4,8 @@
 //	root.go    the command line
 //	live.go    wstrace [URL]: the proxy and what it prints about itself
 //	tls.go     the flags that say how TLS is looked into
-//	show.go, check.go, rules.go, fmt.go, ca.go, demo.go    the subcommands
+//	show.go, check.go, rules.go, fmt.go, redact.go, replay.go, diff.go, ca.go,
+//	demo.go    the subcommands
 //	view.go    the flags that say how events are shown
 //	record.go  the flags that say where they are recorded
 //	flow.go    from the events to the files

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"slices"
@@ -11,12 +12,14 @@ import (
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/output"
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/trace"
+	"github.com/wstrace/wstrace/proxy/replay"
 )
 
 // record is what the flags say about recordings.
 type record struct {
 	targets targets
 	flush   choice
+	redact  []string
 }
 
 func (r *record) register(cmd *cobra.Command) {
@@ -24,6 +27,7 @@ func (r *record) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.VarP(&r.targets, "write", "w", "record to `FILE`: .wst, .wst.gz, .wst.zst, or wst:- for stdout; may be repeated")
 	flags.Var(&r.flush, "flush", "write lines to files `WHEN`: auto, or always before the bytes go on")
+	flags.StringArrayVar(&r.redact, "redact", nil, "record placeholders for what `SELECTOR` names: Header:, ?parameter, $.path, /expression/; may be repeated")
 	cmd.RegisterFlagCompletionFunc("write", cobra.FixedCompletions([]string{"wst", "wst.gz", "wst.zst"}, cobra.ShellCompDirectiveFilterFileExt))
 	completeChoice(cmd, "flush", &r.flush)
 }
@@ -60,6 +64,11 @@ func (t *targets) Set(s string) error {
 
 // addTo makes f record. A recording on stdout leaves no room for the view.
 func (r *record) addTo(f *flow, v *view) error {
+	if len(r.redact) > 0 {
+		if _, err := replay.NewRedactWriter(nil, r.redact...); err != nil {
+			return usagef("--redact: %w", err)
+		}
+	}
 	for _, t := range r.targets {
 		if t.name == "-" && v.to == "" {
 			if v.flags.Changed("output") && v.form.value != "none" {
@@ -67,7 +76,7 @@ func (r *record) addTo(f *flow, v *view) error {
 			}
 			v.form.value = "none"
 		}
-		d := &drain{record: true, sink: recordTo, opts: output.Options{Always: r.always()}}
+		d := &drain{record: true, sink: r.recordTo, opts: output.Options{Always: r.always()}}
 		if err := f.add(d, t.name, t.comp); err != nil {
 			return err
 		}
@@ -75,7 +84,23 @@ func (r *record) addTo(f *flow, v *view) error {
 	return nil
 }
 
-func recordTo(w io.Writer) decode.Sink { return trace.NewWriter(w, traceOptions()) }
+// recordTo returns what records to w.
+func (r *record) recordTo(w io.Writer) decode.Sink {
+	if len(r.redact) == 0 {
+		return trace.NewWriter(w, traceOptions())
+	}
+	red, _ := replay.NewRedactWriter(w, r.redact...) // the selectors are good
+	return &redactedTrace{trace.NewWriter(red, traceOptions()), red}
+}
+
+// A redactedTrace is a recording with placeholders for secrets.
+type redactedTrace struct {
+	*trace.Writer
+	red *replay.RedactWriter
+}
+
+// Close writes what is held back, and returns why something is missing.
+func (t *redactedTrace) Close() error { return cmp.Or(t.Err(), t.red.Close()) }
 
 func traceOptions() trace.Options {
 	return trace.Options{By: "wstrace " + versionString(), Mode: "proxy"}

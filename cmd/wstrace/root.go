@@ -66,7 +66,8 @@ func newRoot(con *console) *cobra.Command {
 	live.register(cmd)
 	cmd.Flags().Bool("version", false, "print the version")
 
-	cmd.AddCommand(newShow(con, &v), newCheck(con, &v), newRules(), newFmt(con), newCA(con), newDemo(con, &v))
+	cmd.AddCommand(newShow(con, &v), newCheck(con, &v), newRules(), newFmt(con), newRedact(con),
+		newReplay(con, &v), newDiff(con), newCA(con), newDemo(con, &v))
 	return cmd
 }
 

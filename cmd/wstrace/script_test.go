@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -38,6 +39,7 @@ var scriptCmds = map[string]func(ts *testscript.TestScript, neg bool, args []str
 	"wsclient":  wsclient,
 	"live":      startLive,
 	"interrupt": interrupt,
+	"ended":     ended,
 	"crash":     crash,
 	"waitline":  waitline,
 	"status":    status,
@@ -253,7 +255,8 @@ func runsOf(ts *testscript.TestScript) map[string]*liveRun {
 
 // live NAME [ARG...]
 //
-// starts wstrace ARG... in the background, on a free port unless there is a -l,
+// starts wstrace ARG... in the background, which may be its replay, on a free
+// port unless there is a -l,
 // waits until it listens, and puts its address into the variable NAME. What it
 // prints goes to the files NAME.out and NAME.err.
 func startLive(ts *testscript.TestScript, neg bool, args []string) {
@@ -261,7 +264,12 @@ func startLive(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: live NAME [ARG...]")
 	}
 	name := args[0]
-	cmd := exec.Command("wstrace", append([]string{"-l", "127.0.0.1:0"}, args[1:]...)...)
+	args = args[1:]
+	var before []string
+	if len(args) > 0 && args[0] == "replay" { // its flags come behind it
+		before, args = args[:1], args[1:]
+	}
+	cmd := exec.Command("wstrace", slices.Concat(before, []string{"-l", "127.0.0.1:0"}, args)...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = append(os.Environ(), "TZ=UTC", "GORACE="+gorace)
 	for _, name := range []string{"HOME", "XDG_CONFIG_HOME", "SSLKEYLOGFILE"} {
@@ -295,8 +303,19 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 || len(args) > 2 {
 		ts.Fatalf("usage: interrupt NAME [STATUS]")
 	}
+	ts.Check(runsOf(ts)[args[0]].Process.Signal(syscall.SIGINT))
+	ended(ts, neg, args)
+}
+
+// ended NAME [STATUS]
+//
+// waits until a live wstrace has ended, and checks the exit status, 0 unless
+// given.
+func ended(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: ended NAME [STATUS]")
+	}
 	r := runsOf(ts)[args[0]]
-	ts.Check(r.Process.Signal(syscall.SIGINT))
 	select {
 	case <-r.ended:
 	case <-time.After(patience):

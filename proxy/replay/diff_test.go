@@ -95,6 +95,20 @@ func TestDiff(t *testing.T) {
 	}
 }
 
+func TestDifferenceDiff(t *testing.T) {
+	for _, c := range []struct{ want, got, diff string }{
+		{`{"b":[1,2],"a":"x<y"}`, `{"a":"x<y","b":[1,3]}`, "  {\n    \"a\": \"x<y\",\n    \"b\": [\n      1,\n-     2\n+     3\n    ]\n  }\n"},
+		{"one\ntwo\x1b\n", "one\ntwo\n", "  one\n- two\\x1b\n+ two\n"},
+		{"\xff\x00", "\xff\x01", "- ff 00\n+ ff 01\n"},
+		{"same", "same", ""},
+	} {
+		d := Difference{Want: []byte(c.want), Got: []byte(c.got)}
+		if got := d.Diff(); got != c.diff {
+			t.Errorf("got\n%swant\n%s", got, c.diff)
+		}
+	}
+}
+
 // Of any two lists, pairs finds an alignment that holds both, in order.
 func TestPairs(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))

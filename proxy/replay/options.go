@@ -50,6 +50,12 @@ func newConfig(opts []Option) (config, error) {
 	return c, errors.Join(c.errs...)
 }
 
+// Check returns what is wrong with options: a selector that is none.
+func Check(opts ...Option) error {
+	_, err := newConfig(opts)
+	return err
+}
+
 func (c *config) fault(err error) {
 	if err != nil {
 		c.errs = append(c.errs, err)

@@ -30,6 +30,7 @@ type Script struct {
 	edited  *trace.Record // as the server got it, if that was different
 	replies []*trace.Record
 	sides   [2]track // by Dir
+	redact  []string // the selectors that the trace was redacted with
 	start   time.Duration
 }
 
@@ -55,6 +56,32 @@ type item struct {
 	mask [4]byte // of the frame it begins
 	unit int     // the unit that it belongs to; -1 for none
 }
+
+// Number returns the number of the session in its trace.
+func (s *Script) Number() int64 { return s.number }
+
+// Messages returns how many messages d sends in the session.
+func (s *Script) Messages(d decode.Dir) int {
+	n := 0
+	for i := range s.sides[d].units {
+		if s.sides[d].units[i].kind == unitMessage {
+			n++
+		}
+	}
+	return n
+}
+
+// Target returns the path and query that the client asks for.
+func (s *Script) Target() string {
+	if s.request == nil {
+		return "/"
+	}
+	return originForm(s.request.Head.Target)
+}
+
+// Redacted returns the selectors with which the trace was redacted. A trace
+// made anew has to be redacted with them too.
+func (s *Script) Redacted() []string { return s.redact }
 
 // accepted reports whether the session became a WebSocket connection.
 func (s *Script) accepted() bool {
@@ -116,6 +143,7 @@ type loader struct {
 	s     *Script
 	opens map[int64]*trace.Record
 	plain *trace.Record // a request that was passed over
+	count int           // of sessions
 
 	rec     *trace.Record // at hand
 	sess    decode.Session
@@ -133,7 +161,11 @@ type loader struct {
 func (l *loader) take(rec *trace.Record) error {
 	s := l.s
 	if rec.IsHeader() {
+		s.redact = append(s.redact, rec.Redact...)
 		return nil
+	}
+	if rec.Kind == "open" {
+		l.count++
 	}
 	parseHead(rec)
 	if s.number == 0 && !l.choose(rec) || rec.C != s.number {
@@ -399,6 +431,9 @@ func (l *loader) finish() (*Script, error) {
 		return nil, fmt.Errorf("the trace has no session %d", s.session)
 	default:
 		return nil, errors.New("the trace has no WebSocket session")
+	}
+	if s.update && l.count > 1 {
+		return nil, fmt.Errorf("the trace has %d sessions, and an update would leave one", l.count)
 	}
 	if s.request != nil && l.answers == 0 {
 		return nil, fmt.Errorf("session %d has a request and no answer", s.number)

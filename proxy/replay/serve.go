@@ -282,6 +282,18 @@ func newRecorder(file string) *recorder {
 	return r
 }
 
+// redact redacts what was recorded as the old trace was.
+func (r *recorder) redact() error {
+	old, err := LoadFile(r.file)
+	if err != nil || len(old.redact) == 0 {
+		return nil // there is none
+	}
+	var b bytes.Buffer
+	err = Redact(&b, &r.buf, old.redact...)
+	r.buf = b
+	return err
+}
+
 func (r *recorder) sinks(other decode.Sink) []decode.Sink {
 	if other == nil {
 		return []decode.Sink{r.w}
@@ -298,6 +310,9 @@ func (r *recorder) finish() error {
 	}
 	if r.buf.Len() == 0 {
 		return fmt.Errorf("%s: nothing came to be recorded", r.file)
+	}
+	if err := r.redact(); err != nil {
+		return err
 	}
 	if strings.HasSuffix(r.file, ".gz") {
 		var z bytes.Buffer

@@ -208,6 +208,21 @@ func TestUpdate(t *testing.T) {
 	verdict("relay", old)
 }
 
+// What was a secret stays one, and no session is lost.
+func TestUpdateKeeps(t *testing.T) {
+	file := fixture(t, strings.Replace(talk, `"wstrace":1`, `"wstrace":1,"redact":["$.name"]`, 1))
+	Dial(t, Serve(t, fixture(t, talk)).URL, file, Update(true, ""))
+	b, err := os.ReadFile(file)
+	if err != nil || !strings.Contains(string(b), `"redact":["$.name"]`) {
+		t.Errorf("%v\n%s", err, b)
+	}
+	if s := load(t, string(b)); !strings.Contains(s.sides[decode.FromClient].units[1].String(), "redacted-name-1") {
+		t.Errorf("got %v", &s.sides[decode.FromClient].units[1])
+	}
+	_, err = Load(strings.NewReader(talk+`{"k":"open","c":2}`+"\n"), Update(true, ""))
+	check(t, err, "the trace has 2 sessions, and an update would leave one")
+}
+
 func TestPipe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pipe()

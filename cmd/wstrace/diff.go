@@ -1,0 +1,114 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
+	"github.com/wstrace/wstrace/proxy/replay"
+)
+
+const diffExample = `  wstrace diff old.wst new.wst
+  wstrace diff --session 1,2 chat.wst chat.wst
+  wstrace diff --ignore '$.time' old.wst new.wst`
+
+// diffFlags are the flags of wstrace diff.
+type diffFlags struct {
+	sessions pairFlag
+	exact    bool
+	ignore   []string
+}
+
+func newDiff(con *console) *cobra.Command {
+	d := &diffFlags{}
+	cmd := &cobra.Command{
+		Use:   "diff [flags] A B",
+		Short: "Compare two recorded sessions",
+		Long: `Compare two recorded sessions message by message. Masking keys, times and
+heartbeats do not count, and JSON is compared by value. A line with ~ is a
+message that was sent in another number of frames, or is compressed in one
+session only. The exit status is 1 if the sessions differ`,
+		Example:           diffExample,
+		ValidArgsFunction: completeTraces,
+		Args: func(_ *cobra.Command, args []string) error {
+			switch {
+			case len(args) != 2:
+				return usagef("want two FILEs")
+			case args[0] == "-" && args[1] == "-":
+				return usagef("stdin holds one trace only")
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error { return d.run(con, args[0], args[1]) },
+	}
+	flags := cmd.Flags()
+	flags.Var(&d.sessions, "session", "compare sessions `N`, or N,M, as show prints them; the first WebSocket sessions if not given")
+	flags.BoolVar(&d.exact, "exact", false, "compare frame by frame and byte by byte, heartbeats too")
+	flags.StringArrayVar(&d.ignore, "ignore", nil, "do not compare what `SELECTOR` names; may be repeated")
+	return cmd
+}
+
+// A pairFlag is the value of a flag that takes one number or two.
+type pairFlag [2]int64
+
+func (p *pairFlag) Type() string { return "N" }
+
+func (p *pairFlag) String() string {
+	if *p == (pairFlag{}) {
+		return ""
+	}
+	return fmt.Sprintf("%d,%d", p[0], p[1])
+}
+
+func (p *pairFlag) Set(s string) error {
+	a, b, ok := strings.Cut(s, ",")
+	if !ok {
+		b = a
+	}
+	n, err1 := strconv.ParseInt(a, 10, 64)
+	m, err2 := strconv.ParseInt(b, 10, 64)
+	if err1 != nil || err2 != nil || n < 1 || m < 1 {
+		return errors.New("want a number, or two: 1,2")
+	}
+	*p = pairFlag{n, m}
+	return nil
+}
+
+// run is wstrace diff.
+func (d *diffFlags) run(con *console, a, b string) error {
+	opts := []replay.Option{replay.Ignore(d.ignore...)}
+	if d.exact {
+		opts = append(opts, replay.Exact())
+	}
+	if err := replay.Check(opts...); err != nil {
+		return usageError{err}
+	}
+	var scripts [2]*replay.Script
+	for i, name := range []string{a, b} {
+		in, err := file.Open(name)
+		if err != nil {
+			return failed("diff", name, err)
+		}
+		scripts[i], err = replay.Load(in, append(opts, replay.Session(d.sessions[i]))...)
+		in.Close()
+		if err != nil {
+			return failed("diff", name, err)
+		}
+	}
+	var out bytes.Buffer
+	fmt.Fprintf(&out, "--- %s #%d\n+++ %s #%d\n", appendSafe(nil, a), scripts[0].Number(), appendSafe(nil, b), scripts[1].Number())
+	differ, err := replay.Diff(&out, scripts[0], scripts[1])
+	if err != nil || !differ {
+		return err
+	}
+	if _, err := os.Stdout.Write(out.Bytes()); err != nil && !isPipe(err) {
+		return failed("write", "stdout", err)
+	}
+	return errFound
+}

@@ -1,0 +1,393 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
+	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/trace"
+	"github.com/wstrace/wstrace/proxy/replay"
+)
+
+const replayExample = `  wstrace replay chat.wst --listen 127.0.0.1:1901
+        stand in for the server, and see whether a client does what was recorded
+  wstrace replay chat.wst --connect ws://localhost:1901
+        stand in for the client, and test a server
+  wstrace replay chat.wst --connect ws://localhost:1901 --clients 500
+        so many clients at once: how many does the server hold?
+  wstrace replay chat.wst --connect ws://localhost:1901 --ignore '$.time' --capture '$.id'
+        what may differ, and what has to fit`
+
+// replayFlags are the flags of wstrace replay.
+type replayFlags struct {
+	record
+	listen, connect string
+	timing          timing
+	stall           time.Duration
+	ignore, capture []string
+	headers         []string
+	exact, anyOrder bool
+	session         int64
+	times, clients  count
+	update          bool
+}
+
+func newReplay(con *console, v *view) *cobra.Command {
+	r := &replayFlags{times: 1, clients: 1, stall: replay.DefaultStall}
+	cmd := &cobra.Command{
+		Use:   "replay [flags] FILE",
+		Short: "Stand in for the server or the client of a recorded session",
+		Long: `Stand in for the server or the client of a recorded session, and tell whether
+the other side does what was recorded. What may differ is named by selectors:
+$.path of JSON, ?parameter, Header:, or /expression/. The exit status is 1 if
+the sessions differ`,
+		Example: replayExample,
+		Args: func(_ *cobra.Command, args []string) error {
+			switch {
+			case len(args) != 1:
+				return usagef("want one FILE, or - for stdin")
+			case (r.listen == "") == (r.connect == ""):
+				return usageError{hinted{errors.New("want either --listen or --connect"), "--listen ADDR stands in for the server, --connect URL for the client"}}
+			case r.times < 1 || r.clients < 1:
+				return usagef("--times and --clients want more than 0")
+			case r.stall <= 0:
+				return usagef("--stall wants more than 0")
+			case r.update && (args[0] == "-" || r.times*r.clients > 1):
+				return usagef("--update wants a file, and one session")
+			}
+			return nil
+		},
+		ValidArgsFunction: completeTraces,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return r.run(cmd.Context(), con, v, args[0])
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&r.listen, "listen", "l", "", "be the server, and listen on `ADDR`; port 0 picks a free one")
+	flags.StringVar(&r.connect, "connect", "", "be the client of the server at `URL`; its path replaces the recorded one")
+	flags.Int64Var(&r.session, "session", 0, "replay session `N`, as show prints it; the first WebSocket session if not given")
+	flags.Var(&r.timing, "timing", "send when `HOW`: fast, as soon as it is our turn; original, by the recorded clock; x2, twice as fast")
+	flags.DurationVar(&r.stall, "stall", r.stall, "`TIME` to wait for the other side")
+	flags.BoolVar(&r.exact, "exact", false, "compare frame by frame and byte by byte, heartbeats too")
+	flags.StringArrayVar(&r.ignore, "ignore", nil, "do not compare what `SELECTOR` names; may be repeated")
+	flags.StringArrayVar(&r.capture, "capture", nil, "take what `SELECTOR` names, and put it where its recorded value stands; may be repeated")
+	flags.BoolVar(&r.anyOrder, "any-order", false, "messages between two of ours may come in any order")
+	flags.StringArrayVarP(&r.headers, "header", "H", nil, "send `'NAME: VALUE'` instead of the recorded header; may be repeated")
+	flags.Var(&r.times, "times", "play the session `N` times, one after the other")
+	flags.Var(&r.clients, "clients", "play `N` at once")
+	flags.BoolVar(&r.update, "update", false, "do not compare: put what comes into FILE")
+	r.record.register(cmd)
+	return cmd
+}
+
+// A timing is the value of --timing.
+type timing struct{ speed replay.Speed }
+
+func (t *timing) Type() string { return "how" }
+
+func (t *timing) String() string {
+	switch t.speed {
+	case 0:
+		return "fast"
+	case replay.Original:
+		return "original"
+	}
+	return "x" + strconv.FormatFloat(float64(t.speed), 'g', -1, 64)
+}
+
+func (t *timing) Set(s string) error {
+	switch s {
+	case "fast":
+		t.speed = 0
+		return nil
+	case "original":
+		t.speed = replay.Original
+		return nil
+	}
+	for _, x := range []string{"x", "×"} {
+		number, before := strings.CutPrefix(s, x)
+		if !before {
+			number = strings.TrimSuffix(s, x)
+		}
+		if f, err := strconv.ParseFloat(number, 64); err == nil && number != s && f > 0 && f <= 1e6 {
+			t.speed = replay.Scale(f)
+			return nil
+		}
+	}
+	return errors.New("want fast, original or a speed such as x2")
+}
+
+// options returns the options of the session.
+func (r *replayFlags) options() ([]replay.Option, error) {
+	opts := []replay.Option{replay.Session(r.session), replay.Timing(r.timing.speed), replay.Stall(r.stall),
+		replay.Ignore(r.ignore...), replay.Update(r.update, "")}
+	if r.exact {
+		opts = append(opts, replay.Exact())
+	}
+	if r.anyOrder {
+		opts = append(opts, replay.AnyOrder())
+	}
+	for _, sel := range r.capture {
+		opts = append(opts, replay.Capture(sel))
+	}
+	for _, h := range r.headers {
+		name, value, ok := strings.Cut(h, ":")
+		if !ok || name == "" {
+			return nil, usagef("--header %q: want 'NAME: VALUE'", h)
+		}
+		opts = append(opts, replay.Header(name, strings.TrimSpace(value)))
+	}
+	return opts, replay.Check(opts...)
+}
+
+// run is wstrace replay.
+func (r *replayFlags) run(ctx context.Context, con *console, v *view, name string) error {
+	if r.connect != "" {
+		if _, err := parseOrigin(r.connect); err != nil {
+			return err
+		}
+	}
+	opts, err := r.options()
+	if err != nil {
+		return usageError{err}
+	}
+	if !v.flags.Changed("output") {
+		v.form.value = "none"
+	}
+	var f *flow
+	var updated bytes.Buffer
+	p := &performance{flags: r, con: con, name: name}
+	opts = append(opts, replay.Latency(p.answers.add))
+	// The sinks are in place when the first event comes.
+	opts = append(opts, replay.Events(lateTee{&f}))
+	comp, err := p.load(opts)
+	if err != nil {
+		return failed("replay", name, err)
+	}
+	if f, err = newFlow(con, v, &r.record); err != nil {
+		return err
+	}
+	var listener net.Listener
+	if r.listen != "" {
+		if listener, err = listen(r.listen); err != nil {
+			return f.abandon(err)
+		}
+		defer listener.Close()
+	}
+	if err := f.begin(); err != nil {
+		return f.abandon(err)
+	}
+	if r.update {
+		f.tee.Sinks = append(f.tee.Sinks, trace.NewWriter(&updated, traceOptions()))
+	}
+	ctx, stop := untilSignal(ctx)
+	defer stop()
+	if listener != nil {
+		con.say("listening on %s", listener.Addr())
+		con.note("point the client at %s", "ws://"+listener.Addr().String()+p.script.Target())
+	}
+	err = p.play(ctx, listener)
+	if err == nil && r.update {
+		err = p.update(comp, &updated)
+	}
+	return f.end(err)
+}
+
+// A lateTee is the Tee of a flow that does not exist yet.
+type lateTee struct{ f **flow }
+
+func (l lateTee) Lock()                 { (*l.f).tee.Lock() }
+func (l lateTee) Unlock()               { (*l.f).tee.Unlock() }
+func (l lateTee) Emit(ev *decode.Event) { (*l.f).tee.Emit(ev) }
+
+// A performance is a run of wstrace replay.
+type performance struct {
+	flags  *replayFlags
+	con    *console
+	name   string
+	script *replay.Script
+
+	begun, ended atomic.Int64 // sessions
+	answers      histogram
+
+	first sync.Once
+	start time.Time // of the first session
+
+	mu     sync.Mutex
+	failed int64
+}
+
+// load reads the session.
+func (p *performance) load(opts []replay.Option) (file.Compression, error) {
+	in, err := file.Open(p.name)
+	if err != nil {
+		return 0, err
+	}
+	defer in.Close()
+	p.script, err = replay.Load(in, opts...)
+	return in.Compression, err
+}
+
+// total returns how many sessions are to be played.
+func (p *performance) total() int64 { return int64(p.flags.times) * int64(p.flags.clients) }
+
+// play plays them all.
+func (p *performance) play(ctx context.Context, listener net.Listener) error {
+	done := make(chan struct{})
+	var progress sync.WaitGroup
+	progress.Go(func() { p.report(done) })
+	var err error
+	if listener != nil {
+		err = p.serve(ctx, listener)
+	} else {
+		var clients sync.WaitGroup
+		for range p.flags.clients {
+			clients.Go(func() {
+				for range p.flags.times {
+					p.one(ctx, func() error { return p.script.Connect(ctx, p.flags.connect) })
+				}
+			})
+		}
+		clients.Wait()
+	}
+	close(done)
+	progress.Wait()
+	switch {
+	case err != nil:
+		return err
+	case p.ended.Load() < p.total() && p.failed == 0:
+		p.con.say("interrupted after %d of %s", p.ended.Load(), plural(p.total(), "session"))
+		return errFound
+	case p.failed > 0:
+		if p.total() > 1 {
+			p.con.say("%d of %s differ", p.failed, plural(p.total(), "session"))
+		}
+		return errFound
+	}
+	p.con.note("%s", p.summary(time.Since(p.start)))
+	return nil
+}
+
+// serve plays the server to as many clients as there are to be.
+func (p *performance) serve(ctx context.Context, listener net.Listener) error {
+	defer context.AfterFunc(ctx, func() { listener.Close() })()
+	var sessions sync.WaitGroup
+	defer sessions.Wait()
+	for range p.total() {
+		conn, err := listener.Accept()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return failed("listen", p.flags.listen, err)
+		}
+		sessions.Go(func() { p.one(ctx, func() error { return p.script.PlayServer(ctx, conn) }) })
+	}
+	return nil
+}
+
+// maxFailures is how many sessions that fail are told of.
+const maxFailures = 3
+
+// one plays one session.
+func (p *performance) one(ctx context.Context, play func() error) {
+	if ctx.Err() != nil {
+		return
+	}
+	p.first.Do(func() { p.start = time.Now() })
+	p.begun.Add(1)
+	err := play()
+	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+		return
+	}
+	p.ended.Add(1)
+	if err == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failed++; p.failed > maxFailures {
+		return
+	}
+	p.con.say("replay %q: %v", p.name, cause(err))
+	var d *replay.Difference
+	if errors.As(err, &d) && d.Diff() != "" {
+		out := fmt.Appendf(nil, "--- recorded, line %d\n+++ came\n", d.Line)
+		for line := range strings.Lines(d.Diff()) {
+			out = append(appendSafe(out, strings.TrimSuffix(line, "\n")), '\n')
+		}
+		os.Stdout.Write(out)
+	}
+}
+
+// report prints a line a second on how far a run of several sessions is.
+func (p *performance) report(done <-chan struct{}) {
+	if p.total() == 1 {
+		return
+	}
+	start := time.Now()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			begun, ended := p.begun.Load(), p.ended.Load()
+			p.con.note("%d of %s done, %d at once, %s", ended, plural(p.total(), "session"), begun-ended, rate(ended, time.Since(start)))
+		case <-done:
+			return
+		}
+	}
+}
+
+// summary says what was played and how fast it went.
+func (p *performance) summary(took time.Duration) string {
+	n := p.total()
+	sent := n * int64(p.script.Messages(decode.FromClient))
+	got := n * int64(p.script.Messages(decode.FromServer))
+	s := fmt.Sprintf("replayed %s in %v, as recorded: %s >, %s <", plural(n, "session"), round(took), plural(sent, "message"), plural(got, "message"))
+	if p.flags.update {
+		return fmt.Sprintf("replayed %s in %v", plural(n, "session"), round(took))
+	}
+	if n > 1 {
+		s += fmt.Sprintf("\n%s, %s", rate(n, took), rateOf(sent+got, took, "message"))
+	}
+	if p.answers.count() > 0 {
+		s += "\nanswers after " + p.answers.String()
+	}
+	return s
+}
+
+func rate(n int64, took time.Duration) string { return rateOf(n, took, "session") }
+
+func rateOf(n int64, took time.Duration, what string) string {
+	return fmt.Sprintf("%.0f %ss/s", float64(n)/max(took.Seconds(), 1e-9), what)
+}
+
+// update gives the trace the content that came.
+func (p *performance) update(comp file.Compression, b *bytes.Buffer) error {
+	err := file.Replace(p.name, comp, func(w io.Writer) error {
+		if sels := p.script.Redacted(); len(sels) > 0 {
+			return replay.Redact(w, b, sels...)
+		}
+		_, err := w.Write(b.Bytes())
+		return err
+	})
+	if err != nil {
+		return failed("update", p.name, err)
+	}
+	p.con.note("updated %q", p.name)
+	return nil
+}
