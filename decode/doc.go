@@ -28,14 +28,26 @@
 // the asker's buffer ([Frame.AppendPayload]). An [Event] and all it points to
 // belong to the Session and are valid during [Sink.Emit]; [Event.Clone] keeps
 // one. A Session holds at most MaxPiece bytes of a frame in flight per
-// direction, from a pool, and nothing while it waits between frames.
+// direction, and MaxMessageData of a message, from pools, and nothing while it
+// waits between them; and 32 KiB per direction once a message was inflated.
+//
+// # Messages
+//
+// If [Session.Messages] is set, the frames of a data message are put together,
+// what is compressed is inflated, and text is checked to be UTF-8, all as the
+// bytes come. A [Message] comes with the event of its final frame, and once more
+// as an event of its own. Of its content the beginning is kept; the rest is
+// looked at and forgotten.
 //
 // # Violations
 //
-// What an endpoint does wrong is a [Violation], a value that travels with the
-// event of its frame or head. The traffic goes on. Errors are for our own
-// failures, and this package has none: bytes that can't be understood are junk,
-// and are reported once.
+// What an endpoint does wrong is a [Violation] of one of the [Rules], a value
+// that travels with the event of its frame or head, or of an end. The traffic
+// goes on. The first time that a side of a session breaks a rule it is reported,
+// then it is counted ([Totals.Rules]). Rules that take time are judged when a
+// frame or an end comes, by its time; rules that compare sessions need a [Seen]
+// that the sessions share. Errors are for our own failures, and this package has
+// none: bytes that can't be understood are junk, and are reported once.
 //
 // # Locks
 //

@@ -110,6 +110,9 @@ func FuzzSession(f *testing.F) {
 		if got, want := playTurns(byteByByte(turns), upgraded).lines(), r.lines(); !slices.Equal(got, want) {
 			t.Fatalf("byte by byte: got\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 		}
+		if got, want := playTurns(byteByByte(turns), upgraded).findings(), r.findings(); !slices.Equal(got, want) {
+			t.Fatalf("byte by byte: found\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+		}
 		closed := r[len(r)-1]
 		if closed.Kind != KindClosed {
 			t.Fatalf("got %q at the end, want that it is closed", line(closed))
@@ -145,8 +148,8 @@ func interleave(client, server [][]byte) []vectors.Step {
 
 func playTurns(steps []vectors.Step, upgraded bool) record {
 	var r record
-	s := &Session{Sink: &r}
-	s.Open(Info{Conn: 1, Time: start})
+	s := &Session{Sink: &r, Messages: true, Advice: true, Seen: new(Seen)}
+	s.Open(Info{Conn: 1, Time: start, Ext: permessageDeflate})
 	if upgraded {
 		s.Upgraded()
 	}

@@ -276,15 +276,8 @@ func FuzzMessages(f *testing.F) {
 // found returns the violations and messages in what both sides send, cut at
 // random places, or not at all.
 func found(server, client []byte, r *rand.Rand) []string {
-	var got []string
-	s := &Session{Messages: true, Advice: true, Seen: new(Seen), Sink: SinkFunc(func(ev *Event) {
-		if m := ev.Message; m != nil && ev.Kind == KindMessage {
-			got = append(got, fmt.Sprintf("message %s %d %d %d %.20q %t %t", m.Dir, m.N, m.Wire, m.Len, m.Data, m.Unread, m.Unfinished))
-		}
-		for _, v := range ev.Violations {
-			got = append(got, fmt.Sprint(v.Frame, v.String()))
-		}
-	})}
+	var got record
+	s := &Session{Messages: true, Advice: true, Seen: new(Seen), Sink: &got}
 	s.Open(Info{Conn: 1, Time: start, Ext: pmd + "; client_no_context_takeover; server_max_window_bits=9"})
 	s.Upgraded()
 	now := start
@@ -301,7 +294,7 @@ func found(server, client []byte, r *rand.Rand) []string {
 	}
 	s.End(FromServer, now, EndFIN, "")
 	s.End(FromClient, now, EndFIN, "")
-	return got
+	return got.findings()
 }
 
 func BenchmarkMessages(b *testing.B) {

@@ -149,6 +149,21 @@ func short(s string) string {
 	return fmt.Sprintf("%q", s)
 }
 
+// findings returns one line for each violation and message.
+func (r record) findings() []string {
+	var lines []string
+	for _, ev := range r {
+		if m := ev.Message; ev.Kind == KindMessage {
+			lines = append(lines, fmt.Sprintf("message %s %d frames %d wire %d len %d %s cut %t unread %t unfinished %t",
+				m.Dir, m.N, m.Frames, m.Wire, m.Len, short(string(m.Data)), m.Cut, m.Unread, m.Unfinished))
+		}
+		for _, v := range ev.Violations {
+			lines = append(lines, fmt.Sprintf("frame %d byte %d %s %s", v.Frame, v.Offset, v.Severity, v.String()))
+		}
+	}
+	return lines
+}
+
 // A script drives a Session, one step a second, and looks at its events.
 type script struct {
 	*Session

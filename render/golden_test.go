@@ -29,7 +29,7 @@ type talk struct {
 }
 
 func open(sink decode.Sink, info decode.Info) *talk {
-	c := &talk{Session: decode.Session{Sink: sink}, now: time.Date(2012, 6, 27, 0, 0, 0, 0, time.UTC)}
+	c := &talk{Session: decode.Session{Sink: sink, Messages: true}, now: time.Date(2012, 6, 27, 0, 0, 0, 0, time.UTC)}
 	info.Time = c.now
 	c.Open(info)
 	return c

@@ -66,6 +66,7 @@ func checkExchange(t *testing.T, b []byte, chunk func() int) {
 	t.Helper()
 	rec := newTeller()
 	s := decode.Session{Sink: rec}
+	thorough()(&s)
 	s.Open(decode.Info{Conn: 1, Time: start})
 	for d := client; d <= server; d++ {
 		for rest := b; len(rest) > 0; {

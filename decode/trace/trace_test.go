@@ -73,8 +73,12 @@ func describe(ev *decode.Event) string {
 		fmt.Fprintf(&b, " frame %+v %v #%d offset %d head %x at %d more %v complete %v payload %s wire %s", f.Header, f.Dir, f.N, f.Offset, f.Head,
 			f.At, f.More, f.Complete, digest(f.AppendPayload(nil, -1)), digest(f.AppendWire(nil)))
 	}
+	if m := ev.Message; m != nil {
+		fmt.Fprintf(&b, " message %v %d #%d first %d frames %d wire %d len %d compressed %v cut %v unread %v unfinished %v data %s", m.Dir, m.Op, m.N, m.First,
+			m.Frames, m.Wire, m.Len, m.Compressed, m.Cut, m.Unread, m.Unfinished, digest(m.Data))
+	}
 	for _, v := range ev.Violations {
-		fmt.Fprintf(&b, " violation %s #%d", v.String(), v.Frame)
+		fmt.Fprintf(&b, " violation %s #%d at %d", v.String(), v.Frame, v.Offset)
 	}
 	if t := ev.Totals; t != nil {
 		opened, closed := t.Opened.UnixNano(), t.Closed.UnixNano()
@@ -100,6 +104,12 @@ func infoText(i *decode.Info) string {
 		}
 	}
 	return text
+}
+
+// thorough returns what has the sessions of a run look into everything.
+func thorough() func(*decode.Session) {
+	seen := new(decode.Seen)
+	return func(s *decode.Session) { s.Messages, s.Advice, s.Seen = true, true, seen }
 }
 
 // A teller keeps what the events of a run say, and their trace.
@@ -262,9 +272,11 @@ func live(rnd *rand.Rand, ps []play, sink decode.Sink) {
 		steps []any
 	}
 	now := start
+	look := thorough()
 	var rs []*running
 	for i, p := range ps {
 		r := &running{Session: decode.Session{Sink: sink}, steps: p.steps}
+		look(&r.Session)
 		p.info.Conn, p.info.Time = int64(i+1), now
 		r.Open(p.info)
 		rs = append(rs, r)
@@ -327,7 +339,7 @@ func replay(t *testing.T, rec *teller) bool {
 	t.Helper()
 	again := newTeller()
 	r := NewReader(bytes.NewReader(rec.trace.Bytes()))
-	if err := Play(r, again); err != nil || r.Warning() != nil {
+	if err := PlayWith(r, again, thorough()); err != nil || r.Warning() != nil {
 		t.Errorf("play: %v, %v", err, r.Warning())
 		return false
 	}
@@ -410,7 +422,7 @@ func TestSharedTraces(t *testing.T) {
 		}
 		same(t, name+" line", strings.Split(string(b), "\n"), strings.Split(out.String(), "\n"))
 		rec := newTeller()
-		if err := Play(NewReader(bytes.NewReader(b)), rec); err != nil {
+		if err := PlayWith(NewReader(bytes.NewReader(b)), rec, thorough()); err != nil {
 			t.Errorf("play %s: %v", name, err)
 		}
 		if len(rec.said) < 10 {
