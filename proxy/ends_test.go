@@ -106,7 +106,7 @@ func TestReset(t *testing.T) {
 // of it in place of the read.
 func TestResetWhileDataFlows(t *testing.T) {
 	r := newRig(t, inReverse)
-	for conn := range int64(40) {
+	for conn := range int64(20) {
 		c, s := r.upgrade()
 		a, b, d := c, s, decode.FromClient
 		if conn%2 == 1 {
@@ -133,6 +133,30 @@ func TestResetWhileDataFlows(t *testing.T) {
 		c.Close()
 		s.Close()
 	}
+}
+
+// So it is before an upgrade.
+func TestResetInBodies(t *testing.T) {
+	const length = "Content-Length: 1000000000\r\n\r\n"
+	eachMode(t, func(t *testing.T, r *rig) {
+		for conn := range int64(6) {
+			c, s := r.ask("POST / HTTP/1.1\r\n" + length)
+			s.send("HTTP/1.1 200 OK\r\n" + length)
+			c.want("the head", "HTTP/1.1 200 OK\r\n"+length)
+			a, b, want := c, s, [2]decode.End{decode.EndRST, decode.EndLocal}
+			if conn%2 == 1 {
+				a, b, want = s, c, [2]decode.End{decode.EndLocal, decode.EndRST}
+			}
+			stopped := make(chan error)
+			go func() { _, err := io.Copy(b.Conn, endless{}); stopped <- err }()
+			a.read(100 << 10)
+			a.reset()
+			if err := <-stopped; !isReset(err) {
+				t.Errorf("got %v where the other peer writes, want a reset", err)
+			}
+			r.wantEnds(t, conn+1, want[0], want[1])
+		}
+	})
 }
 
 // A server may end anywhere in its answer, and the client gets what came.

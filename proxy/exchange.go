@@ -138,6 +138,10 @@ func (k *link) finish(x *exchange, err error) (again bool) {
 	}
 	<-x.answered
 	k.client.SetReadDeadline(time.Time{})
+	if x.outcome == last && err == nil && k.torn.Load() {
+		err = k.client.cause()
+		k.ended(decode.FromClient, k.client, k.up.leg, x.session, err)
+	}
 
 	switch {
 	case x.outcome == upgrade, x.outcome == keep && x.early:
@@ -152,7 +156,7 @@ func (k *link) finish(x *exchange, err error) (again bool) {
 		x.End(decode.FromClient, time.Now(), decode.EndLocal, "")
 	}
 	x.Done(time.Now())
-	if x.outcome == last && err == nil && !k.torn.Load() {
+	if x.outcome == last && err == nil {
 		k.client.lingerClose()
 	}
 	return again

@@ -224,6 +224,17 @@ func (l *leg) lingerClose() {
 	l.Close()
 }
 
+// cause returns how the peer has ended, after a write to it failed.
+func (l *leg) cause() error {
+	l.SetReadDeadline(time.Now().Add(lingerIdle))
+	for {
+		l.drop()
+		if err := l.fill(); err != nil {
+			return err
+		}
+	}
+}
+
 // howEnded tells how a direction ended from the error of a read.
 func howEnded(err error) decode.End {
 	switch {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"os"
@@ -140,4 +141,59 @@ func TestRelayAllocatesNothing(t *testing.T) {
 func raceEnabled() bool {
 	info, _ := debug.ReadBuildInfo()
 	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+// Beyond a limit all buffers are small.
+func TestLargeBuffersAreLimited(t *testing.T) {
+	const class = len(bufferSizes) - 1
+	var taken []*buffer
+	for len(taken) < 2*maxLarge/bufferSizes[class] {
+		taken = append(taken, getBuffer(class))
+	}
+	large := 0
+	for _, b := range taken {
+		if len(b.b) != bufferSizes[b.class] {
+			t.Errorf("got %d bytes in class %d", len(b.b), b.class)
+		}
+		if b.class > 1 {
+			large += len(b.b)
+		}
+		b.put()
+	}
+	if large != maxLarge {
+		t.Errorf("got %d bytes in large buffers, want %d", large, maxLarge)
+	}
+	if n := largeInUse.Load(); n != 0 {
+		t.Errorf("got %d bytes in use at the end, want 0", n)
+	}
+}
+
+// Unread bytes move to larger buffers, up to a limit, and keep their order.
+func TestLegGrows(t *testing.T) {
+	a, b := memPipe(1, 2)
+	l := newLeg(b)
+	var want []byte
+	for i := 0; ; i++ {
+		chunk := bytes.Repeat([]byte{byte(i)}, 1024)
+		sent := make(chan struct{})
+		go func() { defer close(sent); a.Write(chunk) }()
+		err := l.fill()
+		if err == errFull {
+			a.Close()
+			<-sent
+			break
+		}
+		<-sent
+		if want = append(want, chunk...); i == 50 { // then there is room in front
+			l.use(30 << 10)
+			want = want[30<<10:]
+		}
+		if err != nil || !bytes.Equal(l.unread(), want) {
+			t.Fatalf("got %d bytes unread, %v, want %d as they came", len(l.unread()), err, len(want))
+		}
+	}
+	if len(want) != 1<<20 {
+		t.Errorf("got %d bytes at most, want 1 MiB", len(want))
+	}
+	l.drop()
 }

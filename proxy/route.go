@@ -135,28 +135,19 @@ func connect(h *decode.Head) (route, error) {
 // editLines returns the head raw with each header line, its end included,
 // replaced by what edit makes of it. Continuations of a line go with it.
 func editLines(raw string, edit func(line string) string) string {
-	var b strings.Builder
 	start := len(raw) - len(strings.TrimLeft(raw, "\r\n"))
-	for rest, first := raw[start:], true; rest != ""; first = false {
-		n := strings.IndexByte(rest, '\n') + 1
-		if n == 0 {
-			n = len(rest)
+	lines := strings.SplitAfter(raw[start:], "\n")
+	var b strings.Builder
+	b.WriteString(raw[:start])
+	b.WriteString(lines[0])
+	for i := 1; i < len(lines); {
+		line := lines[i]
+		for i++; i < len(lines) && lines[i] != "" && (lines[i][0] == ' ' || lines[i][0] == '\t'); i++ {
+			line += lines[i]
 		}
-		for !first && n < len(rest) && (rest[n] == ' ' || rest[n] == '\t') {
-			m := strings.IndexByte(rest[n:], '\n') + 1
-			if m == 0 {
-				m = len(rest) - n
-			}
-			n += m
-		}
-		line := rest[:n]
-		rest = rest[n:]
-		if !first {
-			line = edit(line)
-		}
-		b.WriteString(line)
+		b.WriteString(edit(line))
 	}
-	return raw[:start] + b.String()
+	return b.String()
 }
 
 // replaceHost puts authority in place of the value of a Host line.
