@@ -23,7 +23,8 @@ type compact struct {
 //
 // They are local time, session, who sent it, opcode, FIN, RSV1 to RSV3 and
 // opcode in bits, payload length, masking key, and the beginning of the
-// payload. Later pieces of a frame show nothing. An exchange that does not ask
+// payload. A later piece of a frame has a line of its own only as long as less
+// than Preview bytes of the payload were shown. An exchange that does not ask
 // for websocket is shown when it is over.
 func NewCompact(w io.Writer, o Options) decode.Sink {
 	return &compact{newPrinter(w, o, '.')}
@@ -56,9 +57,28 @@ func (c *compact) Emit(ev *decode.Event) {
 		c.text(" ")
 		c.showContent(ev)
 		c.end()
+	case f.At < int64(c.preview) && f.Len() > 0:
+		c.later(ev)
 	}
 	c.violations(ev)
 	c.finish(ev)
+}
+
+// later prints the line of a later piece, with what is left of the preview.
+func (c *compact) later(ev *decode.Event) {
+	f := ev.Frame
+	c.opcode(ev, f.OpCode)
+	c.count(int64(f.Len()), "more byte")
+	c.text(" ")
+	whole := c.preview
+	c.preview -= int(f.At)
+	if g, ok := c.glimpse(ev); ok {
+		c.show(g)
+		c.text(" ")
+	}
+	c.preview = whole
+	c.soFar(f)
+	c.end()
 }
 
 // showContent appends the beginning of a message.

@@ -257,10 +257,11 @@ func (p *printer) content(m *decode.Message) (g glimpse, ok bool) {
 	return g, true
 }
 
-// soFar says how much has come of a frame that is not complete.
+// soFar says how much has come of a frame that is not complete. Of a long one
+// whose first piece is full that goes without saying.
 func (p *printer) soFar(f *decode.Frame) {
-	if !f.Complete {
-		p.count(int64(f.Len()), "byte")
+	if !f.Complete && (f.More || f.Len() <= decode.MaxPiece-utf8.UTFMax) { // a full piece says nothing
+		p.count(f.At+int64(f.Len()), "byte")
 		p.text(" so far")
 	}
 }
