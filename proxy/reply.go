@@ -79,7 +79,7 @@ func (p *Proxy) page(self net.Addr) string {
 <h1>wstrace</h1>
 <p>This is a proxy that shows WebSocket traffic, not a server. Use it as the
 HTTP proxy of the program to watch:</p>
-<pre>HTTP_PROXY=http://%[1]s program
+<pre>http_proxy=http://%[1]s program
 curl --proxy http://%[1]s http://example.com/</pre>
 <p>Many clients use no proxy for addresses of their own machine. For a server
 there, start <code>wstrace ws://HOST:PORT</code> and point the client at

@@ -12,7 +12,7 @@ import (
 
 const showExample = `  wstrace show chat.wst
   wstrace show -o hex chat.wst.gz | less
-  wstrace show -o json chat.wst | jq 'select(.op == "text").text'
+  wstrace show -m -o json chat.wst | jq 'select(.op == "text").text'
   ssh server cat /tmp/chat.wst | wstrace show -`
 
 // show is wstrace show.
