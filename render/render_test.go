@@ -3,6 +3,8 @@ package render
 import (
 	"io"
 	"regexp"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -282,6 +284,14 @@ func TestColor(t *testing.T) {
 	}
 }
 
+// raceEnabled reports whether the race detector is built in. It makes
+// sync.Pool drop what it is given now and then, which sessions
+// hold messages in.
+func raceEnabled() bool {
+	info, _ := debug.ReadBuildInfo()
+	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
 func TestNoAllocations(t *testing.T) {
 	long := strings.Repeat("größer ", 30_000) // several pieces
 	key := uint32(0x16398f63)
@@ -312,7 +322,7 @@ func TestNoAllocations(t *testing.T) {
 					c.Data(decode.FromClient, now, client)
 					c.Data(decode.FromServer, now, server)
 				})
-				if n != 0 {
+				if n != 0 && !raceEnabled() {
 					t.Errorf("%s, %s: got %v allocations, want 0", form, test.name, n)
 				}
 			}
