@@ -218,6 +218,14 @@ func TestClientDoesNotTrustUs(t *testing.T) {
 	}{
 		{"TLS 1.3", refuse(tls.VersionTLS13), `> end local: client refuses our certificate for "example.test": bad certificate`},
 		{"TLS 1.2", refuse(tls.VersionTLS12), `> end local: client refuses our certificate for "example.test": bad certificate`},
+		{"TLS 1.3, in plain, as OpenSSL does", func(t *testing.T, below *endConn) {
+			config := example()
+			config.VerifyPeerCertificate = func([][]byte, [][]*x509.Certificate) error {
+				below.Write([]byte{21, 3, 3, 0, 2, 2, 48})
+				return below.Close()
+			}
+			tls.Client(below, config).Handshake()
+		}, `> end local: client refuses our certificate for "example.test": unknown certificate authority`},
 		{"closes in the handshake", func(_ *testing.T, below *endConn) {
 			config := example()
 			config.VerifyPeerCertificate = func([][]byte, [][]*x509.Certificate) error { return below.Close() }

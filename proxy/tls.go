@@ -103,10 +103,7 @@ func (k *link) acceptTLS(h *clientHello) error {
 	ctx, cancel := context.WithTimeout(k.ctx, k.p.handshakeTimeout())
 	defer cancel()
 	if err := c.HandshakeContext(ctx); err != nil {
-		if err == io.ErrUnexpectedEOF {
-			err = io.EOF
-		}
-		return err
+		return r.reason(err)
 	}
 	info := tlsInfo(c.ConnectionState())
 	k.p.log().Debug(fmt.Sprintf("TLS with client %s: %s", k.client.RemoteAddr(), tlsSummary(info)))
@@ -174,6 +171,24 @@ type records struct {
 	net.Conn
 	leg  *leg // of the same connection
 	wait bool
+	last [alertLen]byte // that were read in the handshake
+}
+
+// alertLen is the length of an alert record that is not encrypted: type 21,
+// version, length 2, level, alert (RFC 8446 §5.1, §6).
+const alertLen = 7
+
+// reason returns why a handshake failed, given what TLS says. A client with
+// OpenSSL sends its alert in plain where TLS 1.3 has keys already, which TLS
+// takes for a record that was tampered with.
+func (r *records) reason(err error) error {
+	if err == io.ErrUnexpectedEOF {
+		return io.EOF
+	}
+	if l := r.last; !isAlert(err) && l[0] == 21 && l[1] == 3 && l[3] == 0 && l[4] == 2 {
+		return &net.OpError{Op: "remote error", Err: tls.AlertError(l[6])}
+	}
+	return err
 }
 
 // errNoRecord says that TLS wants more than was read. It is temporary, so that
@@ -193,6 +208,9 @@ func (r *records) Read(b []byte) (int, error) {
 		}
 		if err := r.leg.fill(); err != nil {
 			return 0, err
+		}
+		if b := r.leg.unread(); len(b) >= alertLen {
+			copy(r.last[:], b[len(b)-alertLen:])
 		}
 	}
 	n := copy(b, r.leg.unread())
@@ -270,7 +288,7 @@ func (p *Proxy) dialTLS(ctx context.Context, l *leg, addr, name string, protos [
 	if err := t.HandshakeContext(ctx); err != nil {
 		l.drop()
 		p.forget(l.Conn)
-		return nil, nil, p.upstreamTLSFailure(addr, err, wanted)
+		return nil, nil, p.upstreamTLSFailure(addr, r.reason(err), wanted)
 	}
 	info := tlsInfo(t.ConnectionState())
 	p.log().Debug(fmt.Sprintf("TLS with upstream %q: %s", addr, tlsSummary(info)))

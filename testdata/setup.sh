@@ -23,6 +23,8 @@ missing() {
 	need tshark command -v tshark
 	need nginx test -x /usr/sbin/nginx
 	need haproxy test -x /usr/sbin/haproxy
+	need chromium test -x /usr/bin/chromium
+	need libnss3-tools command -v certutil
 	need websocketd command -v websocketd
 	need default-jdk-headless command -v javac
 	need libnetty-java test -e /usr/share/java/netty-codec-http.jar

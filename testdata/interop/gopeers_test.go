@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -11,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"testing"
 
 	coder "github.com/coder/websocket"
@@ -70,6 +73,27 @@ func (j job) dial(ctx context.Context, addr string) (net.Conn, error) {
 		err = fmt.Errorf("CONNECT: %s, and %d bytes more", res.Status, br.Buffered())
 	}
 	return c, err
+}
+
+// tls returns how a client speaks TLS.
+func (j job) tls() (*tls.Config, error) {
+	if j.CA == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(j.CA)
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(b)
+	return &tls.Config{RootCAs: roots}, err
+}
+
+// secure begins TLS on c, if the job says so.
+func (j job) secure(c net.Conn) (net.Conn, error) {
+	config, err := j.tls()
+	if config == nil || err != nil {
+		return c, err
+	}
+	config.ServerName = j.location("").Hostname()
+	return tls.Client(c, config), nil
 }
 
 // location returns the URL of the job in a form in which [url.URL.RequestURI]
@@ -147,6 +171,10 @@ func gorillaClient(ctx context.Context, j job, d diary) error {
 	if j.Whole { // it makes a frame of every buffer
 		dialer.WriteBufferSize = 2 << 20
 	}
+	var err error
+	if dialer.TLSClientConfig, err = j.tls(); err != nil {
+		return err
+	}
 	if j.Proxy != "" {
 		dialer.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: j.Proxy})
 	}
@@ -220,6 +248,10 @@ func coderClient(ctx context.Context, j job, d diary) error {
 	if j.Proxy != "" && !j.Tunnel {
 		transport.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: j.Proxy})
 		transport.DialContext = nil
+	}
+	var err error
+	if transport.TLSClientConfig, err = j.tls(); err != nil {
+		return err
 	}
 	o := &coder.DialOptions{HTTPClient: &http.Client{Transport: transport}, CompressionMode: coder.CompressionDisabled}
 	if j.Deflate {
@@ -324,6 +356,9 @@ func gwsDeflate(on bool) gws.PermessageDeflate {
 
 func gwsClient(ctx context.Context, j job, d diary) error {
 	nc, err := j.dial(ctx, j.location("").Host)
+	if err == nil {
+		nc, err = j.secure(nc)
+	}
 	if err != nil {
 		return err
 	}
@@ -438,6 +473,9 @@ func (c *gobwasConn) receive() (op ws.OpCode, p []byte, err error) {
 func gobwasClient(ctx context.Context, j job, d diary) error {
 	u := j.location("ws")
 	nc, err := j.dial(ctx, u.Host)
+	if err == nil {
+		nc, err = j.secure(nc)
+	}
 	if err != nil {
 		return err
 	}

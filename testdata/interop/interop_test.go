@@ -6,6 +6,7 @@ package interop
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net/url"
 	"os"
@@ -32,7 +33,9 @@ type client struct {
 	name    string
 	modes   []string
 	deflate bool
-	always  bool   // offers permessage-deflate always, and sends plain messages
+	always  bool   // offers permessage-deflate always
+	plain   bool   // compresses nothing
+	slow    bool   // one server is enough
 	refuses string // the server whose answer to the offer it refuses
 	tells   string
 	needs   tool
@@ -47,6 +50,7 @@ type server struct {
 	deflate bool
 	texts   bool   // takes text of up to 64 KiB, and nothing else
 	whole   bool   // takes no fragments
+	secure  bool   // speaks TLS
 	tells   string // beyond messages; "nothing" for not even these
 	needs   tool
 	start   func(*testing.T, *board) (addr string)
@@ -68,7 +72,7 @@ var clients = []*client{
 	{name: "node ws", modes: []string{reverse, absolute, tunnel}, deflate: true,
 		tells: "sent ping, got pong, got ping, sent close, got close, mask",
 		needs: nodePackage("ws"), start: clientProcess("node", "node/ws-client.mjs")},
-	{name: "node undici", modes: []string{reverse, absolute, tunnel}, deflate: true, always: true,
+	{name: "node undici", modes: []string{reverse, absolute, tunnel}, deflate: true, always: true, plain: true,
 		tells: "sent ping, got pong, sent close, got close",
 		needs: nodePackage("undici"), start: clientProcess("node", "node/undici-client.mjs")},
 	{name: "python websockets", modes: []string{reverse, tunnel}, deflate: true,
@@ -142,7 +146,7 @@ func TestConversations(t *testing.T) {
 						t.Run(name, func(t *testing.T) {
 							need(t, missing[s.name])
 							t.Parallel()
-							talk{c, s, &told, mode, deflate, rounds}.run(t)
+							talk{c, s, &told, mode, deflate, rounds, nil}.run(t)
 						})
 					}
 				}
@@ -157,7 +161,7 @@ func TestLarge(t *testing.T) {
 	s := &server{start: gorillaServer}
 	s.addr = s.start(t, &s.board)
 	large := [][]message{{{"binary", 16 << 20}}, {{"text", 16 << 20}}}
-	talk{c, s, new(board), reverse, false, large}.run(t)
+	talk{c, s, new(board), reverse, false, large, nil}.run(t)
 }
 
 // agrees reports whether a client and a server can talk with or without
@@ -191,40 +195,48 @@ type talk struct {
 	mode    string
 	deflate bool
 	rounds  [][]message
+	trust   *trust // for wss
 }
 
 func (k talk) run(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 
-	// client → ahead → proxy → behind → server
-	behind := newTap(t, k.server.addr)
+	// client → ahead → proxy → behind → server; over TLS the client talks to
+	// the proxy itself, and behind ends TLS for a server that does not speak it
 	rec := newRecording()
 	p := &proxy.Proxy{Sink: rec, Setup: rec.setup}
-	if k.mode == reverse {
-		p.Upstream = &url.URL{Scheme: "ws", Host: behind.addr}
-	}
-	front := listen(t)
-	served := make(chan error)
-	serving, stop := context.WithCancel(context.Background())
-	go func() { served <- p.Serve(serving, front) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
-	ahead := newTap(t, front.Addr().String())
-
 	j := job{ID: fmt.Sprint(jobs.Add(1)), Deflate: k.deflate, Whole: k.server.whole, Rounds: k.rounds}
+	var ahead *tap
+	var secure *tls.Config
+	scheme := "ws"
+	if k.trust != nil {
+		scheme, j.CA = "wss", k.trust.file
+		p.Authority, p.UpstreamTLS, secure = k.trust.authority, k.trust.client, k.trust.tap(k.server)
+	}
+	behind := newTap(t, k.server.addr, secure)
+	origin := behind.addr // where the proxy goes, and entry where the client
+	if k.trust != nil {
+		origin = localhost(origin)
+	}
+	if k.mode == reverse {
+		p.Upstream = &url.URL{Scheme: scheme, Host: origin}
+	}
+	entry := servedBy(t, p)
+	if k.trust == nil {
+		ahead = newTap(t, entry, nil)
+		entry = ahead.addr
+	} else {
+		entry = localhost(entry)
+	}
 	if k.server.texts {
 		j.Rounds = onlyTexts(j.Rounds)
 	}
-	host := ahead.addr
+	host := entry
 	if k.mode != reverse {
-		host, j.Proxy, j.Tunnel = behind.addr, ahead.addr, k.mode == tunnel
+		host, j.Proxy, j.Tunnel = origin, entry, k.mode == tunnel
 	}
-	j.URL = "ws://" + host + "/echo?id=" + j.ID
+	j.URL = scheme + "://" + host + "/echo?id=" + j.ID
 
 	said := diary{k.told, j.ID}
 	if err := k.client.run(ctx, j, said); err != nil {
@@ -243,9 +255,12 @@ func (k talk) run(t *testing.T) {
 	case <-ctx.Done():
 		t.Fatal("the session is not closed")
 	}
-	before, err := ahead.only(ctx)
-	if err != nil {
-		t.Fatalf("client to proxy: %v", err)
+	before := new(flow)
+	if ahead != nil {
+		var err error
+		if before, err = ahead.only(ctx); err != nil {
+			t.Fatalf("client to proxy: %v", err)
+		}
 	}
 	after, err := behind.only(ctx)
 	if err != nil {
@@ -258,7 +273,7 @@ func (k talk) run(t *testing.T) {
 	for _, c := range rec.complaints {
 		t.Error(c)
 	}
-	if got, want := rec.sides[decode.FromClient].compressed, k.deflate && !k.client.always; got != want {
+	if got, want := rec.sides[decode.FromClient].compressed, k.deflate && !k.client.plain; got != want {
 		t.Errorf("client compresses: %v, want %v; extensions %q", got, want, rec.extensions)
 	}
 	if got, want := rec.sides[decode.FromServer].compressed, k.deflate; got != want {
@@ -281,7 +296,26 @@ func (k talk) run(t *testing.T) {
 			t.Errorf("client masks with\n%q, recorded are\n%q", masks, rec.masks)
 		}
 	}
-	k.octets(t, rec, before, after, host, behind.addr)
+	if k.trust == nil {
+		k.octets(t, rec, before, after, host, origin)
+	} else {
+		k.secured(t, rec, after)
+	}
+}
+
+// servedBy runs a proxy until the end of the test.
+func servedBy(t *testing.T, p *proxy.Proxy) (addr string) {
+	l := listen(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error)
+	go func() { served <- p.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return l.Addr().String()
 }
 
 // compare compares what was recorded of one direction with what a peer tells

@@ -18,6 +18,7 @@ type job struct {
 	URL     string      `json:"url"`     // has id=ID in its query, by which the server knows it
 	Proxy   string      `json:"proxy"`   // "host:port" of a forward proxy, or ""
 	Tunnel  bool        `json:"tunnel"`  // go through the proxy by CONNECT, not absolute-form
+	CA      string      `json:"ca"`      // the file with the authority to trust, for wss
 	Deflate bool        `json:"deflate"` // offer permessage-deflate
 	Whole   bool        `json:"whole"`   // the server can't put fragments together
 	Rounds  [][]message `json:"rounds"`

@@ -171,7 +171,11 @@ func run(t *testing.T, cmd *exec.Cmd) {
 	})
 }
 
-func nginx(t *testing.T, b *board) string {
+func nginx(t *testing.T, b *board) string { return nginxWith(t, b, "", "") }
+
+// nginxWith starts nginx with options for its socket and settings of its
+// server.
+func nginxWith(t *testing.T, b *board, socket, settings string) string {
 	config := `daemon off;
 worker_processes 1;
 pid nginx.pid;
@@ -185,12 +189,16 @@ http {
 	uwsgi_temp_path uwsgi;
 	scgi_temp_path scgi;
 	server {
-		listen %s;
+		listen %s ` + socket + `;
+		` + settings + `
 		location / {
 			proxy_pass http://` + gorillaServer(t, b) + `;
 			proxy_http_version 1.1;
 			proxy_set_header Upgrade $http_upgrade;
 			proxy_set_header Connection upgrade;
+		}
+		location /page {
+			return 200 "a page\n";
 		}
 	}
 }
@@ -200,7 +208,10 @@ http {
 	})
 }
 
-func haproxy(t *testing.T, b *board) string {
+func haproxy(t *testing.T, b *board) string { return haproxyWith(t, b, "") }
+
+// haproxyWith starts haproxy with options for its socket.
+func haproxyWith(t *testing.T, b *board, socket string) string {
 	config := `# %s
 defaults
 	mode http
@@ -208,7 +219,7 @@ defaults
 	timeout client 60s
 	timeout server 60s
 frontend front
-	bind fd@3
+	bind fd@3 ` + socket + `
 	default_backend back
 backend back
 	server origin ` + gorillaServer(t, b) + `

@@ -19,6 +19,7 @@ const usual = 3 << 19
 type recording struct {
 	mu         sync.Mutex
 	opened     int
+	info       decode.Info
 	sides      [2]recorded
 	masks      []string // of the client's frames
 	extensions string
@@ -63,6 +64,7 @@ func (r *recording) Emit(ev *decode.Event) {
 	switch ev.Kind {
 	case decode.KindOpen:
 		r.opened++
+		r.info = *ev.Info
 	case decode.KindResponse:
 		r.extensions = ev.Handshake.Extensions
 	case decode.KindFrame:

@@ -3,6 +3,7 @@ package interop
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +14,7 @@ import (
 // A tap relays connections to target and keeps every byte. What ends abruptly
 // on one side ends properly on the other, and bytes that one side does not take
 // any more are still kept, so what comes out of the proxy is known to the last.
+// If it is secure it ends TLS, and keeps what was inside.
 type tap struct {
 	addr  string
 	stop  func() // ends listening
@@ -24,9 +26,26 @@ type tap struct {
 // A flow is one connection.
 type flow struct {
 	up, down bytes.Buffer // from the client, and from the server
+
+	mu    sync.Mutex
+	reads []read // in the order in which they came; protected by mu
 }
 
-func newTap(t *testing.T, target string) *tap {
+// A read says where some bytes of a flow are.
+type read struct {
+	from *bytes.Buffer
+	n    int
+}
+
+// add keeps bytes.
+func (f *flow) add(to *bytes.Buffer, b []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	to.Write(b)
+	f.reads = append(f.reads, read{to, len(b)})
+}
+
+func newTap(t *testing.T, target string, secure *tls.Config) *tap {
 	l := listen(t)
 	tp := &tap{addr: l.Addr().String()}
 	tp.wg.Go(func() {
@@ -41,6 +60,9 @@ func newTap(t *testing.T, target string) *tap {
 			tp.mu.Lock()
 			tp.flows = append(tp.flows, f)
 			tp.mu.Unlock()
+			if secure != nil {
+				c = tls.Server(c, secure)
+			}
 			tp.wg.Go(func() { f.relay(c, target) })
 		}
 	})
@@ -80,13 +102,13 @@ func (f *flow) relay(c net.Conn, target string) {
 		b := make([]byte, 64<<10)
 		for {
 			n, err := src.Read(b)
-			keep.Write(b[:n])
+			f.add(keep, b[:n])
 			if !lost && n > 0 {
 				_, werr := dst.Write(b[:n])
 				lost = werr != nil
 			}
 			if err != nil {
-				dst.(*net.TCPConn).CloseWrite()
+				dst.(interface{ CloseWrite() error }).CloseWrite()
 				return
 			}
 		}

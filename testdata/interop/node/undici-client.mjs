@@ -1,5 +1,6 @@
 import diagnostics from 'node:diagnostics_channel'
-import { ping, ProxyAgent, WebSocket } from 'undici'
+import { readFileSync } from 'node:fs'
+import { Agent, ping, ProxyAgent, WebSocket } from 'undici'
 import { Queue, runJobs, talk } from './peer.mjs'
 
 // Pongs are told on a channel of the process, which runs one job at a time.
@@ -9,7 +10,9 @@ diagnostics.subscribe('undici:websocket:pong', ({ payload }) => current.control(
 runJobs(async (job, diary) => {
   current = diary
   const options = {}
-  if (job.proxy) options.dispatcher = new ProxyAgent({ uri: `http://${job.proxy}`, proxyTunnel: job.tunnel })
+  const trust = job.ca && { ca: readFileSync(job.ca) }
+  if (job.proxy) options.dispatcher = new ProxyAgent({ uri: `http://${job.proxy}`, proxyTunnel: job.tunnel, requestTls: trust })
+  else if (trust) options.dispatcher = new Agent({ connect: trust })
   const ws = new WebSocket(job.url, options)
   ws.binaryType = 'arraybuffer'
   const events = new Queue()

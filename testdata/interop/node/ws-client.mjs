@@ -1,5 +1,7 @@
 import { randomFillSync } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import net from 'node:net'
+import tls from 'node:tls'
 import WebSocket from 'ws'
 import { Queue, runJobs, talk, throughTunnel } from './peer.mjs'
 
@@ -11,10 +13,11 @@ runJobs(async (job, diary) => {
       diary.mask(key)
     }
   }
-  const { host } = new URL(job.url)
+  if (job.ca) options.ca = readFileSync(job.ca)
+  const { host, hostname } = new URL(job.url)
   if (job.proxy && job.tunnel) {
     const socket = await throughTunnel(job.proxy, host)
-    options.createConnection = () => socket
+    options.createConnection = () => job.ca ? tls.connect({ socket, servername: hostname, ca: options.ca }) : socket
   } else if (job.proxy) {
     const [proxyHost, proxyPort] = job.proxy.split(':')
     options.createConnection = () => net.connect(proxyPort, proxyHost)

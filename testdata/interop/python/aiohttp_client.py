@@ -11,6 +11,7 @@ async def run(job, diary):
         ws = await session.ws_connect(
             job["url"],
             proxy=f"http://{job['proxy']}" if job["proxy"] else None,
+            ssl=peer.trust(job) or True,
             compress=15 if job["deflate"] else 0,
             max_msg_size=0,
             autoping=False,

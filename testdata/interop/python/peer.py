@@ -4,6 +4,7 @@ reports go as JSON lines to stdout. See peer_test.go."""
 import hashlib
 import json
 import socket
+import ssl
 import sys
 from urllib.parse import parse_qs, urlsplit
 
@@ -60,6 +61,11 @@ def jobs():
 def split(authority):
     host, _, port = authority.rpartition(":")
     return host, int(port)
+
+
+def trust(job):
+    """How to speak TLS, or None."""
+    return ssl.create_default_context(cafile=job["ca"]) if job["ca"] else None
 
 
 def tunnel(proxy, authority):

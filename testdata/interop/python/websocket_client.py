@@ -7,7 +7,7 @@ import peer
 
 
 def run(job, diary):
-    ws = websocket.WebSocket(skip_utf8_validation=True)
+    ws = websocket.WebSocket(skip_utf8_validation=True, sslopt={"ca_certs": job["ca"]} if job["ca"] else {})
 
     def mask(n):
         key = os.urandom(n)

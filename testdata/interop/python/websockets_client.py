@@ -17,6 +17,8 @@ async def run(job, diary):
     async with websockets.connect(
         job["url"],
         sock=sock,
+        ssl=peer.trust(job),
+        server_hostname=urlsplit(job["url"]).hostname if job["ca"] else None,
         compression="deflate" if job["deflate"] else None,
         max_size=None,
         ping_interval=None,
