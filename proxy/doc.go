@@ -19,6 +19,19 @@
 // Proxy-Authorization go. The sessions tell of it. How a connection ends is
 // passed on: a half-close as a half-close, a reset as a reset.
 //
+// # TLS
+//
+// A client that begins TLS, in a tunnel or to a reverse proxy, gets a
+// certificate from Authority for the server it asks for; TLS with the server is
+// another connection, with UpstreamTLS. What fails is told where it can be: to
+// the client in an alert or a 502, to the user in a session of its own and, once,
+// with a remedy in Log.
+//
+//	leg ──► tls.Conn ──► leg below ──► socket
+//
+// The leg below reads records; the leg that the rest of the package sees has
+// what they decrypt to. An end without close_notify is passed on as one.
+//
 // # Who owns the bytes
 //
 // Bytes are read into a buffer of their leg, from a pool, which is taken when
