@@ -36,6 +36,12 @@ func (s *Session) checkHead(d Dir, h *Head) {
 	if cl, ok := h.Lookup("Content-Length"); ok && te {
 		s.report("head-cl-te-conflict", d, noFrame, "both Content-Length %.20q and Transfer-Encoding", cl)
 	}
+	if b := lengthBody(h, Body{}); b.UntilClose() {
+		s.report("head-length-ambiguous", d, noFrame, "Content-Length is %.40q, not one number", strings.Join(h.Values("Content-Length"), ", "))
+	}
+	if codings := h.Tokens("Transfer-Encoding"); te && (len(codings) == 0 || !strings.EqualFold(codings[len(codings)-1], "chunked")) && d == FromClient {
+		s.report("head-te-not-chunked", d, noFrame, "Transfer-Encoding of the request is %.40q, which does not end in chunked", strings.Join(h.Values("Transfer-Encoding"), ", "))
+	}
 }
 
 // checkRequest reports what is wrong with a request for websocket.

@@ -16,7 +16,7 @@ const MaxMessageData = 1 << 20
 // at where the output fills the window, so a little more may come out.
 const (
 	MaxInflated     = 64 << 20 // bytes
-	MaxInflateRatio = 1000     // times what was sent of it, past 1 MiB
+	MaxInflateRatio = 1000     // times what was sent of it, past 4 MiB; reported, and no more
 )
 
 // unmaskAtOnce is how much payload is unmasked before it is looked at: so little
@@ -61,6 +61,7 @@ type assembly struct {
 
 	inflater *inflater // of the direction; nil before its first compressed message
 	lost     bool      // it can't follow the stream any more
+	bomb     int64     // the message of which its growth was reported, counted from 1
 }
 
 // A place is a byte of payload.
@@ -188,10 +189,12 @@ func (s *Session) inflate(a *assembly, f *Frame, p []byte) {
 		switch {
 		case err != nil:
 			s.inflateFailed(a, f, err)
-		case z.full() && (a.m.Len > MaxInflated || a.m.Len > 1<<20 && a.m.Len/MaxInflateRatio > z.offset()):
-			s.report("pmd-bomb", f.Dir, f.N, "%d bytes inflate to more than %d, limits are %d bytes and %d times what was sent%s",
-				z.offset(), a.m.Len, MaxInflated, MaxInflateRatio, a.consequence())
+		case z.full() && a.m.Len > MaxInflated:
+			s.report("pmd-bomb", f.Dir, f.N, "%d bytes inflate to more than %d, the limit%s", z.offset(), MaxInflated, a.consequence())
 			a.lose()
+		case z.full() && a.m.Len > 4<<20 && a.m.Len/MaxInflateRatio > z.offset() && a.bomb != a.m.N+1:
+			a.bomb = a.m.N + 1
+			s.report("pmd-bomb", f.Dir, f.N, "%d bytes inflate to more than %d, over %d times as much", z.offset(), a.m.Len, MaxInflateRatio)
 		case len(p) == 0 && len(out) == 0:
 			return
 		}

@@ -68,6 +68,8 @@ func ruleTable() []Rule {
 		{"head-bad-bytes", e, EitherSide, rfc9110 + "5.5", "header lines hold no NUL and no CR but the one that ends them"},
 		{"head-bare-lf", e, EitherSide, rfc9112 + "2.2", "header lines end in CRLF"},
 		{"head-cl-te-conflict", e, EitherSide, rfc9112 + "6.2", "a head has Content-Length or Transfer-Encoding, not both"},
+		{"head-length-ambiguous", e, EitherSide, rfc9112 + "6.3", "the Content-Length is one decimal number"},
+		{"head-te-not-chunked", e, ClientOnly, rfc9112 + "6.1", "the Transfer-Encoding of a request ends in chunked"},
 
 		// The opening handshake of the client.
 		{"req-method-not-get", e, ClientOnly, rfc6455 + "4.1", "the method of a WebSocket request is GET"},

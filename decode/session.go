@@ -398,8 +398,11 @@ func (s *Session) request(raw string) {
 		s.hs.Forwarded, _ = ParseRequest(s.edited)
 	}
 	s.requested = s.now
-	if s.hs.WebSocket {
+	switch {
+	case s.hs.WebSocket:
 		s.checkRequest()
+	case err == nil:
+		s.checkHead(FromClient, h)
 	}
 	s.emit(Event{Kind: KindRequest, Dir: FromClient})
 	if err != nil {
@@ -444,6 +447,7 @@ func (s *Session) response(raw string) {
 		sd.phase, sd.body, sd.since = inRefusal, ResponseBody(h, s.hs.Request.Method), s.now
 		s.bodyDone(FromServer)
 	default:
+		s.checkHead(FromServer, h)
 		s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: h})
 		sd.phase, sd.body = inBody, ResponseBody(h, s.method())
 		s.bodyDone(FromServer)

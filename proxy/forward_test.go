@@ -261,7 +261,8 @@ func TestServerPorts(t *testing.T) {
 		status int
 		why    string
 	}{
-		{"http://127.0.0.1:99999/", 502, `dial upstream "127.0.0.1:99999": address 99999: invalid port`},
+		{"http://127.0.0.1:99999/", 400, `target "http://127.0.0.1:99999/" has no valid port`},
+		{"http://127.0.0.1:0/", 400, `target "http://127.0.0.1:0/" has no valid port`},
 		{"http://127.0.0.1:" + strconv.Itoa(closedPort(t)) + "/", 502, `connection refused`},
 	} {
 		c := r.dialProxy()

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -205,7 +206,7 @@ func (k *link) request(h *decode.Head, n int) (again bool) {
 		answered: make(chan struct{}),
 	}
 	if fault := s.HeadFault(decode.FromClient); x.websocket && k.p.Strict && fault != "" {
-		err = failed(http.StatusBadRequest, "%s", fault)
+		err = refusal(http.StatusBadRequest, fault)
 	}
 	if err == nil {
 		err = k.reach(r.addr, x)
@@ -478,7 +479,7 @@ func (k *link) fail(s *session, err error) {
 	s.End(decode.FromServer, now, decode.EndLocal, "")
 	s.Done(now)
 	if ok {
-		k.answer(f.status, "text/plain", f.text+"\n")
+		k.answer(f.status, "text/plain", cmp.Or(f.body, f.text)+"\n")
 	}
 }
 

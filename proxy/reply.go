@@ -13,12 +13,19 @@ import (
 type failure struct {
 	status int    // of the answer
 	text   string // one line
+	body   string // of the answer, if not text
 }
 
 func (f *failure) Error() string { return f.text }
 
 func failed(status int, format string, args ...any) *failure {
-	return &failure{status, fmt.Sprintf(format, args...)}
+	return &failure{status: status, text: fmt.Sprintf(format, args...)}
+}
+
+// refusal is for a handshake that breaks a rule: the violation, which the
+// session has shown already, is the answer.
+func refusal(status int, violation string) *failure {
+	return &failure{status, "refused, as --strict asks for", violation}
 }
 
 // reply returns an answer of ours: an error of the proxy, with the reason as

@@ -111,8 +111,12 @@ func forward(h *decode.Head) (route, error) {
 	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
 		authority = authority[i+1:] // user information is not for the server (RFC 9110 §4.2.4)
 	}
-	if u, err := url.Parse("//" + authority); err != nil || u.Hostname() == "" {
+	u, err := url.Parse("//" + authority)
+	if err != nil || u.Hostname() == "" {
 		return route{}, fmt.Errorf("target %.80q has no valid host", h.Target)
+	}
+	if u.Port() != "" && !validPort(u.Port()) {
+		return route{}, fmt.Errorf("target %.80q has no valid port", h.Target)
 	}
 	at := strings.Index(h.Raw, h.Target)
 	head := h.Raw[:at] + origin + h.Raw[at+len(h.Target):]
@@ -123,10 +127,15 @@ func forward(h *decode.Head) (route, error) {
 	}, nil
 }
 
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
+}
+
 // connect routes a CONNECT (RFC 9110 §9.3.6).
 func connect(h *decode.Head) (route, error) {
 	host, port, err := net.SplitHostPort(h.Target)
-	if _, bad := strconv.ParseUint(port, 10, 16); err != nil || host == "" || bad != nil {
+	if err != nil || host == "" || !validPort(port) {
 		return route{}, fmt.Errorf("CONNECT target %.80q is not host:port", h.Target)
 	}
 	return route{addr: h.Target, url: h.Target}, nil

@@ -240,7 +240,7 @@ func (u *upstream) upgrade(x *exchange) bool {
 	u.SetReadDeadline(time.Time{})
 	x.Data(decode.FromServer, u.when, u.unread())
 	if fault := x.HeadFault(decode.FromServer); x.websocket && u.link.p.Strict && fault != "" {
-		x.failure = failed(http.StatusBadGateway, "%s", fault)
+		x.failure = refusal(http.StatusBadGateway, fault)
 		u.done(x, refused)
 		return false
 	}

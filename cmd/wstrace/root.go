@@ -61,7 +61,7 @@ func newRoot(con *console) *cobra.Command {
 	flags := cmd.PersistentFlags()
 	v.register(cmd)
 	flags.BoolVarP(&con.quiet, "quiet", "q", false, "no notices and totals, only errors")
-	flags.BoolVarP(&con.verbose, "verbose", "v", false, "also say what is dialled and what times out")
+	flags.BoolVarP(&con.verbose, "verbose", "v", false, "also say what is dialled, what times out, and what is legal but worth knowing")
 	flags.BoolP("help", "h", false, "show help")
 	live.register(cmd)
 	cmd.Flags().Bool("version", false, "print the version")

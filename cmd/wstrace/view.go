@@ -82,12 +82,13 @@ func (v *view) shown() int {
 }
 
 // setup returns what sets up the sessions of a run: they put messages together
-// if anybody looks at them.
+// if anybody looks at them, and judge rules of severity info if -v asks for it.
 func (v *view) setup() func(*decode.Session) {
 	seen := new(decode.Seen)
 	return func(s *decode.Session) {
 		s.Seen = seen
 		s.Messages = v.form.value != "none"
+		s.Advice, _ = v.flags.GetBool("verbose")
 		if n := v.shown(); n >= 0 {
 			s.Keep = max(n, 1)
 		}
