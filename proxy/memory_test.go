@@ -138,6 +138,40 @@ func TestRelayAllocatesNothing(t *testing.T) {
 	}
 }
 
+// Nor does a chunk of a body, or of a whole link after an upgrade.
+func TestLinkAllocatesNothing(t *testing.T) {
+	limit := 0.0
+	if raceEnabled() {
+		limit = 4
+	}
+	const length = "Content-Length: 1000000000\r\n\r\n"
+	for name, open := range map[string]func(*rig) (c, s *peer){
+		"upgrade": (*rig).upgrade,
+		"bodies": func(r *rig) (c, s *peer) {
+			c, s = r.ask("POST / HTTP/1.1\r\n" + length)
+			answer(c, s, "HTTP/1.1 200 OK\r\n"+length)
+			return c, s
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, inReverse, func(p *Proxy) { p.Sink = decode.SinkFunc(func(*decode.Event) {}) })
+			c, s := open(r)
+			up, down := []byte(masked("hello")), []byte(text("hello"))
+			got := make([]byte, len(up))
+			relay := func() {
+				c.Write(up)
+				io.ReadFull(s.Conn, got)
+				s.Write(down)
+				io.ReadFull(c.Conn, got[:len(down)])
+			}
+			relay()
+			if n := testing.AllocsPerRun(200, relay); n > limit {
+				t.Errorf("got %v allocations for a chunk each way, want %v", n, limit)
+			}
+		})
+	}
+}
+
 func raceEnabled() bool {
 	info, _ := debug.ReadBuildInfo()
 	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
