@@ -210,7 +210,10 @@ func TestClientDoesNotTrustUs(t *testing.T) {
 			}
 		}
 	}
-	const leaves = `client closes the connection when it sees our certificate for "example.test"`
+	const (
+		flees  = `client closes the connection when it sees our certificate for "example.test"`
+		leaves = `client closes the connection after the TLS handshake, without a request; our certificate is for "example.test"`
+	)
 	tests := []struct {
 		name   string
 		client func(*testing.T, *endConn)
@@ -230,7 +233,7 @@ func TestClientDoesNotTrustUs(t *testing.T) {
 			config := example()
 			config.VerifyPeerCertificate = func([][]byte, [][]*x509.Certificate) error { return below.Close() }
 			tls.Client(below, config).Handshake()
-		}, "> end fin: " + leaves},
+		}, "> end fin: " + flees},
 		{"closes after the handshake", anyway(func(c *secureConn) { c.Close() }), "> end fin: " + leaves},
 		{"cuts after the handshake", anyway(func(c *secureConn) { c.below.Close() }), "> end tls-eof: " + leaves},
 		{"resets after the handshake", anyway(func(c *secureConn) { c.below.SetLinger(0); c.below.Close() }), "> end rst: " + leaves},

@@ -154,7 +154,10 @@ func (p *Proxy) clientTLSText(h *clientHello, err error) string {
 		return fmt.Sprintf("client refuses our certificate for %q: %s", h.name, tlsText(err))
 	case h.answered && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)):
 		p.hint("a client may not trust our certificate authority", trust)
-		return fmt.Sprintf("client closes the connection when it sees our certificate for %q", h.name)
+		if h.done.IsZero() {
+			return fmt.Sprintf("client closes the connection when it sees our certificate for %q", h.name)
+		}
+		return fmt.Sprintf("client closes the connection after the TLS handshake, without a request; our certificate is for %q", h.name)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("TLS with the client: handshake is not complete after %v", p.handshakeTimeout())
 	case len(h.protos) > 0 && !slices.Contains(h.protos, alpn[0]):
@@ -338,9 +341,9 @@ func (p *Proxy) certificateText(e *tls.CertificateVerificationError) string {
 	return strings.TrimPrefix(e.Err.Error(), "x509: ")
 }
 
-// hint logs a remedy, unless it was logged before.
+// hint logs what a remedy is for, unless the remedy was logged before.
 func (p *Proxy) hint(text, remedy string) {
-	if _, known := p.hints.LoadOrStore(text+remedy, true); !known {
+	if _, known := p.hints.LoadOrStore(remedy, true); !known {
 		p.log().Warn(text, "hint", remedy)
 	}
 }
