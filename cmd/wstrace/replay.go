@@ -40,7 +40,7 @@ type replayFlags struct {
 	ignore, capture []string
 	headers         []string
 	exact, anyOrder bool
-	session         int64
+	session         sessionFlag
 	times, clients  count
 	update          bool
 }
@@ -63,6 +63,8 @@ the sessions differ`,
 				return usageError{hinted{errors.New("want either --listen or --connect"), "--listen ADDR stands in for the server, --connect URL for the client"}}
 			case r.times < 1 || r.clients < 1:
 				return usagef("--times and --clients want more than 0")
+			case r.session.all && r.times*r.clients > 1:
+				return usagef("--session all plays each session once")
 			case r.stall <= 0:
 				return usagef("--stall wants more than 0")
 			case r.update && (args[0] == "-" || r.times*r.clients > 1):
@@ -78,7 +80,7 @@ the sessions differ`,
 	flags := cmd.Flags()
 	flags.StringVarP(&r.listen, "listen", "l", "", "be the server, and listen on `ADDR`; port 0 picks a free one")
 	flags.StringVar(&r.connect, "connect", "", "be the client of the server at `URL`; its path replaces the recorded one")
-	flags.Int64Var(&r.session, "session", 0, "replay session `N`, as show prints it; the first WebSocket session if not given")
+	flags.Var(&r.session, "session", "replay session `N`, as show prints it, or all of them together; the first WebSocket session if not given")
 	flags.Var(&r.timing, "timing", "send when `HOW`: fast, as soon as it is our turn; original, by the recorded clock; x2, twice as fast")
 	flags.DurationVar(&r.stall, "stall", r.stall, "`TIME` to wait for the other side")
 	flags.BoolVar(&r.exact, "exact", false, "compare frame by frame and byte by byte, heartbeats too")
@@ -91,6 +93,32 @@ the sessions differ`,
 	flags.BoolVar(&r.update, "update", false, "do not compare: put what comes into FILE")
 	r.record.register(cmd)
 	return cmd
+}
+
+// A sessionFlag is the value of --session.
+type sessionFlag struct {
+	n   int64
+	all bool
+}
+
+func (f *sessionFlag) Type() string { return "N" }
+
+func (f *sessionFlag) String() string {
+	switch {
+	case f.all:
+		return "all"
+	case f.n == 0:
+		return ""
+	}
+	return strconv.FormatInt(f.n, 10)
+}
+
+func (f *sessionFlag) Set(s string) error {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if *f = (sessionFlag{n, s == "all"}); !f.all && (err != nil || n < 1) {
+		return errors.New("want a number, or all")
+	}
+	return nil
 }
 
 // A timing is the value of --timing.
@@ -132,7 +160,7 @@ func (t *timing) Set(s string) error {
 
 // options returns the options of the session.
 func (r *replayFlags) options() ([]replay.Option, error) {
-	opts := []replay.Option{replay.Session(r.session), replay.Timing(r.timing.speed), replay.Stall(r.stall),
+	opts := []replay.Option{replay.Session(r.session.n), replay.Timing(r.timing.speed), replay.Stall(r.stall),
 		replay.Ignore(r.ignore...), replay.Update(r.update, "")}
 	if r.exact {
 		opts = append(opts, replay.Exact())
@@ -218,7 +246,8 @@ type performance struct {
 	flags  *replayFlags
 	con    *console
 	name   string
-	script *replay.Script
+	script *replay.Script // the session, or the first of all
+	all    *replay.Play   // nil for one session
 
 	begun, ended atomic.Int64 // sessions
 	answers      histogram
@@ -237,7 +266,13 @@ func (p *performance) load(opts []replay.Option) (file.Compression, error) {
 		return 0, err
 	}
 	defer in.Close()
-	p.script, err = replay.Load(in, opts...)
+	if p.flags.session.all {
+		if p.all, err = replay.LoadAll(in, opts...); err == nil {
+			p.script = p.all.Scripts()[0]
+		}
+	} else {
+		p.script, err = replay.Load(in, opts...)
+	}
 	return in.Compression, err
 }
 
@@ -250,9 +285,14 @@ func (p *performance) play(ctx context.Context, listener net.Listener) error {
 	var progress sync.WaitGroup
 	progress.Go(func() { p.report(done) })
 	var err error
-	if listener != nil {
+	switch {
+	case p.all != nil && listener != nil:
+		p.one(ctx, func() error { return p.all.Serve(ctx, listener) })
+	case p.all != nil:
+		p.one(ctx, func() error { return p.all.Connect(ctx, p.flags.connect) })
+	case listener != nil:
 		err = p.serve(ctx, listener)
-	} else {
+	default:
 		var clients sync.WaitGroup
 		for range p.flags.clients {
 			clients.Go(func() {
@@ -355,8 +395,16 @@ func (p *performance) report(done <-chan struct{}) {
 // summary says what was played and how fast it went.
 func (p *performance) summary(took time.Duration) string {
 	n := p.total()
-	sent := n * int64(p.script.Messages(decode.FromClient))
-	got := n * int64(p.script.Messages(decode.FromServer))
+	scripts := []*replay.Script{p.script}
+	if p.all != nil {
+		scripts = p.all.Scripts()
+		n = int64(len(scripts))
+	}
+	var sent, got int64
+	for _, s := range scripts {
+		sent += p.total() * int64(s.Messages(decode.FromClient))
+		got += p.total() * int64(s.Messages(decode.FromServer))
+	}
 	s := fmt.Sprintf("replayed %s in %v, as recorded: %s >, %s <", plural(n, "session"), round(took), plural(sent, "message"), plural(got, "message"))
 	if p.flags.update {
 		return fmt.Sprintf("replayed %s in %v", plural(n, "session"), round(took))

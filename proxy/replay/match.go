@@ -39,6 +39,7 @@ func (p *player) Emit(ev *decode.Event) {
 func (p *player) tookRequest(req *decode.Head) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.tell()
 	defer p.signal()
 	if !p.s.update {
 		if err := p.s.checkRequest(req); err != nil {
@@ -56,6 +57,7 @@ func (p *player) tookRequest(req *decode.Head) {
 func (p *player) tookResponse(res *decode.Head) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.tell()
 	defer p.signal()
 	if !p.s.update {
 		if err := p.s.checkResponse(res, p.key); err != nil {
@@ -72,6 +74,7 @@ func (p *player) tookResponse(res *decode.Head) {
 func (p *player) take(u *unit) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.tell()
 	if p.err != nil || p.over {
 		return
 	}
@@ -90,7 +93,7 @@ func (p *player) take(u *unit) {
 		p.asked, p.closing = true, u.data
 	}
 	if !p.ready && p.answer == nil && u.kind == unitEnd { // in the middle of the handshake
-		p.fail(p.early(u))
+		p.fail(p.cutShort(u))
 		return
 	}
 	if p.s.update {
@@ -113,6 +116,9 @@ func (p *player) take(u *unit) {
 func (p *player) match(u *unit) {
 	units := p.s.sides[p.peer].units
 	if p.got == len(units) {
+		if p.cast != nil && p.nextOurs() == noLine && p.cast.turn(p.part, noLine) {
+			return // all have been played; this is about how they end
+		}
 		// The trace need not say how the session ends.
 		if u.kind != unitEnd && (u.op != ws.OpClose || p.asked && p.closesRecorded()) {
 			p.fail(p.unexpected(u, ""))
@@ -286,8 +292,8 @@ func (p *player) unexpected(u *unit, why string) error {
 	return d
 }
 
-// early says that the peer ended before the handshake was done.
-func (p *player) early(u *unit) error {
+// cutShort says that the peer ended before the handshake was done.
+func (p *player) cutShort(u *unit) error {
 	d := &Difference{}
 	what := "a request"
 	switch {

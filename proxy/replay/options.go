@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/textproto"
+	"sync"
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
@@ -22,6 +23,7 @@ const DefaultStall = 5 * time.Second
 type config struct {
 	content
 	session  int64
+	all      bool
 	speed    Speed
 	stall    time.Duration
 	exact    bool
@@ -65,6 +67,12 @@ func (c *config) fault(err error) {
 // Session chooses the session with number n, as output shows it (#3) and the
 // trace has it (c). Without it the first WebSocket session is played.
 func Session(n int64) Option { return func(c *config) { c.session = n } }
+
+// All plays all WebSocket sessions of the trace, together: what is sent in one
+// waits for what came before it in any. [Serve] gives each client the first
+// session that nobody has and that its request fits, and [Dial] plays all
+// clients. See [Play].
+func All() Option { return func(c *config) { c.all = true } }
 
 // A Speed says when the frames of our side are sent: x times as fast as they
 // were recorded. Zero means as soon as the frames recorded before them have
@@ -158,7 +166,12 @@ func Header(name, value string) Option {
 
 // Events hands the events of the sessions that are played to sink, which may
 // be a trace.Writer, so that a replay can be recorded.
-func Events(sink decode.Sink) Option { return func(c *config) { c.sink = sink } }
+func Events(sink decode.Sink) Option {
+	if _, shared := sink.(sync.Locker); !shared {
+		sink = &decode.Tee{Sinks: []decode.Sink{sink}} // several sessions may go on at once
+	}
+	return func(c *config) { c.sink = sink }
+}
 
 // TLS sets what a client uses for wss:// addresses.
 func TLS(t *tls.Config) Option { return func(c *config) { c.tls = t } }

@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/url"
 	"os"
@@ -21,21 +23,31 @@ import (
 // returns nil when the client did what the recorded client did. The error is
 // the cause of ctx, or a [*Difference], or it wraps [ErrStalled].
 func (s *Script) PlayServer(ctx context.Context, conn net.Conn) error {
-	return s.play(ctx, conn, decode.FromServer, nil, nil)
+	return s.play(ctx, conn, performance{role: decode.FromServer})
 }
 
 // PlayClient plays the client of the session on conn, which leads to the server
 // at u, and closes conn. Its error is like that of [Script.PlayServer].
 func (s *Script) PlayClient(ctx context.Context, conn net.Conn, u *url.URL) error {
-	return s.play(ctx, conn, decode.FromClient, u, nil)
+	return s.play(ctx, conn, performance{role: decode.FromClient, url: u})
+}
+
+// A performance is how a session is to be played.
+type performance struct {
+	role  decode.Dir
+	url   *url.URL        // of the server, for a client
+	leave <-chan struct{} // closed: what the trace leaves open need not be waited for
+	early []byte          // what was read of the connection
+	cast  *cast           // the sessions that are played together; nil for one alone
+	part  int             // which of them this is
 }
 
 // A player plays one side of a session on one connection. One goroutine reads
 // and one writes, so that neither waits for the other unless the recording
 // does.
 type player struct {
+	performance
 	s    *Script
-	role decode.Dir // ours
 	peer decode.Dir
 	conn net.Conn
 	sess decode.Session // takes the bytes of both sides
@@ -58,6 +70,8 @@ type player struct {
 	refused  bool      // and it led to no WebSocket connection
 	plain    bool      // compressed messages of ours are sent uncompressed
 	next     int       // our next item
+	written  int       // how many of ours were written
+	greeted  bool      // our part of the handshake was
 	inside   bool      // the last frame we sent is not complete
 	replaced int       // number of our unit that goes in another form; -1 for none
 	matched  []bool    // by number of the peer's units: it has come
@@ -74,12 +88,11 @@ type player struct {
 	sent     time.Time // when we wrote what waits for an answer; zero if nothing does
 }
 
-// play plays a role on conn. What the trace leaves open, it ends when leave is
-// closed, if not earlier.
-func (s *Script) play(ctx context.Context, conn net.Conn, role decode.Dir, u *url.URL, leave <-chan struct{}) error {
+// play plays a session on conn.
+func (s *Script) play(ctx context.Context, conn net.Conn, how performance) error {
 	now := time.Now()
-	p := &player{s: s, role: role, peer: role.Peer(), conn: conn, wake: make(chan struct{}, 1),
-		matched: make([]bool, len(s.sides[role.Peer()].units)), replaced: -1, last: -1, progress: now}
+	p := &player{performance: how, s: s, peer: how.role.Peer(), conn: conn, wake: make(chan struct{}, 1),
+		matched: make([]bool, len(s.sides[how.role.Peer()].units)), replaced: -1, last: -1, progress: now}
 	p.asm = assembler{exact: s.exact, emit: p.take}
 	p.sess.Sink, p.sess.Messages, p.sess.Keep = p, true, maxMessage
 	if l, ok := s.sink.(sync.Locker); ok {
@@ -88,38 +101,45 @@ func (s *Script) play(ctx context.Context, conn net.Conn, role decode.Dir, u *ur
 			sync.Locker
 		}{p, l}
 	}
-	info := decode.Info{Conn: s.played.Add(1), Time: now, Client: conn.RemoteAddr().String(), Server: conn.LocalAddr().String()}
-	if role == decode.FromClient {
+	number := s.number
+	if p.cast == nil {
+		number = s.played.Add(1)
+	} else {
+		p.wake = p.cast.wake[p.part]
+	}
+	info := decode.Info{Conn: number, Time: now, Client: conn.RemoteAddr().String(), Server: conn.LocalAddr().String()}
+	if p.role == decode.FromClient {
 		info.Client, info.Server = info.Server, info.Client
-		info.URL = u.String()
+		info.URL = p.url.String()
 	}
 	p.sess.Open(info)
 
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	var reading sync.WaitGroup
-	if role == decode.FromClient {
-		p.hello(u)
+	if p.role == decode.FromClient {
+		p.hello()
 	}
 	reading.Go(p.read)
-	p.write(ctx, leave)
+	p.write(ctx)
 	p.mu.Lock()
 	p.over = true
+	p.tell()
 	p.mu.Unlock()
 	conn.Close()
 	reading.Wait()
 	p.sess.End(p.role, time.Now(), decode.EndLocal, "") // of those that have not ended
 	p.sess.End(p.peer, time.Now(), decode.EndLocal, "")
 	p.sess.Done(time.Now())
-	if err := context.Cause(ctx); err != nil && !p.completed() {
+	if err := context.Cause(ctx); err != nil && p.err == nil && !p.completed() {
 		return err
 	}
 	return p.err
 }
 
 // hello makes the request ready to be written.
-func (p *player) hello(u *url.URL) {
-	head, body := p.s.requestFor(u)
+func (p *player) hello() {
+	head, body := p.s.requestFor(p.url)
 	if req, err := decode.ParseRequest(string(head)); err == nil {
 		p.key = req.Get("Sec-WebSocket-Key")
 	}
@@ -137,6 +157,7 @@ func (p *player) completed() bool {
 func (p *player) fail(err error) {
 	if p.err == nil {
 		p.err = err
+		p.cast.fail(p.part, err) // before the others see that this session ends
 	}
 	p.signal()
 }
@@ -151,6 +172,9 @@ func (p *player) signal() {
 
 // read takes what the peer sends until it ends or we close the connection.
 func (p *player) read() {
+	if len(p.early) > 0 {
+		p.sess.Data(p.peer, time.Now(), p.early)
+	}
 	buf := make([]byte, 16<<10)
 	for {
 		n, err := p.conn.Read(buf)
@@ -194,7 +218,8 @@ type action struct {
 }
 
 // write sends what is ours, each when its turn has come.
-func (p *player) write(ctx context.Context, leave <-chan struct{}) {
+func (p *player) write(ctx context.Context) {
+	leave := p.leave
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
@@ -203,11 +228,14 @@ func (p *player) write(ctx context.Context, leave <-chan struct{}) {
 			return
 		case len(a.bytes) > 0:
 			p.send(a.bytes, a.pongs)
+			p.wrote()
 		case a.end != nil:
 			if p.end(a.end.how) {
 				return
 			}
+			p.wrote()
 		default:
+			p.wrote() // items that are passed over are done with
 			timer.Reset(a.wait)
 			select {
 			case <-p.wake:
@@ -218,6 +246,15 @@ func (p *player) write(ctx context.Context, leave <-chan struct{}) {
 			}
 		}
 	}
+}
+
+// wrote notes that what step has returned was written.
+func (p *player) wrote() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.written = p.next
+	p.greeted = p.greeted || p.answer == nil && (p.role == decode.FromClient || p.ready)
+	p.tell()
 }
 
 // maxBatch is how many bytes are written at once.
@@ -277,6 +314,8 @@ func (p *player) step(now time.Time) action {
 	switch {
 	case p.err != nil:
 		return action{stop: true}
+	case p.answer != nil && p.s.speed == 0 && !p.cast.turn(p.part, p.nextOurs()):
+		return p.holdOn(now)
 	case p.answer != nil:
 		b := p.answer
 		p.answer = nil
@@ -296,12 +335,30 @@ func (p *player) step(now time.Time) action {
 		return p.finish(now)
 	case !due.IsZero():
 		return action{wait: due.Sub(now)}
-	case now.Before(p.patience()):
+	}
+	return p.holdOn(now)
+}
+
+// holdOn waits for the peer, or for other sessions, if there is patience left.
+func (p *player) holdOn(now time.Time) action {
+	if now.Before(p.patience()) {
 		return action{wait: p.patience().Sub(now)}
-	case p.s.update:
+	}
+	if p.cast != nil {
+		part, begun := p.cast.blame()
+		if part != p.part && begun {
+			return action{wait: p.s.stall} // it will say what it waits for
+		}
+		if !begun {
+			s := p.cast.scripts[part]
+			p.fail(&stallError{fmt.Sprintf("server waits for the client of session %d (line %d)", s.number, s.line), p.s.stall})
+			return action{stop: true}
+		}
+	}
+	if p.s.update {
 		return p.goOn()
 	}
-	p.err = p.stalled()
+	p.fail(p.stalled())
 	return action{stop: true}
 }
 
@@ -309,6 +366,9 @@ func (p *player) step(now time.Time) action {
 func (p *player) handshaken(now time.Time) {
 	p.ready = true
 	p.start, p.progress = now, now
+	if p.cast != nil && p.s.speed > 0 { // one clock for all
+		p.start = p.cast.due(p.s.start)
+	}
 }
 
 // patience returns until when the peer may be silent.
@@ -319,7 +379,50 @@ func (p *player) patience() time.Time {
 			t = due
 		}
 	}
-	return t.Add(p.s.stall)
+	return p.cast.latest(t).Add(p.s.stall)
+}
+
+// Lines beyond all that a trace can have: nothing remains.
+const noLine = math.MaxInt
+
+// nextOurs returns the line of what we send next. It is called with mu locked,
+// like those below.
+func (p *player) nextOurs() int {
+	items := p.s.sides[p.role].items
+	switch {
+	case p.over || p.err != nil:
+		return noLine
+	case p.role == decode.FromClient && !p.greeted:
+		return p.s.line
+	case p.role == decode.FromServer && !p.greeted:
+		return p.s.replyLine()
+	case p.written < len(items):
+		return items[p.written].line
+	}
+	return noLine
+}
+
+// nextTheirs returns the line of what we wait for next.
+func (p *player) nextTheirs() int {
+	units := p.s.sides[p.peer].units
+	switch {
+	case p.over || p.err != nil:
+		return noLine
+	case p.role == decode.FromServer && !p.ready && p.answer == nil:
+		return p.s.line
+	case p.role == decode.FromClient && !p.ready:
+		return p.s.replyLine()
+	case p.got < len(units):
+		return units[p.got].line
+	}
+	return noLine
+}
+
+// tell tells the sessions that are played together how far this one is.
+func (p *player) tell() {
+	if p.cast != nil {
+		p.cast.set(p.part, p.nextOurs(), p.nextTheirs(), p.progress)
+	}
 }
 
 // due returns when something recorded at t comes by the clock.
@@ -351,7 +454,7 @@ func (p *player) batch(now time.Time) (b []byte, end *item, due time.Time) {
 			break
 		}
 		inTurn := p.s.speed > 0 && !it.end && !it.close
-		if !inTurn && it.need > p.got {
+		if !inTurn && (it.need > p.got || !it.alone && !p.cast.turn(p.part, it.line)) {
 			break
 		}
 		if p.s.speed > 0 && p.ready {
@@ -452,6 +555,8 @@ func (p *player) finish(now time.Time) action {
 	switch {
 	case ours || theirs || p.ended || p.broken:
 		return action{stop: true}
+	case !p.cast.turn(p.part, noLine):
+		return p.holdOn(now) // our end would be news in the other sessions
 	case p.asked && !p.closed && !p.inside: // a Close frame that is not recorded
 		p.closed = true
 		return action{bytes: p.ownFrame(ws.OpClose, p.closing)}
@@ -472,7 +577,7 @@ func (p *player) goOn() action {
 	items := p.s.sides[p.role].items
 	switch {
 	case !p.ready:
-		p.err = p.stalled()
+		p.fail(p.stalled())
 		return action{stop: true}
 	case p.next < len(items):
 		p.got = max(p.got, min(items[p.next].need, len(p.matched)))

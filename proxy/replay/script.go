@@ -1,17 +1,8 @@
 package replay
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"regexp"
-	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/gobwas/ws"
 
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/trace"
@@ -24,14 +15,16 @@ type Script struct {
 	played atomic.Int64 // sessions, also those that are not over
 
 	number  int64 // of the session in the trace
+	line    int   // of its first record after open
 	url     string
 	ext     string        // in force, for a trace without a handshake
 	request *trace.Record // as the client sent it; nil if the trace has none
 	edited  *trace.Record // as the server got it, if that was different
 	replies []*trace.Record
-	sides   [2]track // by Dir
-	redact  []string // the selectors that the trace was redacted with
-	start   time.Duration
+	sides   [2]track      // by Dir
+	redact  []string      // the selectors that the trace was redacted with
+	begin   time.Duration // of its first record after open
+	start   time.Duration // of the answer to the handshake
 }
 
 // A track is what one side did: in pieces to be sent, and in units to wait for.
@@ -50,6 +43,7 @@ type item struct {
 	last  bool // no more bytes of the same frame follow
 	early bool // it came before the answer to the handshake
 	need  int  // how many units of the other side have to come before
+	alone bool // and nothing of other sessions
 	t     time.Duration
 
 	skip bool    // it is an answer to a ping, to be given when one comes
@@ -91,6 +85,15 @@ func (s *Script) accepted() bool {
 // final returns the response that is not an interim one.
 func (s *Script) final() *trace.Record { return s.replies[len(s.replies)-1] }
 
+// replyLine returns the line of the answer to the handshake, or where it would
+// be.
+func (s *Script) replyLine() int {
+	if len(s.replies) > 0 {
+		return s.final().Line
+	}
+	return s.line
+}
+
 // extensions returns the extensions in force in the recorded session.
 func (s *Script) extensions() []string {
 	switch {
@@ -98,374 +101,6 @@ func (s *Script) extensions() []string {
 		return s.final().Head.Values("Sec-WebSocket-Extensions")
 	case s.ext != "":
 		return []string{s.ext}
-	}
-	return nil
-}
-
-// Load reads a session from a trace.
-//
-// What the trace formats define is read as it stands. These keys are for
-// traces made by hand:
-//
-//	"after":N      a frame of ours waits for the Nth message of the other side
-//	               only, counted from 1, and not for all that stand before it
-//	"group":"name" consecutive messages of one side that may come in any order
-//	"re":"^a+$"    what the content of a message matches, instead of equalling
-//	"deflate":"…"  a text to be compressed as the handshake agreed
-func Load(r io.Reader, opts ...Option) (*Script, error) {
-	c, err := newConfig(opts)
-	if err != nil {
-		return nil, err
-	}
-	l := loader{s: &Script{config: c}, opens: map[int64]*trace.Record{}}
-	rd := trace.NewReader(r)
-	for {
-		rec, err := rd.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		err = l.take(rec)
-		if err == nil {
-			err = l.err
-		}
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", rec.Line, err)
-		}
-	}
-	return l.finish()
-}
-
-// A loader makes a script of records.
-type loader struct {
-	s     *Script
-	opens map[int64]*trace.Record
-	plain *trace.Record // a request that was passed over
-	count int           // of sessions
-
-	rec     *trace.Record // at hand
-	sess    decode.Session
-	asm     [2]assembler
-	streams [2]trace.Stream
-	freezer freezer
-	begun   bool
-	answers int // final responses so far
-	ended   [2]bool
-	err     error       // of what a hand has added
-	left    [2]uint64   // payload of the frame in flight that is still to come
-	pings   [2][]string // not answered yet
-}
-
-func (l *loader) take(rec *trace.Record) error {
-	s := l.s
-	if rec.IsHeader() {
-		s.redact = append(s.redact, rec.Redact...)
-		return nil
-	}
-	if rec.Kind == "open" {
-		l.count++
-	}
-	parseHead(rec)
-	if s.number == 0 && !l.choose(rec) || rec.C != s.number {
-		return nil
-	}
-	l.rec = rec
-	switch rec.Kind {
-	case "req":
-		return l.request()
-	case "res":
-		return l.response()
-	case "frame", "more", "junk":
-		return l.bytes()
-	case "end":
-		return l.end()
-	case "gap":
-		return fmt.Errorf("%d bytes are lost here, so the session can't be played", rec.N)
-	}
-	return nil
-}
-
-// parseHead takes the head of rec apart, if the trace has its bytes only.
-func parseHead(rec *trace.Record) {
-	if rec.Head == nil || !rec.RawHead {
-		return
-	}
-	parse := decode.ParseRequest
-	if rec.Kind == "res" {
-		parse = decode.ParseResponse
-	}
-	raw := rec.Head.Raw
-	rec.Head, _ = parse(raw) // with what there is of it
-	rec.Head.Cut = decode.HeadLen([]byte(raw), 0) == 0
-}
-
-// choose reports whether the session of rec is the one to play.
-func (l *loader) choose(rec *trace.Record) bool {
-	s := l.s
-	if s.session != 0 && rec.C != s.session {
-		return false
-	}
-	switch rec.Kind {
-	case "open":
-		l.opens[rec.C] = rec
-		return false
-	case "req":
-		if rec.Head.Cut || !decode.AsksForWebSocket(rec.Head) {
-			l.plain = rec
-			delete(l.opens, rec.C)
-			return false
-		}
-	case "frame", "junk":
-	default:
-		return false
-	}
-	open := l.opens[rec.C]
-	if open == nil {
-		return false
-	}
-	s.number, s.url, s.ext = rec.C, open.URL, open.Ext
-	l.opens = nil
-	for d := range l.asm {
-		l.asm[d] = assembler{exact: s.exact, emit: l.unit(decode.Dir(d))}
-		l.streams[d].Dir = decode.Dir(d)
-	}
-	l.sess.Messages, l.sess.Keep = true, maxMessage
-	l.sess.Sink = decode.SinkFunc(func(ev *decode.Event) { l.asm[ev.Dir].take(ev) })
-	return true
-}
-
-func (l *loader) request() error {
-	switch rec := l.rec; {
-	case rec.Leg == "out":
-		l.s.edited = rec
-	case l.s.request == nil:
-		l.s.request = rec
-		l.open()
-		l.sess.Data(decode.FromClient, rec.Time, rec.AppendHead(nil))
-	default:
-		return errors.New("a second request")
-	}
-	return nil
-}
-
-func (l *loader) response() error {
-	rec := l.rec
-	if rec.Head.Cut {
-		return errors.New("the response is cut off")
-	}
-	l.s.replies = append(l.s.replies, rec)
-	l.s.start = rec.T
-	if rec.BodyLen > int64(len(rec.Body)) {
-		return fmt.Errorf("%d bytes of the body were not recorded", rec.BodyLen-int64(len(rec.Body)))
-	}
-	if status := rec.Head.Status; status >= 200 || status == 101 {
-		l.answers++
-	}
-	if l.begun {
-		l.sess.Data(decode.FromServer, rec.Time, append(rec.AppendHead(nil), rec.Body...))
-		l.freezer.negotiated(l.s.extensions())
-	}
-	return nil
-}
-
-// open opens the session that takes the recorded bytes.
-func (l *loader) open() {
-	l.begun = true
-	l.sess.Open(decode.Info{Ext: strings.Join(l.s.extensions(), ", ")})
-}
-
-// begin is called before the first frame, which in a trace made by hand may
-// come without a handshake, or with a response only.
-func (l *loader) begin() {
-	if l.begun {
-		return
-	}
-	l.open()
-	l.sess.Upgraded()
-	l.freezer.negotiated(l.s.extensions())
-}
-
-func (l *loader) bytes() error {
-	s, rec := l.s, l.rec
-	d := rec.Dir
-	if !rec.HasDir {
-		return errors.New("has no d")
-	}
-	if rec.Cut {
-		return errors.New("the payload was cut when it was written, so the session can't be played")
-	}
-	if rec.Leg == "out" || rec.FX == "inject" {
-		return nil
-	}
-	l.begin()
-	if rec.Form == trace.FormDeflate {
-		frozen, err := l.freezer.freeze(rec)
-		if err != nil {
-			return err
-		}
-		rec = frozen
-	}
-	b, err := l.streams[d].Append(nil, rec)
-	if err != nil {
-		return err
-	}
-	tr := &s.sides[d]
-	it := item{line: rec.Line, bytes: b, t: rec.T, unit: -1, last: true,
-		early: d == decode.FromClient && s.request != nil && l.answers == 0,
-		need:  len(s.sides[d.Peer()].units)}
-	switch rec.Kind {
-	case "frame":
-		it.close = rec.Op == ws.OpClose
-		it.mask = rec.Mask
-		l.left[d] = rec.Len - min(uint64(len(rec.Payload)), rec.Len)
-	case "more", "junk":
-		l.left[d] -= min(uint64(len(rec.Payload)), l.left[d])
-	}
-	it.last = l.left[d] == 0
-	if n, ok, err := l.number("after"); err != nil {
-		return err
-	} else if ok {
-		it.need = n
-	}
-	l.asm[d].item = len(tr.items)
-	tr.items = append(tr.items, it)
-	l.sess.Data(d, rec.Time, b)
-	if !it.last {
-		l.sess.FlushAll(d, rec.Time)
-	}
-	return nil
-}
-
-func (l *loader) end() error {
-	how, _ := decode.ParseEnd(l.rec.How)
-	for d := range decode.Dir(2) {
-		if l.rec.HasDir && l.rec.Dir != d || l.ended[d] {
-			continue
-		}
-		l.ended[d] = true
-		switch how {
-		case decode.EndFIN, decode.EndRST, decode.EndTLSEOF:
-			l.begin()
-			tr := &l.s.sides[d]
-			it := item{line: l.rec.Line, end: true, how: how, t: l.rec.T, unit: -1, last: true,
-				need: len(l.s.sides[d.Peer()].units)}
-			if !l.rec.HasDir && d == decode.FromServer && it.need > 0 { // both at once: nobody waits
-				it.need--
-			}
-			if n, ok, err := l.number("after"); err != nil {
-				return err
-			} else if ok {
-				it.need = n
-			}
-			l.asm[d].item = len(tr.items)
-			tr.items = append(tr.items, it)
-			l.sess.End(d, l.rec.Time, how, "")
-		}
-		// Any other end was none of this side's doing: the trace stops here.
-	}
-	return nil
-}
-
-// unit returns what takes the units of d.
-func (l *loader) unit(d decode.Dir) func(*unit) {
-	return func(u *unit) {
-		tr := &l.s.sides[d]
-		switch {
-		case u.kind == unitControl && u.op == ws.OpPing:
-			l.pings[d] = append(l.pings[d], string(u.data))
-			return
-		case u.kind == unitControl && u.op == ws.OpPong:
-			// An answer is given when it is asked for (RFC 6455 §5.5.3).
-			pings := l.pings[d.Peer()]
-			if i := slices.Index(pings, string(u.data)); i >= 0 {
-				l.pings[d.Peer()] = pings[i+1:]
-				for _, i := range u.items {
-					tr.items[i].skip = true
-				}
-			}
-			return
-		}
-		it := &tr.items[u.items[len(u.items)-1]]
-		u.line, u.t = it.line, it.t
-		switch err := l.hand(d, u); {
-		case err != nil && l.err == nil:
-			l.err = err
-		case u.group == "" && l.s.anyOrder && u.kind == unitMessage:
-			u.group = fmt.Sprint("turn ", len(l.s.sides[d.Peer()].units))
-		}
-		for _, i := range u.items {
-			tr.items[i].unit = len(tr.units)
-		}
-		tr.units = append(tr.units, *u)
-	}
-}
-
-// hand takes what a hand has added to the record of u.
-func (l *loader) hand(d decode.Dir, u *unit) error {
-	if v := extra(l.rec, "group"); v != nil && json.Unmarshal(v, &u.group) != nil {
-		return fmt.Errorf("group: %s is not a string", v)
-	}
-	v := extra(l.rec, "re")
-	if v == nil {
-		return nil
-	}
-	var expr string
-	if json.Unmarshal(v, &expr) != nil {
-		return fmt.Errorf("re: %s is not a string", v)
-	}
-	re, err := regexp.Compile(expr)
-	u.re = re
-	return err
-}
-
-// finish completes the script.
-func (l *loader) finish() (*Script, error) {
-	s := l.s
-	switch {
-	case s.number != 0:
-	case s.session != 0 && l.plain != nil:
-		return nil, fmt.Errorf("session %d did not ask for websocket", s.session)
-	case s.session != 0:
-		return nil, fmt.Errorf("the trace has no session %d", s.session)
-	default:
-		return nil, errors.New("the trace has no WebSocket session")
-	}
-	if s.update && l.count > 1 {
-		return nil, fmt.Errorf("the trace has %d sessions, and an update would leave one", l.count)
-	}
-	if s.request != nil && l.answers == 0 {
-		return nil, fmt.Errorf("session %d has a request and no answer", s.number)
-	}
-	for d := range s.sides {
-		n := len(s.sides[decode.Dir(d).Peer()].units)
-		for _, it := range s.sides[d].items {
-			if it.need > n {
-				return nil, fmt.Errorf("line %d: after: %d, but the other side sends %d", it.line, it.need, n)
-			}
-		}
-	}
-	return s, nil
-}
-
-// number returns the value of a key that this package adds.
-func (l *loader) number(key string) (n int, ok bool, err error) {
-	v := extra(l.rec, key)
-	if v == nil {
-		return 0, false, nil
-	}
-	if json.Unmarshal(v, &n) != nil || n < 0 {
-		return 0, false, fmt.Errorf("%s: %s is not a number of messages", key, v)
-	}
-	return n, true, nil
-}
-
-func extra(rec *trace.Record, key string) []byte {
-	for _, m := range rec.Extra {
-		if m.Key == key {
-			return m.Value
-		}
 	}
 	return nil
 }

@@ -32,22 +32,31 @@ type T interface {
 
 // LoadFile reads a session from a trace file, which may be compressed by gzip.
 func LoadFile(file string, opts ...Option) (*Script, error) {
+	scripts, err := loadFile(file, opts, false)
+	if err != nil {
+		return nil, err
+	}
+	return scripts[0], nil
+}
+
+func loadFile(file string, opts []Option, all bool) ([]*Script, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	var r io.Reader = bufio.NewReader(f)
-	if magic, _ := r.(*bufio.Reader).Peek(2); string(magic) == "\x1f\x8b" {
-		if r, err = gzip.NewReader(r); err != nil {
+	br := bufio.NewReader(f)
+	var r io.Reader = br
+	if magic, _ := br.Peek(2); string(magic) == "\x1f\x8b" {
+		if r, err = gzip.NewReader(br); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 	}
-	s, err := Load(r, opts...)
+	scripts, err := loadScripts(r, opts, all)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	return s, nil
+	return scripts, nil
 }
 
 // A Server stands in for the server of a recorded session.
@@ -57,6 +66,9 @@ type Server struct {
 	t        T
 	file     string
 	script   *Script // nil: it relays
+	cast     *cast   // if it plays all
+	ctx      context.Context
+	times    int // how many connections it takes
 	listener net.Listener
 	leave    chan struct{}
 
@@ -82,8 +94,17 @@ func Serve(t T, file string, opts ...Option) *Server {
 		opts = append(opts[:len(opts):len(opts)], rec.also(c.sink))
 	}
 	if !c.update || c.server == "" {
-		if s.script, err = LoadFile(file, opts...); err != nil {
+		scripts, err := loadFile(file, opts, c.all)
+		if err != nil {
 			t.Fatalf("replay: %v", err)
+		}
+		// It does not end with the test's context, which comes before the
+		// cleanup in which the client's last frames are awaited.
+		s.ctx = context.WithoutCancel(t.Context())
+		s.script, s.times = scripts[0], c.times
+		if c.all {
+			s.times = len(scripts)
+			s.cast, s.ctx = newCast(s.ctx, scripts, decode.FromServer)
 		}
 	}
 	if s.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
@@ -122,16 +143,19 @@ func (s *Server) accept() {
 func (s *Server) take(conn net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.taken++; s.taken > s.script.times {
+	if s.taken++; s.taken > s.times {
 		conn.Close()
-		s.t.Errorf("replay %s: client connects again after %d of %d times", s.file, s.taken-1, s.script.times)
+		s.t.Errorf("replay %s: client connects again after %d of %d times", s.file, s.taken-1, s.times)
 		return
 	}
 	s.group.Go(func() {
-		// Its end is not that of the test's context, which comes before the
-		// cleanup in which the client's last frames may be awaited.
-		ctx := context.WithoutCancel(s.t.Context())
-		if err := s.script.play(ctx, conn, decode.FromServer, nil, s.leave); err != nil {
+		var err error
+		if s.cast != nil {
+			err = s.cast.admit(s.ctx, conn, s.leave)
+		} else {
+			err = s.script.play(s.ctx, conn, performance{role: decode.FromServer, leave: s.leave})
+		}
+		if err != nil {
 			s.t.Errorf("replay %s: %v", s.file, err)
 		}
 	})
@@ -143,14 +167,17 @@ func (s *Server) close() {
 	s.listener.Close()
 	s.mu.Lock()
 	taken := s.taken
-	s.taken = s.script.times // no more
+	s.taken = s.times // no more
 	s.mu.Unlock()
 	close(s.leave)
 	s.group.Wait()
+	if s.cast != nil {
+		s.cast.cancel(nil)
+	}
 	if taken == 0 {
 		s.t.Errorf("replay %s: no client has connected", s.file)
-	} else if taken < s.script.times {
-		s.t.Errorf("replay %s: client has connected %d of %d times", s.file, taken, s.script.times)
+	} else if taken < s.times {
+		s.t.Errorf("replay %s: client has connected %d of %d times", s.file, taken, s.times)
 	}
 }
 
@@ -205,11 +232,16 @@ func Dial(t T, rawURL, file string, opts ...Option) {
 		rec = newRecorder(file)
 		opts = append(opts[:len(opts):len(opts)], rec.also(c.sink))
 	}
-	s, err := LoadFile(file, opts...)
+	scripts, err := loadFile(file, opts, c.all)
 	if err != nil {
 		t.Fatalf("replay: %v", err)
 	}
-	if err := s.Connect(t.Context(), rawURL); err != nil {
+	if c.all {
+		err = (&Play{scripts}).Connect(t.Context(), rawURL)
+	} else {
+		err = scripts[0].Connect(t.Context(), rawURL)
+	}
+	if err != nil {
 		t.Errorf("replay %s: %v", file, err)
 		return
 	}
@@ -222,6 +254,10 @@ func Dial(t T, rawURL, file string, opts ...Option) {
 
 // Connect connects to the server at rawURL and plays the client.
 func (s *Script) Connect(ctx context.Context, rawURL string) error {
+	return s.connect(ctx, rawURL, performance{role: decode.FromClient})
+}
+
+func (s *Script) connect(ctx context.Context, rawURL string, how performance) error {
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		return err
@@ -259,7 +295,8 @@ func (s *Script) Connect(ctx context.Context, rawURL string) error {
 		}
 		conn = t
 	}
-	return s.PlayClient(ctx, conn, u)
+	how.url = u
+	return s.play(ctx, conn, how)
 }
 
 func orElse(s, other string) string {
@@ -295,8 +332,11 @@ func (r *recorder) redact() error {
 }
 
 func (r *recorder) sinks(other decode.Sink) []decode.Sink {
-	if other == nil {
+	switch other := other.(type) {
+	case nil:
 		return []decode.Sink{r.w}
+	case *decode.Tee:
+		return append([]decode.Sink{r.w}, other.Sinks...)
 	}
 	return []decode.Sink{r.w, other}
 }

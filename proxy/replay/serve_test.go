@@ -220,7 +220,7 @@ func TestUpdateKeeps(t *testing.T) {
 		t.Errorf("got %v", &s.sides[decode.FromClient].units[1])
 	}
 	_, err = Load(strings.NewReader(talk+`{"k":"open","c":2}`+"\n"), Update(true, ""))
-	check(t, err, "the trace has 2 sessions, and an update would leave one")
+	check(t, err, "the trace has 2 sessions, and an update would leave 1")
 }
 
 func TestPipe(t *testing.T) {

@@ -66,7 +66,7 @@ func Run(ctx context.Context, sink decode.Sink, setup func(*decode.Session), log
 type stage struct {
 	ctx    context.Context
 	base   string          // where the clients connect to
-	room   *Server         // that they reach
+	room   *Server         // that they reach; nil if it pings without being told
 	closed <-chan struct{} // receives when a session is over
 	cast   []*Client       // in the room, in the order in which they came
 	err    error
@@ -127,6 +127,10 @@ func (s *stage) keepAlive(name string) {
 func (s *stage) ping(name string) {
 	s.wait(pause)
 	s.act(name, func(c *Client) error {
+		if s.room == nil {
+			_, err := c.Next()
+			return err
+		}
 		pong, err := s.room.Ping(name)
 		if err != nil {
 			return err

@@ -1,0 +1,281 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// A Play is all WebSocket sessions of a trace, to be played together: what is
+// sent in one of them waits for what came before it in any. So a chat can be
+// replayed, in which a message to one client is the answer to another.
+type Play struct{ scripts []*Script }
+
+// LoadAll reads all WebSocket sessions of a trace. See [Load].
+func LoadAll(r io.Reader, opts ...Option) (*Play, error) {
+	scripts, err := loadScripts(r, opts, true)
+	if err != nil {
+		return nil, err
+	}
+	return &Play{scripts}, nil
+}
+
+// Scripts returns the sessions, in the order in which they begin.
+func (p *Play) Scripts() []*Script { return p.scripts }
+
+// Connect connects to the server at rawURL, once for each session, and plays the
+// clients.
+func (p *Play) Connect(ctx context.Context, rawURL string) error {
+	c, ctx := newCast(ctx, p.scripts, decode.FromClient)
+	for i, s := range p.scripts {
+		c.group.Go(func() {
+			err := c.awaitTurn(ctx, i)
+			if err == nil {
+				err = s.connect(ctx, rawURL, performance{role: decode.FromClient, cast: c, part: i})
+			}
+			c.leave(i, err)
+		})
+	}
+	return c.wait()
+}
+
+// Serve plays the servers to the clients that connect to l. Each gets the first
+// session that nobody has and that its request fits. Serve returns when all
+// sessions have been played or one has failed, and closes l.
+func (p *Play) Serve(ctx context.Context, l net.Listener) error {
+	c, ctx := newCast(ctx, p.scripts, decode.FromServer)
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	for range p.scripts {
+		conn, err := l.Accept()
+		if err != nil {
+			c.fail(-1, err) // unless something else was before
+			break
+		}
+		c.group.Go(func() { c.admit(ctx, conn, nil) })
+	}
+	l.Close()
+	return c.wait()
+}
+
+// A cast is the sessions of a [Play] while it goes on. Its methods may be called
+// on a nil cast, that of a session played alone.
+type cast struct {
+	scripts []*Script
+	began   time.Time
+	group   sync.WaitGroup
+	cancel  context.CancelCauseFunc
+	wake    []chan struct{} // by session: something has changed
+
+	mu       sync.Mutex
+	err      error // the first
+	taken    []bool
+	ours     []int // by session: line of what we send next
+	theirs   []int // by session: line of what we wait for next
+	progress time.Time
+}
+
+func newCast(ctx context.Context, scripts []*Script, role decode.Dir) (*cast, context.Context) {
+	c := &cast{scripts: scripts, began: time.Now(), progress: time.Now(), taken: make([]bool, len(scripts))}
+	for _, s := range scripts {
+		asks, answers := s.line, s.replyLine()
+		if role == decode.FromServer {
+			asks, answers = answers, asks
+		}
+		c.ours = append(c.ours, asks)
+		c.theirs = append(c.theirs, answers)
+		c.wake = append(c.wake, make(chan struct{}, 1))
+	}
+	ctx, c.cancel = context.WithCancelCause(ctx)
+	return c, ctx
+}
+
+// wait waits for the end of all sessions.
+func (c *cast) wait() error {
+	c.group.Wait()
+	c.cancel(nil)
+	return c.err
+}
+
+var errElsewhere = errors.New("another session has failed")
+
+// fail ends all sessions because one has failed, or -1 for none of them.
+func (c *cast) fail(part int, err error) {
+	if c == nil || err == errElsewhere {
+		return
+	}
+	if part >= 0 {
+		err = fmt.Errorf("session %d: %w", c.scripts[part].number, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		c.err = err
+	}
+	c.cancel(errElsewhere)
+}
+
+// leave says that a session is over. It returns err with its number, or nil if
+// the error is that of another session.
+func (c *cast) leave(part int, err error) error {
+	if err != nil {
+		c.fail(part, err)
+	}
+	c.set(part, noLine, noLine, time.Time{})
+	if err == nil || err == errElsewhere {
+		return nil
+	}
+	return fmt.Errorf("session %d: %w", c.scripts[part].number, err)
+}
+
+// set says how far a session is, and since when.
+func (c *cast) set(part, ours, theirs int, progress time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if progress.After(c.progress) {
+		c.progress = progress
+	}
+	if c.ours[part] == ours && c.theirs[part] == theirs {
+		return
+	}
+	c.ours[part], c.theirs[part] = ours, theirs
+	for i, w := range c.wake {
+		if i != part {
+			select {
+			case w <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// turn reports whether all that stands before a line in other sessions has been
+// sent or has come.
+func (c *cast) turn(part, line int) bool {
+	if c == nil {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.ours {
+		if i != part && (c.ours[i] < line || c.theirs[i] < line) {
+			return false
+		}
+	}
+	return true
+}
+
+// blame returns the session that all others wait for, and whether it has begun.
+func (c *cast) blame() (part int, begun bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.theirs {
+		if c.theirs[i] < c.theirs[part] {
+			part = i
+		}
+	}
+	return part, c.taken[part]
+}
+
+// latest returns t or, if that is later, when any session last got on.
+func (c *cast) latest(t time.Time) time.Time {
+	if c != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.progress.After(t) {
+			return c.progress
+		}
+	}
+	return t
+}
+
+// due returns when something recorded at t comes by the clock.
+func (c *cast) due(t time.Duration) time.Time {
+	first := c.scripts[0]
+	return c.began.Add(time.Duration(float64(t-first.begin) / float64(first.speed)))
+}
+
+// awaitTurn waits until a client is to connect.
+func (c *cast) awaitTurn(ctx context.Context, part int) error {
+	c.mu.Lock()
+	c.taken[part] = true
+	c.mu.Unlock()
+	s := c.scripts[part]
+	if s.speed > 0 {
+		timer := time.NewTimer(time.Until(c.due(s.begin)))
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	for !c.turn(part, s.line) {
+		select {
+		case <-c.wake[part]:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// admit plays a session that fits to a client that has connected.
+func (c *cast) admit(ctx context.Context, conn net.Conn, leave <-chan struct{}) error {
+	early := readHead(ctx, conn, c.scripts[0].stall)
+	part := c.fitting(early)
+	if part < 0 {
+		conn.Close()
+		return nil
+	}
+	err := c.scripts[part].play(ctx, conn, performance{role: decode.FromServer, leave: leave, early: early, cast: c, part: part})
+	return c.leave(part, err)
+}
+
+// fitting takes the first session that the request fits, or the first that
+// nobody has. It returns -1 if there is none left.
+func (c *cast) fitting(request []byte) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	req, err := decode.ParseRequest(string(request[:decode.HeadLen(request, 0)]))
+	part := -1
+	for i, s := range c.scripts {
+		switch {
+		case c.taken[i]:
+		case err == nil && (s.update || s.checkRequest(req) == nil):
+			c.taken[i] = true
+			return i
+		case part < 0:
+			part = i
+		}
+	}
+	if part >= 0 {
+		c.taken[part] = true
+	}
+	return part
+}
+
+// readHead reads a head, and perhaps more, or less if no more comes.
+func readHead(ctx context.Context, conn net.Conn, patience time.Duration) []byte {
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	conn.SetReadDeadline(time.Now().Add(patience))
+	defer conn.SetReadDeadline(time.Time{})
+	var b []byte
+	buf := make([]byte, 4<<10)
+	for decode.HeadLen(b, 0) == 0 && len(b) < decode.MaxHead {
+		n, err := conn.Read(buf)
+		b = append(b, buf[:n]...)
+		if err != nil {
+			break
+		}
+	}
+	return b
+}
