@@ -11,6 +11,18 @@
 // came of it. After a 101 both run the same loop, relay: read a chunk, give it
 // to the session, write it on.
 //
+// # Taking turns
+//
+// The link hands an exchange over before it sends the first byte of the request,
+// so whatever comes while there is none was not asked for. The upstream answers
+// each exchange that it has taken, even by ending: it sets the outcome, ends the
+// link's reading by a deadline in the past, and closes answered; the link takes
+// the deadline back only after that. One lock decides whether an exchange came
+// before the server's end, or before its first bytes in a tunnel, or after.
+//
+// A write that fails says only that bytes are lost. How the peer has ended is
+// for the goroutine that reads it to find out, and to pass on.
+//
 // # What is changed on the way
 //
 // Nothing but what proxying needs. In reverse mode the value of each Host line

@@ -49,10 +49,12 @@ func (k *link) send(x *exchange, head []byte, body decode.Body) error {
 		if head != nil { // one write
 			out, head = append(head, out...), nil
 		}
-		if _, err := k.up.Write(out); err != nil {
-			return errTorn
+		if len(out) > 0 {
+			if _, err := k.up.Write(out); err != nil {
+				return errTorn
+			}
+			k.client.use(n)
 		}
-		k.client.use(n)
 		if body.Done() {
 			return nil
 		}
