@@ -133,7 +133,7 @@ func corpus(r *rand.Rand) string {
 // The inflater gives what the standard library compressed, across messages,
 // however the input is cut.
 func TestInflateStream(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range uint64(12) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		var msgs []string
 		for range 1 + r.IntN(6) {

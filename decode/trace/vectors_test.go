@@ -31,6 +31,9 @@ func TestVectors(t *testing.T) {
 					if i+at == 0 {
 						continue // no bytes: nothing tells that there was a handshake
 					}
+					if v.Heads && i < 2 && at%9 != 0 {
+						continue // heads are long, and much alike
+					}
 					cut := slices.Concat(v.Steps[:i], []vectors.Step{{Side: s.Side, Bytes: s.Bytes[:at]}})
 					checkVector(t, v, cut)
 				}
