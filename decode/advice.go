@@ -329,15 +329,29 @@ func (c *byteCount) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// base64Run returns the length of the longest run of base64 in text.
+// base64Run returns the length of the longest run in text that may be base64:
+// it has letters of both cases and digits.
 func base64Run(text []byte) int {
-	longest, run := 0, 0
-	for _, c := range text {
-		if c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || strings.IndexByte("+/-_=", c) >= 0 {
-			run++
-			longest = max(longest, run)
-		} else {
-			run = 0
+	longest, start := 0, 0
+	var upper, lower, digit bool
+	for i := 0; i <= len(text); i++ {
+		c := byte(' ') // ends the last run
+		if i < len(text) {
+			c = text[i]
+		}
+		switch {
+		case c >= 'A' && c <= 'Z':
+			upper = true
+		case c >= 'a' && c <= 'z':
+			lower = true
+		case c >= '0' && c <= '9':
+			digit = true
+		case strings.IndexByte("+/-_=", c) >= 0:
+		default:
+			if upper && lower && digit {
+				longest = max(longest, i-start)
+			}
+			upper, lower, digit, start = false, false, false, i+1
 		}
 	}
 	return longest
