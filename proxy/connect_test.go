@@ -16,7 +16,7 @@ import (
 
 // The server is dialled before the client is told that there is a tunnel.
 func TestConnectDialsFirst(t *testing.T) {
-	r := newRig(t, inTunnel, func(p *Proxy) { p.DialTimeout = 100 * time.Millisecond })
+	r := newRig(t, inTunnel, func(p *Proxy) { p.DialTimeout = 300 * time.Millisecond })
 	refused, silent := fmt.Sprintf("127.0.0.1:%d", closedPort(t)), deaf(t)
 	for _, x := range []struct {
 		addr, why string

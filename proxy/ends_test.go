@@ -313,7 +313,7 @@ func deaf(t *testing.T) (addr string) {
 	}
 	a := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: name.(*syscall.SockaddrInet4).Port}
 	for range 100 { // nobody accepts, and soon the queue is full
-		c, err := net.DialTimeout("tcp", a.String(), 50*time.Millisecond)
+		c, err := net.DialTimeout("tcp", a.String(), 200*time.Millisecond)
 		if err != nil {
 			return a.String()
 		}

@@ -110,7 +110,7 @@ func TestAnswerSurvivesUnreadBody(t *testing.T) {
 
 func TestDialFailures(t *testing.T) {
 	refused, silent := fmt.Sprintf("127.0.0.1:%d", closedPort(t)), deaf(t)
-	r := newRig(t, inForward, func(p *Proxy) { p.DialTimeout = 100 * time.Millisecond })
+	r := newRig(t, inForward, func(p *Proxy) { p.DialTimeout = 300 * time.Millisecond })
 	for _, x := range []struct {
 		addr, why string
 		status    int
@@ -143,7 +143,7 @@ func TestDialFailures(t *testing.T) {
 
 // What could still become a request is not held forever.
 func TestTunnelTimeout(t *testing.T) {
-	r := newRig(t, inTunnel, func(p *Proxy) { p.HandshakeTimeout = 50 * time.Millisecond })
+	r := newRig(t, inTunnel, func(p *Proxy) { p.HandshakeTimeout = 500 * time.Millisecond })
 	c := r.dial()
 	s := r.accept()
 	c.send("GET / HT")
@@ -153,7 +153,7 @@ func TestTunnelTimeout(t *testing.T) {
 	c.Close()
 	s.wantEnd("the client ends", decode.EndFIN)
 	s.Close()
-	r.wantLines(t, 1, "open", "> opaque: no HTTP request within 50ms", "> end fin", "< end fin")
+	r.wantLines(t, 1, "open", "> opaque: no HTTP request within 500ms", "> end fin", "< end fin")
 }
 
 // A fullListener fails a few times before it accepts a connection.
