@@ -536,13 +536,12 @@ func (s *Session) pieces(d Dir, p []byte, complete bool) {
 		sd.hold, p = append(sd.hold, p[:n]...), p[n:]
 		switch {
 		case complete && len(p) == 0:
-			s.frame(d, sd.hold, true)
-			sd.release(len(sd.hold))
+			s.emitHeld(d, len(sd.hold), true)
 			return
 		case len(sd.hold) < MaxPiece:
 			return
 		}
-		sd.release(s.piece(d, sd.hold))
+		s.emitHeld(d, s.cut(d, sd.hold), false)
 		sd.since = s.now
 	}
 	for len(p) > MaxPiece || len(p) == MaxPiece && !complete {
@@ -557,6 +556,14 @@ func (s *Session) pieces(d Dir, p []byte, complete bool) {
 		}
 		sd.hold = append(piecePool.Get().(*[MaxPiece]byte)[:0], p...)
 	}
+}
+
+// emitHeld emits the first n bytes that are held of the frame in flight, once,
+// whatever a sink does.
+func (s *Session) emitHeld(d Dir, n int, complete bool) {
+	sd := &s.sides[d]
+	defer sd.release(n)
+	s.frame(d, sd.hold[:n], complete)
 }
 
 // release drops the first n bytes of hold, and hold itself when it is empty.
@@ -687,8 +694,7 @@ func (s *Session) flushAll(d Dir) {
 func (s *Session) held(d Dir, n int) {
 	sd := &s.sides[d]
 	if sd.since = s.now; sd.fresh || n > 0 {
-		s.frame(d, sd.hold[:n], false)
-		sd.release(n)
+		s.emitHeld(d, n, false)
 	}
 }
 

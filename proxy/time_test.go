@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,24 +21,35 @@ import (
 type memConn struct {
 	net.Conn // what this end writes
 	in       net.Conn
-	ends     [2]int // ports, ours first
+	ends     [2]int      // ports, ours first
+	reset    atomic.Bool // by the peer: what is called from now on fails
 }
 
 func memPipe(a, b int) (*memConn, *memConn) {
 	a1, b1 := net.Pipe()
 	a2, b2 := net.Pipe()
-	return &memConn{a1, a2, [2]int{a, b}}, &memConn{b2, b1, [2]int{b, a}}
+	return &memConn{Conn: a1, in: a2, ends: [2]int{a, b}}, &memConn{Conn: b2, in: b1, ends: [2]int{b, a}}
 }
 
 func (c *memConn) LocalAddr() net.Addr  { return &net.TCPAddr{Port: c.ends[0]} }
 func (c *memConn) RemoteAddr() net.Addr { return &net.TCPAddr{Port: c.ends[1]} }
 
 func (c *memConn) Read(b []byte) (int, error) {
+	if c.reset.Load() {
+		return 0, syscall.ECONNRESET
+	}
 	n, err := c.in.Read(b)
 	if errors.Is(err, io.ErrClosedPipe) {
 		err = net.ErrClosed
 	}
 	return n, err
+}
+
+func (c *memConn) Write(b []byte) (int, error) {
+	if c.reset.Load() {
+		return 0, syscall.ECONNRESET
+	}
+	return c.Conn.Write(b)
 }
 
 func (c *memConn) CloseWrite() error                 { return c.Conn.Close() }
@@ -51,9 +64,19 @@ func (c *memConn) Close() error {
 // passes when nothing else happens.
 type clockRig struct {
 	*record
-	t    *testing.T
-	c, s *peer
-	stop func()
+	t     *testing.T
+	c, s  *peer
+	ours  *memConn // the proxy's end of the client's connection
+	fails func(*decode.Event) bool
+	stop  func()
+}
+
+// Emit panics where it is to fail.
+func (r *clockRig) Emit(ev *decode.Event) {
+	r.record.Emit(ev)
+	if r.fails != nil && r.fails(ev) {
+		panic("a bug")
+	}
 }
 
 // inBubble runs a test with a link whose connections are there already.
@@ -69,6 +92,7 @@ func inBubble(t *testing.T, test func(*testing.T, *clockRig)) {
 		if err := k.use("origin:80", theirs, nil); err != nil {
 			t.Fatal(err)
 		}
+		r.ours = ours
 		r.c = &peer{t: t, name: "client", Conn: client, timeless: true}
 		r.s = &peer{t: t, name: "server", Conn: server, timeless: true}
 		served := make(chan struct{})
@@ -319,4 +343,115 @@ func TestLinger(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What is not yet read at the other end has been recorded: a write in memory
+// lasts until it is read.
+func TestRecordedBeforeWritten(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *clockRig) {
+		relayed := func(conn int64, from, to *peer, s, line string) {
+			t.Helper()
+			from.send(s)
+			r.wantNow(conn, line)
+			to.want("what was recorded", s)
+		}
+		relayed(1, r.c, r.s, "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n", "> POST /")
+		relayed(1, r.s, r.c, "HTTP/1.1 100 Continue\r\n\r\n", "< 100")
+		r.c.send("ok")
+		r.s.want("the body", "ok")
+		relayed(1, r.s, r.c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "< 200")
+		relayed(2, r.c, r.s, upgradeRequest, "> GET /chat")
+		relayed(2, r.c, r.s, masked("early"), "> text 5")
+		relayed(2, r.s, r.c, switching, "< 101")
+		relayed(2, r.c, r.s, masked("hello!"), "> text 6")
+		relayed(2, r.s, r.c, text("hello you"), "< text 9")
+		relayed(2, r.s, r.c, "\x82\x7f\xff\x00\x00\x00\x00\x00\x00\x01", "< junk 10")
+	})
+}
+
+// A request that comes after the client could not be written to is not waited
+// for: the upstream's goroutine is gone.
+func TestRequestAfterUnasked(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *clockRig) {
+		r.c.send(get)
+		r.s.want("a request", get)
+		answer(r.c, r.s, nothing)
+		r.c.send(get[:10])
+		r.c.Conn.(*memConn).in.Close() // it does not read any more
+		r.s.send("unasked")
+		synctest.Wait()
+		io.WriteString(r.c.Conn, get[10:])
+		r.wantNow(2, "closed")
+	})
+}
+
+// A reset that the writer notices is the client's, even if the reader is told
+// to stop before it can notice.
+func TestWriterNoticesReset(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *clockRig) {
+		r.c.send(get)
+		r.s.want("a request", get)
+		answer(r.c, r.s, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n123")
+		r.ours.reset.Store(true)
+		r.s.send("456")
+		r.wantNow(1, "< end local", "> end rst", "closed")
+	})
+}
+
+// A panic at a frame that is slow to come does not keep the relay busy.
+func TestPanicInFlush(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *clockRig) {
+		r.fails = func(ev *decode.Event) bool { return ev.Kind == decode.KindFrame }
+		r.upgrade()
+		r.c.send(masked("hello")[:8])
+		r.s.want("part of a frame", masked("hello")[:8])
+		time.Sleep(time.Hour)
+		r.wantNow(1, "> text 5 0-2", "> opaque: panic: a bug")
+		r.c.send(masked("hello")[8:])
+		r.s.want("the rest", masked("hello")[8:])
+		r.wantNow(1, "> junk 3")
+	})
+}
+
+// A server that speaks before the first exchange ends the wait for it, and
+// nothing prolongs that wait, until there is an exchange.
+func TestInterrupt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, ours := memPipe(1, 8080)
+		_, theirs := memPipe(80, 2)
+		k := &link{p: new(Proxy), client: newLeg(ours)}
+		k.up = &upstream{leg: newLeg(theirs), link: k, next: make(chan *exchange, 1), left: make(chan struct{})}
+		x := new(exchange)
+		if !k.up.hand(x) {
+			t.Fatal("got false, want the exchange taken")
+		}
+		if got := k.up.interrupt(nil); got != x || k.up.impatience() != "" {
+			t.Errorf("got %v and %q, want the exchange that was handed over, and patience", got, k.up.impatience())
+		}
+
+		k.up.x = nil
+		got := make(chan *exchange)
+		go func() { got <- k.up.interrupt(io.EOF) }()
+		synctest.Wait()
+		if why := k.up.impatience(); why != "server ends first" {
+			t.Errorf("got %q, want that the server ends first", why)
+		}
+		for _, d := range []time.Time{time.Now().Add(time.Hour), {}} {
+			k.setDeadline(d)
+			took(t, 0, func() {
+				if err := k.client.fill(); !isTimeout(err) {
+					t.Errorf("got %v, want the wait interrupted", err)
+				}
+			})
+		}
+		k.up.hand(x)
+		if <-got != x {
+			t.Error("got another exchange than was handed over")
+		}
+		go client.Write([]byte("hello"))
+		if err := k.client.fill(); err != nil || string(k.client.unread()) != "hello" {
+			t.Errorf("got %q, %v, want what the client sends", k.client.unread(), err)
+		}
+		k.client.drop()
+	})
 }
