@@ -29,8 +29,9 @@ import (
 // their order; how those of both sides interleave does not matter.
 func Diff(w io.Writer, a, b *Script) (differ bool, err error) {
 	var rows []row
+	found := a.captured(b)
 	for d := range decode.Dir(2) {
-		rows = append(rows, a.align(b, d)...)
+		rows = append(rows, a.align(b, d, found)...)
 	}
 	// Those of b only go behind what stands before them in a.
 	slices.SortStableFunc(rows, func(x, y row) int { return x.order - y.order })
@@ -86,8 +87,8 @@ func (r *row) String() string {
 }
 
 // align pairs what d does in both sessions.
-func (s *Script) align(other *Script, d decode.Dir) []row {
-	as, bs := s.steps(s, d), s.steps(other, d)
+func (s *Script) align(other *Script, d decode.Dir, found []found) []row {
+	as, bs := s.steps(s, d, found), s.steps(other, d, nil)
 	var rows []row
 	order := 0
 	var dropped []*diffStep // not yet answered by one that was added
@@ -140,8 +141,30 @@ type diffStep struct {
 	unit  *unit
 }
 
-// steps returns what d does in session of, in order, with keys as s compares.
-func (s *Script) steps(of *Script, d decode.Dir) []*diffStep {
+// captured returns what the captures find in both sessions: the first in one
+// stands for the first in the other, and so on.
+func (s *Script) captured(other *Script) []found {
+	var fs []found
+	for i := range s.captures {
+		c := &s.captures[i]
+		for d := range s.sides {
+			var values [2][]any
+			for k, of := range []*Script{s, other} {
+				for _, u := range of.sides[d].units {
+					values[k] = append(values[k], c.from.values(u.data)...)
+				}
+			}
+			for n := range min(len(values[0]), len(values[1])) {
+				fs = remember(fs, []found{{values[0][n], values[1][n], c.into}})
+			}
+		}
+	}
+	return fs
+}
+
+// steps returns what d does in session of, in order, with keys as s compares,
+// and with the values found in their place.
+func (s *Script) steps(of *Script, d decode.Dir, found []found) []*diffStep {
 	var list []*diffStep
 	if d == decode.FromClient && of.request != nil {
 		list = append(list, s.headStep(of.request))
@@ -154,7 +177,7 @@ func (s *Script) steps(of *Script, d decode.Dir) []*diffStep {
 	for i := range of.sides[d].units {
 		u := &of.sides[d].units[i]
 		st := &diffStep{text: u.String(), line: u.line, unit: u}
-		st.key = fmt.Sprint(u.kind, u.op, u.cut, u.kind == unitEnd && s.exact && u.how == decode.EndRST, s.key(u))
+		st.key = fmt.Sprint(u.kind, u.op, u.cut, u.kind == unitEnd && s.exact && u.how == decode.EndRST, s.key(u, found))
 		if s.exact {
 			st.key += fmt.Sprint(u.flags, u.masked, u.lenBits)
 		} else if u.kind == unitMessage {
@@ -204,8 +227,12 @@ func shapeOf(u *unit) string {
 }
 
 // key returns a string that is the same for the contents that count as equal.
-func (s *Script) key(u *unit) string {
-	data := s.withoutMatches(u.data)
+func (s *Script) key(u *unit, found []found) string {
+	data := u.data
+	if u.op == ws.OpText {
+		data = put(data, found)
+	}
+	data = s.withoutMatches(data)
 	if u.op != ws.OpText || s.exact || !utf8.Valid(data) {
 		return string(data)
 	}

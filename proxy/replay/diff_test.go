@@ -41,6 +41,7 @@ func TestDiff(t *testing.T) {
   …
 `},
 		{"spelling of JSON", talk, strings.Replace(talk, `{\"id\":1,`, `{ \"id\" : 1.0,`, 1), nil, ""},
+		{"captured", talk, strings.ReplaceAll(strings.Replace(talk, `{\"id\":1,`, `{\"id\":2,`, 1), "John", "Joan"), []Option{Capture("$.id"), Capture("/^(\\w+) joined/"), Ignore("?name")}, ""},
 		{"ignored", talk, strings.Replace(talk, `{\"id\":1,`, `{\"id\":2,`, 1), []Option{Ignore("$.id")}, ""},
 		{"JSON", talk, strings.Replace(talk, `{\"id\":1,`, `{\"id\":2,`, 1), nil, `  > text "good morning"  line 10, 10
   < text "John says: good morning"  line 11, 11

@@ -1,0 +1,162 @@
+package interop
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+)
+
+// The code that the tests in the README are for, and the command that runs it.
+var greeters = map[string]struct {
+	needs    tool
+	file     string
+	code     string
+	run      []string // with the URL behind it
+	test     string
+	runTests []string
+}{
+	"js": {
+		needs: nodePackage("ws"),
+		file:  "greet.mjs",
+		code: `import { once } from 'node:events'
+import WebSocket from 'ws'
+
+export async function greet (url, name) {
+  const ws = new WebSocket(url)
+  await once(ws, 'message')
+  ws.send(name)
+  const [data] = await once(ws, 'message')
+  ws.close(1000)
+  await once(ws, 'close')
+  return String(data)
+}
+
+if (process.argv[2] === 'now') console.log(await greet(process.argv[3], 'Ada'))
+`,
+		run:      []string{"node", "greet.mjs", "now"},
+		test:     "greet.test.mjs",
+		runTests: []string{"node", "--test"},
+	},
+	"python": {
+		needs: pythonModule("websocket"),
+		file:  "greet.py",
+		code: `import sys
+
+import websocket
+
+
+def greet(url, name):
+    ws = websocket.create_connection(url)
+    ws.recv()
+    ws.send(name)
+    greeting = ws.recv()
+    ws.close()
+    return greeting
+
+
+if __name__ == "__main__":
+    print(greet(sys.argv[1], "Ada"))
+`,
+		run:      []string{python, "greet.py"},
+		test:     "test_greet.py",
+		runTests: []string{python, "-m", "unittest"},
+	},
+}
+
+// greetings asks clients for their names and greets them.
+func greetings(hello string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		conn, _, _, err := ws.UpgradeHTTP(r, w)
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		wsutil.WriteServerText(conn, []byte("What is your name?"))
+		for {
+			name, err := wsutil.ReadClientText(conn)
+			if err != nil {
+				return
+			}
+			wsutil.WriteServerText(conn, fmt.Appendf(nil, "%s, %s.", hello, name))
+		}
+	}
+}
+
+// TestReadme runs the tests that the README shows, with recordings of the code
+// that they are for.
+func TestReadme(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	build := exec.Command("go", "build", "-o", bin, "./cmd/wstrace")
+	build.Dir = "../.."
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	server := httptest.NewServer(greetings("Hello"))
+	defer server.Close()
+	for lang, g := range greeters {
+		t.Run(lang, func(t *testing.T) {
+			need(t, g.needs.missing())
+			block := regexp.MustCompile("(?s)```" + lang + "\n(.*?)```").FindSubmatch(readme)
+			if block == nil {
+				t.Fatal("the README shows no such test")
+			}
+			dir := t.TempDir()
+			modules, err := filepath.Abs("node/node_modules")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(modules, filepath.Join(dir, "node_modules")); err != nil {
+				t.Fatal(err)
+			}
+			run := func(argv ...string) (string, error) {
+				cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
+				cmd.Dir = dir
+				cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "PYTHONDONTWRITEBYTECODE=1", "NO_COLOR=1")
+				out, err := cmd.CombinedOutput()
+				return string(out), err
+			}
+			write := func(name, text string) {
+				t.Helper()
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write(g.file, g.code)
+			write(g.test, string(block[1]))
+			recorded := recordThrough(t, strings.TrimPrefix(server.URL, "http://"), func(addr string) error {
+				out, err := run(append(g.run, "ws://"+addr+"/greet")...)
+				if err == nil && strings.TrimSpace(out) != "Hello, Ada." {
+					err = fmt.Errorf("got %q", out)
+				}
+				return err
+			})
+			write("greeting.wst", recorded)
+			if out, err := run(g.runTests...); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+			if err := load(t, recorded).Connect(t.Context(), server.URL); err != nil {
+				t.Error(err)
+			}
+
+			// They fail, and say why, if the client does something else.
+			write("greeting.wst", strings.Replace(recorded, `"text":"Ada"`, `"text":"Eva"`, 1))
+			out, err := run(g.runTests...)
+			if err == nil || !strings.Contains(out, `text "Eva"`) {
+				t.Errorf("got %v\n%s", err, out)
+			}
+		})
+	}
+}
