@@ -97,7 +97,10 @@ const stacks = {
       const { Aedes } = await import('aedes')
       const broker = await Aedes.createBroker()
       new WebSocketServer({ server, handleProtocols: () => 'mqtt' })
-        .on('connection', ws => broker.handle(createWebSocketStream(ws)))
+        .on('connection', ws => {
+          ws.terminate = () => {} // at DISCONNECT: whether the client's Close was read before is chance
+          broker.handle(createWebSocketStream(ws))
+        })
     },
     async client (url) {
       const { connectAsync, UniqueMessageIdProvider } = (await import('mqtt')).default
