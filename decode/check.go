@@ -109,6 +109,7 @@ type maskKeys struct {
 	xors      int64  // and by xor
 	small     int64  // how often in a row keys were below 65536
 	moved     bool   // not all keys were the same
+	zero      bool   // one was 0
 }
 
 // checkKeys looks for keys that are not random. That 8 keys in a row follow
@@ -134,10 +135,13 @@ func (s *Session) checkKeys(f *Frame) {
 	}
 	k.last, k.diff, k.xor = key, diff, xor
 
-	if key == 0 {
-		if !s.repeated("mask-key-zero", f.Dir) {
-			s.report("mask-key-zero", f.Dir, f.N, "masking key 00-00-00-00 masks nothing")
-		}
+	switch {
+	case key != 0:
+	case !k.zero:
+		k.zero = true
+		s.report("mask-key-zero", f.Dir, f.N, "masking key 00-00-00-00 masks nothing")
+	default:
+		s.reportAs(SeverityError, "mask-key-zero", f.Dir, f.N, "masking key 00-00-00-00 again, which chance does not bring twice")
 	}
 	switch {
 	case k.same > 2 && !k.moved:

@@ -177,7 +177,7 @@ func Quantile(times []time.Duration, q float64) time.Duration {
 // Violations returns how many violations there were, of any severity.
 func (t *Totals) Violations() int { return t.Errors + t.Warnings + t.Infos }
 
-// count counts a case of from breaking r and returns how many there are.
+// count counts a case of from breaking r so badly and returns how many there are.
 func (t *Totals) count(r *Rule, sev Severity, from Dir) int64 {
 	switch sev {
 	case SeverityError:
@@ -188,11 +188,11 @@ func (t *Totals) count(r *Rule, sev Severity, from Dir) int64 {
 		t.Infos++
 	}
 	for i := range t.Rules {
-		if c := &t.Rules[i]; c.Rule == r && c.From == from {
+		if c := &t.Rules[i]; c.Rule == r && c.Severity == sev && c.From == from {
 			c.N++
 			return c.N
 		}
 	}
-	t.Rules = append(t.Rules, RuleCount{r, from, 1})
+	t.Rules = append(t.Rules, RuleCount{r, sev, from, 1})
 	return 1
 }

@@ -266,18 +266,20 @@ func (v *Violation) String() string {
 	return fmt.Sprintf("%s %s: %s (%s)", v.From, v.ID, v.Text, v.Section)
 }
 
-// A RuleCount says how often one side broke a rule.
+// A RuleCount says how often one side broke a rule, and how badly.
 type RuleCount struct {
 	*Rule
-	From Dir
-	N    int64
+	Severity Severity // of these cases of it
+	From     Dir
+	N        int64
 }
 
 // noFrame stands for the number of a frame in violations that concern none.
 const noFrame = -1
 
 // report adds a violation to the next event. Of a rule that a side breaks again
-// and again, the first case is reported and the others are counted.
+// and again, the first case of each severity is reported and the others are
+// counted.
 func (s *Session) report(id RuleID, from Dir, frame int64, format string, args ...any) {
 	s.reportAs(ruleByID[id].Severity, id, from, frame, format, args...)
 }
@@ -288,7 +290,7 @@ func (s *Session) report(id RuleID, from Dir, frame int64, format string, args .
 func (s *Session) repeated(id RuleID, from Dir) bool {
 	r := ruleByID[id]
 	for i := range s.totals.Rules {
-		if c := &s.totals.Rules[i]; c.Rule == r && c.From == from {
+		if c := &s.totals.Rules[i]; c.Rule == r && c.Severity == r.Severity && c.From == from {
 			s.totals.count(r, r.Severity, from)
 			return true
 		}

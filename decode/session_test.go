@@ -176,6 +176,35 @@ func TestSessionCountsViolations(t *testing.T) {
 	}
 }
 
+// TestSessionReportsEachSeverity checks that a rule which a side broke in a
+// lesser way before is reported again, and counted apart.
+func TestSessionReportsEachSeverity(t *testing.T) {
+	s := upgraded(t)
+	for range 3 {
+		s.client(masked(0x81, [4]byte{}, "a") + masked(0x81, testKey, "b"))
+	}
+	var got []string
+	for _, ev := range s.record {
+		for _, v := range ev.Violations {
+			got = append(got, fmt.Sprintf("frame %d %s", v.Frame, v.Severity))
+		}
+	}
+	if want := []string{"frame 0 warning", "frame 2 error"}; !slices.Equal(got, want) {
+		t.Errorf("got violations %q, want %q", got, want)
+	}
+	s.ends()
+	var counts []string
+	totals := s.record[len(s.record)-1].Totals
+	for _, c := range totals.Rules {
+		if c.ID == "mask-key-zero" {
+			counts = append(counts, fmt.Sprintf("%s %d", c.Severity, c.N))
+		}
+	}
+	if want := []string{"warning 1", "error 2"}; !slices.Equal(counts, want) || totals.Errors != 2 {
+		t.Errorf("got counts %q and %d errors, want %q and 2", counts, totals.Errors, want)
+	}
+}
+
 func TestSessionWithoutSink(t *testing.T) {
 	var s Session
 	s.Open(Info{Conn: 1, Time: start})

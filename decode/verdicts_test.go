@@ -55,7 +55,7 @@ const (
 // lenient are the errors that no peer looks at: those that take more than one
 // frame, or one side, to see.
 var lenient = []RuleID{
-	"mask-key-repeated", "mask-key-constant", "mask-key-predictable",
+	"mask-key-repeated", "mask-key-constant", "mask-key-predictable", "mask-key-zero",
 	"frag-unfinished", "data-after-close", "pong-missing", "close-not-answered",
 	"pmd-window-exceeded", // zlib looks only when it runs out of output
 }

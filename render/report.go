@@ -81,7 +81,7 @@ func (s *judged) close(ev *decode.Event, p *printer) {
 	for i := range s.findings {
 		f := &s.findings[i]
 		for _, c := range ev.Totals.Rules {
-			if c.Rule == f.Rule && c.From == f.From {
+			if c.Rule == f.Rule && c.Severity == f.Severity && c.From == f.From {
 				f.n = c.N
 			}
 		}

@@ -167,7 +167,7 @@ type found struct {
 	Severity string `json:"severity"`
 	Section  string `json:"section"`
 	Text     string `json:"text"`
-	Count    int64  `json:"count"` // how often the side broke the rule
+	Count    int64  `json:"count"` // how often the side broke the rule so badly
 
 	violation decode.Violation
 }
@@ -190,7 +190,7 @@ func (f *findings) Emit(ev *decode.Event) {
 	case decode.KindClosed:
 		for _, o := range f.open[ev.Conn] {
 			for _, c := range ev.Totals.Rules {
-				if c.Rule == o.violation.Rule && c.From == o.violation.From {
+				if v := &o.violation; c.Rule == v.Rule && c.Severity == v.Severity && c.From == v.From {
 					o.Count = c.N
 				}
 			}
