@@ -24,14 +24,15 @@ func (s *Session) checkClose(f *Frame) {
 			t.Code, t.Reason = code, string(reason)
 		}
 	}
-	if sd.closed {
+	again := sd.closed
+	if again {
 		if !s.repeated("close-twice", f.Dir) {
 			s.report("close-twice", f.Dir, f.N, "close frame after the close frame %d", sd.closeFrame)
 		}
-		return
+	} else {
+		sd.closed, sd.closeFrame, sd.closedAt = true, f.N, s.now
+		t.Answered = peer.closed
 	}
-	sd.closed, sd.closeFrame, sd.closedAt = true, f.N, s.now
-	t.Answered = peer.closed
 	if sd.open {
 		sd.open = false
 		sev := SeverityError
@@ -53,7 +54,7 @@ func (s *Session) checkClose(f *Frame) {
 			s.reportAt(2+max(0, at), "close-reason-invalid-utf8", f.Dir, f.N, "reason %q is not UTF-8", reason)
 		}
 	}
-	if !first && f.Complete && peer.closed && t.By != f.Dir {
+	if !first && !again && f.Complete && peer.closed && t.By != f.Dir {
 		if !ok {
 			code = CodeNoStatus
 		}

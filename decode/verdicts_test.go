@@ -34,9 +34,11 @@ var peers = []peer{
 	{"wsproto", []string{python, "-c", "import wsproto"}, []string{python, interop + "python/verdicts.py"}, nil,
 		map[string]string{
 			"close 1014": "it knows no code above 1013",
-			"one compressed block in two fragments, a ping between them": "it forgets at the ping that the message is compressed",
-			"final block, as a message":                                  finalBlock,
-			"compressed message that is cut":                             cutBlock,
+			"one compressed block in two fragments, a ping between them":            "it forgets at the ping that the message is compressed",
+			"final block, as a message":                                             finalBlock,
+			"compressed message that is cut":                                        cutBlock,
+			"second close with a code that is never sent":                           pastClose,
+			"second and third close, of 1 byte and with a reason that is not UTF-8": pastClose,
 		}},
 	{"ws", []string{"test", "-d", nodeRoot + "node_modules/ws"}, []string{"node", nodeRoot + "verdicts.mjs"},
 		[]RuleID{"frame-length-not-minimal"},
@@ -49,6 +51,7 @@ var peers = []peer{
 
 const (
 	finalBlock = "zlib begins a new stream behind a final block, RFC 7692 §7.2.3.4 goes on"
+	pastClose  = "it looks at nothing behind a close frame"
 	cutBlock   = "nothing is missing as long as no further message comes"
 )
 
