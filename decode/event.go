@@ -19,7 +19,7 @@ const (
 	KindJunk                  // bytes that can't be framed: Data, Text says why
 	KindGap                   // N bytes of a capture are lost
 	KindNotice                // a remark of ours or of the user's: Text
-	KindEnd                   // a direction ended: How, Text
+	KindEnd                   // a direction ended: How, Text, N
 	KindClosed                // the session is over: Totals
 	KindMessage               // a data message is complete, or will never be: Message
 )
@@ -41,7 +41,7 @@ type Event struct {
 	Message    *Message    // of a message; of the last piece of its final frame
 	Part       bool        // of a frame: it is part of what a later message event has
 	Data       []byte      // of junk; the body of a refused upgrade, up to MaxPiece
-	N          int64       // of a gap; the whole length of the body that Data begins
+	N          int64       // of a gap; the whole length of the body that Data begins; of an end, what [Session.Answer] was told
 	Text       string      // why, or what
 	Violations []Violation // of this frame or head
 	Totals     *Totals     // when closed
@@ -138,6 +138,8 @@ type Totals struct {
 
 	Heartbeat [2]Heartbeat // by who sent the pings
 
+	Status int // of the answer that the client got from the proxy, not from the server; 0 if there was none
+
 	// The close verdict: the status code of the first Close frame and its
 	// sender; 1005 for a Close without a code; 1006 if there was no Close, and
 	// then By is the side that ended the connection (RFC 6455 §7.1.5).
@@ -176,6 +178,15 @@ func Quantile(times []time.Duration, q float64) time.Duration {
 
 // Violations returns how many violations there were, of any severity.
 func (t *Totals) Violations() int { return t.Errors + t.Warnings + t.Infos }
+
+// Closer names who closed the connection: client, server, or wstrace, which is
+// the proxy.
+func (t *Totals) Closer() string {
+	if t.Status != 0 || t.How == EndLocal && (t.Code == 0 || t.Code == CodeAbnormal) {
+		return "wstrace"
+	}
+	return t.By.String()
+}
 
 // count counts a case of from breaking r so badly and returns how many there are.
 func (t *Totals) count(r *Rule, sev Severity, from Dir) int64 {

@@ -36,6 +36,7 @@ type Session struct {
 	rsv    byte // reserved bits that the negotiated extensions define
 	sides  [2]side
 	edited string    // announced by Edited
+	answer int       // by Answer, for the next end
 	fault  [2]string // by Dir: the first error in its heads
 	totals Totals
 	ended  int // directions
@@ -278,6 +279,15 @@ func (s *Session) Notice(t time.Time, text string) {
 	s.emit(Event{Kind: KindNotice, Text: text})
 }
 
+// Answer announces that the next End comes with an answer to the client that is
+// not the server's but the proxy's own, and the HTTP status of it. Its bytes
+// are no part of the session.
+func (s *Session) Answer(status int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answer, s.totals.Status = status, status
+}
+
 // End says that a direction has ended, how, and, unless that says it all, why.
 // After the end of both directions of a session that asked for websocket, the
 // session is closed; others wait for Done.
@@ -307,7 +317,8 @@ func (s *Session) End(d Dir, t time.Time, how End, text string) {
 	s.gone = s.gone || how <= EndTLSEOF
 	sd.ended = true
 	s.ended++
-	s.emit(Event{Kind: KindEnd, Dir: d, How: how, Text: text})
+	s.emit(Event{Kind: KindEnd, Dir: d, How: how, Text: text, N: int64(s.answer)})
+	s.answer = 0
 	if s.ended == 2 && s.hs.WebSocket {
 		s.close()
 	}

@@ -125,7 +125,7 @@ func TestDialFailures(t *testing.T) {
 			why := fmt.Sprintf("dial upstream %q: %s", x.addr, x.why)
 			c.wantAnswer(x.status, why+"\n")
 			r.wait(t, r.p.sessions.Load(), fmt.Sprintf("< end %s: %s", x.how, why))
-			r.wait(t, r.p.sessions.Load(), "closed")
+			r.wantStatus(t, r.p.sessions.Load(), x.status)
 		}
 	}
 	for text, err := range map[string]error{

@@ -461,6 +461,9 @@ func (k *link) refuse(info decode.Info, raw []byte, err error) {
 func (k *link) fail(s *session, err error) {
 	now := time.Now()
 	f, ok := err.(*failure)
+	if ok {
+		s.Answer(f.status)
+	}
 	switch {
 	case err == errGone:
 		s.End(decode.FromServer, now, howEnded(k.up.ended), "")

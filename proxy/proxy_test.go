@@ -417,6 +417,16 @@ func (r *record) wait(t *testing.T, conn int64, line string) {
 	}
 }
 
+// wantStatus waits for the end of a session that we answered.
+func (r *record) wantStatus(t *testing.T, conn int64, status int) {
+	t.Helper()
+	r.wait(t, conn, "closed")
+	evs, _ := r.snapshot(conn)
+	if tot := evs[len(evs)-1].Totals; tot.Status != status || tot.Closer() != "wstrace" {
+		t.Errorf("session %d: got status %d by %s, want %d by wstrace", conn, tot.Status, tot.Closer(), status)
+	}
+}
+
 // wantLines waits for the end of a session and compares its transcript.
 func (r *record) wantLines(t *testing.T, conn int64, lines ...string) {
 	t.Helper()

@@ -25,6 +25,7 @@ func TestStrict(t *testing.T) {
 		c.send(strings.Replace(upgradeRequest, "Version: 13", "Version: 12", 1))
 		c.wantRest("the refusal", "HTTP/1.1 400 Bad Request\r\n"+because+"68\r\nConnection: close\r\n\r\n"+
 			"client req-version-not-13: version is \"12\", not 13 (RFC 6455 §4.1)\n", decode.EndFIN)
+		r.wantStatus(t, 1, 400)
 	})
 	t.Run("bad response", func(t *testing.T) {
 		r := newRig(t, inReverse, strict)
@@ -32,6 +33,7 @@ func TestStrict(t *testing.T) {
 		s.send(strings.Replace(switching, "Upgrade: websocket", "Upgrade: websockets", 1))
 		c.wantRest("the refusal", "HTTP/1.1 502 Bad Gateway\r\n"+because+"82\r\nConnection: close\r\n\r\n"+
 			"server res-upgrade-wrong: Upgrade is \"websockets\", not websocket (RFC 6455 §4.1)\n", decode.EndFIN)
+		r.wantStatus(t, 1, 502)
 	})
 	t.Run("no handshake", func(t *testing.T) {
 		r := newRig(t, inReverse, strict)

@@ -396,7 +396,7 @@ func (p *printer) status(h *decode.Head) {
 }
 
 // closed sums a session up. One that had no request, or whose request to
-// upgrade was refused, has said all before.
+// upgrade the server refused, has said all before.
 func (p *printer) closed(ev *decode.Event) {
 	t, why := ev.Totals, p.sessions[ev.Conn].why
 	hs := ev.Handshake
@@ -405,11 +405,19 @@ func (p *printer) closed(ev *decode.Event) {
 	}
 	asked := hs.Request != nil && hs.Request.Method != ""
 	refused := hs.WebSocket && hs.Response != nil && !hs.Accepted
-	if why == "" && (refused || !asked && !hs.Accepted) {
+	if why == "" && t.Status == 0 && (refused || !asked && !hs.Accepted) {
 		return
 	}
 	p.line(ev, "=", p.pens.session)
 	switch {
+	case t.Status != 0 && asked && !hs.WebSocket:
+		p.exchange(ev)
+		p.text(" ")
+		p.ourAnswer(t)
+		p.in(t)
+	case t.Status != 0:
+		p.ourAnswer(t)
+		p.after(t)
 	case hs.Accepted:
 		p.text("closed ")
 		p.verdict(t)
@@ -434,7 +442,7 @@ func (p *printer) closed(ev *decode.Event) {
 		p.size(t, decode.FromServer)
 	case hs.WebSocket:
 		p.text("closed without an answer by ")
-		p.text(by(t))
+		p.text(t.Closer())
 		p.how(t)
 		p.after(t)
 	default:
@@ -445,8 +453,7 @@ func (p *printer) closed(ev *decode.Event) {
 		} else {
 			p.text(" no response")
 		}
-		p.text(" in ")
-		p.buf = AppendDuration(p.buf, t.Closed.Sub(t.Opened))
+		p.in(t)
 	}
 	if n := t.Violations(); n > 0 {
 		p.text("; ")
@@ -459,7 +466,7 @@ func (p *printer) closed(ev *decode.Event) {
 func (p *printer) verdict(t *decode.Totals) {
 	p.int(int64(t.Code))
 	p.text(" by ")
-	p.text(by(t))
+	p.text(t.Closer())
 	switch {
 	case t.Code == decode.CodeNoStatus:
 		p.text(" (no code)")
@@ -488,14 +495,6 @@ func (p *printer) silence(t *decode.Totals) {
 	}
 }
 
-// by returns who closed.
-func by(t *decode.Totals) string {
-	if t.How == decode.EndLocal && (t.Code == 0 || t.Code == decode.CodeAbnormal) {
-		return "wstrace"
-	}
-	return t.By.String()
-}
-
 var howNames = [...]string{
 	decode.EndRST:     " (reset)",
 	decode.EndTLSEOF:  " (TLS cut off)",
@@ -508,6 +507,18 @@ func (p *printer) how(t *decode.Totals) {
 	if int(t.How) < len(howNames) {
 		p.text(howNames[t.How])
 	}
+}
+
+// ourAnswer appends the status of an answer that the proxy gave.
+func (p *printer) ourAnswer(t *decode.Totals) {
+	p.int(int64(t.Status))
+	p.text(" by wstrace")
+}
+
+// in appends how long an exchange took.
+func (p *printer) in(t *decode.Totals) {
+	p.text(" in ")
+	p.buf = AppendDuration(p.buf, t.Closed.Sub(t.Opened))
 }
 
 func (p *printer) after(t *decode.Totals) {

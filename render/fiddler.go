@@ -67,7 +67,7 @@ func (p *fiddler) other(ev *decode.Event) {
 			return
 		}
 	case decode.KindClosed:
-		if hs == nil || !hs.WebSocket || hs.Accepted {
+		if ev.Totals.Status == 0 && (hs == nil || !hs.WebSocket || hs.Accepted) {
 			return
 		}
 	}

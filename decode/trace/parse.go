@@ -239,6 +239,8 @@ func (p *parser) set(key string, v []byte) (known bool, err error) {
 			return true, err
 		case "err":
 			return true, str(v, &p.Err)
+		case "status":
+			return true, status(v, &p.Status)
 		}
 	case "done":
 		switch key {
@@ -342,9 +344,7 @@ func (p *parser) setHead(key string, v []byte) (known bool, err error) {
 		case "code":
 			p.status = true
 			var n int64
-			if err = number(v, &n, 100); err == nil && n > 999 {
-				err = fmt.Errorf("%d is no status code", n)
-			}
+			err = status(v, &n)
 			p.Head.Status = int(n)
 			return true, err
 		case "reason":
@@ -672,6 +672,14 @@ func number(v []byte, n *int64, least int64) (err error) {
 		return fmt.Errorf("%.40s is not a whole number from %d", v, least)
 	}
 	return nil
+}
+
+// status reads the status code of a response.
+func status(v []byte, n *int64) (err error) {
+	if err = number(v, n, 100); err == nil && *n > 999 {
+		err = fmt.Errorf("%d is no status code", *n)
+	}
+	return err
 }
 
 func unsigned(v []byte, n *uint64) (err error) {

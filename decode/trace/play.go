@@ -192,6 +192,9 @@ func (s *session) play(rec *Record) error {
 		if done != nil {
 			s.skip(done, rec.Time)
 		}
+		if rec.Status != 0 {
+			s.Answer(int(rec.Status))
+		}
 		how, _ := decode.ParseEnd(rec.How)
 		for _, d := range [...]decode.Dir{decode.FromClient, decode.FromServer} {
 			if !rec.HasDir || rec.Dir == d {

@@ -69,6 +69,7 @@ type Record struct {
 
 	Why               string // junk, opaque
 	How, Err          string // end
+	Status            int64  // end: of the answer that the proxy gave in place of the server; 0 if none
 	N                 int64  // gap
 	Sent, Got         int64  // done
 	Text              string // note, violation
@@ -197,6 +198,9 @@ func (r *Record) appendKind(dst []byte) []byte {
 	case "end":
 		dst = appendText(dst, `,"how":`, r.How)
 		dst = appendText(dst, `,"err":`, r.Err)
+		if r.Status != 0 {
+			dst = appendInt(dst, `,"status":`, r.Status)
+		}
 	case "done":
 		dst = appendInt(dst, `,"sent":`, r.Sent)
 		dst = appendInt(dst, `,"got":`, r.Got)

@@ -42,7 +42,7 @@ func TestCanonical(t *testing.T) {
 		`{"k":"junk","d":"<","hex":"88"}`,
 		`{"k":"opaque","c":4,"d":">","why":"TLS, not intercepted"}`,
 		`{"k":"end","how":"rst"}`,
-		`{"k":"end","c":1,"d":"<","how":"local","err":"dial upstream \"127.0.0.1:1902\": connection refused"}`,
+		`{"k":"end","c":1,"d":"<","how":"local","err":"dial upstream \"127.0.0.1:1902\": connection refused","status":502}`,
 		`{"k":"done","sent":0,"got":9223372036854775807}`,
 		`{"k":"gap","d":">","n":1460}`,
 		`{"k":"note","text":"here"}`,
@@ -156,6 +156,7 @@ func TestHostile(t *testing.T) {
 		{`{"k":"gap","d":">"}`, "gap has no n"},
 		{`{"k":"gap","d":">","n":-1}`, "n: -1 is not a whole number from 0"},
 		{`{"k":"end","how":"gone"}`, `how: "gone" is no way to end`},
+		{`{"k":"end","status":1000}`, "status: 1000 is no status code"},
 	} {
 		r, err := Parse([]byte(test.line))
 		if err == nil {

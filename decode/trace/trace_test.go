@@ -159,6 +159,9 @@ func skip(d decode.Dir, n int64) op {
 func notice(text string) op {
 	return func(s *decode.Session, now time.Time) { s.Notice(now, text) }
 }
+func answer(status int) op {
+	return func(s *decode.Session, now time.Time) { s.Answer(status) }
+}
 func end(d decode.Dir, how decode.End, text string) op {
 	return func(s *decode.Session, now time.Time) { s.End(d, now, how, text) }
 }
@@ -243,8 +246,9 @@ func plays() []play {
 			data{client, upgrade()}, data{server, head("HTTP/1.1 400 Bad Request", "Content-Length: 70000") + long[:69_000]}}, fins...)...),
 		scene("refused, no body", info, false, append([]any{
 			data{client, upgrade() + frame(0x81, 4, "too soon")}, data{server, head("HTTP/1.1 304 Not Modified")}}, fins...)...),
-		scene("no answer", info, false, data{client, upgrade()},
+		scene("no answer", info, false, data{client, upgrade()}, answer(502),
 			end(server, decode.EndLocal, `dial upstream "127.0.0.1:1902": connection refused`), end(client, decode.EndLocal, "")),
+		scene("refused by us", info, false, append(with(answer(502)), fins...)...),
 		scene("exchange", info, false, edited(head("POST /x HTTP/1.1", "Host: a", "Content-Length: 5")),
 			data{client, head("POST http://a/x HTTP/1.1", "Host: a", "Content-Length: 5") + "hello"},
 			data{server, head("HTTP/1.1 100 Continue") + head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + chunked}, done),

@@ -147,7 +147,7 @@ func (w *Writer) line(ev *decode.Event) {
 	case decode.KindEnd:
 		r.Kind = "end"
 		r.Dir, r.HasDir = ev.Dir, true
-		r.How, r.Err = ev.How.String(), ev.Text
+		r.How, r.Err, r.Status = ev.How.String(), ev.Text, ev.N
 		w.ended[ev.Conn]++
 	case decode.KindClosed:
 		ends := w.ended[ev.Conn]
@@ -327,17 +327,20 @@ func (w *Writer) derived(ev *decode.Event) {
 }
 
 // appendTotals appends the keys of a closed record: the close verdict, if
-// there was a WebSocket connection, the seconds from open to closed, and how
+// there was a WebSocket connection, the status if the proxy answered, the seconds from open to closed, and how
 // much there was, the client's first.
 func appendTotals(dst []byte, t *decode.Totals, accepted bool) []byte {
 	if accepted {
 		dst = appendInt(dst, `,"code":`, int64(t.Code))
-		dst = appendText(dst, `,"by":`, t.By.String())
+		dst = appendText(dst, `,"by":`, t.Closer())
 		if utf8.ValidString(t.Reason) {
 			dst = appendText(dst, `,"reason":`, t.Reason)
 		}
 		dst = append(dst, `,"answered":`...)
 		dst = strconv.AppendBool(dst, t.Answered)
+	}
+	if t.Status != 0 {
+		dst = appendInt(dst, `,"status":`, int64(t.Status))
 	}
 	dst = append(dst, `,"seconds":`...)
 	dst = appendSeconds(dst, t.Closed.Sub(t.Opened))

@@ -67,6 +67,24 @@ func TestWriter(t *testing.T) {
 	same(t, "line", strings.Split(got, "\n"), strings.Split(want, "\n"))
 }
 
+func TestWriterAnswer(t *testing.T) {
+	got := write(t, Options{Derived: true}, data{client, upgrade()}, answer(504), end(server, decode.EndTimeout, "too late"), end(client, decode.EndLocal, ""))
+	for _, want := range []string{
+		`{"k":"end","t":3,"c":1,"d":"<","how":"timeout","err":"too late","status":504}` + "\n",
+		`{"k":"end","t":4,"c":1,"d":">","how":"local"}` + "\n",
+		`{"k":"closed","t":4,"c":1,"status":504,`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got\n%swant %s", got, want)
+		}
+	}
+	got = write(t, Options{Derived: true}, data{client, upgrade()}, data{server, strings.Replace(accept(), "Upgrade: websocket\r\n", "", 1)},
+		answer(502), end(server, decode.EndLocal, "refused"), end(client, decode.EndLocal, ""))
+	if want := `"code":1006,"by":"wstrace","answered":false,"status":502,`; !strings.Contains(got, want) {
+		t.Errorf("got\n%swant %s", got, want)
+	}
+}
+
 func TestWriterTLS(t *testing.T) {
 	both := &decode.TLS{Version: "TLS1.3", Cipher: "TLS_AES_128_GCM_SHA256", ALPN: "http/1.1", SNI: "localhost"}
 	for _, test := range []struct {
