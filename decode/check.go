@@ -190,6 +190,7 @@ func (s *Session) checkFragment(f *Frame) {
 		sd.text = f.OpCode == ws.OpText && f.Rsv == 0
 		sd.fragments = fragments{}
 		sd.lastStart = s.now
+		s.checkTolerance(f)
 	}
 	if f.Fin {
 		s.totals.Messages[f.Dir]++

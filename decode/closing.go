@@ -31,6 +31,8 @@ func (s *Session) checkClose(f *Frame) {
 		}
 	} else {
 		sd.closed, sd.closeFrame, sd.closedAt = true, f.N, s.now
+		sd.failed = ok && (code == 1002 || code == 1007) && peer.fault.rule != ""
+		sd.heard = s.totals.Frames[f.Dir.Peer()]
 		t.Answered = peer.closed
 	}
 	if sd.open {
@@ -99,11 +101,7 @@ func (s *Session) judge(end bool) {
 	switch {
 	case s.ended > 0:
 	case c.closed && v.closed:
-		both := c.closedAt
-		if v.closedAt.After(both) {
-			both = v.closedAt
-		}
-		if wait := s.now.Sub(both); wait > closeSoon && !s.late {
+		if wait := s.sinceClose(); wait > closeSoon && !s.late {
 			s.late = true
 			s.report("tcp-close-late", FromServer, noFrame, "the connection is still open %s after both close frames, limit is %s", seconds(wait), closeSoon)
 		}
@@ -116,6 +114,11 @@ func (s *Session) judge(end bool) {
 	if len(s.viol) > 0 {
 		s.emit(Event{Kind: KindViolation})
 	}
+}
+
+// sinceClose returns for how long both sides have sent a Close frame.
+func (s *Session) sinceClose() time.Duration {
+	return min(s.now.Sub(s.sides[FromClient].closedAt), s.now.Sub(s.sides[FromServer].closedAt))
 }
 
 // judgeClose reports that the Close frame of d got no answer in time, or at the
@@ -148,6 +151,9 @@ func (s *Session) checkEnd(d Dir, how End, cut string) {
 		s.report("tls-no-close-notify", d, noFrame, "TLS ends without close_notify")
 	case how == EndRST && !s.gone && !(sd.closed && peer.closed):
 		s.report("tcp-reset", d, noFrame, "the connection was reset, what was on its way may be lost")
+	}
+	if d == FromClient && !s.gone && sd.closed && peer.closed && s.sinceClose() < closeSoon {
+		s.report("tcp-client-closed-first", d, noFrame, "the client ends the connection before the server does, and keeps the port in TIME_WAIT")
 	}
 	switch {
 	case cut != "" && how != EndRST && !(sd.closed && peer.closed):

@@ -75,6 +75,7 @@ func (s *Session) pong(f *Frame) {
 	switch {
 	case first != nil:
 		s.totals.Heartbeat[d].Pongs++
+		s.checkAnswer(f, first)
 		p.addRTT(s.now.Sub(first.time))
 		if wait := s.now.Sub(last.time); wait > answerSoon && !p.missed {
 			s.report("pong-slow", f.Dir, f.N, "pong %s after the ping of frame %d, %s is soon enough", seconds(wait), last.n, answerSoon)

@@ -159,6 +159,8 @@ func ruleTable() []Rule {
 		{"mask-key-zero", w, ClientOnly, rfc6455 + "5.3", "a masking key is not 0, which masks nothing"},
 		{"mask-key-predictable", e, ClientOnly, rfc6455 + "5.3", "a masking key can't be told from those before it"},
 		{"frame-truncated", w, EitherSide, rfc6455 + "5.2", "a connection ends between frames"},
+		{"violation-tolerated", e, EitherSide, rfc6455 + "7.1.7", "a side that gets a frame which breaks a rule fails the connection"},
+		{"frame-after-fail", e, EitherSide, rfc6455 + "7.1.7", "a side that has failed the connection answers nothing more"},
 
 		// Fragmentation and control frames.
 		{"frag-orphan-continuation", e, EitherSide, rfc6455 + "5.4", "a continuation frame continues a message"},
@@ -195,6 +197,7 @@ func ruleTable() []Rule {
 		{"idle-close-60s", w, EitherSide, advice, "a quiet connection is kept alive"},
 		{"tcp-reset", w, EitherSide, rfc6455 + "7.1.1", "a connection is not ended by a reset"},
 		{"tcp-close-late", e, ServerOnly, rfc6455 + "5.5.1", "the server closes the connection once both sides have sent a close frame"},
+		{"tcp-client-closed-first", i, ClientOnly, rfc6455 + "7.1.1", "the server is the first to close the TCP connection"},
 		{"tls-no-close-notify", i, EitherSide, rfc6455 + "7.1.1", "TLS is ended by a close_notify"},
 		{"bytes-after-close", i, EitherSide, rfc6455 + "7.1.1", "nothing is sent once both sides have sent a close frame"},
 		{"reconnect-no-backoff", w, ClientOnly, rfc6455 + "7.2.3", "a client waits longer and longer before it connects again"},
@@ -307,6 +310,7 @@ func (s *Session) reportAs(sev Severity, id RuleID, from Dir, frame int64, forma
 	if s.totals.count(r, sev, from) > 1 {
 		return
 	}
+	s.noteFault(id, from, frame)
 	s.viol = append(s.viol, Violation{Rule: r, Severity: sev, From: from, Frame: frame, Offset: -1, Text: fmt.Sprintf(format, args...)})
 }
 

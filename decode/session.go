@@ -79,7 +79,11 @@ type side struct {
 	closed     bool // a Close frame was sent
 	closeFrame int64
 	closedAt   time.Time
-	unanswered bool // that there was no answer to it was reported
+	unanswered bool  // that there was no answer to it was reported
+	failed     bool  // it failed the connection
+	heard      int64 // frames of the other side before it
+
+	fault fault // that the other side must not let pass
 
 	lastData  time.Time // when the latest data frame began
 	lastStart time.Time // and the latest message
