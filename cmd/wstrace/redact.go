@@ -11,7 +11,7 @@ import (
 const redactExample = `  wstrace redact chat.wst > shared.wst
         the headers and parameters that hold secrets most often
   wstrace redact -i chat.wst Cookie: '?session' '$.user.email' '/key=(\w+)/'
-        a header, a parameter of the query, a value of JSON, part of a text`
+        a header, a parameter of the query, a value of JSON, part of a message`
 
 func newRedact(con *console) *cobra.Command {
 	var inPlace bool
@@ -19,8 +19,9 @@ func newRedact(con *console) *cobra.Command {
 		Use:   "redact [flags] FILE [SELECTOR...]",
 		Short: "Put placeholders for secrets into a trace",
 		Long: `Print a trace with placeholders for what the selectors name: Header:,
-?parameter, $.path of JSON, or /expression/, of which the first group. The same
-secret has the same placeholder everywhere`,
+?parameter, $.path of the JSON in messages, or what /expression/, or its first
+group, matches in messages. The same secret has the same placeholder wherever
+it is selected`,
 		Example:           redactExample,
 		ValidArgsFunction: completeTraces,
 		Args: func(_ *cobra.Command, args []string) error {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"net/http/httputil"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -243,17 +244,33 @@ func (r *redactor) target(target string) string {
 	if !ok {
 		return target
 	}
+	query, fragment, _ := strings.Cut(query, "#")
+	if fragment != "" {
+		fragment = "#" + fragment
+	}
 	params := strings.Split(query, "&")
 	for i, p := range params {
 		name, value, ok := strings.Cut(p, "=")
 		for _, sel := range r.sels {
-			if ok && sel.query == name && name != "" {
-				params[i] = name + "=" + r.holder(name, value)
+			if ok && sel.query != "" && sel.query == unescape(name) {
+				params[i] = name + "=" + r.holder(sel.query, unescape(value))
 			}
 		}
 	}
-	return path + "?" + strings.Join(params, "&")
+	return path + "?" + strings.Join(params, "&") + fragment
 }
+
+// unescape returns a part of a query as it was before it was escaped.
+func unescape(s string) string {
+	if plain, err := url.QueryUnescape(s); err == nil {
+		return plain
+	}
+	return s
+}
+
+// locators are the headers that hold a URL, which may have the same secrets in
+// its query as the target.
+var locators = []string{"Referer", "Location", "Content-Location"}
 
 // head puts placeholders into a head and the body behind it.
 func (r *redactor) head(rec *trace.Record) error {
@@ -266,6 +283,12 @@ func (r *redactor) head(rec *trace.Record) error {
 		if i := bytes.Index(b, []byte(t)); i >= 0 {
 			b = slices.Concat(b[:i], []byte(r.target(t)), b[i+len(t):])
 		}
+	}
+	for _, name := range locators {
+		b, _ = mapHeader(b, name, func(line []byte) []byte {
+			_, value, _ := bytes.Cut(line, []byte(":"))
+			return withValue(line, r.target(strings.TrimSpace(string(value))))
+		})
 	}
 	for _, sel := range r.sels {
 		if sel.header == "" {
