@@ -249,14 +249,13 @@ type performance struct {
 	script *replay.Script // the session, or the first of all
 	all    *replay.Play   // nil for one session
 
-	begun, ended atomic.Int64 // sessions
-	answers      histogram
+	begun, ended, failed atomic.Int64 // sessions
+	answers              histogram
 
 	first sync.Once
-	start time.Time // of the first session
+	start time.Time // of the first session; set before begun counts it
 
-	mu     sync.Mutex
-	failed int64
+	mu sync.Mutex // one failure is told at a time
 }
 
 // load reads the session.
@@ -295,8 +294,14 @@ func (p *performance) play(ctx context.Context, listener net.Listener) error {
 	default:
 		var clients sync.WaitGroup
 		for range p.flags.clients {
+			if ctx.Err() != nil {
+				break
+			}
 			clients.Go(func() {
 				for range p.flags.times {
+					if ctx.Err() != nil {
+						return
+					}
 					p.one(ctx, func() error { return p.script.Connect(ctx, p.flags.connect) })
 				}
 			})
@@ -305,20 +310,27 @@ func (p *performance) play(ctx context.Context, listener net.Listener) error {
 	}
 	close(done)
 	progress.Wait()
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case p.ended.Load() < p.total() && p.failed == 0:
-		p.con.say("interrupted after %d of %s", p.ended.Load(), plural(p.total(), "session"))
-		return errFound
-	case p.failed > 0:
-		if p.total() > 1 {
-			p.con.say("%d of %s differ", p.failed, plural(p.total(), "session"))
-		}
-		return errFound
 	}
-	p.con.note("%s", p.summary(time.Since(p.start)))
-	return nil
+	ended, failed := p.ended.Load(), p.failed.Load()
+	interrupted := ended < p.total()
+	if interrupted {
+		p.con.say("interrupted after %d of %s", ended, plural(p.total(), "session"))
+	}
+	if failed > 0 && p.total() > 1 {
+		p.con.say("%d of %s differ", failed, plural(ended, "session"))
+	}
+	switch {
+	case !interrupted && failed == 0:
+		p.con.note("%s", p.summary(time.Since(p.start)))
+		return nil
+	case ended > 1:
+		took := time.Since(p.start)
+		s := fmt.Sprintf("played %s in %v: %s", plural(ended, "session"), round(took), rate(ended, took))
+		p.con.note("%s", s+p.latencies())
+	}
+	return errFound
 }
 
 // serve plays the server to as many clients as there are to be.
@@ -353,13 +365,19 @@ func (p *performance) one(ctx context.Context, play func() error) {
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		return
 	}
-	p.ended.Add(1)
 	if err == nil {
+		p.ended.Add(1)
+		return
+	}
+	n := p.failed.Add(1)
+	p.ended.Add(1)
+	if n > maxFailures {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.failed++; p.failed > maxFailures {
+	if dial := (*net.OpError)(nil); errors.As(err, &dial) && dial.Op == "dial" {
+		p.con.say("%v", failed("connect", p.flags.connect, err))
 		return
 	}
 	p.con.say("replay %q: %v", p.name, cause(err))
@@ -373,19 +391,28 @@ func (p *performance) one(ctx context.Context, play func() error) {
 	}
 }
 
-// report prints a line a second on how far a run of several sessions is.
+// report prints a line a second on how far a run of several sessions is, while
+// it goes on.
 func (p *performance) report(done <-chan struct{}) {
 	if p.total() == 1 {
 		return
 	}
-	start := time.Now()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	told := [2]int64{}
 	for {
 		select {
 		case <-tick.C:
-			begun, ended := p.begun.Load(), p.ended.Load()
-			p.con.note("%d of %s done, %d at once, %s", ended, plural(p.total(), "session"), begun-ended, rate(ended, time.Since(start)))
+			ended, failed, begun := p.ended.Load(), p.failed.Load(), p.begun.Load()
+			if told == [2]int64{begun, ended} {
+				continue
+			}
+			told = [2]int64{begun, ended}
+			differ := ""
+			if failed > 0 {
+				differ = fmt.Sprintf(", %d of them differ", failed)
+			}
+			p.con.note("%d of %s done%s, %d at once, %s", ended, plural(p.total(), "session"), differ, begun-ended, rate(ended, time.Since(p.start)))
 		case <-done:
 			return
 		}
@@ -412,16 +439,26 @@ func (p *performance) summary(took time.Duration) string {
 	if n > 1 {
 		s += fmt.Sprintf("\n%s, %s", rate(n, took), rateOf(sent+got, took, "message"))
 	}
-	if p.answers.count() > 0 {
-		s += "\nanswers after " + p.answers.String()
+	return s + p.latencies()
+}
+
+// latencies returns a line on how long answers took, if there were any.
+func (p *performance) latencies() string {
+	if p.answers.count() == 0 {
+		return ""
 	}
-	return s
+	return "\nanswers after " + p.answers.String()
 }
 
 func rate(n int64, took time.Duration) string { return rateOf(n, took, "session") }
 
 func rateOf(n int64, took time.Duration, what string) string {
-	return fmt.Sprintf("%.0f %ss/s", float64(n)/max(took.Seconds(), 1e-9), what)
+	per := float64(n) / max(took.Seconds(), 1e-9)
+	digits := 0
+	if per < 10 {
+		digits = 1
+	}
+	return fmt.Sprintf("%.*f %ss/s", digits, per, what)
 }
 
 // update gives the trace the content that came.

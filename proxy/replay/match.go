@@ -3,6 +3,7 @@ package replay
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -59,11 +60,9 @@ func (p *player) tookResponse(res *decode.Head) {
 	defer p.mu.Unlock()
 	defer p.tell()
 	defer p.signal()
-	if !p.s.update {
-		if err := p.s.checkResponse(res, p.key); err != nil {
-			p.fail(err)
-			return
-		}
+	if err := p.s.checkResponse(res, p.key); err != nil && (!p.s.update || p.s.accepted() && res.Status != 101) {
+		p.fail(err) // a session that was refused is no update of one that was played
+		return
 	}
 	p.refused = res.Status != 101
 	p.handshaken(time.Now())
@@ -97,6 +96,10 @@ func (p *player) take(u *unit) {
 		return
 	}
 	if p.s.update {
+		if u.kind == unitEnd && p.lost() {
+			p.fail(&Difference{Text: fmt.Sprintf("the %s left before the session was played, without a close frame; got %v", p.peer, u)})
+			return
+		}
 		p.arrived(p.got)
 		return
 	}
@@ -155,6 +158,17 @@ func (p *player) closesRecorded() bool {
 		}
 	}
 	return false
+}
+
+// lost reports whether a server that ends the connection has died: it did not
+// say so though the recorded one did, or does not wait for all of our messages.
+func (p *player) lost() bool {
+	if p.role == decode.FromServer || p.refused || p.asked {
+		return false
+	}
+	return p.closesRecorded() || slices.ContainsFunc(p.s.sides[p.role].items[p.next:], func(it item) bool {
+		return !it.end && !it.close && !it.skip
+	})
 }
 
 // takeJunk compares the junk at hand with the junk expected.
@@ -280,6 +294,9 @@ func (p *player) unexpected(u *unit, why string) error {
 		d.Text = fmt.Sprintf("expected %s %s %d, %s, %s", p.peer, want.noun(), p.got+1, expected, p.after())
 	}
 	d.Text += fmt.Sprintf("; got %v", u)
+	if (want.op <= ws.OpBinary) != (u.op <= ws.OpBinary) {
+		d.Want, d.Got = nil, nil // a message and the body of a Close frame have nothing in common
+	}
 	for i := p.got + 1; i < len(units) && u.kind != unitEnd; i++ {
 		if ok, _ := p.s.compare(&units[i], u, p.found); ok && !p.matched[i] {
 			why = "which is expected later, as " + p.name(i)

@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gobwas/ws"
+
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/trace"
 )
@@ -58,7 +60,8 @@ func (s *Script) Number() int64 { return s.number }
 func (s *Script) Messages(d decode.Dir) int {
 	n := 0
 	for i := range s.sides[d].units {
-		if s.sides[d].units[i].kind == unitMessage {
+		switch u := &s.sides[d].units[i]; {
+		case u.kind == unitMessage, u.kind == unitFrame && u.op <= ws.OpBinary && u.flags&0x80 != 0:
 			n++
 		}
 	}
