@@ -24,8 +24,9 @@ func TestVectors(t *testing.T) {
 			t.Parallel()
 			checkVector(t, v, v.Steps, "whole")
 			checkVector(t, v, byteByByte(v.Steps), "byte by byte")
+			long := slices.ContainsFunc(v.Messages, func(m vectors.Message) bool { return m.Length >= 1<<20 })
 			for i, s := range v.Steps {
-				for at := range cuts(len(s.Bytes)) {
+				for at := range cuts(len(s.Bytes), long) {
 					split := slices.Concat(v.Steps[:i], []vectors.Step{{Side: s.Side, Bytes: s.Bytes[:at], At: s.At}, {Side: s.Side, Bytes: s.Bytes[at:], At: s.At}}, v.Steps[i+1:])
 					checkVector(t, v, split, fmt.Sprintf("step %d split at %d", i, at))
 					cut := slices.Concat(v.Steps[:i], []vectors.Step{{Side: s.Side, Bytes: s.Bytes[:at], At: s.At}})
@@ -37,11 +38,19 @@ func TestVectors(t *testing.T) {
 }
 
 // cuts yields the places where n bytes are split: everywhere, but for long
-// vectors only near their ends, and here and there between.
-func cuts(n int) func(yield func(int) bool) {
+// vectors only near their ends, which have the headers, and here and there
+// between. What takes long, because it is or becomes very long, is split less.
+func cuts(n int, long bool) func(yield func(int) bool) {
 	return func(yield func(int) bool) {
+		near := 40
+		switch {
+		case long:
+			near = 4
+		case n > 10_000:
+			near = 16
+		}
 		for at := range n {
-			if near := min(at, n-at); n > 500 && near > 40 && at%max(61, n/20) != 0 || n > 1<<20 && near > 4 {
+			if end := min(at, n-at); n > 500 && end > near && (at%max(61, n/20) != 0 || n > 1<<20) {
 				continue
 			}
 			if !yield(at) {
