@@ -375,7 +375,7 @@ func TestInterleaved(t *testing.T) {
 			t.Fatalf("seed %d", seed)
 		}
 		if seed == 0 {
-			checkBytes(t, ps, rec.trace.Bytes())
+			checkBytes(t, ps[:8], rec.trace.Bytes()) // each reads the whole of it
 		}
 	}
 }
