@@ -208,6 +208,40 @@ func TestOtherExtensions(t *testing.T) {
 	}
 }
 
+// The server agrees to what the client offers, or its messages go as they are.
+func TestOffers(t *testing.T) {
+	const answered = `["Sec-WebSocket-Accept","C/0nmHhBztSRGR1CwL6Tf4ZjwpY="],["Sec-WebSocket-Protocol","echo"],["Sec-WebSocket-Extensions","permessage-deflate`
+	for _, c := range []struct {
+		answer, offer string
+		want          bool
+	}{
+		{"", "permessage-deflate", true},
+		{"", "x, permessage-deflate; client_max_window_bits", true},
+		{"", "", false},
+		{"", "permessage-deflate; server_no_context_takeover", false},
+		{"", "permessage-deflate; server_no_context_takeover, permessage-deflate", true},
+		{"; server_no_context_takeover", "permessage-deflate", true},
+		{"; server_no_context_takeover", "permessage-deflate; server_no_context_takeover", true},
+		{"", "permessage-deflate; server_max_window_bits=10", false},
+		{"; server_max_window_bits=11", "permessage-deflate; server_max_window_bits=10", false},
+		{"; server_max_window_bits=10", "permessage-deflate; server_max_window_bits=10", true},
+		{"; client_max_window_bits=9", "x, permessage-deflate", false},
+		{"; client_max_window_bits=9", "permessage-deflate; client_max_window_bits", true},
+	} {
+		s := load(t, strings.Replace(talk, answered, answered+c.answer, 1))
+		req := &decode.Head{Fields: []decode.Field{{Name: "Sec-WebSocket-Extensions", Value: c.offer}}}
+		if b, ext := s.answerTo(req); (len(ext) > 0) != c.want || strings.Contains(string(b), "permessage-deflate") != c.want {
+			t.Errorf("answer %q to %q: got %v, %q", c.answer, c.offer, ext, b)
+		}
+	}
+
+	// To what was recorded the answer is that recorded, also where it is wrong.
+	unasked := strings.Replace(talk, `,["Sec-WebSocket-Extensions","permessage-deflate"]`, "", 1)
+	if _, ext := load(t, unasked).answerTo(&decode.Head{}); len(ext) != 1 {
+		t.Errorf("got %v", ext)
+	}
+}
+
 func TestOrder(t *testing.T) {
 	const text = open + `
 {"k":"frame","d":"<","op":"text","text":"go"}
