@@ -59,7 +59,8 @@ type player struct {
 	closed bool // no more frames can follow: a Close frame was sent, or junk
 	bye    bool // we have closed what the recording leaves open
 
-	leaving bool // we need not wait for what the recording leaves open
+	leaving  bool // we need not wait for what the recording leaves open
+	draining bool // but for what the peer has sent by now
 
 	mu       sync.Mutex // protects the rest
 	err      error
@@ -79,6 +80,7 @@ type player struct {
 	last     int       // number of the one that came last; -1 for none
 	junk     []byte    // of the peer, not compared yet
 	pongs    []byte    // frames to be written: answers to pings
+	drained  bool      // nothing more comes of the peer for now, and nobody reads
 	ended    bool      // the peer has ended
 	asked    bool      // the peer has sent a Close frame
 	closing  []byte    // its payload
@@ -181,8 +183,15 @@ func (p *player) read() {
 		if n > 0 {
 			p.sess.Data(p.peer, time.Now(), buf[:n])
 		}
+		_, pending := p.sess.Pending(p.peer)
 		p.mu.Lock()
-		over := p.over || p.err != nil
+		if pending { // more of a frame has come, though it is not complete
+			p.progress = time.Now()
+		}
+		if p.drained = errors.Is(err, os.ErrDeadlineExceeded); p.drained {
+			p.signal()
+		}
+		over := p.over || p.err != nil || p.drained
 		p.mu.Unlock()
 		if over {
 			return
@@ -568,9 +577,19 @@ func (p *player) finish(now time.Time) action {
 		return action{bytes: p.ownFrame(ws.OpClose, ws.NewCloseFrameBody(ws.StatusNormalClosure, ""))}
 	case patient:
 		return action{wait: p.patience().Sub(now)}
+	case p.leaving && !p.draining:
+		p.draining = true
+		p.conn.SetReadDeadline(now.Add(drainTime))
+		return action{wait: p.s.stall}
+	case p.leaving && !p.drained:
+		return action{wait: p.s.stall}
 	}
 	return action{stop: true}
 }
+
+// drainTime is how long a server reads on at the end of a test, to see what the
+// client has sent that is not recorded.
+const drainTime = 100 * time.Millisecond
 
 // goOn gives up waiting, when the trace is to be made anew.
 func (p *player) goOn() action {

@@ -332,6 +332,25 @@ func TestStallWithPings(t *testing.T) {
 	})
 }
 
+// A frame that comes slowly is progress.
+func TestSlowFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, wait := served(t, load(t, open+`{"k":"frame","d":">","op":"text","mask":"00000000","text":"0123456789"}`+"\n"))
+		f := frame(ws.OpText, "0123456789")
+		io.WriteString(conn, f[:7])
+		for _, b := range []byte(f[7:]) {
+			time.Sleep(DefaultStall - 1)
+			conn.Write([]byte{b})
+		}
+		conn.Close()
+		check(t, wait(), "")
+
+		conn, wait = served(t, load(t, open+`{"k":"frame","d":">","op":"text","mask":"00000000","text":"0123456789"}`+"\n"))
+		io.WriteString(conn, frame(ws.OpText, "0123456789")[:9])
+		check(t, wait(), "server waits for client frame 1 (line 3): nothing for 5s")
+	})
+}
+
 func TestTiming(t *testing.T) {
 	const text = open + `
 {"k":"frame","t":1,"d":"<","op":"text","text":"a"}

@@ -152,6 +152,34 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// What the client has sent before the end of a test counts, also if the trace
+// does not say how the session ends.
+func TestTooMuch(t *testing.T) {
+	file := fixture(t, open+`{"k":"frame","d":"<","op":"text","text":"a"}`+"\n")
+	want := []string{"replay " + file + `: expected nothing more from the client after the handshake; got text "b"`}
+	for range 100 {
+		told := watch(t, func(w *witness) {
+			synctest.Test(t, func(t *testing.T) {
+				w.T = t
+				srv := Serve(w, file)
+				conn, err := srv.DialContext(t.Context(), "tcp", "anywhere:80")
+				if err != nil {
+					t.Fatal(err)
+				}
+				io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+					"Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEA==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+				io.ReadFull(conn, make([]byte, 129+3))
+				io.WriteString(conn, frame(ws.OpText, "b"))
+				w.cleanups[0]()
+				w.cleanups = nil
+			})
+		})
+		if !slices.Equal(told, want) {
+			t.Fatalf("got %q, want %q", told, want)
+		}
+	}
+}
+
 // The end of the context ends a replay at once.
 func TestContext(t *testing.T) {
 	s := load(t, talk)
