@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/trace"
 )
 
 // A Play is all WebSocket sessions of a trace, to be played together: what is
@@ -19,7 +20,7 @@ type Play struct{ scripts []*Script }
 
 // LoadAll reads all WebSocket sessions of a trace. See [Load].
 func LoadAll(r io.Reader, opts ...Option) (*Play, error) {
-	scripts, err := loadScripts(r, opts, true)
+	scripts, err := loadScripts(trace.NewReader(r), opts, true)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ import (
 //	"re":"^a+$"    what the content of a message matches, instead of equalling
 //	"deflate":"…"  a text to be compressed as the handshake agreed
 func Load(r io.Reader, opts ...Option) (*Script, error) {
-	scripts, err := loadScripts(r, opts, false)
+	scripts, err := loadScripts(trace.NewReader(r), opts, false)
 	if err != nil {
 		return nil, err
 	}
@@ -34,14 +34,13 @@ func Load(r io.Reader, opts ...Option) (*Script, error) {
 }
 
 // loadScripts reads one session, or all.
-func loadScripts(r io.Reader, opts []Option, all bool) ([]*Script, error) {
+func loadScripts(rd *trace.Reader, opts []Option, all bool) ([]*Script, error) {
 	c, err := newConfig(opts)
 	if err != nil {
 		return nil, err
 	}
 	c.all = all
 	l := library{config: c, opens: map[int64]*trace.Record{}, loaders: map[int64]*loader{}}
-	rd := trace.NewReader(r)
 	for {
 		rec, err := rd.Next()
 		if err == io.EOF {
@@ -73,6 +72,13 @@ func (l *library) take(rec *trace.Record) error {
 		return nil
 	}
 	parseHead(rec)
+	switch rec.Kind {
+	case "open", "req", "res", "frame", "more", "junk", "end", "gap", "opaque", "done", "note", "violation", "closed", "sum":
+	default:
+		if !strings.HasPrefix(rec.Kind, "x-") {
+			return fmt.Errorf("kind %q is not known", rec.Kind)
+		}
+	}
 	if rec.Kind == "open" {
 		l.count++
 		l.opens[rec.C] = rec

@@ -1,6 +1,8 @@
 package replay
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -91,6 +93,7 @@ func TestBubble(t *testing.T) {
 	file := fixture(t, talk)
 	synctest.Test(t, func(t *testing.T) {
 		srv := Serve(t, file, Timing(Original))
+		time.Sleep(time.Minute) // nothing waits for a real connection
 		Dial(t, "ws://anywhere", file, Dialer(srv.DialContext))
 	})
 	told := watch(t, func(t *witness) {
@@ -144,12 +147,54 @@ func TestServe(t *testing.T) {
 				io.Copy(io.Discard, conn)
 				conn.Close()
 			}
+			if conn, err = net.Dial("tcp", strings.TrimPrefix(srv.URL, "ws://")); err == nil { // told once
+				io.Copy(io.Discard, conn)
+				conn.Close()
+			}
 		}, []string{"replay " + file + ": client connects again after 1 of 1 times"}},
 	} {
 		if told := watch(t, c.do); !slices.Equal(told, c.want) {
 			t.Errorf("%s: got %q, want %q", c.name, told, c.want)
 		}
 	}
+}
+
+// A test of half a fixture would pass.
+func TestDamaged(t *testing.T) {
+	var z bytes.Buffer
+	w := gzip.NewWriter(&z)
+	io.WriteString(w, talk)
+	w.Close()
+	for _, c := range []struct{ name, text, want string }{
+		{"whole", strings.TrimSpace(talk), ""},
+		{"compressed", z.String(), ""},
+		{"cut in a line", talk[:len(talk)-10], "line 17: not a JSON object"},
+		{"cut and compressed", z.String()[:z.Len()-8], "line 18: the file is cut off here"},
+		{"zstd", "\x28\xb5\x2f\xfd\x04\x00", "is compressed by zstd, which is not read here; gzip is"},
+		{"mistyped", strings.Replace(talk, `"k":"end"`, `"k":"ende"`, 1), `line 16: kind "ende" is not known`},
+		{"of others", strings.Replace(talk, `"k":"end"`, `"k":"x-end"`, 1), ""},
+	} {
+		file := fixture(t, c.text)
+		_, err := LoadFile(file)
+		if c.want != "" {
+			c.want = file + ": " + c.want
+		}
+		check(t, err, c.want)
+	}
+}
+
+// A server that says nothing is a stall, also before the handshake.
+func TestSilentTLS(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := pipe()
+		defer server.Close()
+		dial := Dialer(func(context.Context, string, string) (net.Conn, error) { return client, nil })
+		err := load(t, talk, dial).Connect(t.Context(), "wss://anywhere")
+		check(t, err, "client waits for the TLS handshake of the server: nothing for 5s")
+		if !errors.Is(err, ErrStalled) {
+			t.Errorf("%v is no stall", err)
+		}
+	})
 }
 
 // What the client has sent before the end of a test counts, also if the trace
