@@ -112,8 +112,12 @@ type judge interface {
 func (c *check) file(name string, named bool, w io.Writer) (int64, error) {
 	least := c.severity.least()
 	in, err := file.Open(name)
-	if err == file.ErrEmpty {
+	switch err {
+	case file.ErrEmpty:
 		c.con.note("%q: nothing was recorded", name)
+		return 0, nil
+	case file.ErrCut:
+		c.con.say("check %q: %v", name, err)
 		return 0, nil
 	}
 	if err != nil {

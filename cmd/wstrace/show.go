@@ -76,8 +76,12 @@ func (s *show) run(names []string) error {
 // play shows the sessions of one file, counted on from those of last.
 func (s *show) play(name string, f *flow, last *trace.Reader) (*trace.Reader, error) {
 	in, err := file.Open(name)
-	if err == file.ErrEmpty {
+	switch err {
+	case file.ErrEmpty:
 		s.con.note("%q: nothing was recorded", name)
+		return last, nil
+	case file.ErrCut:
+		s.con.say("show %q: %v", name, err)
 		return last, nil
 	}
 	if err != nil {

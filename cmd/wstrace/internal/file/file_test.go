@@ -133,7 +133,11 @@ func TestTruncated(t *testing.T) {
 			os.WriteFile(name, whole[:n], 0o666)
 			r, err := Open(name)
 			if err != nil {
-				if n > 50 || !errors.Is(err, ErrEmpty) && !errors.Is(err, ErrNotTrace) {
+				want := ErrCut
+				if n == 0 {
+					want = ErrEmpty
+				}
+				if n > 50 || err != want {
 					t.Fatalf("%s: first %d bytes: %v", filepath.Base(name), n, err)
 				}
 				continue
@@ -194,7 +198,10 @@ func TestNotATrace(t *testing.T) {
 	for text, want := range map[string]error{
 		"":                       ErrEmpty,
 		"  \n\n":                 ErrEmpty,
-		"\x1f\x8b":               ErrEmpty,
+		"\x1f\x8b":               ErrCut,
+		"\x1f\x8b\x08\x00":       ErrCut,
+		"\x28":                   ErrCut,
+		"\x28\xb5\x2f\xfd\x04":   ErrCut,
 		"hello":                  ErrNotTrace,
 		"\n\n[]":                 ErrNotTrace,
 		"\x0a\x0d\x0d\x0a\x1c":   ErrNotTrace, // pcapng
@@ -218,6 +225,17 @@ func TestNotATrace(t *testing.T) {
 	}
 	if _, err := Open(t.TempDir()); err == nil {
 		t.Error("a directory can be opened")
+	}
+}
+
+// TestEmpty tells a recording of nothing from one that is cut off.
+func TestEmpty(t *testing.T) {
+	for _, name := range names {
+		name = filepath.Join(t.TempDir(), name)
+		write(t, name, "")
+		if _, err := Open(name); err != ErrEmpty {
+			t.Errorf("%s: got %v, want %v", filepath.Base(name), err, ErrEmpty)
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 var (
 	ErrNotTrace = errors.New("not a wstrace trace")
 	ErrEmpty    = errors.New("nothing in it")
+	ErrCut      = errors.New("the file is cut off before its first line") // it is compressed
 )
 
 // A Reader reads a trace file.
@@ -64,6 +65,9 @@ func (r *Reader) decompress() error {
 	if err != nil && err != io.EOF {
 		return err
 	}
+	if n := len(magic); n > 0 && n < 4 && (bytes.HasPrefix(gzipMagic, magic) || bytes.HasPrefix(zstdMagic, magic)) {
+		return ErrCut
+	}
 	var z io.Reader
 	switch {
 	case bytes.HasPrefix(magic, gzipMagic):
@@ -80,10 +84,13 @@ func (r *Reader) decompress() error {
 	return noEOF(err)
 }
 
-// noEOF returns err, or ErrEmpty if it is an end.
+// noEOF returns err, or ErrEmpty or ErrCut if it is an end.
 func noEOF(err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
+	switch err {
+	case io.EOF:
 		return ErrEmpty
+	case io.ErrUnexpectedEOF: // from a decompressor
+		return ErrCut
 	}
 	return err
 }
