@@ -246,7 +246,7 @@ const quietTooLong = 60 * time.Second
 func (s *Session) adviseQuiet() {
 	h := &s.totals.Heartbeat
 	if s.Advice && h[0].Pings+h[1].Pings == 0 && s.ended == 0 && s.quiet() > quietTooLong {
-		s.report("ping-absent", FromServer, noFrame, "nothing for %s and no pings, many proxies end a connection after 60s", seconds(s.quiet()))
+		s.report("ping-absent", FromServer, noFrame, "nothing for %s and no pings, many proxies end a connection after 60 s", seconds(s.quiet()))
 	}
 }
 

@@ -103,7 +103,7 @@ func (s *Session) judge(end bool) {
 	case c.closed && v.closed:
 		if wait := s.sinceClose(); wait > closeSoon && !s.late {
 			s.late = true
-			s.report("tcp-close-late", FromServer, noFrame, "the connection is still open %s after both close frames, limit is %s", seconds(wait), closeSoon)
+			s.report("tcp-close-late", FromServer, noFrame, "the connection is still open %s after both close frames, limit is %s", seconds(wait), seconds(closeSoon))
 		}
 	case c.closed:
 		s.judgeClose(FromClient, end)
@@ -132,7 +132,7 @@ func (s *Session) judgeClose(d Dir, end bool) {
 	switch {
 	case wait >= answerWithin:
 		sd.unanswered = true
-		s.report("close-not-answered", d.Peer(), noFrame, "no answer to the close frame %d of the %s in %s, limit is %s", sd.closeFrame, d, seconds(wait), answerWithin)
+		s.report("close-not-answered", d.Peer(), noFrame, "no answer to the close frame %d of the %s in %s, limit is %s", sd.closeFrame, d, seconds(wait), seconds(answerWithin))
 	case end && peer.lastStart.Sub(sd.closedAt) >= answerSoon:
 		sd.unanswered = true
 		s.report("close-not-answered", d.Peer(), noFrame, "no answer to the close frame %d of the %s, though a new message was sent %s after it", sd.closeFrame, d, seconds(peer.lastStart.Sub(sd.closedAt)))
@@ -172,7 +172,7 @@ func (s *Session) checkEnd(d Dir, how End, cut string) {
 	}
 	s.report("close-missing", d, noFrame, "no close frame before the end of the connection, which the %s sees as 1006", d.Peer())
 	if limit, what := idleLimit(s.totals.Idle); limit > 0 {
-		s.report("idle-close-60s", d, noFrame, "the connection ends %s after the last frame; %gs is %s", seconds(s.totals.Idle), limit.Seconds(), what)
+		s.report("idle-close-60s", d, noFrame, "the connection ends %s after the last frame; %s is %s", seconds(s.totals.Idle), seconds(limit), what)
 	}
 }
 

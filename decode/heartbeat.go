@@ -2,6 +2,7 @@ package decode
 
 import (
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -78,7 +79,7 @@ func (s *Session) pong(f *Frame) {
 		s.checkAnswer(f, first)
 		p.addRTT(s.now.Sub(first.time))
 		if wait := s.now.Sub(last.time); wait > answerSoon && !p.missed {
-			s.report("pong-slow", f.Dir, f.N, "pong %s after the ping of frame %d, %s is soon enough", seconds(wait), last.n, answerSoon)
+			s.report("pong-slow", f.Dir, f.N, "pong %s after the ping of frame %d, %s is soon enough", seconds(wait), last.n, seconds(answerSoon))
 		}
 		p.answered(last.i)
 	case known && p.extra > 0:
@@ -159,7 +160,7 @@ func (s *Session) judgePing(d Dir, end bool) {
 	switch {
 	case wait >= answerWithin:
 		p.missed = true
-		s.report("pong-missing", d.Peer(), noFrame, "no pong to the ping of frame %d in %s, limit is %s", p.frame, seconds(wait), answerWithin)
+		s.report("pong-missing", d.Peer(), noFrame, "no pong to the ping of frame %d in %s, limit is %s", p.frame, seconds(wait), seconds(answerWithin))
 	case end && peer.lastData.Sub(p.since) >= answerSoon:
 		p.missed = true
 		s.report("pong-missing", d.Peer(), noFrame, "no pong to the ping of frame %d, though data was sent %s after it", p.frame, seconds(peer.lastData.Sub(p.since)))
@@ -187,13 +188,16 @@ func (s *Session) payloadSum(f *Frame) uint64 {
 	return sum
 }
 
-// seconds formats a duration for the text of a violation.
+// seconds formats a duration for the text of a violation: "0.3 ms", "10 s",
+// "60.1 s".
 func seconds(d time.Duration) string {
-	switch {
-	case d >= time.Second:
-		return d.Round(100 * time.Millisecond).String()
-	case d >= time.Millisecond:
-		return d.Round(100 * time.Microsecond).String()
+	unit, name := time.Second, " s"
+	if d < 950*time.Millisecond {
+		unit, name = time.Millisecond, " ms"
 	}
-	return d.String()
+	tenths := int64((d*10 + unit/2) / unit)
+	if tenths%10 == 0 {
+		return strconv.FormatInt(tenths/10, 10) + name
+	}
+	return strconv.FormatFloat(float64(tenths)/10, 'f', 1, 64) + name
 }
