@@ -3,6 +3,8 @@ package render
 import (
 	"io"
 
+	"github.com/gobwas/ws"
+
 	"github.com/wstrace/wstrace/decode"
 )
 
@@ -155,6 +157,9 @@ func (p *fiddler) whole(ev *decode.Event) {
 func (p *fiddler) message(ev *decode.Event) {
 	f := ev.Frame
 	if g, ok := p.glimpse(ev); ok {
+		if f.OpCode == ws.OpClose && !g.coded && !g.missing {
+			p.text("no code, 1 byte: ")
+		}
 		p.glance(g)
 		if !f.Complete {
 			p.text(" ")

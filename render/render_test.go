@@ -161,7 +161,7 @@ func TestPreview(t *testing.T) {
 		{frame(0x88, "\x03\xe9bye"), 1, "[03]…", "03…"},
 		{frame(0x88, "\x03\xe9\xff"), 80, `1001 "\xff"`, `1001 \xff`},
 		{frame(0x88, "\x00\x00"), 80, "0", "0"},
-		{frame(0x88, "\x03"), 80, "[03]", "03"},
+		{frame(0x88, "\x03"), 80, "[03]", "no code, 1 byte: 03"},
 		{frame(0x88, "\x03\xe9"), 0, "", ""},
 		{frame(0x81, "hello")[:4], 80, `"he"… 2 bytes so far`, "he… 2 bytes so far"},
 		{frame(0x81, "hello")[:4], 1, `"h"… 2 bytes so far`, "h… 2 bytes so far"},
