@@ -18,6 +18,7 @@ type totals struct {
 	tally                      // of the sessions that are closed
 	open      map[int64]*tally // of those that are not; nil if all will be
 	unchecked bool             // there were messages that nobody looked into
+	unread    [2]int64         // messages that could not be looked into
 	deflate   [2]decode.Savings
 	heartbeat [2]decode.Heartbeat
 	dropped   int64 // lines of output
@@ -76,6 +77,7 @@ const maxRTTs = 1 << 14
 func (t *totals) messages(s *decode.Totals) {
 	t.unchecked = t.unchecked || !s.Checked && s.Messages != [2]int64{}
 	for d := range t.deflate {
+		t.unread[d] += s.Unchecked[d]
 		t.deflate[d].Messages += s.Deflate[d].Messages
 		t.deflate[d].Wire += s.Deflate[d].Wire
 		t.deflate[d].Len += s.Deflate[d].Len
@@ -153,6 +155,9 @@ func (t *totals) printSide(con *console, d decode.Dir) {
 		}
 		con.note("%s compressed %s: %s to %s, %d%%, %s %s", plural(s.Messages, "message"), d.Arrow(),
 			render.AppendSize(nil, s.Len), render.AppendSize(nil, s.Wire), (s.Wire*100+s.Len/2)/s.Len, render.AppendSize(nil, saved), verb)
+	}
+	if n := t.unread[d]; n > 0 {
+		con.note("%s %s could not be inflated or looked into", plural(n, "message"), d.Arrow())
 	}
 	h := &t.heartbeat[d]
 	if h.Pings == 0 {
