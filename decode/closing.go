@@ -147,7 +147,7 @@ func (s *Session) checkEnd(d Dir, how End, cut string) {
 		return // it was us
 	}
 	switch {
-	case how == EndTLSEOF:
+	case how == EndTLSEOF && !s.totals.Unknown:
 		s.report("tls-no-close-notify", d, noFrame, "TLS ends without close_notify")
 	case how == EndRST && !s.gone && !(sd.closed && peer.closed):
 		s.report("tcp-reset", d, noFrame, "the connection was reset, what was on its way may be lost")

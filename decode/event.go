@@ -42,6 +42,7 @@ type Event struct {
 	Part       bool        // of a frame: it is part of what a later message event has
 	Data       []byte      // of junk; the body of a refused upgrade, up to MaxPiece
 	N          int64       // of a gap; the whole length of the body that Data begins; of an end, what [Session.Answer] was told
+	Both       bool        // of an end: it is that of both directions, and Dir means nothing
 	Text       string      // why, or what
 	Violations []Violation // of this frame or head
 	Totals     *Totals     // when closed
@@ -149,6 +150,7 @@ type Totals struct {
 	Answered bool          // the other side sent a Close too
 	How      End           // how the first direction to end ended
 	Ended    Dir           // that direction
+	Unknown  bool          // which side ended the connection: Ended, and By unless there was a Close, mean nothing
 	Idle     time.Duration // from the last frame before the close, or the end without one, to it
 }
 
@@ -180,10 +182,13 @@ func Quantile(times []time.Duration, q float64) time.Duration {
 func (t *Totals) Violations() int { return t.Errors + t.Warnings + t.Infos }
 
 // Closer names who closed the connection: client, server, or wstrace, which is
-// the proxy.
+// the proxy; or nobody, "", if that is not known.
 func (t *Totals) Closer() string {
 	if t.Status != 0 || t.How == EndLocal && (t.Code == 0 || t.Code == CodeAbnormal) {
 		return "wstrace"
+	}
+	if t.Unknown && (t.Code == 0 || t.Code == CodeAbnormal) {
+		return ""
 	}
 	return t.By.String()
 }

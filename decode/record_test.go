@@ -126,13 +126,20 @@ func line(ev *Event) string {
 	case KindNotice:
 		fmt.Fprintf(&b, "notice: %s", ev.Text)
 	case KindEnd:
-		fmt.Fprintf(&b, "%s end %s", ev.Dir.Arrow(), ev.How)
+		if !ev.Both {
+			fmt.Fprintf(&b, "%s ", ev.Dir.Arrow())
+		}
+		fmt.Fprintf(&b, "end %s", ev.How)
 		if ev.Text != "" {
 			fmt.Fprintf(&b, ": %s", ev.Text)
 		}
 	case KindClosed:
 		t := ev.Totals
-		fmt.Fprintf(&b, "closed %d by %s, %s: frames %d %d, bytes %d %d", t.Code, t.By, t.How,
+		by := t.By.String()
+		if t.Closer() == "" {
+			by = "nobody"
+		}
+		fmt.Fprintf(&b, "closed %d by %s, %s: frames %d %d, bytes %d %d", t.Code, by, t.How,
 			t.Frames[0], t.Frames[1], t.Bytes[0], t.Bytes[1])
 	}
 	for _, v := range ev.Violations {

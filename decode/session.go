@@ -298,14 +298,38 @@ func (s *Session) Answer(status int) {
 func (s *Session) End(d Dir, t time.Time, how End, text string) {
 	s.lock(t)
 	defer s.unlock()
-	sd := &s.sides[d]
-	if sd.ended || s.closed {
+	if s.sides[d].ended || s.closed {
 		return
 	}
 	blind := s.blind()
 	if !blind {
 		s.judge(true)
 	}
+	s.end(d, how, blind)
+	s.emitEnd(Event{Kind: KindEnd, Dir: d, How: how, Text: text})
+}
+
+// EndBoth is like End for both directions, when it is not known which of them
+// ended the other: that is held against neither side.
+func (s *Session) EndBoth(t time.Time, how End, text string) {
+	s.lock(t)
+	defer s.unlock()
+	if s.ended > 0 || s.closed {
+		return
+	}
+	s.gone, s.totals.Unknown = true, true
+	blind := s.blind()
+	if !blind {
+		s.judge(true)
+	}
+	s.end(FromClient, how, blind)
+	s.end(FromServer, how, blind)
+	s.emitEnd(Event{Kind: KindEnd, How: how, Text: text, Both: true})
+}
+
+// end takes the end of d.
+func (s *Session) end(d Dir, how End, blind bool) {
+	sd := &s.sides[d]
 	cut := sd.cutIn()
 	s.flush(d, true)
 	s.giveUp(d)
@@ -321,8 +345,13 @@ func (s *Session) End(d Dir, t time.Time, how End, text string) {
 	s.gone = s.gone || how <= EndTLSEOF
 	sd.ended = true
 	s.ended++
-	s.emit(Event{Kind: KindEnd, Dir: d, How: how, Text: text, N: int64(s.answer)})
+}
+
+// emitEnd emits an end, which may be the last event but one.
+func (s *Session) emitEnd(ev Event) {
+	ev.N = int64(s.answer)
 	s.answer = 0
+	s.emit(ev)
 	if s.ended == 2 && s.hs.WebSocket {
 		s.close()
 	}

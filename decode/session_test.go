@@ -497,6 +497,22 @@ func TestSessionEndWithText(t *testing.T) {
 		"closed 0 by server, local: frames 0 0, bytes 0 0")
 }
 
+// An end of which nobody knows whose it is blames nobody. What a side has left
+// unfinished is still its own.
+func TestSessionEndBoth(t *testing.T) {
+	for how, more := range map[End]string{EndFIN: " !frame-truncated", EndRST: "", EndTLSEOF: " !frame-truncated"} {
+		s := upgraded(t)
+		s.server("\x01\x05Hello\x80\x05He")
+		s.EndBoth(s.tick(), how, "")
+		s.want("< text 00000001 5 \"Hello\"", "< cont 10000000 5 0-2 \"He\"", "end "+how.String()+more,
+			fmt.Sprintf("closed 1006 by nobody, %s: frames 0 2, bytes 0 11", how))
+	}
+	s := upgraded(t)
+	s.server("\x88\x00")
+	s.EndBoth(s.tick(), EndFIN, "")
+	s.want("< close 10001000 0 \"\"", "end fin", "closed 1005 by server, fin: frames 0 1, bytes 0 2")
+}
+
 // Captures with holes.
 
 func TestSessionGapInsidePayload(t *testing.T) {

@@ -441,8 +441,8 @@ func (p *printer) closed(ev *decode.Event) {
 		p.text("; ")
 		p.size(t, decode.FromServer)
 	case hs.WebSocket:
-		p.text("closed without an answer by ")
-		p.text(t.Closer())
+		p.text("closed without an answer")
+		p.by(t)
 		p.how(t)
 		p.after(t)
 	default:
@@ -465,8 +465,7 @@ func (p *printer) closed(ev *decode.Event) {
 // verdict appends how a WebSocket connection ended and who ended it.
 func (p *printer) verdict(t *decode.Totals) {
 	p.int(int64(t.Code))
-	p.text(" by ")
-	p.text(t.Closer())
+	p.by(t)
 	switch {
 	case t.Code == decode.CodeNoStatus:
 		p.text(" (no code)")
@@ -483,6 +482,14 @@ func (p *printer) verdict(t *decode.Totals) {
 			p.silence(t)
 			p.text(")")
 		}
+	}
+}
+
+// by appends who closed, if that is known.
+func (p *printer) by(t *decode.Totals) {
+	if who := t.Closer(); who != "" {
+		p.text(" by ")
+		p.text(who)
 	}
 }
 

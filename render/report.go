@@ -229,8 +229,10 @@ func (r *Report) detail(ev *decode.Event, v *decode.Violation) string {
 		r.text(" junk\n      ")
 		r.buf = appendRow(r.buf, 0, ev.Data[:min(len(ev.Data), 16)])
 	case ev.Kind == decode.KindEnd:
-		r.text(" ")
-		r.text(ev.Dir.Arrow())
+		if !ev.Both {
+			r.text(" ")
+			r.text(ev.Dir.Arrow())
+		}
 		r.text(" end ")
 		r.text(ev.How.String())
 		r.text("\n")

@@ -27,8 +27,9 @@
 //	junk       bytes that belong to no frame
 //	opaque     from here on the bytes of d are not decoded: junk after a
 //	           handshake, only counted without one
-//	end        a direction ended; with a status, because the proxy answered the
-//	           client in place of the server
+//	end        a direction ended, or both if there is no d, and then it is not
+//	           known which ended the other; with a status, because the proxy
+//	           answered the client in place of the server
 //	done       the exchange ended: the bytes each way that followed the heads
 //	gap        bytes of a capture are lost
 //	note       a remark

@@ -196,8 +196,11 @@ func (s *session) play(rec *Record) error {
 			s.Answer(int(rec.Status))
 		}
 		how, _ := decode.ParseEnd(rec.How)
+		if !rec.HasDir {
+			s.EndBoth(rec.Time, how, rec.Err)
+		}
 		for _, d := range [...]decode.Dir{decode.FromClient, decode.FromServer} {
-			if !rec.HasDir || rec.Dir == d {
+			if !rec.HasDir || rec.Dir == d { // what EndBoth has ended stays so
 				s.End(d, rec.Time, how, rec.Err)
 			}
 		}

@@ -51,7 +51,7 @@ func frame(flags byte, key uint32, payload string) string {
 // describe writes down all that an event says.
 func describe(ev *decode.Event) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "kind %d dir %v how %v conn %d at %d info %+v/%d n %d text %q data %s", ev.Kind, ev.Dir, ev.How, ev.Conn, ev.Time.UnixNano(),
+	fmt.Fprintf(&b, "kind %d dir %v how %v both %v conn %d at %d info %+v/%d n %d text %q data %s", ev.Kind, ev.Dir, ev.How, ev.Both, ev.Conn, ev.Time.UnixNano(),
 		infoText(ev.Info), ev.Info.Time.UnixNano(), ev.N, ev.Text, digest(ev.Data))
 	describeHead := func(name string, h *decode.Head) {
 		if h != nil {
@@ -260,6 +260,8 @@ func plays() []play {
 			data{server, "220 mail ESMTP\r\n\r\n250 ok\r\n"}, data{client, "QUIT"}}, fins...)...),
 		scene("not HTTP either", info, false, data{server, "SSH"}, data{client, "hello there\r\n\r\nmore"}, data{server, "-2.0"}, done),
 		scene("cut heads", info, false, data{client, "GET / HT"}, data{server, "HTTP/1."}, end(client, decode.EndFIN, ""), done),
+		scene("both end", info, true, append(handshake, data{server, frame(0x81, 0, "Hello")},
+			op(func(s *decode.Session, now time.Time) { s.EndBoth(now, decode.EndRST, "a guess") }))...),
 		scene("gaps", decode.Info{Ext: "permessage-deflate", Via: "pcap"}, false, upgraded,
 			data{client, frame(0x81, 3, "Hello")[:8]}, gap(client, 2), data{client, frame(0x81, 3, "Hello")[10:] + frame(0x81, 3, "again")},
 			data{server, frame(0xc1, 0, "\x01")}, gap(server, 1460), data{server, frame(0x81, 0, "lost")}, end(client, decode.EndDrop, ""), end(server, decode.EndFIN, "")),

@@ -146,9 +146,11 @@ func (w *Writer) line(ev *decode.Event) {
 		r.Text = ev.Text
 	case decode.KindEnd:
 		r.Kind = "end"
-		r.Dir, r.HasDir = ev.Dir, true
+		r.Dir, r.HasDir = ev.Dir, !ev.Both
 		r.How, r.Err, r.Status = ev.How.String(), ev.Text, ev.N
-		w.ended[ev.Conn]++
+		if w.ended[ev.Conn]++; ev.Both {
+			w.ended[ev.Conn]++
+		}
 	case decode.KindClosed:
 		ends := w.ended[ev.Conn]
 		delete(w.ended, ev.Conn)
