@@ -79,27 +79,64 @@ func (c *content) free(at []any) bool {
 	return false
 }
 
+// compared returns a text with … for each value, and in what is no JSON for each
+// match, that is not compared.
+func (c *content) compared(b []byte) []byte {
+	if len(c.ignore) == 0 && len(c.captures) == 0 {
+		return b
+	}
+	out := []byte{}
+	for _, p := range parts(b) {
+		if !p.json {
+			out = append(out, c.mapMatches(p.bytes, []byte("…"))...)
+			continue
+		}
+		var edits []edit
+		v := visitor{
+			enter: func(at []any, start, end int) bool {
+				if !c.free(at) {
+					return true
+				}
+				edits = append(edits, edit{start, end, []byte(`"…"`)})
+				return false
+			},
+			scalar: func(s scalar) {
+				if c.free(s.at) {
+					edits = append(edits, edit{s.start, s.end, []byte(`"…"`)})
+				}
+			},
+		}
+		v.walk(p.bytes)
+		out = applyEdits(out, p.bytes, edits)
+	}
+	return out
+}
+
 // withoutMatches returns b with what the regular expressions match taken out.
-func (c *content) withoutMatches(b []byte) []byte {
+func (c *content) withoutMatches(b []byte) []byte { return c.mapMatches(b, nil) }
+
+// mapMatches returns b with text in place of what the regular expressions match.
+func (c *content) mapMatches(b, text []byte) []byte {
 	for i := range c.ignore {
 		if re := c.ignore[i].re; re != nil {
-			b = re.ReplaceAllLiteral(b, nil)
+			b = re.ReplaceAllLiteral(b, text)
 		}
 	}
 	for i := range c.captures {
 		if re := c.captures[i].from.re; re != nil {
-			b = replaceGroup(re, b)
+			b = replaceGroup(re, b, text)
 		}
 	}
 	return b
 }
 
-// replaceGroup takes the first group of re, or all that it matches, out of b.
-func replaceGroup(re *regexp.Regexp, b []byte) []byte {
+// replaceGroup puts text in place of the first group of re, or of all that it
+// matches.
+func replaceGroup(re *regexp.Regexp, b, text []byte) []byte {
 	var edits []edit
 	for _, m := range re.FindAllSubmatchIndex(b, -1) {
 		start, end := group(m)
-		edits = append(edits, edit{start, end, nil})
+		edits = append(edits, edit{start, end, text})
 	}
 	return applyEdits(nil, b, edits)
 }

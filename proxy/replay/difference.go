@@ -15,8 +15,8 @@ import (
 type Difference struct {
 	Line int    // of the trace; 0 if none
 	Text string // what was expected, what came, and after which frame
-	Want []byte // the content expected, nil if there is none
-	Got  []byte // the content that came, nil if there is none
+	Want []byte // the content expected, nil if there is none; has … for what is not compared
+	Got  []byte // the content that came, nil if there is none; likewise
 }
 
 // Error returns the difference as a sentence.

@@ -282,11 +282,14 @@ func (p *player) unexpected(u *unit, why string) error {
 	want := &units[p.got]
 	d.Line = want.line
 	expected := want.String()
+	d.Want = shown(want)
 	if text := *want; want.op == ws.OpText && want.re == nil {
 		text.data = put(want.data, p.found)
 		expected = text.String()
+		if u.op == ws.OpText && !p.s.exact {
+			d.Want, d.Got = p.s.compared(text.data), p.s.compared(u.data)
+		}
 	}
-	d.Want = shown(want)
 	switch {
 	case want.kind == unitEnd:
 		d.Text = fmt.Sprintf("expected the end of the %s (%v) %s", p.peer, want.how, p.after())
