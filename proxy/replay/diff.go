@@ -28,13 +28,8 @@ import (
 // shape (~), or of both and near a change. Messages of one side are compared in
 // their order; how those of both sides interleave does not matter.
 func Diff(w io.Writer, a, b *Script) (differ bool, err error) {
-	var rows []row
 	found := a.captured(b)
-	for d := range decode.Dir(2) {
-		rows = append(rows, a.align(b, d, found)...)
-	}
-	// Those of b only go behind what stands before them in a.
-	slices.SortStableFunc(rows, func(x, y row) int { return x.order - y.order })
+	rows := merge(a.align(b, decode.FromClient, found), a.align(b, decode.FromServer, found))
 	var buf bytes.Buffer
 	for i := range rows {
 		r := &rows[i]
@@ -52,6 +47,26 @@ func Diff(w io.Writer, a, b *Script) (differ bool, err error) {
 	return differ, err
 }
 
+// merge puts the rows of both directions into the order in which they stand in
+// a or b. One of a only and one of b only have none: what is begun goes on.
+func merge(x, y []row) []row {
+	var rows []row
+	for len(x) > 0 && len(y) > 0 {
+		ahead := 0 // how far x is ahead of y
+		for k := range x[0].lines {
+			if m, n := x[0].lines[k], y[0].lines[k]; m > 0 && n > 0 {
+				ahead = m - n
+				break
+			}
+		}
+		if ahead > 0 {
+			x, y = y, x
+		}
+		rows, x = append(rows, x[0]), x[1:]
+	}
+	return slices.Concat(rows, x, y)
+}
+
 // around is how many lines without a change are shown around one.
 const around = 3
 
@@ -63,7 +78,6 @@ func near(rows []row, i int) bool {
 // A row is a line of a diff.
 type row struct {
 	mark  byte
-	order int // among the lines of a
 	dir   decode.Dir
 	text  string
 	lines [2]int // in a and b; 0 if it is not there
@@ -90,7 +104,6 @@ func (r *row) String() string {
 func (s *Script) align(other *Script, d decode.Dir, found []found) []row {
 	as, bs := s.steps(s, d, found), s.steps(other, d, nil)
 	var rows []row
-	order := 0
 	var dropped []*diffStep // not yet answered by one that was added
 	for _, p := range pairs(as, bs) {
 		var r row
@@ -114,10 +127,7 @@ func (s *Script) align(other *Script, d decode.Dir, found []found) []row {
 			}
 			dropped = nil
 		}
-		if p.a >= 0 {
-			order = as[p.a].line
-		}
-		r.order, r.dir = order, d
+		r.dir = d
 		rows = append(rows, r)
 	}
 	return rows

@@ -89,6 +89,16 @@ func TestDiff(t *testing.T) {
   > text "good morning"  line 10, 10
   …
 `},
+		{"longer", talk[:strings.Index(talk, line(talk, 12))], talk, nil, `  < text "Welcome John."  line 6, 6
+  > text "good morning"  line 10, 10
+  < text "John says: good morning"  line 11, 11
++ < binary [00 01 02]  line 12
++ > text "{\"id\":1,\"name\":\"Welcome John\"}"  line 13
++ > close 1000 "bye"  line 14
++ < close 1000 "bye"  line 15
++ < the end of the connection (fin)  line 16
++ > the end of the connection (fin)  line 17
+`},
 	} {
 		if got := diff(t, c.a, c.b, c.opts...); got != c.want {
 			t.Errorf("%s: got\n%swant\n%s", c.name, got, c.want)
