@@ -17,9 +17,10 @@ func (s *Session) checkClose(f *Frame) {
 	body := f.AppendPayload(s.scratch[:0], len(s.scratch))
 	code, reason, ok := CloseBody(body)
 	t := &s.totals
-	first := t.Code == 0 && (f.Complete || ok)
+	first := !s.judged && (f.Complete || ok)
 	if first {
-		t.Code, t.By, t.Idle = CodeNoStatus, f.Dir, s.quiet()
+		s.judged = true
+		t.Code, t.By, t.Idle, t.Said = CodeNoStatus, f.Dir, s.quiet(), ok
 		if ok {
 			t.Code, t.Reason = code, string(reason)
 		}

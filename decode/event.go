@@ -145,6 +145,7 @@ type Totals struct {
 	// sender; 1005 for a Close without a code; 1006 if there was no Close, and
 	// then By is the side that ended the connection (RFC 6455 §7.1.5).
 	Code     int
+	Said     bool // Code is what a Close frame says: 1005 and 1006 too, where one does
 	By       Dir
 	Reason   string        // of that Close
 	Answered bool          // the other side sent a Close too
@@ -184,7 +185,7 @@ func (t *Totals) Violations() int { return t.Errors + t.Warnings + t.Infos }
 // Closer names who closed the connection: client, server, or wstrace, which is
 // the proxy; or nobody, "", if that is not known.
 func (t *Totals) Closer() string {
-	if t.Status != 0 || t.How == EndLocal && (t.Code == 0 || t.Code == CodeAbnormal) {
+	if t.Status != 0 || t.How == EndLocal && !t.Said && (t.Code == 0 || t.Code == CodeAbnormal) {
 		return "wstrace"
 	}
 	if t.Unknown && (t.Code == 0 || t.Code == CodeAbnormal) {

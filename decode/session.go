@@ -52,6 +52,7 @@ type Session struct {
 	keys      maskKeys     // of the client
 	rejected  bool         // the 101 is one that the client must reject
 	late      bool         // tcp-close-late was reported
+	judged    bool         // the close verdict is that of a Close frame
 	gone      bool         // a side has ended the connection
 }
 
@@ -335,7 +336,7 @@ func (s *Session) end(d Dir, how End, blind bool) {
 	s.giveUp(d)
 	if s.ended == 0 || s.totals.How == EndLocal && how != EndLocal { // what we ended was ended by something
 		s.totals.How, s.totals.Ended = how, d
-		if s.totals.Code == 0 {
+		if !s.judged {
 			s.totals.By, s.totals.Idle = d, s.quiet()
 		}
 	}
@@ -393,13 +394,13 @@ func (s *Session) close() {
 	for d := range s.sides {
 		s.totals.Bytes[d] += s.sides[d].bodyLen
 	}
-	if s.hs.Accepted && s.totals.Code == 0 {
+	if s.hs.Accepted && !s.judged {
 		s.totals.Code = CodeAbnormal
 	}
 	s.sumUpPings(FromClient)
 	s.sumUpPings(FromServer)
 	if client := s.client(); client != "" && s.hs.WebSocket {
-		s.Seen.disconnected(client, s.now, s.totals.Code == CodeAbnormal && s.totals.How <= EndTLSEOF)
+		s.Seen.disconnected(client, s.now, !s.judged && s.totals.How <= EndTLSEOF)
 	}
 	s.emit(Event{Kind: KindClosed, Totals: &s.totals})
 }

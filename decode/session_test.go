@@ -93,6 +93,11 @@ func TestSessionVerdict(t *testing.T) {
 			s.server("\x88\x07\x03")
 			s.ends()
 		}, "closed 1006 by client, fin: frames 0 1, bytes 0 3"},
+		{"close with code 0", func(s *script) {
+			s.server("\x88\x02\x00\x00")
+			s.client(masked(0x88, testKey, "\x03\xe8"))
+			s.ends()
+		}, "closed 0 by server, fin: frames 1 1, bytes 8 4"},
 		{"done without ends", func(s *script) {
 			s.Done(s.tick())
 		}, "closed 1006 by client, fin: frames 0 0, bytes 0 0"},

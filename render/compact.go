@@ -467,13 +467,13 @@ func (p *printer) verdict(t *decode.Totals) {
 	p.int(int64(t.Code))
 	p.by(t)
 	switch {
-	case t.Code == decode.CodeNoStatus:
+	case t.Code == decode.CodeNoStatus && !t.Said:
 		p.text(" (no code)")
-	case t.Code == decode.CodeAbnormal && t.How == decode.EndFIN:
+	case t.Code == decode.CodeAbnormal && !t.Said && t.How == decode.EndFIN:
 		p.text(" (end without close")
 		p.silence(t)
 		p.text(")")
-	case t.Code == decode.CodeAbnormal:
+	case t.Code == decode.CodeAbnormal && !t.Said:
 		p.how(t)
 	case t.Code != 1000:
 		if _, name, ok := strings.Cut(decode.CloseName(t.Code), " "); ok {
