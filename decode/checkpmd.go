@@ -17,10 +17,12 @@ func (s *Session) checkAccepted(h *Head) {
 	if err != nil {
 		bad("res-extensions-syntax", "Sec-WebSocket-Extensions is wrong: %v", err)
 	}
-	offers, _ := ParseExtensions(s.hs.Request.Values("Sec-WebSocket-Extensions"))
+	wanted := s.hs.Request.Values("Sec-WebSocket-Extensions")
+	offers, broken := ParseExtensions(wanted)
 	compress := ""
 	for _, ext := range exts {
-		offered := false
+		// Nobody can tell what all a list that is wrong offers.
+		offered := broken != nil && strings.Contains(strings.Join(wanted, ","), ext.Name)
 		for _, o := range offers {
 			offered = offered || o.Name == ext.Name
 		}
