@@ -306,7 +306,7 @@ func (s *Session) adviseTalk(m *Message, say func(RuleID, string, ...any)) {
 		t.sum, t.since, t.times = sum, s.now, 0
 	}
 	if t.times++; t.times == 3 && m.Len > 0 {
-		say("duplicate-message", "the same message of %d bytes 3 times within %s", m.Len, seconds(s.now.Sub(t.since)))
+		say("duplicate-message", "the same %d byte message 3 times within %s", m.Len, seconds(s.now.Sub(t.since)))
 	}
 }
 

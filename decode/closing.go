@@ -62,7 +62,7 @@ func (s *Session) checkClose(f *Frame) {
 			code = CodeNoStatus
 		}
 		if code != t.Code {
-			s.report("close-reply-code-differs", f.Dir, f.N, "code %s answers code %s", CloseName(code), CloseName(t.Code))
+			s.reportAt(max(-1, min(0, f.Length-2)), "close-reply-code-differs", f.Dir, f.N, "code %s answers code %s", CloseName(code), CloseName(t.Code))
 		}
 	}
 }

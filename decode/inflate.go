@@ -42,9 +42,10 @@ type inflater struct {
 	codes  *dynamicCodes // of the dynamic block at hand; from codesPool
 
 	// What was seen in the message and is allowed in none, or worth a remark.
-	finals int      // blocks with BFINAL
-	far    farMatch // first match beyond limit
-	kept   farMatch // first match into an earlier message despite alone
+	finals  int      // blocks with BFINAL
+	finalAt int64    // offset of the input byte that has the BFINAL of the first, in the message
+	far     farMatch // first match beyond limit
+	kept    farMatch // first match into an earlier message despite alone
 }
 
 type inflateStep uint8
@@ -259,6 +260,7 @@ func (z *inflater) run(in []byte) ([]byte, error) {
 			if !z.need(&in, 3) {
 				return in, nil
 			}
+			z.remain = len(in)
 			if err := z.header(); err != nil {
 				return in, err
 			}
@@ -317,9 +319,12 @@ func (z *inflater) run(in []byte) ([]byte, error) {
 
 // header begins a block (RFC 1951 §3.2.3).
 func (z *inflater) header() error {
+	at := z.offset()
 	z.final = z.take(1) == 1
 	if z.final {
-		z.finals++
+		if z.finals++; z.finals == 1 {
+			z.finalAt = at
+		}
 	}
 	switch z.take(2) {
 	case 0:

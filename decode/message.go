@@ -328,7 +328,7 @@ func (s *Session) inflateEnd(a *assembly, f *Frame) {
 		s.report("pmd-tail-not-stripped", f.Dir, f.N, "message %d ends in 00 00 ff ff, which is to be left out", a.m.N)
 	}
 	if z.finals > 0 {
-		s.report("pmd-bfinal", f.Dir, f.N, "message %d has a final block, where many receivers stop", a.m.N)
+		s.reportAt(a.inFrame(f, z.finalAt), "pmd-bfinal", f.Dir, f.N, "message %d has a final block, where many receivers stop", a.m.N)
 	}
 	n, kept := a.m.Len, len(a.m.Data)
 	s.inflate(a, f, z.tail())

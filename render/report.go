@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gobwas/ws"
+
 	"github.com/wstrace/wstrace/decode"
 )
 
@@ -227,7 +229,11 @@ func (r *Report) detail(ev *decode.Event, v *decode.Violation) string {
 		r.text(" ")
 		r.text(ev.Dir.Arrow())
 		r.text(" junk\n      ")
-		r.buf = appendRow(r.buf, 0, ev.Data[:min(len(ev.Data), 16)])
+		row := ev.Data[:min(len(ev.Data), 16)]
+		r.buf = appendRow(r.buf, 0, row)
+		if v.ID == "frame-length-msb" {
+			r.mark(0, int64(len(row)), 2, 1)
+		}
 	case ev.Kind == decode.KindEnd:
 		if !ev.Both {
 			r.text(" ")
@@ -286,15 +292,22 @@ func (r *Report) markedRow(f *decode.Frame, at, from int64, n int) {
 	if len(row) == 0 {
 		return
 	}
-	const indent = "      "
-	r.text(indent)
+	r.text(rowIndent)
 	r.buf = appendRow(r.buf, at, row)
-	if from+int64(n) <= at || from >= at+int64(len(row)) {
+	r.mark(at, int64(len(row)), from, n)
+}
+
+const rowIndent = "      "
+
+// mark appends the line below a row of size bytes from offset at on, which marks
+// those of the n bytes from offset from on that the row has.
+func (r *Report) mark(at, size, from int64, n int) {
+	if from+int64(n) <= at || from >= at+size {
 		return
 	}
-	r.text(indent)
+	r.text(rowIndent)
 	r.text("        ") // of the offset
-	for i := range int64(len(row)) {
+	for i := range size {
 		if i%8 == 0 {
 			r.text(" ")
 		}
@@ -315,17 +328,22 @@ func fault(v *decode.Violation, f *decode.Frame) (from int64, n int) {
 	if f.Masked {
 		length -= 4
 	}
+	id := string(v.ID)
 	if v.Offset >= 0 {
+		if strings.HasPrefix(id, "close-") && v.Offset == 0 {
+			return int64(head), int(min(f.Length, 2)) // the code
+		}
 		return int64(head) + v.Offset, 1
 	}
-	switch id := string(v.ID); {
-	case id == "frame-length-not-minimal", id == "control-too-long", id == "message-huge":
+	switch {
+	case id == "frame-length-not-minimal", id == "control-too-long", id == "message-huge" && f.Fin && f.OpCode != ws.OpContinuation && f.Rsv == 0:
 		return 1, length - 1
 	case id == "frame-client-unmasked":
 		return 1, 1
 	case id == "frame-server-masked", strings.HasPrefix(id, "mask-key-"), id == "echo-mask":
 		return int64(length), 4
-	case id == "frame-rsv-set", id == "frame-opcode-reserved", id == "control-fragmented", id == "pmd-bfinal",
+	case id == "frame-rsv-set", id == "frame-opcode-reserved", id == "control-fragmented",
+		id == "violation-tolerated", id == "frame-after-fail",
 		strings.HasPrefix(id, "pmd-rsv1-"), strings.HasPrefix(id, "frag-"), strings.HasSuffix(id, "-after-close"), id == "close-twice":
 		return 0, 1
 	case strings.HasPrefix(id, "pong-"), strings.HasPrefix(id, "ping-payload"):
