@@ -111,7 +111,9 @@ func (d *Decoder) header(b *[]byte) bool {
 		d.nhead, d.rest, d.err = size, *b, err
 		return false
 	}
-	d.frame = Frame{Header: h, Dir: d.Dir, N: d.count, Offset: d.offset, Head: d.head[:size:size]}
+	f := &d.frame // by field: a literal would be copied
+	f.Header, f.Dir, f.N, f.Offset, f.Head = h, d.Dir, d.count, d.offset, d.head[:size:size]
+	f.At, f.More = 0, false
 	d.nhead = 0
 	d.count++
 	d.offset += int64(size) + h.Length

@@ -672,7 +672,9 @@ func (s *Session) frame(d Dir, p []byte, complete bool) {
 	if data && f.Fin && complete {
 		s.adviseSize(f, m)
 	}
-	s.emit(Event{Kind: KindFrame, Dir: d, Frame: f, Message: m, Part: part})
+	s.ev = Event{} // set in place, for frames are many
+	s.ev.Kind, s.ev.Dir, s.ev.Frame, s.ev.Message, s.ev.Part = KindFrame, d, f, m, part
+	s.emitEvent()
 	if m != nil {
 		s.emit(Event{Kind: KindMessage, Dir: d, Message: m})
 		s.messages[d].release()
@@ -764,6 +766,12 @@ func (s *Session) emit(ev Event) {
 	if ev.Kind == KindRequest || ev.Kind == KindResponse {
 		s.keepFault(ev.Dir)
 	}
+	s.ev = ev
+	s.emitEvent()
+}
+
+// emitEvent is emit of s.ev.
+func (s *Session) emitEvent() {
 	if s.Sink == nil {
 		s.viol = s.viol[:0]
 		return
@@ -774,12 +782,12 @@ func (s *Session) emit(ev Event) {
 			s.locker = l
 		}
 	}
+	ev := &s.ev
 	ev.Conn, ev.Time, ev.Info, ev.Violations = s.info.Conn, s.now, &s.info, s.viol
 	if s.hs.Request != nil || s.hs.Accepted {
 		ev.Handshake = &s.hs
 	}
-	s.ev = ev
-	s.Sink.Emit(&s.ev)
+	s.Sink.Emit(ev)
 	s.viol = s.viol[:0]
 }
 

@@ -2,6 +2,7 @@ package decode
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -27,13 +28,20 @@ type stream struct {
 	cuts   bool // chunks end inside of frames
 }
 
-// newStream returns n frames of a client with payloads of the given size.
+// newStream returns n frames of a client with payloads of the given size. Their
+// masking keys differ, for a constant one breaks a rule.
 func newStream(n, size, chunk int) stream {
-	frame := masked(0x82, testKey, strings.Repeat("x", size))
-	all := []byte(strings.Repeat(frame, n))
+	keys := rand.NewChaCha8([32]byte{})
+	payload := strings.Repeat("x", size)
+	var all []byte
+	for range n {
+		var key [4]byte
+		keys.Read(key[:])
+		all = append(all, masked(0x82, key, payload)...)
+	}
 	return stream{
 		name:   fmt.Sprintf("%dB", size),
-		cuts:   chunk%len(frame) != 0,
+		cuts:   chunk%(len(all)/n) != 0,
 		chunks: slices.Collect(slices.Chunk(all, chunk)),
 		bytes:  int64(len(all)),
 		frames: int64(n),
