@@ -672,11 +672,12 @@ func (s *Session) frame(d Dir, p []byte, complete bool) {
 	if data && f.Fin && complete {
 		s.adviseSize(f, m)
 	}
-	s.ev = Event{} // set in place, for frames are many
-	s.ev.Kind, s.ev.Dir, s.ev.Frame, s.ev.Message, s.ev.Part = KindFrame, d, f, m, part
+	ev := s.newEvent(KindFrame, d)
+	ev.Frame, ev.Message, ev.Part = f, m, part
 	s.emitEvent()
 	if m != nil {
-		s.emit(Event{Kind: KindMessage, Dir: d, Message: m})
+		s.newEvent(KindMessage, d).Message = m
+		s.emitEvent()
 		s.messages[d].release()
 	}
 }
@@ -768,6 +769,13 @@ func (s *Session) emit(ev Event) {
 	}
 	s.ev = ev
 	s.emitEvent()
+}
+
+// newEvent returns the event that emitEvent emits, which is faster than emit.
+func (s *Session) newEvent(kind Kind, d Dir) *Event {
+	s.ev = Event{}
+	s.ev.Kind, s.ev.Dir = kind, d
+	return &s.ev
 }
 
 // emitEvent is emit of s.ev.

@@ -147,6 +147,8 @@ func (p *printer) show(g glimpse) {
 	}
 }
 
+const blanks = "                " // as many as any line needs in a row
+
 const (
 	lengthWidth = 6
 	keyWidth    = len("16-39-8F-63")
@@ -160,20 +162,17 @@ func (p *printer) frame(ev *decode.Event) {
 	p.buf = appendBits(p.buf, f.Flags())
 	p.text(" ")
 	start := len(p.buf)
+	p.text(blanks[:lengthWidth-1])
 	p.int(f.Length)
-	digits := len(p.buf) - start
-	for ; digits < lengthWidth; digits++ {
-		p.buf = slices.Insert(p.buf, start, ' ')
-	}
+	digits := len(p.buf) - start - (lengthWidth - 1)
+	p.buf = slices.Delete(p.buf, start, start+min(digits, lengthWidth)-1)
 	if f.Masked {
 		p.text(" ")
 		p.buf = appendHex(p.buf, f.Mask[:], upperHex, '-')
 		p.text(" ")
 		return
 	}
-	for range max(lengthWidth+1+keyWidth+1-digits, 1) {
-		p.text(" ")
-	}
+	p.text(blanks[:max(lengthWidth+1+keyWidth+1-max(digits, lengthWidth), 1)])
 }
 
 // opcode begins a line about a frame or message.
@@ -181,9 +180,7 @@ func (p *printer) opcode(ev *decode.Event, op ws.OpCode) {
 	name := decode.OpName(op)
 	p.side(ev)
 	p.colored(p.pens.sides[ev.Dir], name)
-	for range len("close ") - len(name) {
-		p.text(" ")
-	}
+	p.text(blanks[:len("close ")-len(name)])
 }
 
 // event appends the line of an event that is no frame, if it has one.

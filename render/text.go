@@ -337,21 +337,18 @@ const (
 
 // appendHex appends b as pairs of digits with sep between them.
 func appendHex(dst, b []byte, digits string, sep byte) []byte {
-	for i, c := range b {
-		if i > 0 {
-			dst = append(dst, sep)
-		}
-		dst = append(dst, digits[c>>4], digits[c&15])
+	if len(b) == 0 {
+		return dst
 	}
-	return dst
+	for _, c := range b {
+		dst = append(dst, digits[c>>4], digits[c&15], sep)
+	}
+	return dst[:len(dst)-1]
 }
 
 // appendBits appends the eight bits of c.
 func appendBits(dst []byte, c byte) []byte {
-	for i := 7; i >= 0; i-- {
-		dst = append(dst, '0'+c>>i&1)
-	}
-	return dst
+	return append(dst, '0'+c>>7, '0'+c>>6&1, '0'+c>>5&1, '0'+c>>4&1, '0'+c>>3&1, '0'+c>>2&1, '0'+c>>1&1, '0'+c&1)
 }
 
 // AppendSize appends a number of bytes, in two figures or a little more:

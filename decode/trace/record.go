@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"strconv"
@@ -491,10 +492,11 @@ func appendSeconds(dst []byte, d time.Duration) []byte {
 	if frac == 0 {
 		return dst
 	}
-	dst = append(dst, '.')
-	for unit := uint64(1e8); frac > 0; unit /= 10 {
-		dst = append(dst, '0'+byte(frac/unit))
-		frac %= unit
+	var digits [9]byte
+	for i := len(digits) - 1; i >= 0; i-- {
+		digits[i] = '0' + byte(frac%10)
+		frac /= 10
 	}
-	return dst
+	dst = append(dst, '.')
+	return append(dst, bytes.TrimRight(digits[:], "0")...)
 }
