@@ -98,10 +98,10 @@ func (s *Session) message(f *Frame) *Message {
 
 // begin begins a message. One that is open must have been given up.
 func (a *assembly) begin(s *Session, f *Frame) {
-	a.m = Message{
-		Dir: f.Dir, Op: f.OpCode, N: a.m.N, First: f.N,
-		Compressed: s.hs.Deflate.On && f.Rsv&4 != 0,
-	}
+	n := a.m.N
+	a.m = Message{}
+	a.m.Dir, a.m.Op, a.m.N, a.m.First = f.Dir, f.OpCode, n, f.N
+	a.m.Compressed = s.hs.Deflate.On && f.Rsv&4 != 0
 	a.open, a.noted = true, false
 	a.text, a.utf8 = f.OpCode == ws.OpText, utf8Check{}
 	if !a.m.Compressed {

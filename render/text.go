@@ -296,12 +296,25 @@ func readable(b []byte) bool {
 	return true
 }
 
+// printable are the ASCII characters that need no escape, quotable those that
+// need none in quotes.
+var printable, quotable = func() (p, q [256]bool) {
+	for c := ' '; c <= '~'; c++ {
+		p[c], q[c] = true, c != '"' && c != '\\'
+	}
+	return p, q
+}()
+
 // appendEscaped appends b with control characters and what is not UTF-8
 // escaped as %q does; quoted also escapes quotes and backslashes.
 func appendEscaped(dst, b []byte, quoted bool) []byte {
+	asIs := &printable
+	if quoted {
+		asIs = &quotable
+	}
 	for len(b) > 0 {
 		n := 0
-		for n < len(b) && b[n] >= ' ' && b[n] <= '~' && !(quoted && (b[n] == '"' || b[n] == '\\')) {
+		for n < len(b) && asIs[b[n]] {
 			n++
 		}
 		if dst, b = append(dst, b[:n]...), b[n:]; len(b) == 0 {
