@@ -43,9 +43,11 @@ var peers = []peer{
 	{"ws", []string{"test", "-d", nodeRoot + "node_modules/ws"}, []string{"node", nodeRoot + "verdicts.mjs"},
 		[]RuleID{"frame-length-not-minimal"},
 		map[string]string{
-			"longest payload that can be declared": "its numbers end at 2 to the 53",
-			"final block, as a message":            finalBlock,
-			"compressed message that is cut":       cutBlock,
+			"longest payload that can be declared":                                  "its numbers end at 2 to the 53",
+			"final block, as a message":                                             finalBlock,
+			"compressed message that is cut":                                        cutBlock,
+			"second close with a code that is never sent":                           pastClose,
+			"second and third close, of 1 byte and with a reason that is not UTF-8": pastClose,
 		}},
 }
 
