@@ -406,9 +406,42 @@ func (l *loader) finish() (*Script, error) {
 				return nil, fmt.Errorf("line %d: after: %d, but the other side sends %d", it.line, it.need, n)
 			}
 		}
+		s.findTaken(decode.Dir(d))
 	}
 	return s, nil
 }
+
+// findTaken notes which items of d hold values that are captured from earlier
+// messages of its peer: the clock can't send them before those have come.
+func (s *Script) findTaken(d decode.Dir) {
+	if len(s.captures) == 0 {
+		return
+	}
+	var fs []found // with another value than the recorded one
+	units, next := s.sides[d.Peer()].units, 0
+	items := s.sides[d].items
+	for i := range items {
+		it := &items[i]
+		if it.unit < 0 {
+			continue
+		}
+		for ; next < len(units) && units[next].line < it.line; next++ {
+			data := units[next].data
+			for _, f := range s.capture(data, data) {
+				f.live = captured(next + 1)
+				fs = remember(fs, []found{f})
+			}
+		}
+		for _, f := range fs {
+			if u := &s.sides[d].units[it.unit]; !same(put(u.data, []found{f}), u.data) {
+				it.takes = max(it.takes, int(f.live.(captured)))
+			}
+		}
+	}
+}
+
+// captured stands for a value that the peer's unit of that number holds.
+type captured int
 
 // number returns the value of a key that this package adds.
 func (l *loader) number(key string) (n int, ok bool, err error) {

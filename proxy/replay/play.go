@@ -463,7 +463,7 @@ func (p *player) batch(now time.Time) (b []byte, end *item, due time.Time) {
 			break
 		}
 		inTurn := p.s.speed > 0 && !it.end && !it.close
-		if !inTurn && (it.need > p.got || !it.alone && !p.cast.turn(p.part, it.line)) {
+		if !inTurn && (it.need > p.got || !it.alone && !p.cast.turn(p.part, it.line)) || it.takes > p.got {
 			break
 		}
 		if p.s.speed > 0 && p.ready {
@@ -511,7 +511,7 @@ func (p *player) bytesOf(it *item) []byte {
 	if u.op == ws.OpText && (u.kind == unitMessage || u.flags&0x40 == 0) {
 		data = put(data, p.found)
 	}
-	changed := len(data) != len(u.data) || len(data) > 0 && &data[0] != &u.data[0]
+	changed := !same(data, u.data)
 	if !changed && !(u.compressed && p.plain) {
 		return it.bytes
 	}
@@ -525,6 +525,9 @@ func (p *player) bytesOf(it *item) []byte {
 	}
 	return appendFrame(nil, flags, data, u.masked, it.mask)
 }
+
+// same reports whether a and b are the same memory.
+func same(a, b []byte) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
 // appendFrame appends a frame with the given first byte.
 func appendFrame(dst []byte, flags byte, payload []byte, masked bool, mask [4]byte) []byte {

@@ -166,6 +166,37 @@ func TestCapture(t *testing.T) {
 	check(t, wait(), "")
 }
 
+// By the clock a message still waits for what is captured for it.
+func TestCaptureByTheClock(t *testing.T) {
+	text := open + `{"k":"frame","t":0.1,"d":"<","op":"text","text":"{\"id\":\"abc\",\"n\":77}"}
+{"k":"frame","t":0.2,"d":">","op":"text","mask":"00000000","text":"{\"re\":\"abc\",\"n\":77}"}
+`
+	synctest.Test(t, func(t *testing.T) {
+		client := load(t, text, Capture("$.id"), Capture("$.n"), Timing(Original))
+		conn, peer := pipe()
+		done := make(chan error, 1)
+		go func() { done <- client.PlayClient(t.Context(), conn, &url.URL{Scheme: "ws", Host: "x"}) }()
+		defer peer.Close()
+		if _, err := ws.Upgrade(peer); err != nil {
+			t.Fatal(err)
+		}
+		answered := time.Now()
+		go func() {
+			time.Sleep(2 * time.Second)
+			ws.WriteFrame(peer, ws.NewTextFrame([]byte(`{"id":"xyz","n":5}`)))
+		}()
+		f, err := ws.ReadFrame(peer)
+		if want := `{"re":"xyz","n":5}`; err != nil || string(ws.UnmaskFrame(f).Payload) != want {
+			t.Errorf("got %q, %v, want %q", f.Payload, err, want)
+		}
+		if d := time.Since(answered); d != 2*time.Second {
+			t.Errorf("sent after %v, want 2s", d)
+		}
+		ws.WriteFrame(peer, ws.NewCloseFrame(nil))
+		check(t, <-done, "")
+	})
+}
+
 func TestCaptureInto(t *testing.T) {
 	s := load(t, open+`
 {"k":"frame","d":">","op":"text","mask":"00000000","text":"{\"id\":1}"}

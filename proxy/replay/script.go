@@ -45,6 +45,7 @@ type item struct {
 	last  bool // no more bytes of the same frame follow
 	early bool // it came before the answer to the handshake
 	need  int  // how many units of the other side have to come before
+	takes int  // the same by the clock: they hold what is captured for it
 	alone bool // and nothing of other sessions
 	t     time.Duration
 
