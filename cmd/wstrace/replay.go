@@ -63,6 +63,8 @@ the sessions differ`,
 				return usageError{hinted{errors.New("want either --listen or --connect"), "--listen ADDR stands in for the server, --connect URL for the client"}}
 			case r.times < 1 || r.clients < 1:
 				return usagef("--times and --clients want more than 0")
+			case r.clients > maxClients:
+				return usagef("--clients wants at most %d", maxClients)
 			case r.session.all && r.times*r.clients > 1:
 				return usagef("--session all plays each session once")
 			case r.stall <= 0:
@@ -240,6 +242,10 @@ type lateTee struct{ f **flow }
 func (l lateTee) Lock()                 { (*l.f).tee.Lock() }
 func (l lateTee) Unlock()               { (*l.f).tee.Unlock() }
 func (l lateTee) Emit(ev *decode.Event) { (*l.f).tee.Emit(ev) }
+
+// maxClients is how many clients may be played at once: more than one machine
+// has ports for.
+const maxClients = 1_000_000
 
 // A performance is a run of wstrace replay.
 type performance struct {
