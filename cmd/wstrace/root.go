@@ -19,10 +19,35 @@ func versionString() string {
 	if version != "" {
 		return version
 	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return strings.TrimPrefix(info.Main.Version, "v")
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return builtFrom(info)
 	}
 	return "unknown"
+}
+
+// builtFrom returns the version of a module, or the commit of a clone: "0.3.0",
+// "devel 4037037 (2026-11-21)".
+func builtFrom(info *debug.BuildInfo) string {
+	vcs := map[string]string{}
+	for _, s := range info.Settings {
+		vcs[s.Key] = s.Value
+	}
+	version, revision := info.Main.Version, vcs["vcs.revision"]
+	release := !strings.Contains(version, "-0.") && !strings.HasPrefix(version, "v0.0.0-") && vcs["vcs.modified"] != "true"
+	switch {
+	case version == "" || version == "(devel)":
+		version = "(devel)"
+	case release || revision == "":
+		return strings.TrimPrefix(version, "v")
+	}
+	if revision == "" {
+		return version
+	}
+	day, _, _ := strings.Cut(vcs["vcs.time"], "T")
+	if vcs["vcs.modified"] == "true" {
+		day += ", modified"
+	}
+	return fmt.Sprintf("devel %.7s (%s)", revision, day)
 }
 
 const rootExample = `  wstrace ws://localhost:1901
