@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -44,6 +45,23 @@ func (c *console) fail(err error) {
 	if errors.As(err, &h) {
 		c.hint("%s", h.hint)
 	}
+}
+
+// during calls f, and says what it is about if that takes longer than a moment.
+func (c *console) during(what string, f func() error) error {
+	done, said := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(said)
+		select {
+		case <-done:
+		case <-time.After(moment):
+			c.say("%s", what)
+		}
+	}()
+	err := f()
+	close(done)
+	<-said
+	return err
 }
 
 // say writes a message, one call of Write for all its lines.

@@ -45,7 +45,7 @@ func runDemo(ctx context.Context, con *console, v *view, r *record) error {
 	if err := f.begin(); err != nil {
 		return f.abandon(err)
 	}
-	ctx, stop := untilSignal(ctx)
+	ctx, stop := f.untilSignal(ctx)
 	defer stop()
 	err = demo.Run(ctx, &f.tee, v.setup(), slog.New(con))
 	if ctx.Err() != nil {

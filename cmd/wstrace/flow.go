@@ -2,13 +2,16 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/output"
@@ -26,7 +29,14 @@ type flow struct {
 	con    *console
 	stderr *output.Writer // of con, from begin to end
 	drains []*drain
+
+	closing atomic.Pointer[drain] // by end
+	over    chan struct{}         // closed by end; nil without untilSignal
+	watched chan struct{}         // closed when no more is said of what is waited for
 }
+
+// moment is how long something may take before it is said what is waited for.
+const moment = time.Second
 
 // A drain is a file at the end of a flow.
 type drain struct {
@@ -63,8 +73,11 @@ func (f *flow) add(d *drain, name string, c file.Compression) error {
 	if name == "-" {
 		d.what = op + " stdout"
 	}
-	var err error
-	if d.file, err = file.Create(name, c); err != nil {
+	err := f.con.during(fmt.Sprintf("%s: waiting until somebody reads it", d.what), func() (err error) {
+		d.file, err = file.Create(name, c) // which waits if it is a named pipe
+		return err
+	})
+	if err != nil {
 		return failed("create", name, err)
 	}
 	for _, other := range f.drains {
@@ -97,6 +110,32 @@ func (f *flow) begin() error {
 	}
 	f.tee.Sinks = append(f.tee.Sinks, &f.totals)
 	return nil
+}
+
+// untilSignal is untilSignal for a run that has begun. After the signal, files
+// that keep the run from ending are named.
+func (f *flow) untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := untilSignal(ctx)
+	f.over, f.watched = make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(f.watched)
+		select {
+		case <-ctx.Done():
+		case <-f.over:
+			return
+		}
+		select {
+		case <-time.After(moment):
+		case <-f.over:
+			return
+		}
+		for _, d := range f.drains {
+			if !d.opts.Drop && (d.out.Waiting() || f.closing.Load() == d) {
+				f.con.say("%s: waiting until somebody reads it: press Ctrl-C again to give up", d.what)
+			}
+		}
+	}()
+	return ctx, stop
 }
 
 // abandon closes the files of a run that err keeps from taking place.
@@ -136,6 +175,7 @@ func (f *flow) dropped(lines int64) {
 // its reader, errReported.
 func (f *flow) end(err error) error {
 	for _, d := range f.drains {
+		f.closing.Store(d)
 		var unsaid error
 		if d.last != nil {
 			if unsaid = d.last.Close(); unsaid != nil {
@@ -152,6 +192,10 @@ func (f *flow) end(err error) error {
 			err = errReported
 		}
 		f.totals.dropped += d.out.Dropped()
+	}
+	if f.over != nil {
+		close(f.over)
+		<-f.watched
 	}
 	if err == nil || f.totals.sessions > 0 {
 		f.totals.print(f.con)

@@ -88,7 +88,7 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 	if err := f.begin(); err != nil {
 		return f.abandon(err)
 	}
-	ctx, stop := untilSignal(ctx)
+	ctx, stop := f.untilSignal(ctx)
 	defer stop()
 	f.tee.Sinks = append(f.tee.Sinks, &hints{con: con})
 	p.Sink, p.Setup = &f.tee, v.setup()

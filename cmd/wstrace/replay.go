@@ -223,7 +223,7 @@ func (r *replayFlags) run(ctx context.Context, con *console, v *view, name strin
 	if r.update {
 		f.tee.Sinks = append(f.tee.Sinks, trace.NewWriter(&updated, traceOptions()))
 	}
-	ctx, stop := untilSignal(ctx)
+	ctx, stop := f.untilSignal(ctx)
 	defer stop()
 	if listener != nil {
 		con.say("listening on %s", listener.Addr())

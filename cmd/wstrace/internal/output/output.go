@@ -226,6 +226,15 @@ func (w *Writer) Err() error {
 	return w.err
 }
 
+// Waiting reports whether lines have not been written yet.
+func (w *Writer) Waiting() bool {
+	if !w.mu.TryLock() {
+		return true // for a write
+	}
+	defer w.mu.Unlock()
+	return len(w.buf)+len(w.flying) > 0
+}
+
 // Dropped returns how many lines have been dropped.
 func (w *Writer) Dropped() int64 {
 	w.mu.Lock()
