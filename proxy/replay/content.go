@@ -52,9 +52,8 @@ func (c *content) differs(want, got []byte, text bool) string {
 	for i, w := range ws {
 		g := gs[i]
 		if w.json {
-			cmp := comparison{free: c.free}
-			if d := cmp.values(parse(w.bytes), parse(g.bytes)); d != nil {
-				return d.String()
+			if why := c.documentsDiffer(w.bytes, g.bytes); why != "" {
+				return why
 			}
 		} else if n := common(w.bytes, g.bytes); n < len(w.bytes) || n < len(g.bytes) {
 			return differAt(at + n)
@@ -64,19 +63,13 @@ func (c *content) differs(want, got []byte, text bool) string {
 	return ""
 }
 
-// free reports whether the value at a place is not compared.
-func (c *content) free(at []any) bool {
-	for i := range c.ignore {
-		if p := c.ignore[i].path; p != nil && pathMatches(p, at) {
-			return true
-		}
+// documentsDiffer says where two JSON documents differ, if they do.
+func (c *content) documentsDiffer(want, got []byte) string {
+	cmp := comparison{ignored: c.ignored, captured: c.captured}
+	if d := cmp.values(parse(want), parse(got)); d != nil {
+		return d.String()
 	}
-	for i := range c.captures {
-		if p := c.captures[i].from.path; p != nil && pathMatches(p, at) {
-			return true
-		}
-	}
-	return false
+	return ""
 }
 
 // compared returns a text with … for each value, and in what is no JSON for each
@@ -111,6 +104,21 @@ func (c *content) compared(b []byte) []byte {
 	}
 	return out
 }
+
+// ignored reports whether the value at a place is not compared, and may be
+// missing.
+func (c *content) ignored(at []any) bool {
+	return slices.ContainsFunc(c.ignore, func(s selector) bool { return s.path != nil && pathMatches(s.path, at) })
+}
+
+// captured reports whether the value at a place is captured, so that it may be
+// another one.
+func (c *content) captured(at []any) bool {
+	return slices.ContainsFunc(c.captures, func(c capture) bool { return c.from.path != nil && pathMatches(c.from.path, at) })
+}
+
+// free reports whether the value at a place need not be the recorded one.
+func (c *content) free(at []any) bool { return c.ignored(at) || c.captured(at) }
 
 // withoutMatches returns b with what the regular expressions match taken out.
 func (c *content) withoutMatches(b []byte) []byte { return c.mapMatches(b, nil) }
@@ -219,6 +227,10 @@ func put(b []byte, fs []found) []byte {
 			}
 			if live != s.value {
 				edits = append(edits, edit{s.start, s.end, compact(live)})
+			}
+		}, name: func(name string, start, end int) {
+			if live := putText(name, fs, nil); live != name {
+				edits = append(edits, edit{start, end, compact(live)})
 			}
 		}}
 		v.walk(p.bytes)

@@ -10,9 +10,10 @@ import (
 	"unicode/utf8"
 )
 
-// A part is a stretch of a message: a JSON document, an object or an array, or
-// what stands between documents. Many protocols put a few characters before
-// the JSON, or several documents into one message.
+// A part is a stretch of a message: a JSON document, or what stands between
+// documents. Many protocols put a few characters before the JSON, or several
+// documents into one message. There a document is an object or an array; alone,
+// perhaps with space around it, it may be a string.
 type part struct {
 	bytes []byte
 	json  bool
@@ -24,6 +25,9 @@ const maxTries = 32
 
 // parts returns the parts of a message, in order.
 func parts(b []byte) []part {
+	if t := bytes.TrimLeft(b, " \t\r\n"); len(t) > 0 && bytes.IndexByte([]byte(`{["`), t[0]) >= 0 && utf8.Valid(b) && json.Valid(b) {
+		return []part{{b, true}}
+	}
 	var list []part
 	plain := 0 // where plain text begins
 	if utf8.Valid(b) {
@@ -79,6 +83,8 @@ type scalar struct {
 // A visitor sees the values of a document, in order.
 type visitor struct {
 	scalar func(scalar)
+	// name, if not nil, sees the name of each member, before its value.
+	name func(name string, start, end int)
 	// enter, if not nil, sees each object and array before what is inside; if
 	// it returns false, the inside is passed over.
 	enter func(at []any, start, end int) bool
@@ -117,8 +123,13 @@ func (w *walker) value(at []any, quiet bool) bool {
 		for i := 0; ; i++ {
 			var key any = i
 			if tok == json.Delim('{') {
+				start := int(w.d.InputOffset())
 				if key, err = w.d.Token(); key == json.Delim('}') || err != nil {
 					return true
+				}
+				if !quiet && w.name != nil {
+					start += bytes.IndexByte(w.doc[start:], '"')
+					w.name(key.(string), start, int(w.d.InputOffset()))
 				}
 			}
 			if !w.value(append(at, key), quiet) {
@@ -151,8 +162,9 @@ func applyEdits(dst, b []byte, edits []edit) []byte {
 
 // A comparison looks for the first difference between two JSON values.
 type comparison struct {
-	free func(at []any) bool // whether the value there may be any or missing
-	at   []any
+	ignored  func(at []any) bool // whether the value there may be any or missing
+	captured func(at []any) bool // whether a string or number there may be another
+	at       []any
 }
 
 // A jsonDiff is a difference between two documents. A side is nil where the
@@ -163,7 +175,7 @@ type jsonDiff struct {
 }
 
 func (c *comparison) values(want, got any) *jsonDiff {
-	if c.free != nil && c.free(c.at) {
+	if c.ignored(c.at) || canCapture(want) && canCapture(got) && c.captured(c.at) {
 		return nil
 	}
 	switch want := want.(type) {
@@ -185,6 +197,15 @@ func (c *comparison) values(want, got any) *jsonDiff {
 		}
 	}
 	return c.differ(compact(want), compact(got))
+}
+
+// canCapture reports whether v is a string or a number.
+func canCapture(v any) bool {
+	switch v.(type) {
+	case string, json.Number:
+		return true
+	}
+	return false
 }
 
 // scalarOf returns v in a form that == can look at.
@@ -241,7 +262,7 @@ func (c *comparison) inside(key, want, got any, inWant, inGot bool) *jsonDiff {
 	switch {
 	case inWant && inGot:
 		return c.values(want, got)
-	case c.free != nil && c.free(c.at):
+	case c.ignored(c.at):
 		return nil
 	case inWant:
 		return c.differ(compact(want), nil)

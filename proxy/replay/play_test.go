@@ -128,6 +128,13 @@ func TestContent(t *testing.T) {
 		{"ignored elements", `{"a":[{"t":1},{"t":2}]}`, `{"a":[{"t":3},{"t":4}]}`, []Option{Ignore("$.a[*].t")}, ""},
 		{"one element ignored", `{"a":[1,2]}`, `{"a":[3,4]}`, []Option{Ignore("$.a[0]")}, `where $.a[1] is 4, expected 2`},
 		{"ignored by expression", `took 12 ms`, `took 345 ms`, []Option{Ignore(`/\d+ ms/`)}, ""},
+		{"a string", `"caf\u00e9"`, ` "café"`, nil, ""},
+		{"another string", `"a"`, `"b"`, nil, `where $ is "b", expected "a"`},
+		{"no string", `"a`, `"b`, nil, `which differs at byte 1`},
+		{"space around JSON", `{"a":1}`, "\n{\"a\":1}\r\n", nil, ""},
+		{"captured value is another", `{"id":1,"a":2}`, `{"id":"x","a":2}`, []Option{Capture("$.id")}, ""},
+		{"captured value is missing", `{"id":1,"a":2}`, `{"a":2}`, []Option{Capture("$.id")}, `where $.id is missing, expected 1`},
+		{"captured value is none", `{"id":1}`, `{"id":[1]}`, []Option{Capture("$.id")}, `where $.id is [1], expected 1`},
 		{"brackets that are no JSON", `[John] {hi}`, `[John] {ho}`, nil, `which differs at byte 9`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -195,6 +202,20 @@ func TestCaptureByTheClock(t *testing.T) {
 		ws.WriteFrame(peer, ws.NewCloseFrame(nil))
 		check(t, <-done, "")
 	})
+}
+
+func TestCaptureNames(t *testing.T) {
+	s := load(t, open+`
+{"k":"frame","d":">","op":"text","mask":"00000000","text":"{\"id\":\"abc\"}"}
+{"k":"frame","d":"<","op":"text","text":"[{ \"all\" : 0 , \"abc\" : {\"room abc\":\"abc\"}},{}]"}
+{"k":"frame","d":">","op":"text","mask":"00000000","text":"{\"abc\":1}"}
+`, Capture("$.id"))
+	conn, wait := served(t, s)
+	io.WriteString(conn, frame(ws.OpText, `{"id":"xy"}`))
+	expect(t, conn, "\x81\x2b"+`[{ "all" : 0 , "xy" : {"room xy":"xy"}},{}]`)
+	io.WriteString(conn, frame(ws.OpText, `{"xy":1}`))
+	conn.Close()
+	check(t, wait(), "")
 }
 
 func TestCaptureInto(t *testing.T) {
@@ -573,6 +594,32 @@ func TestHandshakes(t *testing.T) {
 	c, server = pipe()
 	io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	check(t, s.PlayServer(t.Context(), server), "line 3: expected a request for websocket, got GET /")
+	c, server = pipe()
+	io.WriteString(c, "\x16\x03\x01")
+	c.Close()
+	check(t, s.PlayServer(t.Context(), server), `line 3: expected a request from the client, got "\x16\x03\x01", which is not a whole one`)
+	c, server = pipe()
+	io.WriteString(server, "SSH-2.0-x\r\n")
+	server.Close()
+	check(t, s.PlayClient(t.Context(), c, &url.URL{Host: "x"}), `line 5: expected a response from the server, got "SSH-2.0-x\r\n", which is not a whole one`)
+
+	// The address of a trace without a request is compared, if it has a path.
+	for address, want := range map[string]string{
+		"ws://h/":      "",
+		"ws://h/other": `expected path "/other", got "/chat"`,
+		"ws://h/chat":  `expected query "", got "name=John"`,
+	} {
+		c, server = pipe()
+		io.WriteString(c, "GET /chat?name=John HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n")
+		c.(*pipeConn).CloseWrite()
+		addressed := load(t, `{"wstrace":1}
+{"k":"open","c":1,"url":"`+address+`"}
+{"k":"end","d":">","how":"fin"}
+{"k":"frame","d":"<","op":"text","text":"x"}
+`)
+		check(t, addressed.PlayServer(t.Context(), server), want)
+	}
+
 	c, server = pipe()
 	io.WriteString(server, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 	check(t, s.PlayClient(t.Context(), c, &url.URL{Host: "x"}), "line 5: expected status 403, got 200 OK")
