@@ -80,12 +80,12 @@ func TestTurnsOfOthers(t *testing.T) {
 	file := fixture(t, text)
 	synctest.Test(t, func(t *testing.T) {
 		srv := Serve(t, file, All())
-		connect := func() net.Conn {
+		connect := func(path string) net.Conn {
 			conn, err := srv.DialContext(t.Context(), "tcp", "x:80")
 			if err != nil {
 				t.Fatal(err)
 			}
-			io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+			io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 				"Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEA==\r\nSec-WebSocket-Version: 13\r\n\r\n")
 			return conn
 		}
@@ -102,10 +102,10 @@ func TestTurnsOfOthers(t *testing.T) {
 			}
 			conn.SetReadDeadline(time.Time{})
 		}
-		a := connect()
+		a := connect("/a")
 		answered(a)
 		expect(t, a, "\x81\x02a1")
-		b := connect()
+		b := connect("/b")
 		answered(b)
 		expect(t, b, "\x81\x02b1")
 		quiet(a)

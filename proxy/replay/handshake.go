@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -183,11 +182,14 @@ func mapHeader(head []byte, name string, f func(line []byte) []byte) (out []byte
 // checkRequest compares the request of a client with the recorded one.
 func (s *Script) checkRequest(req *decode.Head) error {
 	if req.Cut {
-		return errors.New("the request is cut off")
+		return at(s.request, "expected a request from the client, got %s, which is not a whole one", appendQuoted(nil, []byte(req.Raw)))
 	}
 	if s.request == nil {
 		if !decode.AsksForWebSocket(req) {
 			return fmt.Errorf("expected a request for websocket, got %s %s", req.Method, req.Target)
+		}
+		if u, err := url.Parse(s.url); err == nil && (u.Path != "" && u.Path != "/" || u.RawQuery != "") {
+			return s.checkTarget(req.Target, u.RequestURI())
 		}
 		return nil
 	}
@@ -199,7 +201,7 @@ func (s *Script) checkRequest(req *decode.Head) error {
 	case req.Method != want.Method:
 		return at(rec, "expected method %s, got %s", want.Method, req.Method)
 	}
-	if err := s.checkTarget(req.Target); err != nil {
+	if err := s.checkTarget(req.Target, want.Target); err != nil {
 		return err
 	}
 	if v := strings.Join(req.Values("Sec-WebSocket-Key"), ", "); validKey(want.Get("Sec-WebSocket-Key")) && !validKey(v) {
@@ -209,8 +211,8 @@ func (s *Script) checkRequest(req *decode.Head) error {
 }
 
 // checkTarget compares path and query with the recorded ones.
-func (s *Script) checkTarget(target string) error {
-	got, want := originForm(target), originForm(s.request.Head.Target)
+func (s *Script) checkTarget(target, recorded string) error {
+	got, want := originForm(target), originForm(recorded)
 	gotPath, gotQuery, _ := strings.Cut(got, "?")
 	wantPath, wantQuery, _ := strings.Cut(want, "?")
 	if gotPath != wantPath {
@@ -247,7 +249,7 @@ func (s *Script) checkResponse(res *decode.Head, key string) error {
 		want = rec.Head.Status
 	}
 	if res.Cut {
-		return at(rec, "the response is cut off")
+		return at(rec, "expected a response from the server, got %s, which is not a whole one", appendQuoted(nil, []byte(res.Raw)))
 	}
 	if res.Status != want {
 		return at(rec, "expected status %d, got %d %s", want, res.Status, res.Reason)
