@@ -27,8 +27,8 @@ func validKey(key string) bool {
 }
 
 // requestFor returns the request that a client sends to u: the recorded one
-// with the host of u, with its path and query if it has them, and with a key of
-// its own. A recorded key that is none is sent as it is.
+// with the host of u, also in an Origin that was the same, with its path and
+// query if it has them, and with a key of its own. A recorded key that is none is sent as it is.
 func (s *Script) requestFor(u *url.URL) (head, body []byte) {
 	key := newKey()
 	if s.request == nil {
@@ -47,6 +47,14 @@ func (s *Script) requestFor(u *url.URL) (head, body []byte) {
 		head = slices.Concat(head[:i], []byte(target), head[i+len(rec.Head.Target):])
 	}
 	head = setHeader(head, "Host", u.Host, false)
+	// A page of the server's own stays one, as servers check that.
+	if o, err := url.Parse(rec.Head.Get("Origin")); err == nil && o.Host != "" && strings.EqualFold(o.Host, rec.Head.Get("Host")) {
+		o.Host = u.Host
+		if o.Scheme = "http"; u.Scheme == "wss" || u.Scheme == "https" {
+			o.Scheme = "https"
+		}
+		head = setHeader(head, "Origin", o.String(), false)
+	}
 	if validKey(rec.Head.Get("Sec-WebSocket-Key")) {
 		head = setHeader(head, "Sec-WebSocket-Key", key, false)
 	}

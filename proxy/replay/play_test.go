@@ -639,6 +639,14 @@ func TestHeaders(t *testing.T) {
 	serr, _ = both(t, load(t, talk, Headers("Authorization"), Ignore("Authorization:")), client)
 	check(t, serr, "")
 
+	for origin, want := range map[string]string{"http://127.0.0.1:1901": "https://h:1", "http://elsewhere": "http://elsewhere", "null": "null"} {
+		page := strings.Replace(talk, `["Upgrade","websocket"]`, `["Upgrade","websocket"],["Origin","`+origin+`"]`, 1)
+		head, _ := load(t, page).requestFor(&url.URL{Scheme: "wss", Host: "h:1"})
+		if req, err := decode.ParseRequest(string(head)); err != nil || req.Get("Origin") != want {
+			t.Errorf("origin %s: got %q, %v, want %s", origin, req.Get("Origin"), err, want)
+		}
+	}
+
 	other, _ := url.Parse("ws://h/other?x=1")
 	head, _ = client.requestFor(other)
 	if !strings.HasPrefix(string(head), "GET /other?x=1 HTTP/1.1\r\n") {

@@ -243,7 +243,8 @@ func (s *Server) relay(c *config, rec *recorder) {
 // Dial plays the client of the session in file against the server at rawURL,
 // and makes the test fail, in a sentence, at the first thing that the server
 // does otherwise. It returns when the session has been played. A path and query
-// in rawURL replace the recorded ones.
+// in rawURL replace the recorded ones, and its host replaces the recorded one
+// in Host, and in Origin if that was the same.
 func Dial(t T, rawURL, file string, opts ...Option) {
 	t.Helper()
 	c, err := newConfig(opts)
