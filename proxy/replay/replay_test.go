@@ -2,6 +2,8 @@ package replay
 
 import (
 	"net/url"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -152,6 +154,65 @@ func TestMutations(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Whatever is done to a frame of the other side, the replay fails.
+func TestEachMutation(t *testing.T) {
+	greeting, err := os.ReadFile("testdata/greeting.wst")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"talk": talk, "greeting": string(greeting), "reply": talkWithoutPings} {
+		for _, opts := range [][]Option{nil, {Exact()}} {
+			lines := slices.Collect(strings.Lines(text))
+			for i, l := range lines {
+				if !strings.Contains(l, `"k":"frame"`) || strings.Contains(l, `"op":"p`) {
+					continue // pings and pongs are given as they are asked for
+				}
+				role := decode.FromServer
+				if strings.Contains(l, `"d":"<"`) {
+					role = decode.FromClient
+				}
+				mutants := map[string]string{"dropped": "", "doubled": l + l}
+				for _, key := range []string{`"text":"`, `"deflate":"`, `"reason":"`} {
+					mutants["changed, "+key] = strings.Replace(l, key, key+"x", 1)
+				}
+				mutants["changed, code"] = strings.Replace(l, `"code":1000`, `"code":1011`, 1)
+				mutants["of another type"] = strings.Replace(l, `"op":"text"`, `"op":"bin"`, 1)
+				mutants["the last of its message"] = strings.Replace(l, `"fin":false,`, "", 1)
+				for what, m := range mutants {
+					if m == l {
+						continue
+					}
+					changed := strings.Join(lines[:i], "") + m + strings.Join(lines[i+1:], "")
+					if err := playedAgainst(t, role, changed, text, opts); err == nil {
+						t.Errorf("%s, %d options: line %d %s: the %s's replay does not fail", name, len(opts), i+1, what, role)
+					}
+				}
+			}
+		}
+	}
+}
+
+var talkWithoutPings = strings.Replace(talk, line(talk, 8)+line(talk, 9), "", 1)
+
+// playedAgainst plays a changed recording against the original in the other
+// role, and returns what it says.
+func playedAgainst(t *testing.T, role decode.Dir, changed, original string, opts []Option) (err error) {
+	synctest.Test(t, func(t *testing.T) {
+		mutant, err1 := Load(strings.NewReader(changed), opts...)
+		if err1 != nil { // it is no session any more
+			err = err1
+			return
+		}
+		patient := load(t, original, append(opts[:len(opts):len(opts)], Stall(time.Minute))...)
+		if role == decode.FromServer {
+			err, _ = both(t, mutant, patient)
+		} else {
+			_, err = both(t, patient, mutant)
+		}
+	})
+	return err
 }
 
 // line returns line n of text, counted from 1, with its end.
