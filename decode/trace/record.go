@@ -407,16 +407,33 @@ func appendUint(dst []byte, key string, n uint64) []byte {
 	return strconv.AppendUint(append(dst, key...), n, 10)
 }
 
-// appendText appends key and s, or nothing if s is empty. Where s is not UTF-8
-// it gets U+FFFD: only remarks and names go this way, never traffic.
+// appendText appends key and s, or nothing if s is empty. Bytes of s that are
+// not UTF-8 are spelled as the forms for people spell them, \xff: only remarks
+// and names go this way, never traffic.
 func appendText(dst []byte, key, s string) []byte {
 	if s == "" {
 		return dst
 	}
 	if !utf8.ValidString(s) {
-		s = strings.ToValidUTF8(s, "\uFFFD")
+		s = escapeInvalid(s)
 	}
 	return appendString(append(dst, key...), s)
+}
+
+func escapeInvalid(s string) string {
+	var b strings.Builder
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		if r == utf8.RuneError && n == 1 {
+			b.WriteString(`\x`)
+			b.WriteByte(hexDigits[s[0]>>4])
+			b.WriteByte(hexDigits[s[0]&15])
+		} else {
+			b.WriteString(s[:n])
+		}
+		s = s[n:]
+	}
+	return b.String()
 }
 
 func appendBase64[S string | []byte](dst []byte, key string, p S) []byte {

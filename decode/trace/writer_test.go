@@ -85,6 +85,17 @@ func TestWriterAnswer(t *testing.T) {
 	}
 }
 
+// TestWriterNotUTF8 spells out bytes of a description that JSON can't hold.
+func TestWriterNotUTF8(t *testing.T) {
+	got := write(t, Options{}, notice("caf\xe9 é \xe2\x82"))
+	if want := `"text":"caf\\xe9 é \\xe2\\x82"}`; !strings.Contains(got, want) {
+		t.Errorf("got\n%swant %s", got, want)
+	}
+	if got, want := escapeInvalid("a\xff\uFFFD\xe9"), "a\\xff\uFFFD\\xe9"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestWriterTLS(t *testing.T) {
 	both := &decode.TLS{Version: "TLS1.3", Cipher: "TLS_AES_128_GCM_SHA256", ALPN: "http/1.1", SNI: "localhost"}
 	for _, test := range []struct {
