@@ -244,13 +244,24 @@ func TestLoop(t *testing.T) {
 	})
 	t.Run("connect", func(t *testing.T) {
 		r := newRig(t, inForward)
-		for _, first := range []string{get, "GET http://a.test/ HTTP/1.1\r\n\r\n", "CONNECT " + r.addr + " HTTP/1.1\r\n\r\n"} {
+		_, port, _ := net.SplitHostPort(r.addr)
+		self := "0.0.0.0:" + port // not known to be the proxy
+		for _, first := range []string{get, "GET http://a.test/ HTTP/1.1\r\n\r\n", "CONNECT " + self + " HTTP/1.1\r\n\r\n"} {
 			c := r.dial()
-			c.connect(r.addr)
+			c.connect(self)
 			c.send(first)
 			c.wantAnswer(508, why)
 		}
 	})
+}
+
+// A CONNECT to the proxy itself is told what to do instead.
+func TestConnectToSelf(t *testing.T) {
+	r := newRig(t, inForward)
+	c := r.dial()
+	c.send("CONNECT " + r.addr + " HTTP/1.1\r\nHost: a\r\n\r\n")
+	c.wantAnswer(400, "CONNECT to the proxy itself; for a server on this machine start wstrace URL and point the client at it\n")
+	r.wantStatus(t, 1, 400)
 }
 
 // A client may name a server whose port is not to be had.

@@ -141,6 +141,14 @@ func TestDialFailures(t *testing.T) {
 	}
 }
 
+// A client that connects and is silent until the end is worth a line of the log.
+func TestSilentClientIsLogged(t *testing.T) {
+	r := newRig(t, inReverse, func(p *Proxy) { p.HandshakeTimeout = 100 * time.Millisecond })
+	c := r.dial()
+	c.wantEnd("the proxy gives up", decode.EndFIN)
+	r.log.wait(t, "has sent nothing for 100ms", 1)
+}
+
 // What could still become a request is not held forever.
 func TestTunnelTimeout(t *testing.T) {
 	r := newRig(t, inTunnel, func(p *Proxy) { p.HandshakeTimeout = 500 * time.Millisecond })

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"sync"
@@ -84,6 +85,9 @@ func (k *link) awaitRequest() bool {
 	err := k.client.fill()
 	if err != nil {
 		k.gone(err)
+	}
+	if isTimeout(err) && !k.asked && k.ctx.Err() == nil {
+		k.p.log().Debug(fmt.Sprintf("client %q has sent nothing for %v", k.client.RemoteAddr(), k.p.handshakeTimeout()))
 	}
 	if howEnded(err) == decode.EndRST {
 		k.torn.Store(true)
@@ -247,6 +251,8 @@ func (k *link) connect(h *decode.Head, n int) (again bool) {
 		err = failed(http.StatusBadRequest, "%v", err)
 	case k.p.isOurs(k.client):
 		err = errLoop
+	case isSelf(r.addr, k.self):
+		err = failed(http.StatusBadRequest, "CONNECT to the proxy itself; for a server on this machine start wstrace URL and point the client at it")
 	}
 	k.client.use(n)
 	k.leave()
