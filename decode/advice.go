@@ -290,7 +290,7 @@ func (s *Session) adviseMessage(f *Frame, m *Message) {
 
 // adviseTalk looks at how a message follows those before it.
 func (s *Session) adviseTalk(m *Message, say func(RuleID, string, ...any)) {
-	t := &s.sides[m.Dir].talk
+	t := &s.messages[m.Dir].talk
 	if s.now.Sub(t.second) >= time.Second {
 		t.second, t.count, t.tiny = s.now, 0, 0
 	}

@@ -62,6 +62,8 @@ type assembly struct {
 	inflater *inflater // of the direction; nil before its first compressed message
 	lost     bool      // it can't follow the stream any more
 	bomb     int64     // the message of which its growth was reported, counted from 1
+
+	talk talk
 }
 
 // A place is a byte of payload.

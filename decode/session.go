@@ -92,7 +92,6 @@ type side struct {
 	fastPings int64  // how many in a row came less than a second after the one before
 	pings     *pings // nil if there were none
 	fragments fragments
-	talk      talk
 }
 
 type phase uint8

@@ -2,13 +2,14 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/tls"
 	"io"
 	"net"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"sync/atomic"
 	"testing"
 
 	"github.com/gobwas/ws"
@@ -76,35 +77,88 @@ func (r *relayed) run() (stop func()) {
 	return func() { r.in.Close(); r.out.Close(); <-done }
 }
 
-// A connection holds no buffer while it waits.
-func TestIdleHoldsNoBuffer(t *testing.T) {
-	r := newRelayed(t)
-	if r.src.raw == nil {
-		t.Skip("this system can't wait without a buffer")
-	}
-	var waits, held atomic.Int64
-	r.src.ready = func(fd uintptr) bool {
-		ok := r.src.readRaw(fd)
-		if !ok {
-			waits.Add(1)
-			if r.src.buf != nil {
-				held.Add(1)
-			}
+// halves is a connection that sends every chunk in two halves, each when
+// waiting says that the other side waits.
+type halves struct {
+	net.Conn
+	waiting chan struct{}
+}
+
+func (c halves) Write(b []byte) (int, error) {
+	for _, p := range [...][]byte{b[:len(b)/2], b[len(b)/2:]} {
+		<-c.waiting
+		if _, err := c.Conn.Write(p); err != nil {
+			return 0, err
 		}
-		return ok
 	}
-	stop := r.run()
-	b := make([]byte, 2<<20)
-	for _, n := range []int{1, 125, 64 << 10, len(b)} { // the last takes large buffers
-		f := ws.MustCompileFrame(ws.NewBinaryFrame(b[:n]))
-		sent := make(chan struct{})
-		go func() { defer close(sent); r.in.Write(f) }()
-		io.ReadFull(r.out, make([]byte, len(f)))
-		<-sent
+	return len(b), nil
+}
+
+// secure has the source speak TLS over c, its peer, and returns what speaks it
+// there.
+func (r *relayed) secure(t *testing.T, c net.Conn) net.Conn {
+	leaf, err := authority().Leaf("127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
 	}
-	stop()
-	if waits.Load() == 0 || held.Load() != 0 {
-		t.Errorf("got %d waits, %d of them with a buffer, want some and 0", waits.Load(), held.Load())
+	below := &records{Conn: r.src.Conn, leg: r.src, wait: true}
+	server := tls.Server(below, &tls.Config{Certificates: []tls.Certificate{*leaf}})
+	client := tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+	done := make(chan error)
+	go func() { done <- client.Handshake() }()
+	if err := cmp.Or(server.Handshake(), <-done); err != nil {
+		t.Fatal(err)
+	}
+	r.src = below.secured(server)
+	return client
+}
+
+// A connection holds no buffer while it waits, neither for what was encrypted
+// nor for what it decrypts to, also in the middle of a record.
+func TestIdleHoldsNoBuffer(t *testing.T) {
+	for _, name := range []string{"plain", "TLS"} {
+		t.Run(name, func(t *testing.T) {
+			r := newRelayed(t)
+			socket := r.src
+			if socket.raw == nil {
+				t.Skip("this system can't wait without a buffer")
+			}
+			waiting := make(chan struct{}, 1)
+			held := 0
+			socket.ready = func(fd uintptr) bool {
+				ok := socket.readRaw(fd)
+				if !ok {
+					if socket.buf != nil || r.src.buf != nil {
+						held++
+					}
+					select {
+					case waiting <- struct{}{}:
+					default:
+					}
+				}
+				return ok
+			}
+			in := net.Conn(halves{r.in, waiting})
+			if name == "TLS" {
+				in = r.secure(t, in)
+			}
+			stop := r.run()
+			b := make([]byte, 2<<20)
+			for _, n := range []int{1, 125, 64 << 10, len(b)} { // the last takes large buffers
+				f := ws.MustCompileFrame(ws.NewBinaryFrame(b[:n]))
+				sent := make(chan struct{})
+				go func() { defer close(sent); in.Write(f) }()
+				got := make([]byte, len(f))
+				if _, err := io.ReadFull(r.out, got); err != nil || !bytes.Equal(got, f) {
+					t.Errorf("frame with %d bytes of payload is not relayed as it is, %v", n, err)
+				}
+				<-sent
+			}
+			stop()
+			if held != 0 {
+				t.Errorf("it waited with a buffer %d times", held)
+			}
+		})
 	}
 }
 
