@@ -23,6 +23,7 @@ type diffFlags struct {
 	sessions pairFlag
 	exact    bool
 	ignore   []string
+	capture  []string
 }
 
 func newDiff(con *console) *cobra.Command {
@@ -51,6 +52,7 @@ session only. The exit status is 1 if the sessions differ`,
 	flags.Var(&d.sessions, "session", "compare sessions `N`, or N,M, as show prints them; the first WebSocket sessions if not given")
 	flags.BoolVar(&d.exact, "exact", false, "compare frame by frame and byte by byte, heartbeats too")
 	flags.StringArrayVar(&d.ignore, "ignore", nil, "do not compare what `SELECTOR` names; may be repeated")
+	flags.StringArrayVar(&d.capture, "capture", nil, "a value that `SELECTOR` names may be another one in B, wherever it stands; may be repeated")
 	return cmd
 }
 
@@ -85,6 +87,9 @@ func (d *diffFlags) run(con *console, a, b string) error {
 	opts := []replay.Option{replay.Ignore(d.ignore...)}
 	if d.exact {
 		opts = append(opts, replay.Exact())
+	}
+	for _, sel := range d.capture {
+		opts = append(opts, replay.Capture(sel))
 	}
 	if err := replay.Check(opts...); err != nil {
 		return usageError{err}
