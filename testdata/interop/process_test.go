@@ -36,7 +36,7 @@ func (tl tool) missing() error {
 const python = "/usr/bin/python3"
 
 func nodePackage(name string) tool {
-	return tool{"node", "-e", "require('./node/node_modules/" + name + "')"}
+	return tool{"node", "-e", "require('fs').accessSync('node/node_modules/" + name + "/package.json')"}
 }
 
 func pythonModule(name string) tool { return tool{python, "-c", "import " + name} }

@@ -20,16 +20,17 @@ import (
 // others wrote.
 type stack struct {
 	name    string
+	needs   []string        // Node packages
 	opts    []replay.Option // what differs from run to run
 	changed [2]string       // part of what the server says, and other words
 }
 
 var stacks = []stack{
-	{"ws", nil, [2]string{`again":"Ada"`, `again":"Bob"`}},
-	{"socket.io", []replay.Option{replay.Capture("$.sid")}, [2]string{`430[3]`, `430[4]`}},
-	{"graphql-ws", []replay.Option{replay.Capture("$.id")}, [2]string{`world`, `globe`}},
-	{"mqtt", nil, [2]string{"hello", "HELLO"}},
-	{"signalr", nil, [2]string{`Hello, Ada.`, `Hello, Bob.`}},
+	{"ws", []string{"ws"}, nil, [2]string{`again":"Ada"`, `again":"Bob"`}},
+	{"socket.io", []string{"socket.io", "socket.io-client"}, []replay.Option{replay.Capture("$.sid")}, [2]string{`430[3]`, `430[4]`}},
+	{"graphql-ws", []string{"ws", "graphql-ws"}, []replay.Option{replay.Capture("$.id")}, [2]string{`world`, `globe`}},
+	{"mqtt", []string{"ws", "aedes", "mqtt"}, nil, [2]string{"hello", "HELLO"}},
+	{"signalr", []string{"ws", "@microsoft/signalr"}, nil, [2]string{`Hello, Ada.`, `Hello, Bob.`}},
 }
 
 func load(t *testing.T, text string, opts ...replay.Option) *replay.Script {
@@ -57,7 +58,9 @@ func runClient(ctx context.Context, name, addr string) error {
 func TestReplayStacks(t *testing.T) {
 	for _, st := range stacks {
 		t.Run(st.name, func(t *testing.T) {
-			need(t, nodePackage("ws").missing())
+			for _, name := range st.needs {
+				need(t, nodePackage(name).missing())
+			}
 			t.Parallel()
 			var told board
 			origin := serverProcess("node", "node/stacks.mjs", "server", st.name)(t, &told)
