@@ -150,11 +150,14 @@ func (t *trusted) dialer(addr string) func() (net.Conn, error) {
 	}
 }
 
-// A group is the clients of a load. All send the same frame over and over.
+// A group is the clients of a load. All send the same message over and over, in
+// frames with a few masking keys in turns: a constant key breaks a rule.
 type group struct {
 	load
-	frame, echo []byte // as sent and as it comes back
-	clients     []net.Conn
+	keys    int    // so many frames there are
+	frames  []byte // twice, so that as many as are in flight follow any of them
+	echo    []byte // of each, as it comes back
+	clients []net.Conn
 }
 
 // connect opens the connections of a load to addr.
@@ -162,7 +165,11 @@ func (l load) connect(b *testing.B, addr string) *group {
 	payload := make([]byte, l.size)
 	rand.NewChaCha8([32]byte{}).Read(payload)
 	f := ws.NewBinaryFrame(payload)
-	g := &group{load: l, frame: ws.MustCompileFrame(ws.MaskFrameWith(f, [4]byte{1, 2, 3, 4})), echo: ws.MustCompileFrame(f)}
+	g := &group{load: l, keys: max(l.flight, 3), echo: ws.MustCompileFrame(f)}
+	for range g.keys {
+		g.frames = append(g.frames, ws.MustCompileFrame(ws.MaskFrame(f))...)
+	}
+	g.frames = append(g.frames, g.frames...)
 	for range l.conns {
 		c, err := l.trust.dialer(addr)()
 		if err != nil {
@@ -217,12 +224,14 @@ func (g *group) play(b *testing.B, n int) time.Duration {
 // client is one connection of play. Small messages are sent by the goroutine
 // that reads the echoes, as many in one write as came back in one read.
 func (g *group) client(c net.Conn, n int) error {
-	frames := bytes.Repeat(g.frame, min(n, g.flight))
+	size := len(g.frames) / (2 * g.keys)
+	key := 0
 	send := func(k int) error {
-		_, err := c.Write(frames[:k*len(g.frame)])
+		_, err := c.Write(g.frames[key*size : (key+k)*size])
+		key = (key + k) % g.keys
 		return err
 	}
-	if len(frames) > 64<<10 { // more than the way there and back can hold
+	if g.flight*size > 64<<10 { // more than the way there and back can hold
 		free := make(chan int, g.flight)
 		defer close(free)
 		write := send
@@ -239,7 +248,7 @@ func (g *group) client(c net.Conn, n int) error {
 	if err := send(sent); err != nil {
 		return err
 	}
-	buf := make([]byte, min(256<<10, len(frames)))
+	buf := make([]byte, min(256<<10, g.flight*size))
 	for got < n {
 		k, err := c.Read(buf)
 		if err != nil {
