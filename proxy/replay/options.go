@@ -130,11 +130,11 @@ func Ignore(selectors ...string) Option {
 }
 
 // Capture takes a value, such as an id, out of the messages of the other side,
-// where it need not be the recorded one. In all that comes later, sent and
-// expected, the value takes the place of the recorded one in texts: strings
-// where they stand as a word, also in names of JSON, numbers where they are a
-// value of JSON. The selector is a JSON path, or a regular expression whose
-// first group is the value. Paths in into limit the places.
+// where it need not be the recorded one. In all that comes later in the same
+// session, sent and expected, the value takes the place of the recorded one in
+// texts: strings where they stand as a word, also in names of JSON, numbers
+// where they are a value of JSON. The selector is a JSON path, or a regular
+// expression whose first group is the value. Paths in into limit the places.
 func Capture(from string, into ...string) Option {
 	return func(c *config) {
 		sel, err := parseSelector(from)
