@@ -105,6 +105,9 @@ func (d *diffFlags) run(con *console, a, b string) error {
 		if err != nil {
 			return failed("diff", name, err)
 		}
+		if err := scripts[i].Warning(); err != nil {
+			con.say("diff %q: %v", name, err)
+		}
 	}
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "--- %s #%d\n+++ %s #%d\n", appendSafe(nil, a), scripts[0].Number(), appendSafe(nil, b), scripts[1].Number())

@@ -207,6 +207,9 @@ func (r *replayFlags) run(ctx context.Context, con *console, v *view, name strin
 	if err != nil {
 		return failed("replay", name, err)
 	}
+	if err := p.script.Warning(); err != nil {
+		con.say("replay %q: %v", name, err)
+	}
 	if f, err = newFlow(con, v, &r.record); err != nil {
 		return err
 	}

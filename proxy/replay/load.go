@@ -15,7 +15,8 @@ import (
 	"github.com/wstrace/wstrace/decode/trace"
 )
 
-// Load reads a session from a trace.
+// Load reads a session from a trace. What is cut off in its last line is left
+// out, which [Script.Warning] tells.
 //
 // What the trace formats define is read as it stands. These keys are for
 // traces made by hand:
@@ -44,6 +45,7 @@ func loadScripts(rd *trace.Reader, opts []Option, all bool) ([]*Script, error) {
 	for {
 		rec, err := rd.Next()
 		if err == io.EOF {
+			l.cut = rd.Warning()
 			return l.finish()
 		}
 		if err != nil {
@@ -59,6 +61,7 @@ func loadScripts(rd *trace.Reader, opts []Option, all bool) ([]*Script, error) {
 type library struct {
 	config
 	redact  []string
+	cut     error                   // the trace ends in the middle of a line
 	count   int                     // of sessions
 	opens   map[int64]*trace.Record // by session: those that may be played
 	plain   bool                    // the session asked for was passed over
@@ -130,7 +133,7 @@ func (l *library) finish() ([]*Script, error) {
 		if err != nil {
 			return nil, err
 		}
-		script.redact = l.redact
+		script.redact, script.cut = l.redact, l.cut
 		scripts = append(scripts, script)
 	}
 	switch {

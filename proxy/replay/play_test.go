@@ -332,6 +332,17 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// What is cut off is left out, and told.
+func TestLoadCut(t *testing.T) {
+	text := open + `{"k":"frame","d":"<","op":"text","text":"a"}
+`
+	for cut, want := range map[string]error{"": nil, `{"k":"frame","d":">","op":"te`: trace.ErrCut} {
+		if s := load(t, text+cut); s.Messages(decode.FromServer) != 1 || !errors.Is(s.Warning(), want) {
+			t.Errorf("%q: got %d messages, %v, want 1, %v", cut, s.Messages(decode.FromServer), s.Warning(), want)
+		}
+	}
+}
+
 // A frame waits for those recorded before it, unless it says for which.
 func TestAfter(t *testing.T) {
 	const text = open + `

@@ -23,8 +23,9 @@ type Script struct {
 	request *trace.Record // as the client sent it; nil if the trace has none
 	edited  *trace.Record // as the server got it, if that was different
 	replies []*trace.Record
-	sides   [2]track      // by Dir
-	redact  []string      // the selectors that the trace was redacted with
+	sides   [2]track // by Dir
+	redact  []string // the selectors that the trace was redacted with
+	cut     error
 	begin   time.Duration // of its first record after open
 	start   time.Duration // of the answer to the handshake
 }
@@ -53,6 +54,10 @@ type item struct {
 	mask [4]byte // of the frame it begins
 	unit int     // the unit that it belongs to; -1 for none
 }
+
+// Warning returns an error that wraps [trace.ErrCut] and names the line, if the
+// trace ends in the middle of one. It is nil otherwise.
+func (s *Script) Warning() error { return s.cut }
 
 // Number returns the number of the session in its trace.
 func (s *Script) Number() int64 { return s.number }
