@@ -17,9 +17,9 @@ const (
 	KindViolation             // Violations that belong to no frame or head
 	KindOpaque                // from here on bytes are only counted: Text says why
 	KindJunk                  // bytes that can't be framed: Data, Text says why
-	KindGap                   // N bytes of a capture are lost
+	KindGap                   // Lost bytes of a capture are missing
 	KindNotice                // a remark of ours or of the user's: Text
-	KindEnd                   // a direction ended: How, Text, N
+	KindEnd                   // a direction ended: How, Text, Status
 	KindClosed                // the session is over: Totals
 	KindMessage               // a data message is complete, or will never be: Message
 )
@@ -41,11 +41,21 @@ type Event struct {
 	Message    *Message    // of a message; of the last piece of its final frame
 	Part       bool        // of a frame: it is part of what a later message event has
 	Data       []byte      // of junk; the body of a refused upgrade, up to MaxPiece
-	N          int64       // of a gap; the whole length of the body that Data begins; of an end, what [Session.Answer] was told
+	BodyLen    int64       // of a response: the whole length of the body that Data begins
+	Lost       int64       // of a gap: so many bytes
+	Status     int         // of an end: the status of the answer that the proxy gave in place of the server; 0 if none
 	Both       bool        // of an end: it is that of both directions, and Dir means nothing
 	Text       string      // why, or what
 	Violations []Violation // of this frame or head
 	Totals     *Totals     // when closed
+
+	Fate Fate // what becomes of it, by [Session.Gate]
+	Out  bool // it tells what was sent in place of what came; see [Session.Sent]
+
+	// Where it was read, if from a file: the line, from 1, or 0, and the offset
+	// in bytes.
+	Line   int
+	Offset int64
 }
 
 // Clone returns a copy of ev that stays valid.

@@ -148,7 +148,7 @@ func interleave(client, server [][]byte) []vectors.Step {
 
 func playTurns(steps []vectors.Step, upgraded bool) record {
 	var r record
-	s := &Session{Sink: &r, Messages: true, Advice: true, Seen: new(Seen)}
+	s := &Session{Sink: &r, Look: Look{Messages: true, Advice: true, Seen: new(Seen)}}
 	s.Open(Info{Conn: 1, Time: start, Ext: permessageDeflate})
 	if upgraded {
 		s.Upgraded()

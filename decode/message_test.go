@@ -15,7 +15,7 @@ const pmd = "permessage-deflate"
 
 // whole returns a Session past its handshake that looks into messages.
 func whole(sink Sink, ext string) *Session {
-	s := &Session{Sink: sink, Messages: true}
+	s := &Session{Sink: sink, Look: Look{Messages: true}}
 	s.Open(Info{Conn: 1, Time: start, Ext: ext})
 	s.Upgraded()
 	return s
@@ -277,7 +277,7 @@ func FuzzMessages(f *testing.F) {
 // random places, or not at all.
 func found(server, client []byte, r *rand.Rand) []string {
 	var got record
-	s := &Session{Messages: true, Advice: true, Seen: new(Seen), Sink: &got}
+	s := &Session{Sink: &got, Look: Look{Messages: true, Advice: true, Seen: new(Seen)}}
 	s.Open(Info{Conn: 1, Time: start, Ext: pmd + "; client_no_context_takeover; server_max_window_bits=9"})
 	s.Upgraded()
 	now := start

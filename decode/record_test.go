@@ -104,8 +104,8 @@ func line(ev *Event) string {
 			break
 		}
 		fmt.Fprintf(&b, "< response %d", ev.Head.Status)
-		if ev.Data != nil || ev.N != 0 {
-			fmt.Fprintf(&b, " %s of %d", short(string(ev.Data)), ev.N)
+		if ev.Data != nil || ev.BodyLen != 0 {
+			fmt.Fprintf(&b, " %s of %d", short(string(ev.Data)), ev.BodyLen)
 		}
 	case KindFrame:
 		f := ev.Frame
@@ -122,7 +122,7 @@ func line(ev *Event) string {
 	case KindJunk:
 		fmt.Fprintf(&b, "%s junk %s: %s", ev.Dir.Arrow(), short(string(ev.Data)), ev.Text)
 	case KindGap:
-		fmt.Fprintf(&b, "%s gap %d", ev.Dir.Arrow(), ev.N)
+		fmt.Fprintf(&b, "%s gap %d", ev.Dir.Arrow(), ev.Lost)
 	case KindNotice:
 		fmt.Fprintf(&b, "notice: %s", ev.Text)
 	case KindEnd:

@@ -25,7 +25,7 @@ func playRun(steps []runStep) []string {
 	seen := new(Seen)
 	for i, st := range steps {
 		now := start.Add(time.Duration(st.at) * time.Millisecond)
-		s := &Session{Advice: true, Seen: seen, Sink: SinkFunc(func(ev *Event) {
+		s := &Session{Look: Look{Advice: true, Seen: seen}, Sink: SinkFunc(func(ev *Event) {
 			for _, v := range ev.Violations {
 				if acrossSessions[v.ID] {
 					got = append(got, fmt.Sprintf("%d %s", ev.Conn, v.ID))

@@ -21,12 +21,13 @@ const MaxHead = 1 << 20
 // call. All methods may be called from several goroutines.
 type Session struct {
 	Sink Sink // nil drops the events
+	Look      // what else to look into, set before Open
 
-	// What else to look into, set before Open.
-	Messages bool  // put messages together, inflate them, check text
-	Keep     int   // bytes of a message to keep for Message.Data; 0 means MaxMessageData
-	Advice   bool  // judge rules of severity info too
-	Seen     *Seen // what other sessions of the run did; nil for nothing
+	// Gate, if not nil, is asked what becomes of an event just before that is
+	// emitted. It is called with the session locked, answers at once and does
+	// no I/O. What it decides to send in place of what came is told to
+	// [Session.Sent], from outside of the call.
+	Gate func(*Event) Fate
 
 	mu     sync.Mutex
 	locker sync.Locker // the Tee, while this session has it locked
@@ -35,13 +36,14 @@ type Session struct {
 	hs     Handshake
 	rsv    byte // reserved bits that the negotiated extensions define
 	sides  [2]side
-	edited string    // announced by Edited
 	answer int       // by Answer, for the next end
 	fault  [2]string // by Dir: the first error in its heads
 	totals Totals
 	ended  int // directions
 	closed bool
 
+	line    int         // where the bytes at hand were read, if from a file
+	offset  int64       // the same in bytes
 	ev      Event       // the one being emitted
 	viol    []Violation // to go with the next event
 	scratch [128]byte   // for the payload of a control frame
@@ -147,6 +149,10 @@ func (s *Session) upgraded() {
 func (s *Session) Data(d Dir, t time.Time, b []byte) {
 	s.lock(t)
 	defer s.unlock()
+	s.data(d, b)
+}
+
+func (s *Session) data(d Dir, b []byte) {
 	sd := &s.sides[d]
 	for len(b) > 0 {
 		switch sd.phase {
@@ -169,12 +175,26 @@ func (s *Session) Data(d Dir, t time.Time, b []byte) {
 	}
 }
 
-// Edited announces that the head which the next Data of d begins with is
-// forwarded as b. It takes a copy of b.
-func (s *Session) Edited(d Dir, t time.Time, b []byte) {
+// Head takes a head that is parsed already, and, if it is not sent on as it
+// came, the one that is: sent, else nil. What follows it comes by Data. A head
+// without Raw, as those of HTTP/2, is known by its parts alone. The session
+// keeps both heads.
+func (s *Session) Head(d Dir, t time.Time, h, sent *Head) {
 	s.lock(t)
 	defer s.unlock()
-	s.edited = string(b)
+	switch sd := &s.sides[d]; {
+	case sd.phase != inHead || len(sd.buf) > 0: // nobody expects one here
+		b := []byte(h.Raw)
+		if h.Raw == "" {
+			b = h.Append(nil)
+		}
+		s.data(d, b)
+	case d == FromClient:
+		s.hs.Forwarded = sent
+		s.request(h, nil)
+	default:
+		s.response(h, nil)
+	}
 }
 
 // Skip says that n bytes of d were relayed and are not to be had: the body of
@@ -232,7 +252,7 @@ func (s *Session) Gap(d Dir, t time.Time, n int64) {
 	defer s.unlock()
 	sd := &s.sides[d]
 	s.flush(d, true)
-	s.emit(Event{Kind: KindGap, Dir: d, N: n})
+	s.emit(Event{Kind: KindGap, Dir: d, Lost: n})
 	switch sd.phase {
 	case inFrames:
 		s.totals.Bytes[d] += n
@@ -349,7 +369,7 @@ func (s *Session) end(d Dir, how End, blind bool) {
 
 // emitEnd emits an end, which may be the last event but one.
 func (s *Session) emitEnd(ev Event) {
-	ev.N = int64(s.answer)
+	ev.Status = s.answer
 	s.answer = 0
 	s.emit(ev)
 	if s.ended == 2 && s.hs.WebSocket {
@@ -424,23 +444,19 @@ func (s *Session) head(d Dir, b []byte) (rest []byte) {
 	raw := string(sd.buf[:n])
 	sd.buf, sd.scanned = nil, 0
 	if d == FromClient {
-		s.request(raw)
+		s.request(ParseRequest(raw))
 	} else {
-		s.response(raw)
+		s.response(ParseResponse(raw))
 	}
 	return rest
 }
 
-// request takes the head of the request.
-func (s *Session) request(raw string) {
-	h, err := ParseRequest(raw)
+// request takes the head of the request; err says that it is none.
+func (s *Session) request(h *Head, err error) {
 	if err != nil {
 		s.flush(FromServer, true) // what came before
 	}
 	s.hs.setRequest(h)
-	if s.edited != "" {
-		s.hs.Forwarded, _ = ParseRequest(s.edited)
-	}
 	s.requested = s.now
 	switch {
 	case s.hs.WebSocket:
@@ -460,8 +476,7 @@ func (s *Session) request(raw string) {
 
 // response takes the head of a response: an interim one (RFC 9110 §15.2), or
 // the final one. The event of a refused upgrade waits for the body.
-func (s *Session) response(raw string) {
-	h, err := ParseResponse(raw)
+func (s *Session) response(h *Head, err error) {
 	if err == nil && h.Status < 200 && h.Status != 101 {
 		s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: h})
 		return
@@ -540,7 +555,7 @@ func (s *Session) bodyDone(d Dir) {
 func (s *Session) refusal(whole int64) {
 	sd := &s.sides[FromServer]
 	s.checkRefusal()
-	s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: s.hs.Response, Data: sd.buf, N: whole})
+	s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: s.hs.Response, Data: sd.buf, BodyLen: whole})
 	sd.buf = nil
 }
 
@@ -791,8 +806,12 @@ func (s *Session) emitEvent() {
 	}
 	ev := &s.ev
 	ev.Conn, ev.Time, ev.Info, ev.Violations = s.info.Conn, s.now, &s.info, s.viol
+	ev.Line, ev.Offset = s.line, s.offset
 	if s.hs.Request != nil || s.hs.Accepted {
 		ev.Handshake = &s.hs
+	}
+	if s.Gate != nil && !ev.Out {
+		ev.Fate = s.Gate(ev)
 	}
 	s.Sink.Emit(ev)
 	s.viol = s.viol[:0]
@@ -805,6 +824,14 @@ func (s *Session) keepFault(d Dir) {
 			s.fault[d] = v.String()
 		}
 	}
+}
+
+// At says where in a file the bytes of the calls that follow stand: the number
+// of the line, from 1, or 0 if the file has none, and the offset in bytes.
+func (s *Session) At(line int, offset int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.line, s.offset = line, offset
 }
 
 // HeadFault returns the first violation of severity error in the opening

@@ -681,9 +681,9 @@ func TestSessionNotice(t *testing.T) {
 func TestSessionEdited(t *testing.T) {
 	s := newScript(t)
 	b := []byte("GET /chat HTTP/1.1\r\nHost: origin\r\n\r\n")
-	s.Edited(FromClient, s.tick(), b)
-	clear(b)
-	s.client("GET http://a/chat HTTP/1.1\r\nHost: a\r\n\r\n")
+	h, _ := ParseRequest("GET http://a/chat HTTP/1.1\r\nHost: a\r\n\r\n")
+	sent, _ := ParseRequest(string(b))
+	s.Head(FromClient, s.tick(), h, sent)
 	s.want("> request GET http://a/chat as GET /chat")
 	if got := s.record[1].Handshake.Forwarded.Get("Host"); got != "origin" {
 		t.Errorf("got forwarded Host %q, want %q", got, "origin")

@@ -1,6 +1,9 @@
 package decode
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // A Sink takes the events of sessions: a text renderer, a recorder, a test.
 //
@@ -35,4 +38,101 @@ func (t *Tee) Emit(ev *Event) {
 	for _, s := range t.Sinks {
 		s.Emit(ev)
 	}
+}
+
+// Shared returns a sink that several sessions may use at the same time: sink
+// itself if it is one, as a [*Tee] is, or a Tee around it; nil for nil.
+func Shared(sink Sink) Sink {
+	if _, ok := sink.(sync.Locker); ok || sink == nil {
+		return sink
+	}
+	return &Tee{Sinks: []Sink{sink}}
+}
+
+// Locked calls f while no other session uses sink, if it is [Shared].
+func Locked(sink Sink, f func()) {
+	if l, ok := sink.(sync.Locker); ok {
+		l.Lock()
+		defer l.Unlock()
+	}
+	f()
+}
+
+// LockedWith returns a sink that calls emit, and that is locked when sink is: for
+// who stands between sessions and a sink that they share.
+func LockedWith(sink Sink, emit func(*Event)) Sink {
+	l, ok := sink.(sync.Locker)
+	if !ok {
+		return SinkFunc(emit)
+	}
+	return struct {
+		SinkFunc
+		sync.Locker
+	}{emit, l}
+}
+
+// Where returns a sink that hands on to sink the events that ok selects.
+func Where(ok func(*Event) bool, sink Sink) Sink {
+	return SinkFunc(func(ev *Event) {
+		if ok(ev) {
+			sink.Emit(ev)
+		}
+	})
+}
+
+// MessagesOnly returns a sink that hands on to sink an event for each message
+// in place of those of its frames: the event of its final frame, which has the
+// message, or, where there is none, the one that tells that it is unfinished.
+// Everything else goes on as it is. The sessions have to put messages together
+// ([Look]).
+func MessagesOnly(sink Sink) Sink {
+	return Where(func(ev *Event) bool {
+		switch ev.Kind {
+		case KindFrame:
+			return !ev.Part || ev.Message != nil || len(ev.Violations) > 0
+		case KindMessage:
+			return ev.Message.Unfinished || ev.Message.Frames == 0
+		}
+		return true
+	}, sink)
+}
+
+// PerSession keeps something of each session that is open, by its number. The
+// zero value is ready for use.
+type PerSession[T any] struct{ m map[int64]*T }
+
+// Of returns what is kept of the session of ev, which is a new T if nothing is.
+// Numbers begin anew with each recording, so an open event makes it new. After
+// a closed event it is the caller's.
+func (p *PerSession[T]) Of(ev *Event) *T {
+	v := p.m[ev.Conn]
+	if v == nil || ev.Kind == KindOpen {
+		v = new(T)
+	}
+	if ev.Kind == KindClosed {
+		delete(p.m, ev.Conn)
+		return v
+	}
+	if p.m == nil {
+		p.m = make(map[int64]*T)
+	}
+	p.m[ev.Conn] = v
+	return v
+}
+
+// Lookup returns what is kept of a session, or nil.
+func (p *PerSession[T]) Lookup(conn int64) *T { return p.m[conn] }
+
+// Forget drops what is kept of a session.
+func (p *PerSession[T]) Forget(conn int64) { delete(p.m, conn) }
+
+// Open returns the numbers of the sessions of which something is kept, in
+// ascending order.
+func (p *PerSession[T]) Open() []int64 {
+	numbers := make([]int64, 0, len(p.m))
+	for n := range p.m {
+		numbers = append(numbers, n)
+	}
+	slices.Sort(numbers)
+	return numbers
 }

@@ -192,7 +192,7 @@ func oneSided(v vectors.Vector) (Dir, bool) {
 func judged(v vectors.Vector) (errors []RuleID, messages []string) {
 	cut := false
 	messages = []string{}
-	s := &Session{Messages: true, Sink: SinkFunc(func(ev *Event) {
+	s := &Session{Look: Look{Messages: true}, Sink: SinkFunc(func(ev *Event) {
 		for _, v := range ev.Violations {
 			if v.Severity == SeverityError {
 				errors = append(errors, v.ID)

@@ -198,12 +198,13 @@ func (k *link) request(h *decode.Head, n int) (again bool) {
 		err = k.reach(r.addr, nil)
 	}
 	s := k.open(decode.Info{Server: r.addr, URL: r.url})
+	var sent *decode.Head
 	if r.head == "" {
 		r.head = h.Raw
 	} else {
-		s.Edited(decode.FromClient, k.client.when, []byte(r.head))
+		sent, _ = decode.ParseRequest(r.head)
 	}
-	s.Data(decode.FromClient, k.client.when, k.client.unread()[:n])
+	s.Head(decode.FromClient, k.client.when, h, sent)
 	k.client.use(n)
 	x := &exchange{
 		session: s, method: h.Method, websocket: decode.AsksForWebSocket(h), keepAlive: h.KeepAlive(),
@@ -326,10 +327,7 @@ func (k *link) route(h *decode.Head) (r route, err error) {
 // open begins a session on this link.
 func (k *link) open(info decode.Info) *session {
 	s := &session{log: k.p.log()}
-	s.Sink = k.p.sink
-	if k.p.Setup != nil {
-		k.p.Setup(&s.Session)
-	}
+	s.Sink, s.Look = k.p.sink, k.p.Look
 	info.Conn = k.p.sessions.Add(1)
 	info.Time = k.client.when
 	info.Client = k.client.RemoteAddr().String()

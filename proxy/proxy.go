@@ -50,8 +50,8 @@ type Proxy struct {
 	// they are relayed like everything else.
 	Strict bool
 
-	// Setup, if not nil, says what a session looks into, before it opens.
-	Setup func(*decode.Session)
+	// Look says what the sessions look into besides frames.
+	Look decode.Look
 
 	// MaxHead is the longest head in bytes that is relayed, at most 512 KiB.
 	MaxHead int
@@ -134,10 +134,7 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 
 	p.start.Do(func() {
 		p.tickets = tls.NewLRUClientSessionCache(0)
-		p.sink = p.Sink
-		if _, ok := p.Sink.(sync.Locker); !ok && p.Sink != nil {
-			p.sink = &decode.Tee{Sinks: []decode.Sink{p.Sink}}
-		}
+		p.sink = decode.Shared(p.Sink)
 	})
 	var pause time.Duration
 	for {

@@ -532,7 +532,7 @@ func lineOf(ev *decode.Event) string {
 		case h.Cut:
 			return fmt.Sprintf("< cut %q", h.Raw)
 		case ev.Data != nil:
-			return fmt.Sprintf("< %d %q of %d", h.Status, ev.Data, ev.N)
+			return fmt.Sprintf("< %d %q of %d", h.Status, ev.Data, ev.BodyLen)
 		default:
 			return fmt.Sprintf("< %d", h.Status)
 		}

@@ -34,6 +34,11 @@ func (s *session) Data(d decode.Dir, t time.Time, b []byte) {
 	}
 }
 
+func (s *session) Head(d decode.Dir, t time.Time, h, sent *decode.Head) {
+	defer s.guard(d, t)
+	s.Session.Head(d, t, h, sent)
+}
+
 func (s *session) Flush(d decode.Dir, t time.Time) {
 	defer s.guard(d, t)
 	s.Session.Flush(d, t)

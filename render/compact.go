@@ -204,7 +204,7 @@ func (p *printer) event(ev *decode.Event) {
 	case decode.KindJunk:
 		p.bytes(ev, "junk", int64(len(ev.Data)), ev.Text)
 	case decode.KindGap:
-		p.bytes(ev, "gap", ev.N, "not in the capture")
+		p.bytes(ev, "gap", ev.Lost, "not in the capture")
 	case decode.KindOpaque:
 		p.opaque(ev)
 	case decode.KindNotice:

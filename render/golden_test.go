@@ -29,7 +29,7 @@ type talk struct {
 }
 
 func open(sink decode.Sink, info decode.Info) *talk {
-	c := &talk{Session: decode.Session{Sink: sink, Messages: true}, now: time.Date(2012, 6, 27, 0, 0, 0, 0, time.UTC)}
+	c := &talk{Session: decode.Session{Sink: sink, Look: decode.Look{Messages: true}}, now: time.Date(2012, 6, 27, 0, 0, 0, 0, time.UTC)}
 	info.Time = c.now
 	c.Open(info)
 	return c
@@ -74,17 +74,17 @@ func header(h ws.Header) string {
 // play shows a trace to sink.
 func play(t *testing.T, name string, sink decode.Sink) {
 	t.Helper()
-	playWith(t, name, sink, func(s *decode.Session) { s.Messages = true })
+	playWith(t, name, sink, decode.Look{Messages: true})
 }
 
-func playWith(t *testing.T, name string, sink decode.Sink, setup func(*decode.Session)) {
+func playWith(t *testing.T, name string, sink decode.Sink, look decode.Look) {
 	t.Helper()
 	f, err := os.Open(filepath.Join("..", "testdata", "traces", name+".wst"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := trace.PlayWith(trace.NewReader(f), sink, setup); err != nil {
+	if err := trace.Play(trace.NewReader(f), sink, look); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -124,10 +124,9 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// checked sets sessions up to look for everything.
-func checked() func(*decode.Session) {
-	seen := new(decode.Seen)
-	return func(s *decode.Session) { s.Messages, s.Advice, s.Seen = true, true, seen }
+// checked has sessions look for everything.
+func checked() decode.Look {
+	return decode.Look{Messages: true, Advice: true, Seen: new(decode.Seen)}
 }
 
 // TestMessages has a line a message, and compressed text on final frames.

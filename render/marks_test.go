@@ -49,7 +49,7 @@ func TestMarks(t *testing.T) {
 	} {
 		var out strings.Builder
 		r := NewReport(&out, Options{Preview: 80}, decode.SeverityInfo)
-		s := &decode.Session{Sink: r, Messages: true, Advice: true}
+		s := &decode.Session{Sink: r, Look: decode.Look{Messages: true, Advice: true}}
 		s.Open(decode.Info{Conn: 1, Ext: c.ext})
 		s.Upgraded()
 		if b, client := strings.CutPrefix(c.frames, ">"); client {

@@ -401,8 +401,10 @@ func FuzzText(f *testing.F) {
 				if !http {
 					c.Upgraded()
 				}
+				h, _ := decode.ParseRequest(client)
+				sent, _ := decode.ParseRequest(client + text)
+				c.Head(decode.FromClient, c.now, h, sent)
 				c.client(client)
-				c.Edited(decode.FromClient, c.now, []byte(client+text))
 				c.server(server)
 				c.Flush(decode.FromServer, c.now)
 				c.Notice(c.now, text)

@@ -137,11 +137,8 @@ func (c *check) file(name string, named bool, w io.Writer) (int64, error) {
 		}
 		j = render.NewReport(w, render.Options{Preview: c.view.shown(), Color: c.view.colored()}, least)
 	}
-	seen := new(decode.Seen)
 	r := trace.NewReader(in)
-	err = trace.PlayWith(r, j, func(s *decode.Session) {
-		s.Messages, s.Advice, s.Seen = true, true, seen
-	})
+	err = trace.Play(r, j, decode.Look{Messages: true, Advice: true, Seen: new(decode.Seen)})
 	j.End()
 	if err == nil {
 		if cut := r.Warning(); cut != nil {

@@ -47,7 +47,7 @@ func runDemo(ctx context.Context, con *console, v *view, r *record) error {
 	}
 	ctx, stop := f.untilSignal(ctx)
 	defer stop()
-	err = demo.Run(ctx, &f.tee, v.setup(), slog.New(con))
+	err = demo.Run(ctx, &f.tee, v.look(), slog.New(con))
 	if ctx.Err() != nil {
 		err = nil // it was told to stop
 	}

@@ -91,7 +91,7 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 	ctx, stop := f.untilSignal(ctx)
 	defer stop()
 	f.tee.Sinks = append(f.tee.Sinks, &hints{con: con})
-	p.Sink, p.Setup = &f.tee, v.setup()
+	p.Sink, p.Look = &f.tee, v.look()
 	con.say("listening on %s", listener.Addr())
 	con.note("%s", directions(p.Upstream, listener.Addr()))
 	err = f.end(p.Serve(ctx, listener))

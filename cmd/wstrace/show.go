@@ -100,7 +100,7 @@ func (s *show) play(name string, f *flow, last *trace.Reader) (*trace.Reader, er
 			s.con.fail(failed("show", name, err))
 		}
 	}
-	if err := trace.PlayWith(r, &f.tee, s.view.setup()); err != nil {
+	if err := trace.Play(r, &f.tee, s.view.look()); err != nil {
 		return r, err
 	}
 	if err := r.Warning(); err != nil && !f.broken() {

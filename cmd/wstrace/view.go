@@ -81,18 +81,15 @@ func (v *view) shown() int {
 	return int(v.preview)
 }
 
-// setup returns what sets up the sessions of a run: they put messages together
+// look returns what the sessions of a run look into: they put messages together
 // if anybody looks at them, and judge rules of severity info if -v asks for it.
-func (v *view) setup() func(*decode.Session) {
-	seen := new(decode.Seen)
-	return func(s *decode.Session) {
-		s.Seen = seen
-		s.Messages = v.form.value != "none"
-		s.Advice, _ = v.flags.GetBool("verbose")
-		if n := v.shown(); n >= 0 {
-			s.Keep = max(n, 1)
-		}
+func (v *view) look() decode.Look {
+	l := decode.Look{Messages: v.form.value != "none", Seen: new(decode.Seen)}
+	l.Advice, _ = v.flags.GetBool("verbose")
+	if n := v.shown(); n >= 0 {
+		l.Keep = max(n, 1)
 	}
+	return l
 }
 
 // sink returns the renderer for w.

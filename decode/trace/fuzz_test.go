@@ -66,7 +66,7 @@ func checkExchange(t *testing.T, b []byte, chunk func() int) {
 	t.Helper()
 	rec := newTeller()
 	s := decode.Session{Sink: rec}
-	thorough()(&s)
+	s.Look = thorough()
 	s.Open(decode.Info{Conn: 1, Time: start})
 	for d := client; d <= server; d++ {
 		for rest := b; len(rest) > 0; {
@@ -95,7 +95,7 @@ func FuzzFormat(f *testing.F) {
 		}
 		r := NewReader(bytes.NewReader(b))
 		r.Bad = func(error) {}
-		if err := Play(r, decode.SinkFunc(func(*decode.Event) {})); err != nil {
+		if err := Play(r, decode.SinkFunc(func(*decode.Event) {}), decode.Look{}); err != nil {
 			t.Errorf("play %q: %v", b, err)
 		}
 	})

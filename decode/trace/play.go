@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"sync"
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
@@ -23,13 +22,10 @@ import (
 //
 // A record that can't follow the ones before it is an error that names its
 // line, or is given to r.Bad, if that is set, and passed over.
-func Play(r *Reader, sink decode.Sink) error { return PlayWith(r, sink, nil) }
-
-// PlayWith is like Play for sessions that setup has set up before they open:
-// what else they look into.
-func PlayWith(r *Reader, sink decode.Sink, setup func(*decode.Session)) error {
-	p := player{r: r, sink: sink, setup: setup, sessions: map[int64]*session{}}
-	locker, _ := sink.(sync.Locker)
+//
+// look is what else the sessions look into.
+func Play(r *Reader, sink decode.Sink, look decode.Look) error {
+	p := player{r: r, sink: sink, look: look, sessions: map[int64]*session{}}
 	for {
 		rec, err := p.next()
 		if err == io.EOF {
@@ -38,13 +34,7 @@ func PlayWith(r *Reader, sink decode.Sink, setup func(*decode.Session)) error {
 		if err != nil {
 			return err
 		}
-		if locker != nil {
-			locker.Lock()
-		}
-		err = p.play(rec)
-		if locker != nil {
-			locker.Unlock()
-		}
+		decode.Locked(sink, func() { err = p.play(rec) })
 		if err == nil {
 			continue
 		}
@@ -59,9 +49,9 @@ func PlayWith(r *Reader, sink decode.Sink, setup func(*decode.Session)) error {
 type player struct {
 	r        *Reader
 	sink     decode.Sink
-	setup    func(*decode.Session) // may be nil
-	sessions map[int64]*session    // those that are not closed, by c
-	ahead    *Record               // read before its turn
+	look     decode.Look
+	sessions map[int64]*session // those that are not closed, by c
+	ahead    *Record            // read before its turn
 	aheadErr error
 	buf      []byte
 }
@@ -147,10 +137,7 @@ func (p *player) open(rec *Record) error {
 	}
 	s := &session{player: p}
 	s.streams[decode.FromServer].Dir = decode.FromServer
-	s.Sink = s
-	if p.setup != nil {
-		p.setup(&s.Session)
-	}
+	s.Sink, s.Look = s, p.look
 	p.sessions[rec.C] = s
 	s.Open(decode.Info{Conn: rec.C, Time: rec.Time, Client: rec.Client, Server: rec.Server,
 		URL: rec.URL, Via: rec.Via, Ext: rec.Ext, ClientTLS: (*decode.TLS)(tls.Client), ServerTLS: (*decode.TLS)(tls.Server)})
@@ -218,18 +205,19 @@ func (s *session) request(rec *Record) error {
 	if rec.Leg == "out" {
 		return nil
 	}
+	var sent *decode.Head
 	if rec.FX == "replace" {
 		out := s.player.take(rec.C, func(r *Record) bool { return r.Kind == "req" && r.Leg == "out" })
 		if out != nil {
-			s.Edited(decode.FromClient, rec.Time, out.AppendHead(nil))
+			sent, _ = decode.ParseRequest(string(out.AppendHead(nil)))
 		}
 	}
-	s.head(decode.FromClient, rec)
+	s.head(decode.FromClient, rec, sent)
 	return nil
 }
 
 func (s *session) response(rec *Record) error {
-	s.head(decode.FromServer, rec)
+	s.head(decode.FromServer, rec, nil)
 	if rec.BodyLen > 0 {
 		s.count(decode.FromServer, rec.Time, rec.BodyLen-int64(len(rec.Body)))
 		s.FlushAll(decode.FromServer, rec.Time)
@@ -239,12 +227,23 @@ func (s *session) response(rec *Record) error {
 	return nil
 }
 
-// head gives a head and the body behind it to the session.
-func (s *session) head(d decode.Dir, rec *Record) {
+// head gives a head, and the one that was sent in its place, if any, to the
+// session, and the body behind it.
+func (s *session) head(d decode.Dir, rec *Record, sent *decode.Head) {
 	s.begun = true
 	b := rec.AppendHead(nil)
-	s.Data(d, rec.Time, b)
-	if decode.HeadLen(b, 0) == 0 {
+	n := decode.HeadLen(b, 0)
+	parse := decode.ParseRequest
+	if d == decode.FromServer {
+		parse = decode.ParseResponse
+	}
+	if h, err := parse(string(b[:n])); n > 0 && err == nil {
+		s.Head(d, rec.Time, h, sent)
+		s.Data(d, rec.Time, b[n:])
+	} else {
+		s.Data(d, rec.Time, b)
+	}
+	if n == 0 {
 		s.FlushAll(d, rec.Time) // it is cut off
 	}
 	if len(rec.Body) > 0 {

@@ -48,7 +48,7 @@ func TestExample(t *testing.T) {
 	rec := newTeller()
 	var kinds []decode.Kind
 	var broken []decode.RuleID
-	if err := PlayWith(NewReader(strings.NewReader(example)), decode.SinkFunc(func(ev *decode.Event) {
+	if err := Play(NewReader(strings.NewReader(example)), decode.SinkFunc(func(ev *decode.Event) {
 		kinds = append(kinds, ev.Kind)
 		rec.Emit(ev)
 		for _, v := range ev.Violations {
@@ -86,7 +86,7 @@ func TestFixture(t *testing.T) {
 			s += " " + string(v.ID)
 		}
 		said = append(said, s)
-	})); err != nil {
+	}), decode.Look{}); err != nil {
 		t.Fatal(err)
 	}
 	same(t, "event", said, []string{"0 #1 0s", "3 #1 0s frag-orphan-continuation", "3 #1 1.5s", "8 #1 1.5s"})
@@ -128,7 +128,7 @@ func TestCutFile(t *testing.T) {
 		} else if want := fmt.Sprintf("line %d: the file is cut off here", n+1); rest > 0 && (!errors.Is(w, ErrCut) || w.Error() != want) {
 			t.Errorf("cut at %d: got warning %v, want %s", at, w, want)
 		}
-		if err := Play(NewReader(strings.NewReader(example[:at])), decode.SinkFunc(func(*decode.Event) {})); err != nil {
+		if err := Play(NewReader(strings.NewReader(example[:at])), decode.SinkFunc(func(*decode.Event) {}), decode.Look{}); err != nil {
 			t.Errorf("cut at %d: play: %v", at, err)
 		}
 	}
@@ -152,7 +152,7 @@ func TestReaderErrors(t *testing.T) {
 		{header + frame + `{"k":"more","d":"<","text":", you"}` + "\n", "line 4: session 1: 5 more bytes from the server for a frame that needs 4"},
 		{header + `{"k":"more","d":"<","text":"x"}` + "\n", "line 3: session 1: 1 more bytes from the server for a frame that needs 0"},
 	} {
-		err := Play(NewReader(strings.NewReader(test.trace)), decode.SinkFunc(func(*decode.Event) {}))
+		err := Play(NewReader(strings.NewReader(test.trace)), decode.SinkFunc(func(*decode.Event) {}), decode.Look{})
 		if err == nil || err.Error() != test.want {
 			t.Errorf("%q: got %v, want %s", test.trace, err, test.want)
 		}
@@ -165,7 +165,7 @@ func TestReaderErrors(t *testing.T) {
 		header + `{"k":"frame","d":"<","op":"text","text":"x","leg":"out"}` + "\n" + `{"k":"new","x":1}` + "\n",
 	} {
 		r := NewReader(strings.NewReader(fine))
-		if err := Play(r, decode.SinkFunc(func(*decode.Event) {})); err != nil || r.Warning() != nil {
+		if err := Play(r, decode.SinkFunc(func(*decode.Event) {}), decode.Look{}); err != nil || r.Warning() != nil {
 			t.Errorf("%q: got %v, %v", fine, err, r.Warning())
 		}
 	}
@@ -186,7 +186,7 @@ nonsense
 		if ev.Frame != nil {
 			text = append(text, string(ev.Frame.AppendPayload(nil, -1)))
 		}
-	})); err != nil {
+	}), decode.Look{}); err != nil {
 		t.Fatal(err)
 	}
 	same(t, "error", bad, []string{"line 3: not a JSON object", "line 5: session 1: 1 more bytes from the server for a frame that needs 0"})
@@ -226,7 +226,7 @@ func TestSecondRecording(t *testing.T) {
 	var got []string
 	if err := Play(NewReader(strings.NewReader(trace)), decode.SinkFunc(func(ev *decode.Event) {
 		got = append(got, fmt.Sprintf("%d #%d %s", ev.Kind, ev.Conn, ev.Time.UTC().Format(time.RFC3339)))
-	})); err != nil {
+	}), decode.Look{}); err != nil {
 		t.Fatal(err)
 	}
 	same(t, "event", got, []string{
@@ -376,7 +376,7 @@ func TestFormat(t *testing.T) {
 // TestPlayLocks checks that a Tee is locked once around the events of a record.
 func TestPlayLocks(t *testing.T) {
 	tee := &lockSink{t: t}
-	if err := Play(NewReader(strings.NewReader(example)), tee); err != nil {
+	if err := Play(NewReader(strings.NewReader(example)), tee, decode.Look{}); err != nil {
 		t.Fatal(err)
 	}
 	if tee.events != 14 || tee.locks < 10 || tee.locked {

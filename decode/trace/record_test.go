@@ -295,7 +295,7 @@ func checkWire(t *testing.T, d decode.Dir, b []byte, chunk func() int) {
 	t.Helper()
 	rec := newTeller()
 	s := decode.Session{Sink: rec}
-	thorough()(&s)
+	s.Look = thorough()
 	s.Open(decode.Info{Conn: 1, Time: start})
 	s.Upgraded()
 	now := start

@@ -52,7 +52,7 @@ func frame(flags byte, key uint32, payload string) string {
 func describe(ev *decode.Event) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "kind %d dir %v how %v both %v conn %d at %d info %+v/%d n %d text %q data %s", ev.Kind, ev.Dir, ev.How, ev.Both, ev.Conn, ev.Time.UnixNano(),
-		infoText(ev.Info), ev.Info.Time.UnixNano(), ev.N, ev.Text, digest(ev.Data))
+		infoText(ev.Info), ev.Info.Time.UnixNano(), ev.BodyLen+ev.Lost+int64(ev.Status), ev.Text, digest(ev.Data))
 	describeHead := func(name string, h *decode.Head) {
 		if h != nil {
 			fmt.Fprintf(&b, " %s %+v", name, *h)
@@ -107,9 +107,8 @@ func infoText(i *decode.Info) string {
 }
 
 // thorough returns what has the sessions of a run look into everything.
-func thorough() func(*decode.Session) {
-	seen := new(decode.Seen)
-	return func(s *decode.Session) { s.Messages, s.Advice, s.Seen = true, true, seen }
+func thorough() decode.Look {
+	return decode.Look{Messages: true, Advice: true, Seen: new(decode.Seen)}
 }
 
 // A teller keeps what the events of a run say, and their trace.
@@ -144,9 +143,17 @@ const (
 	server = decode.FromServer
 )
 
-func edited(b string) op {
-	return func(s *decode.Session, now time.Time) { s.Edited(client, now, []byte(b)) }
+// edited is a request, and what is sent in place of its head.
+type edited struct{ b, sent string }
+
+func (e edited) take(s *decode.Session, now time.Time) {
+	n := decode.HeadLen([]byte(e.b), 0)
+	h, _ := decode.ParseRequest(e.b[:n])
+	sent, _ := decode.ParseRequest(e.sent)
+	s.Head(client, now, h, sent)
+	s.Data(client, now, []byte(e.b[n:]))
 }
+
 func gap(d decode.Dir, n int64) op {
 	return func(s *decode.Session, now time.Time) { s.Gap(d, now, n) }
 }
@@ -193,8 +200,7 @@ func plays() []play {
 	with := func(steps ...any) []any { return append(append([]any{}, handshake...), steps...) }
 	return []play{
 		scene("chat", info, true, append([]any{
-			edited(strings.Replace(upgrade(), "Host: a", "Host: b", 1)),
-			data{client, upgrade()},
+			edited{upgrade(), strings.Replace(upgrade(), "Host: a", "Host: b", 1)},
 			data{server, head("HTTP/1.1 103 Early Hints", "Link: </a>") + accept("Sec-WebSocket-Extensions: permessage-deflate") + frame(0x81, 0, "Welcome")},
 			data{client, frame(0x01, 7, "Hé") + frame(0x89, 8, "hb") + frame(0x80, 9, "llo")},
 			data{server, frame(0x8a, 0, "hb") + frame(0xc1, 0, "\xf2\x48\xcd\xc9\xc9\x07\x00") + frame(0x82, 0, "\x00\x01")},
@@ -249,8 +255,7 @@ func plays() []play {
 		scene("no answer", info, false, data{client, upgrade()}, answer(502),
 			end(server, decode.EndLocal, `dial upstream "127.0.0.1:1902": connection refused`), end(client, decode.EndLocal, "")),
 		scene("refused by us", info, false, append(with(answer(502)), fins...)...),
-		scene("exchange", info, false, edited(head("POST /x HTTP/1.1", "Host: a", "Content-Length: 5")),
-			data{client, head("POST http://a/x HTTP/1.1", "Host: a", "Content-Length: 5") + "hello"},
+		scene("exchange", info, false, edited{head("POST http://a/x HTTP/1.1", "Host: a", "Content-Length: 5") + "hello", head("POST /x HTTP/1.1", "Host: a", "Content-Length: 5")},
 			data{server, head("HTTP/1.1 100 Continue") + head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + chunked}, done),
 		scene("tunnel", decode.Info{Server: "example.com:443", Via: "connect"}, false, append([]any{
 			opaque(client, "TLS, not intercepted"), data{client, "\x16\x03\x01"}, skip(server, 88_200)}, append(fins, done)...)...),
@@ -281,8 +286,7 @@ func live(rnd *rand.Rand, ps []play, sink decode.Sink) {
 	look := thorough()
 	var rs []*running
 	for i, p := range ps {
-		r := &running{Session: decode.Session{Sink: sink}, steps: p.steps}
-		look(&r.Session)
+		r := &running{Session: decode.Session{Sink: sink, Look: look}, steps: p.steps}
 		p.info.Conn, p.info.Time = int64(i+1), now
 		r.Open(p.info)
 		rs = append(rs, r)
@@ -299,6 +303,9 @@ func live(rnd *rand.Rand, ps []play, sink decode.Sink) {
 		switch step := r.steps[0].(type) {
 		case op:
 			step(&r.Session, now)
+			r.steps = r.steps[1:]
+		case edited:
+			step.take(&r.Session, now)
 			r.steps = r.steps[1:]
 		case data:
 			n := len(step.b)
@@ -345,7 +352,7 @@ func replay(t *testing.T, rec *teller) bool {
 	t.Helper()
 	again := newTeller()
 	r := NewReader(bytes.NewReader(rec.trace.Bytes()))
-	if err := PlayWith(r, again, thorough()); err != nil || r.Warning() != nil {
+	if err := Play(r, again, thorough()); err != nil || r.Warning() != nil {
 		t.Errorf("play: %v, %v", err, r.Warning())
 		return false
 	}
@@ -403,8 +410,11 @@ func checkBytes(t *testing.T, ps []play, trace []byte) {
 // sent returns what each side sends in p.
 func sent(p play) (b [2]string) {
 	for _, step := range p.steps {
-		if s, ok := step.(data); ok {
+		switch s := step.(type) {
+		case data:
 			b[s.dir] += s.b
+		case edited:
+			b[client] += s.b
 		}
 	}
 	return b
@@ -428,7 +438,7 @@ func TestSharedTraces(t *testing.T) {
 		}
 		same(t, name+" line", strings.Split(string(b), "\n"), strings.Split(out.String(), "\n"))
 		rec := newTeller()
-		if err := PlayWith(NewReader(bytes.NewReader(b)), rec, thorough()); err != nil {
+		if err := Play(NewReader(bytes.NewReader(b)), rec, thorough()); err != nil {
 			t.Errorf("play %s: %v", name, err)
 		}
 		if len(rec.said) < 10 {
@@ -454,7 +464,7 @@ func TestEveryEvent(t *testing.T) {
 		if ev.Frame != nil {
 			ops[ev.Frame.OpCode] = true
 		}
-	})); err != nil {
+	}), decode.Look{}); err != nil {
 		t.Fatal(err)
 	}
 	for k := decode.KindOpen; k <= decode.KindClosed; k++ {

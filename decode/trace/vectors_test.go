@@ -55,7 +55,7 @@ func checkVector(t *testing.T, v vectors.Vector, steps []vectors.Step) {
 	t.Helper()
 	rec := newTeller()
 	s := decode.Session{Sink: rec}
-	thorough()(&s)
+	s.Look = thorough()
 	s.Open(decode.Info{Conn: 1, Time: start, Ext: v.Ext})
 	if !v.Heads {
 		s.Upgraded()

@@ -114,7 +114,7 @@ func (w *Writer) line(ev *decode.Event) {
 	case decode.KindResponse:
 		r.Kind = "res"
 		r.setHead(ev.Head)
-		r.Body, r.BodyLen = w.cut(ev.Data), ev.N
+		r.Body, r.BodyLen = w.cut(ev.Data), ev.BodyLen
 	case decode.KindFrame:
 		if ev.Part && w.o.Derived && w.o.Messages {
 			if ev.Message != nil {
@@ -140,14 +140,14 @@ func (w *Writer) line(ev *decode.Event) {
 	case decode.KindGap:
 		r.Kind = "gap"
 		r.Dir, r.HasDir = ev.Dir, true
-		r.N = ev.N
+		r.N = ev.Lost
 	case decode.KindNotice:
 		r.Kind = "note"
 		r.Text = ev.Text
 	case decode.KindEnd:
 		r.Kind = "end"
 		r.Dir, r.HasDir = ev.Dir, !ev.Both
-		r.How, r.Err, r.Status = ev.How.String(), ev.Text, ev.N
+		r.How, r.Err, r.Status = ev.How.String(), ev.Text, int64(ev.Status)
 		if w.ended[ev.Conn]++; ev.Both {
 			w.ended[ev.Conn]++
 		}

@@ -31,6 +31,8 @@ func write(t *testing.T, o Options, steps ...any) string {
 		switch step := step.(type) {
 		case op:
 			step(&s, now)
+		case edited:
+			step.take(&s, now)
 		case data:
 			s.Data(step.dir, now, []byte(step.b))
 		}
@@ -114,13 +116,13 @@ func TestWriterTLS(t *testing.T) {
 }
 
 func TestWriterHeads(t *testing.T) {
-	got := write(t, Options{}, edited(head("GET / HTTP/1.1", "Host: b")), data{client, head("GET http://b/ HTTP/1.1", "Host: b")},
+	got := write(t, Options{}, edited{head("GET http://b/ HTTP/1.1", "Host: b"), head("GET / HTTP/1.1", "Host: b")},
 		data{server, "HTTP/1.1 200 OK\nContent-Length: 3\n\nabc"}, done)
 	want := lines(`{"k":"open","t":0,"c":1}`,
-		`{"k":"req","t":2,"c":1,"m":"GET","target":"http://b/","v":"HTTP/1.1","h":[["Host","b"]],"fx":"replace"}`,
-		`{"k":"req","t":2,"c":1,"m":"GET","target":"/","v":"HTTP/1.1","h":[["Host","b"]],"leg":"out"}`,
-		`{"k":"res","t":3,"c":1,"raw":"SFRUUC8xLjEgMjAwIE9LCkNvbnRlbnQtTGVuZ3RoOiAzCgo="}`,
-		`{"k":"done","t":4,"c":1,"sent":0,"got":3}`)
+		`{"k":"req","t":1,"c":1,"m":"GET","target":"http://b/","v":"HTTP/1.1","h":[["Host","b"]],"fx":"replace"}`,
+		`{"k":"req","t":1,"c":1,"m":"GET","target":"/","v":"HTTP/1.1","h":[["Host","b"]],"leg":"out"}`,
+		`{"k":"res","t":2,"c":1,"raw":"SFRUUC8xLjEgMjAwIE9LCkNvbnRlbnQtTGVuZ3RoOiAzCgo="}`,
+		`{"k":"done","t":3,"c":1,"sent":0,"got":3}`)
 	same(t, "line", strings.Split(got, "\n"), strings.Split(want, "\n"))
 	got = write(t, Options{}, data{client, head("GET / HTTP/1.1", "Upgrade: websocket", "X: caf\xe9")}, data{server, "HTTP/1.1 403 No\r\nContent-Le"},
 		end(server, decode.EndFIN, ""), end(client, decode.EndFIN, ""))
@@ -174,7 +176,7 @@ func TestWriterDerived(t *testing.T) {
 func derive(o Options, keep int, frames ...string) string {
 	var b bytes.Buffer
 	o.Derived = true
-	s := decode.Session{Sink: NewWriter(&b, o), Messages: true, Keep: keep}
+	s := decode.Session{Sink: NewWriter(&b, o), Look: decode.Look{Messages: true, Keep: keep}}
 	s.Open(decode.Info{Conn: 1, Time: start, Ext: "permessage-deflate"})
 	s.Upgraded()
 	for _, f := range frames {
@@ -260,7 +262,7 @@ func TestPlayCut(t *testing.T) {
 		} else if ev.Kind == decode.KindGap {
 			said = append(said, "gap")
 		}
-	}))
+	}), decode.Look{})
 	if got, want := strings.Join(said, " "), "xx gap He gap hi"; err != nil || got != want {
 		t.Errorf("got %s, %v, want %s", got, err, want)
 	}

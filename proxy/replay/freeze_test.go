@@ -71,7 +71,7 @@ func TestFreeze(t *testing.T) {
 						t.Errorf("%s: %s", ext, v.Text)
 					}
 				}
-			}))
+			}), decode.Look{})
 			if err != nil {
 				t.Error(err)
 			}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/textproto"
-	"sync"
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
@@ -167,9 +166,7 @@ func Header(name, value string) Option {
 // Events hands the events of the sessions that are played to sink, which may
 // be a trace.Writer, so that a replay can be recorded.
 func Events(sink decode.Sink) Option {
-	if _, shared := sink.(sync.Locker); !shared {
-		sink = &decode.Tee{Sinks: []decode.Sink{sink}} // several sessions may go on at once
-	}
+	sink = decode.Shared(sink) // several sessions may go on at once
 	return func(c *config) { c.sink = sink }
 }
 

@@ -96,13 +96,8 @@ func (s *Script) play(ctx context.Context, conn net.Conn, how performance) error
 	p := &player{performance: how, s: s, peer: how.role.Peer(), conn: conn, wake: make(chan struct{}, 1),
 		matched: make([]bool, len(s.sides[how.role.Peer()].units)), replaced: -1, last: -1, progress: now}
 	p.asm = assembler{exact: s.exact, emit: p.take}
-	p.sess.Sink, p.sess.Messages, p.sess.Keep = p, true, maxMessage
-	if l, ok := s.sink.(sync.Locker); ok {
-		p.sess.Sink = struct {
-			*player
-			sync.Locker
-		}{p, l}
-	}
+	p.sess.Sink = decode.LockedWith(s.sink, p.Emit)
+	p.sess.Look = decode.Look{Messages: true, Keep: maxMessage}
 	number := s.number
 	if p.cast == nil {
 		number = s.played.Add(1)

@@ -205,7 +205,7 @@ func (k talk) run(t *testing.T) {
 	// client → ahead → proxy → behind → server; over TLS the client talks to
 	// the proxy itself, and behind ends TLS for a server that does not speak it
 	rec := newRecording()
-	p := &proxy.Proxy{Sink: rec, Setup: rec.setup}
+	p := &proxy.Proxy{Sink: rec, Look: rec.look()}
 	j := job{ID: fmt.Sprint(jobs.Add(1)), Deflate: k.deflate, Whole: k.server.whole, Rounds: k.rounds}
 	var ahead *tap
 	var secure *tls.Config

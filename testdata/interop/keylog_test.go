@@ -36,7 +36,7 @@ func TestKeyLog(t *testing.T) {
 			var keys bytes.Buffer // TLS writes to it one line at a time
 			rec := newRecording()
 			p := &proxy.Proxy{
-				Sink: rec, Setup: rec.setup, KeyLog: &keys, Authority: tr.authority, UpstreamTLS: tr.client,
+				Sink: rec, Look: rec.look(), KeyLog: &keys, Authority: tr.authority, UpstreamTLS: tr.client,
 				Upstream: &url.URL{Scheme: "wss", Host: localhost(behind.addr)},
 			}
 			ahead := newTap(t, servedBy(t, p), nil)

@@ -28,8 +28,10 @@ type recording struct {
 	seen       decode.Seen
 }
 
-// setup has the session look into everything.
-func (r *recording) setup(s *decode.Session) { s.Messages, s.Advice, s.Seen = true, true, &r.seen }
+// look has the sessions look into everything.
+func (r *recording) look() decode.Look {
+	return decode.Look{Messages: true, Advice: true, Seen: &r.seen}
+}
 
 // recorded is one direction.
 type recorded struct {

@@ -22,11 +22,12 @@ const (
 	pause = 60 * time.Millisecond // between two acts, for whoever watches
 )
 
-// Run plays the chat through a proxy that sets up its sessions with setup and
-// hands their events to sink, and returns when everybody has left. The sink takes one event at a time; if others use it
-// meanwhile, let it be a [decode.Tee]. Run returns early with the error of ctx
+// Run plays the chat through a proxy whose sessions look into what look says,
+// hands their events to sink, and returns when everybody has left. The sink
+// takes one event at a time; if others use it meanwhile, let it be a
+// [decode.Tee]. Run returns early with the error of ctx
 // when that ends. Nothing of it runs on when Run has returned.
-func Run(ctx context.Context, sink decode.Sink, setup func(*decode.Session), log *slog.Logger) error {
+func Run(ctx context.Context, sink decode.Sink, look decode.Look, log *slog.Logger) error {
 	origin, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -39,11 +40,8 @@ func Run(ctx context.Context, sink decode.Sink, setup func(*decode.Session), log
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the chat takes longer than %v", limit))
 	defer cancel()
 
-	w := &watcher{Locker: new(sync.Mutex), sink: sink, closed: make(chan struct{}, 1)}
-	if l, ok := sink.(sync.Locker); ok {
-		w.Locker = l
-	}
-	p := &proxy.Proxy{Upstream: &url.URL{Scheme: "ws", Host: origin.Addr().String()}, Sink: w, Setup: setup, Log: log}
+	w := &watcher{sink: sink, closed: make(chan struct{}, 1)}
+	p := &proxy.Proxy{Upstream: &url.URL{Scheme: "ws", Host: origin.Addr().String()}, Sink: decode.LockedWith(sink, w.Emit), Look: look, Log: log}
 	var room Server
 	var wg sync.WaitGroup
 	var served, relayed error
@@ -202,9 +200,8 @@ func (s *stage) wait(d time.Duration) {
 }
 
 // A watcher tells when a session is closed, and passes everything on to a sink,
-// which may be nil. It is locked when the sink is.
+// which may be nil.
 type watcher struct {
-	sync.Locker
 	sink   decode.Sink
 	closed chan struct{}
 }

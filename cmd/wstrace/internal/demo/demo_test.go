@@ -105,7 +105,7 @@ func TestRun(t *testing.T) {
 		for _, v := range ev.Violations {
 			t.Errorf("%s: %v: %s", key, v.Rule.ID, v.Text)
 		}
-	})}}, nil, nil)
+	})}}, decode.Look{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestRun(t *testing.T) {
 }
 
 func TestRunWithoutSink(t *testing.T) {
-	if err := Run(t.Context(), nil, nil, nil); err != nil {
+	if err := Run(t.Context(), nil, decode.Look{}, nil); err != nil {
 		t.Error(err)
 	}
 }
@@ -135,7 +135,7 @@ func TestRunEndsWithContext(t *testing.T) {
 		if ev.Kind == decode.KindFrame {
 			cancel()
 		}
-	}), nil, nil)
+	}), decode.Look{}, nil)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got error %v, want %v", err, context.Canceled)
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/trace"
 	"github.com/wstrace/wstrace/proxy/replay"
 )
@@ -15,7 +16,7 @@ import (
 // recorded returns a recording of the chat.
 var recorded = sync.OnceValues(func() (string, error) {
 	var b bytes.Buffer
-	err := Run(context.Background(), trace.NewWriter(&b, trace.Options{}), nil, nil)
+	err := Run(context.Background(), trace.NewWriter(&b, trace.Options{}), decode.Look{}, nil)
 	return b.String(), err
 })
 
@@ -95,14 +96,14 @@ func TestReplayServer(t *testing.T) {
 	text := recording(t)
 	for range 2 {
 		var rec bytes.Buffer
-		w := &watcher{Locker: new(sync.Mutex), sink: trace.NewWriter(&rec, trace.Options{}), closed: make(chan struct{}, 1)}
+		w := &watcher{sink: trace.NewWriter(&rec, trace.Options{}), closed: make(chan struct{}, 1)}
 		if err := stand(t, loadAll(t, text, replay.Events(w)), w); err != nil {
 			t.Fatal(err)
 		}
 		same(t, text, rec.String())
 	}
 	changed := strings.Replace(text, "At nine.", "At ten.", 1)
-	w := &watcher{Locker: new(sync.Mutex), closed: make(chan struct{}, 1)}
+	w := &watcher{closed: make(chan struct{}, 1)}
 	err := stand(t, loadAll(t, changed, replay.Events(w)), w)
 	if err == nil || !strings.HasSuffix(err.Error(), `got text "At nine.", which differs at byte 3`) {
 		t.Errorf("got %v", err)

@@ -134,7 +134,7 @@ func play(t *testing.T, example []Line) []decode.Violation {
 	conn := int64(0)
 	run := func() {
 		conn++
-		s := &decode.Session{Sink: &got, Messages: true, Advice: true, Seen: seen}
+		s := &decode.Session{Sink: &got, Look: decode.Look{Messages: true, Advice: true, Seen: seen}}
 		s.Open(decode.Info{Conn: conn, Time: now, URL: url})
 		now = converse(s, now, steps)
 		steps = nil
