@@ -2,6 +2,7 @@ package decode
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -42,6 +43,7 @@ type Session struct {
 	ended  int // directions
 	closed bool
 
+	outs    *[2]Decoder // of what Sent was told; nil until then
 	line    int         // where the bytes at hand were read, if from a file
 	offset  int64       // the same in bytes
 	ev      Event       // the one being emitted
@@ -194,6 +196,37 @@ func (s *Session) Head(d Dir, t time.Time, h, sent *Head) {
 		s.request(h, nil)
 	default:
 		s.response(h, nil)
+	}
+}
+
+// Sent takes what is written to the peer of d in place of what d sent, just
+// before it is written: whole frames, or a part that goes on in the next call.
+// change says what decided it ([Fate.Change]). The events tell of it and have
+// Out set; it counts for nothing else.
+func (s *Session) Sent(d Dir, t time.Time, b []byte, change string) {
+	s.lock(t)
+	defer s.unlock()
+	if s.outs == nil {
+		s.outs = &[2]Decoder{{Dir: FromClient}, {Dir: FromServer}}
+	}
+	dec := &s.outs[d]
+	fate := Fate{Change: change}
+	if dec.err != nil {
+		s.emit(Event{Kind: KindJunk, Dir: d, Data: b, Text: "cannot be framed", Fate: fate, Out: true})
+		return
+	}
+	for f := range dec.Frames(b) {
+		piece := *f
+		for p, first := f.payload, true; first || len(p) > 0; first = false {
+			n := min(len(p), MaxPiece)
+			piece.payload, p = p[:n], p[n:]
+			piece.Complete = f.Complete && len(p) == 0
+			s.emit(Event{Kind: KindFrame, Dir: d, Frame: &piece, Fate: fate, Out: true})
+			piece.At, piece.More = piece.At+int64(n), true
+		}
+	}
+	if head, rest, err := dec.Lost(); err != nil {
+		s.emit(Event{Kind: KindJunk, Dir: d, Data: append(slices.Clone(head), rest...), Text: "length with its top bit set", Fate: fate, Out: true})
 	}
 }
 
