@@ -133,10 +133,10 @@ func (p *printer) show(g glimpse) {
 		p.int(int64(g.code))
 		if len(g.b) > 0 {
 			p.text(" ")
-			p.buf = appendQuoted(p.buf, g.b)
+			p.buf = decode.AppendQuoted(p.buf, g.b)
 		}
 	case g.text:
-		p.buf = appendQuoted(p.buf, g.b)
+		p.buf = decode.AppendQuoted(p.buf, g.b)
 	default:
 		p.text("[")
 		p.buf = appendHex(p.buf, g.b, lowerHex, ' ')

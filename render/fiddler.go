@@ -177,7 +177,7 @@ func (p *fiddler) glance(g glimpse) {
 		}
 	}
 	if g.text {
-		p.buf = appendEscaped(p.buf, g.b, false)
+		p.buf = decode.AppendEscaped(p.buf, g.b, false)
 	} else {
 		p.buf = appendHex(p.buf, g.b, upperHex, '-')
 	}

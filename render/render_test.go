@@ -380,7 +380,7 @@ func TestAppendDuration(t *testing.T) {
 
 func TestAppendQuoted(t *testing.T) {
 	for _, s := range []string{"", "a", "\"\\", "\a\b\f\n\r\t\v\x00\x1b\x7f", "é€😀", "\xff\xc3\xe2\x82", "\ufffd\u202e\u00a0\u2028\ufeff\U000e0001"} {
-		if got, want := string(appendQuoted(nil, []byte(s))), strconv.Quote(s); got != want {
+		if got, want := string(decode.AppendQuoted(nil, []byte(s))), strconv.Quote(s); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}

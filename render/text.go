@@ -102,7 +102,7 @@ func (p *printer) colored(pen pen, s string) {
 }
 
 // wire appends text that came from the wire.
-func (p *printer) wire(s string) { p.buf = appendEscaped(p.buf, []byte(s), false) }
+func (p *printer) wire(s string) { p.buf = decode.AppendEscaped(p.buf, []byte(s), false) }
 
 // count appends a number and what is counted.
 func (p *printer) count(n int64, what string) {
@@ -216,7 +216,7 @@ func (p *printer) glimpse(ev *decode.Event) (g glimpse, ok bool) {
 	}
 	chars := g.b
 	if g.missing {
-		chars = wholeChars(chars)
+		chars = decode.WholeChars(chars)
 	}
 	if form == asText || form == asEither && readable(chars) {
 		g.b, g.text = chars, true
@@ -252,7 +252,7 @@ func (p *printer) content(m *decode.Message) (g glimpse, ok bool) {
 		return g, false
 	}
 	if g.text = m.Op == ws.OpText; g.text && g.missing {
-		g.b = wholeChars(g.b)
+		g.b = decode.WholeChars(g.b)
 	}
 	return g, true
 }
@@ -264,19 +264,6 @@ func (p *printer) soFar(f *decode.Frame) {
 		p.count(f.At+int64(f.Len()), "byte")
 		p.text(" so far")
 	}
-}
-
-// wholeChars returns b without a UTF-8 sequence that it ends inside of.
-func wholeChars(b []byte) []byte {
-	for i := len(b) - 1; i >= max(0, len(b)-utf8.UTFMax+1); i-- {
-		if utf8.RuneStart(b[i]) {
-			if !utf8.FullRune(b[i:]) {
-				return b[:i]
-			}
-			break
-		}
-	}
-	return b
 }
 
 // readable reports whether b is text without anything that must be escaped but
@@ -294,53 +281,6 @@ func readable(b []byte) bool {
 		b = b[n:]
 	}
 	return true
-}
-
-// printable are the ASCII characters that need no escape, quotable those that
-// need none in quotes.
-var printable, quotable = func() (p, q [256]bool) {
-	for c := ' '; c <= '~'; c++ {
-		p[c], q[c] = true, c != '"' && c != '\\'
-	}
-	return p, q
-}()
-
-// appendEscaped appends b with control characters and what is not UTF-8
-// escaped as %q does; quoted also escapes quotes and backslashes.
-func appendEscaped(dst, b []byte, quoted bool) []byte {
-	asIs := &printable
-	if quoted {
-		asIs = &quotable
-	}
-	for len(b) > 0 {
-		n := 0
-		for n < len(b) && asIs[b[n]] {
-			n++
-		}
-		if dst, b = append(dst, b[:n]...), b[n:]; len(b) == 0 {
-			break
-		}
-		r, n := utf8.DecodeRune(b)
-		switch {
-		case b[0] == '"' || b[0] == '\\':
-			dst = append(dst, '\\', b[0])
-		case r == utf8.RuneError && n == 1 || !strconv.IsPrint(r):
-			q := len(dst)
-			dst = strconv.AppendQuote(dst, string(b[:n]))
-			dst = append(dst[:q], dst[q+1:len(dst)-1]...)
-		default:
-			dst = append(dst, b[:n]...)
-		}
-		b = b[n:]
-	}
-	return dst
-}
-
-// appendQuoted appends b as %q does.
-func appendQuoted(dst, b []byte) []byte {
-	dst = append(dst, '"')
-	dst = appendEscaped(dst, b, true)
-	return append(dst, '"')
 }
 
 const (

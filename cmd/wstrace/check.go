@@ -133,7 +133,7 @@ func (c *check) file(name string, named bool, w io.Writer) (int64, error) {
 		j = f
 	} else {
 		if named {
-			fmt.Fprintf(w, "%s:\n", appendSafe(nil, name))
+			fmt.Fprintf(w, "%s:\n", decode.AppendEscaped(nil, []byte(name), false))
 		}
 		j = render.NewReport(w, render.Options{Preview: c.view.shown(), Color: c.view.colored()}, least)
 	}

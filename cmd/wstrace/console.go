@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/wstrace/wstrace/decode"
 )
 
 // A console writes what is not an event: lines that begin with "wstrace: ". It
@@ -69,25 +69,10 @@ func (c *console) say(format string, args ...any) {
 	var b []byte
 	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
 		b = append(b, "wstrace: "...)
-		b = appendSafe(b, strings.TrimSuffix(line, "\n"))
+		b = decode.AppendEscaped(b, []byte(strings.TrimSuffix(line, "\n")), false)
 		b = append(b, '\n')
 	}
 	c.w.Write(b)
-}
-
-// appendSafe appends s with what a terminal might obey escaped, as %q does.
-func appendSafe(b []byte, s string) []byte {
-	for len(s) > 0 {
-		r, n := utf8.DecodeRuneInString(s)
-		if r == utf8.RuneError && n == 1 || !strconv.IsPrint(r) {
-			q := strconv.Quote(s[:n])
-			b = append(b, q[1:len(q)-1]...)
-		} else {
-			b = append(b, s[:n]...)
-		}
-		s = s[n:]
-	}
-	return b
 }
 
 // Enabled, Handle, WithAttrs and WithGroup make c a [slog.Handler].

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
+	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/proxy/replay"
 )
 
@@ -110,7 +111,7 @@ func (d *diffFlags) run(con *console, a, b string) error {
 		}
 	}
 	var out bytes.Buffer
-	fmt.Fprintf(&out, "--- %s #%d\n+++ %s #%d\n", appendSafe(nil, a), scripts[0].Number(), appendSafe(nil, b), scripts[1].Number())
+	fmt.Fprintf(&out, "--- %s #%d\n+++ %s #%d\n", decode.AppendEscaped(nil, []byte(a), false), scripts[0].Number(), decode.AppendEscaped(nil, []byte(b), false), scripts[1].Number())
 	differ, err := replay.Diff(&out, scripts[0], scripts[1])
 	if err != nil || !differ {
 		return err

@@ -394,7 +394,7 @@ func (p *performance) one(ctx context.Context, play func() error) {
 	if errors.As(err, &d) && d.Diff() != "" {
 		out := fmt.Appendf(nil, "--- recorded, line %d\n+++ came\n", d.Line)
 		for line := range strings.Lines(d.Diff()) {
-			out = append(appendSafe(out, strings.TrimSuffix(line, "\n")), '\n')
+			out = append(decode.AppendEscaped(out, []byte(strings.TrimSuffix(line, "\n")), false), '\n')
 		}
 		os.Stdout.Write(out)
 	}

@@ -206,7 +206,7 @@ func (w *Writer) inflated(m *decode.Message) {
 	text := w.cut(m.Data)
 	cut := m.Cut || len(text) < len(m.Data)
 	if cut {
-		text = wholeChars(text)
+		text = decode.WholeChars(text)
 	}
 	if !m.Compressed || m.Op != ws.OpText || m.Unread || !utf8.Valid(text) {
 		return
@@ -235,7 +235,7 @@ func (w *Writer) message(m *decode.Message) {
 	w.buf = appendInt(w.buf, `,"len":`, m.Len)
 	p := w.cut(m.Data)
 	cut := m.Cut || len(p) < len(m.Data)
-	if whole := wholeChars(p); cut && utf8.Valid(whole) {
+	if whole := decode.WholeChars(p); cut && utf8.Valid(whole) {
 		p = whole
 	}
 	if len(p) > 0 {
@@ -291,23 +291,10 @@ func (w *Writer) frame(f *decode.Frame) {
 		r.Kind, r.Len = "more", uint64(f.Len())
 	}
 	if r.Cut {
-		if p := wholeChars(r.Payload); utf8.Valid(p) {
+		if p := decode.WholeChars(r.Payload); utf8.Valid(p) {
 			r.Payload = p
 		}
 	}
-}
-
-// wholeChars returns p without the beginning of a character at its end.
-func wholeChars(p []byte) []byte {
-	for i := len(p) - 1; i >= 0 && i > len(p)-utf8.UTFMax; i-- {
-		if utf8.RuneStart(p[i]) {
-			if !utf8.FullRune(p[i:]) {
-				return p[:i]
-			}
-			break
-		}
-	}
-	return p
 }
 
 // derived appends the lines that say what follows from ev.
