@@ -52,16 +52,3 @@ func CloseName(code int) string {
 	}
 	return strconv.Itoa(code)
 }
-
-// closeCodeRule returns the rule that a code in a Close frame breaks, or "".
-func closeCodeRule(code int) RuleID {
-	switch {
-	case code < 1000 || code >= 5000:
-		return "close-code-out-of-range"
-	case code == CodeNoStatus || code == CodeAbnormal || code == CodeTLS:
-		return "close-code-forbidden"
-	case code == 1004 || code >= 1016 && code <= 2999:
-		return "close-code-unassigned"
-	}
-	return ""
-}

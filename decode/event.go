@@ -119,6 +119,10 @@ type Info struct {
 	Via    string    // how it came to us: forward, reverse, connect
 	Ext    string    // extensions in force, for a session without a handshake
 
+	// NoFrames says that the source knows messages, and no frames: see
+	// [Session.Message].
+	NoFrames bool
+
 	ClientTLS, ServerTLS *TLS // of each leg; nil if it is in plain
 }
 
@@ -142,27 +146,14 @@ type Totals struct {
 	Errors, Warnings, Infos int
 	Rules                   []RuleCount // in the order in which they were broken first
 
-	// What looking into messages gave, if Session.Messages is set.
+	// What looking into messages gave, if Look.Messages is set.
 	Checked   bool       // it is
 	Unchecked [2]int64   // by Dir: messages that could not be looked into
 	Deflate   [2]Savings // by Dir: what compression did
 
 	Heartbeat [2]Heartbeat // by who sent the pings
 
-	Status int // of the answer that the client got from the proxy, not from the server; 0 if there was none
-
-	// The close verdict: the status code of the first Close frame and its
-	// sender; 1005 for a Close without a code; 1006 if there was no Close, and
-	// then By is the side that ended the connection (RFC 6455 §7.1.5).
-	Code     int
-	Said     bool // Code is what a Close frame says: 1005 and 1006 too, where one does
-	By       Dir
-	Reason   string        // of that Close
-	Answered bool          // the other side sent a Close too
-	How      End           // how the first direction to end ended
-	Ended    Dir           // that direction
-	Unknown  bool          // which side ended the connection: Ended, and By unless there was a Close, mean nothing
-	Idle     time.Duration // from the last frame before the close, or the end without one, to it
+	Verdict // how the session ended
 }
 
 // Savings say what permessage-deflate did for the messages that it compressed.
@@ -191,18 +182,6 @@ func Quantile(times []time.Duration, q float64) time.Duration {
 
 // Violations returns how many violations there were, of any severity.
 func (t *Totals) Violations() int { return t.Errors + t.Warnings + t.Infos }
-
-// Closer names who closed the connection: client, server, or wstrace, which is
-// the proxy; or nobody, "", if that is not known.
-func (t *Totals) Closer() string {
-	if t.Status != 0 || t.How == EndLocal && !t.Said && (t.Code == 0 || t.Code == CodeAbnormal) {
-		return "wstrace"
-	}
-	if t.Unknown && (t.Code == 0 || t.Code == CodeAbnormal) {
-		return ""
-	}
-	return t.By.String()
-}
 
 // count counts a case of from breaking r so badly and returns how many there are.
 func (t *Totals) count(r *Rule, sev Severity, from Dir) int64 {

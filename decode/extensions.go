@@ -161,32 +161,33 @@ type Deflate struct {
 	WindowBits [2]int  // by Dir: its matches reach back at most 2 to this
 }
 
-// setExtensions keeps what extensions, as a response or a trace lists them,
-// mean for the frames: the reserved bits that they define (RFC 6455 §5.2),
-// RSV1 being 4, and the agreement on compression. A mistake is for the rules
-// to report; here it stands for nothing.
-func (s *Session) setExtensions(lines ...string) {
+// agreement returns what extensions, as a response or a trace lists them, mean
+// for the frames: the reserved bits that they define (RFC 6455 §5.2), RSV1 being
+// 4, and the agreement on compression. A mistake is for the rules to report;
+// here it stands for nothing.
+func agreement(lines ...string) (rsv byte, agreed Deflate) {
 	exts, err := ParseExtensions(lines)
 	if err != nil && strings.Trim(strings.Join(lines, ""), " \t,") != "" && len(exts) == 0 {
-		s.rsv = 7 // who knows
+		rsv = 7 // who knows
 	}
 	for _, ext := range exts {
 		if ext.Name != permessageDeflate {
-			s.rsv = 7
+			rsv = 7
 			continue
 		}
-		s.rsv |= 4
-		if s.hs.Deflate.On {
+		rsv |= 4
+		if agreed.On {
 			continue
 		}
 		p, _ := deflateParams(ext, false)
-		s.hs.Deflate = Deflate{On: true, NoTakeover: p.noTakeover, WindowBits: p.bits}
+		agreed = Deflate{On: true, NoTakeover: p.noTakeover, WindowBits: p.bits}
 		for d, n := range p.bits {
 			if n <= 0 {
-				s.hs.Deflate.WindowBits[d] = 15
+				agreed.WindowBits[d] = 15
 			}
 		}
 	}
+	return rsv, agreed
 }
 
 // pmdParams are the parameters of permessage-deflate in an offer or a response.
@@ -199,8 +200,8 @@ const bitsAny = -1
 
 // A pmdFault is something wrong with the parameters of permessage-deflate.
 type pmdFault struct {
-	what string // unknown, duplicate or invalid, as the names of the rules end
-	text string
+	offer, response RuleID // that it breaks, in either of them
+	text            string
 }
 
 var pmdNames = map[string]Dir{
@@ -214,23 +215,27 @@ var pmdNames = map[string]Dir{
 // in a response (RFC 7692 §7.1).
 func deflateParams(ext Extension, offer bool) (p pmdParams, faults []pmdFault) {
 	seen := map[string]bool{}
-	fault := func(what, format string, args ...any) {
-		faults = append(faults, pmdFault{what, fmt.Sprintf(format, args...)})
+	unknown := pmdFault{offer: "pmd-offer-param-unknown", response: "pmd-res-param-unknown"}
+	duplicate := pmdFault{offer: "pmd-offer-param-duplicate", response: "pmd-res-param-duplicate"}
+	invalid := pmdFault{offer: "pmd-offer-param-invalid", response: "pmd-res-param-invalid"}
+	fault := func(x pmdFault, format string, args ...any) {
+		x.text = fmt.Sprintf(format, args...)
+		faults = append(faults, x)
 	}
 	for _, param := range ext.Params {
 		d, known := pmdNames[param.Name]
 		switch {
 		case !known:
-			fault("unknown", "permessage-deflate has no parameter %.40q", param.Name)
+			fault(unknown, "permessage-deflate has no parameter %.40q", param.Name)
 			continue
 		case seen[param.Name]:
-			fault("duplicate", "%s comes more than once", param.Name)
+			fault(duplicate, "%s comes more than once", param.Name)
 			continue
 		}
 		seen[param.Name] = true
 		if strings.HasSuffix(param.Name, "takeover") {
 			if p.noTakeover[d] = true; param.HasValue {
-				fault("invalid", "%s has the value %.20q, it takes none", param.Name, param.Value)
+				fault(invalid, "%s has the value %.20q, it takes none", param.Name, param.Value)
 			}
 			continue
 		}
@@ -239,9 +244,9 @@ func deflateParams(ext Extension, offer bool) (p pmdParams, faults []pmdFault) {
 		case !param.HasValue && d == FromClient:
 			p.bits[d] = bitsAny // for a response there is a rule of its own
 		case !param.HasValue:
-			fault("invalid", "%s has no value", param.Name)
+			fault(invalid, "%s has no value", param.Name)
 		case err != nil || n < 8 || n > 15 || param.Value != strconv.Itoa(n):
-			fault("invalid", "%s is %.20q, not 8 to 15", param.Name, param.Value)
+			fault(invalid, "%s is %.20q, not 8 to 15", param.Name, param.Value)
 		default:
 			p.bits[d] = n
 		}

@@ -15,7 +15,7 @@ type Handshake struct {
 	Response  *Head // the final one; nil until it comes
 
 	WebSocket   bool   // the request asks for websocket
-	Accepted    bool   // the response is a 101 to it
+	Accepted    bool   // the response is a 101 to it, or a 2xx over HTTP/2
 	Key         string // Sec-WebSocket-Key
 	Accept      string // Sec-WebSocket-Accept
 	Subprotocol string // the one chosen
@@ -37,8 +37,12 @@ func (h *Handshake) AcceptOK() bool { return h.Accept == AcceptKey(h.Key) }
 
 // AsksForWebSocket reports whether the request h wants to become a WebSocket
 // connection, well or badly: Upgrade lists websocket, or there is a
-// Sec-WebSocket-Key or -Version.
+// Sec-WebSocket-Key or -Version. Over HTTP/2 it is an extended CONNECT with the
+// protocol websocket (RFC 8441 §5).
 func AsksForWebSocket(h *Head) bool {
+	if h.http2() {
+		return h.Method == "CONNECT" && h.Get(":protocol") == "websocket"
+	}
 	if upgradesToWebSocket(h) {
 		return true
 	}
@@ -67,7 +71,7 @@ func (h *Handshake) setRequest(req *Head) {
 
 func (h *Handshake) setResponse(res *Head) {
 	h.Response = res
-	h.Accepted = h.WebSocket && res.Status == 101
+	h.Accepted = h.WebSocket && (res.Status == 101 || res.http2() && res.Status/100 == 2)
 	h.Accept = res.Get("Sec-WebSocket-Accept")
 	h.Subprotocol = res.Get("Sec-WebSocket-Protocol")
 	h.Extensions = strings.Join(res.Values("Sec-WebSocket-Extensions"), ", ")

@@ -10,8 +10,12 @@ import (
 // A Head is the head of an HTTP/1.x request or response (RFC 9112 §2.1), from
 // its first line to the empty line. Its strings are parts of Raw, spelled as
 // they came.
+//
+// The head of an HTTP/2 stream has no Raw: Proto is "HTTP/2", Fields begin with
+// the pseudo-header fields (RFC 9113 §8.3), and Method, Target and Status repeat
+// what those say.
 type Head struct {
-	Raw    string
+	Raw    string // "" if the head came parsed
 	Method string // of a request
 	Target string // of a request
 	Proto  string // "HTTP/1.1"
@@ -215,10 +219,17 @@ func (h *Head) KeepAlive() bool {
 	return h.HasToken("Connection", "keep-alive")
 }
 
+// http2 reports whether h is the head of an HTTP/2 stream.
+func (h *Head) http2() bool { return h.Proto == "HTTP/2" }
+
 // Canonical reports whether Raw is spelled as the head is usually written: CRLF
 // line ends, "Name: value" with one space, no folding, no control bytes. The
-// head can then be rebuilt from its parts by [Head.Append].
+// head can then be rebuilt from its parts by [Head.Append]. A head without Raw
+// is its parts.
 func (h *Head) Canonical() bool {
+	if h.Raw == "" {
+		return !h.Cut
+	}
 	if h.Cut || string(h.Append(make([]byte, 0, len(h.Raw)))) != h.Raw {
 		return false
 	}

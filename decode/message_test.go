@@ -2,7 +2,9 @@ package decode
 
 import (
 	"bytes"
+	"compress/flate"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -19,6 +21,24 @@ func whole(sink Sink, ext string) *Session {
 	s.Open(Info{Conn: 1, Time: start, Ext: ext})
 	s.Upgraded()
 	return s
+}
+
+// deflate compresses messages as one stream of permessage-deflate.
+func deflate(t testing.TB, level int, msgs ...string) [][]byte {
+	t.Helper()
+	var buf bytes.Buffer
+	w, err := flate.NewWriter(&buf, level)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out [][]byte
+	for _, m := range msgs {
+		buf.Reset()
+		io.WriteString(w, m)
+		w.Flush()
+		out = append(out, bytes.Clone(bytes.TrimSuffix(buf.Bytes(), []byte{0, 0, 0xff, 0xff})))
+	}
+	return out
 }
 
 func TestMessageFields(t *testing.T) {
@@ -85,7 +105,9 @@ func TestMessageData(t *testing.T) {
 				got = ev.Message.Clone()
 			}
 		}), pmd)
-		s.Keep = test.keep
+		if test.keep > 0 {
+			s.conn.messages[FromServer].keep = test.keep
+		}
 		s.Data(FromServer, start, []byte(test.frames))
 		if got == nil || len(got.Data) != test.want || got.Len != int64(test.length) || got.Cut != (test.want < test.length) {
 			t.Errorf("%s: got %d of %d bytes, cut %t, want %d of %d", test.name, len(got.Data), got.Len, got.Cut, test.want, test.length)
@@ -219,8 +241,8 @@ func TestMessageAllocatesNothing(t *testing.T) {
 	} {
 		for _, messages := range []bool{true, false} {
 			s := whole(SinkFunc(func(*Event) {}), pmd+"; server_no_context_takeover")
-			if s.Messages = messages; !messages {
-				s.messages = nil
+			if !messages {
+				s.conn.messages = nil
 			}
 			client, server := []byte(test.client), []byte(test.server)
 			feed := func() {
@@ -245,7 +267,7 @@ func TestMessageMemory(t *testing.T) {
 	for range 20 {
 		s.Data(FromServer, start, chunk)
 	}
-	a := &s.messages[FromServer]
+	a := &s.conn.messages[FromServer]
 	if n := cap(*a.buf); n > 2*MaxMessageData {
 		t.Errorf("%d bytes are held of a message, want at most %d", n, 2*MaxMessageData)
 	}
@@ -302,10 +324,9 @@ func BenchmarkMessages(b *testing.B) {
 		for _, messages := range []bool{false, true} {
 			b.Run(fmt.Sprintf("%d/%t", size, messages), func(b *testing.B) {
 				s := whole(SinkFunc(func(*Event) {}), "")
-				if s.Messages = messages; !messages {
-					s.messages = nil
+				if !messages {
+					s.conn.messages = nil
 				}
-				s.Keep = 80
 				frame := []byte(masked(0x81, testKey, strings.Repeat("x", size)))
 				b.SetBytes(int64(size))
 				b.ReportAllocs()

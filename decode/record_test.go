@@ -165,7 +165,7 @@ func (r record) findings() []string {
 				m.Dir, m.N, m.Frames, m.Wire, m.Len, short(string(m.Data)), m.Cut, m.Unread, m.Unfinished))
 		}
 		for _, v := range ev.Violations {
-			lines = append(lines, fmt.Sprintf("frame %d byte %d %s %s", v.Frame, v.Offset, v.Severity, v.String()))
+			lines = append(lines, fmt.Sprintf("frame %d at %v %s %s", v.Frame, v.Where, v.Severity, v.String()))
 		}
 	}
 	return lines

@@ -1,7 +1,5 @@
 package decode
 
-import "fmt"
-
 // Severity says how bad a violation is.
 type Severity uint8
 
@@ -52,7 +50,7 @@ const (
 )
 
 // Rules are all the rules, in the order in which a connection meets them.
-// Those of severity info are judged only if [Session.Advice] is set.
+// Those of severity info are judged only if [Look.Advice] is set.
 var Rules = ruleTable()
 
 func ruleTable() []Rule {
@@ -252,72 +250,3 @@ var ruleByID = func() map[RuleID]*Rule {
 
 // LookupRule returns the rule with the given id, or nil.
 func LookupRule(id RuleID) *Rule { return ruleByID[id] }
-
-// A Violation is a rule that one side broke, and what was seen. It is a value:
-// the traffic goes on.
-type Violation struct {
-	*Rule
-	Severity Severity // of this case of it; for most rules always the rule's
-	From     Dir      // the side at fault
-	Frame    int64    // the frame's number in that side's direction, or -1
-	Offset   int64    // in its payload, of the byte where the fault begins, or -1
-	Text     string   // what was seen and what the limit is
-}
-
-// String returns "client frame-rsv-set: … (RFC 6455 §5.2)", as texts show it.
-func (v *Violation) String() string {
-	return fmt.Sprintf("%s %s: %s (%s)", v.From, v.ID, v.Text, v.Section)
-}
-
-// A RuleCount says how often one side broke a rule, and how badly.
-type RuleCount struct {
-	*Rule
-	Severity Severity // of these cases of it
-	From     Dir
-	N        int64
-}
-
-// noFrame stands for the number of a frame in violations that concern none.
-const noFrame = -1
-
-// report adds a violation to the next event. Of a rule that a side breaks again
-// and again, the first case of each severity is reported and the others are
-// counted.
-func (s *Session) report(id RuleID, from Dir, frame int64, format string, args ...any) {
-	s.reportAs(ruleByID[id].Severity, id, from, frame, format, args...)
-}
-
-// repeated counts a case of from breaking a rule and reports true, unless it is
-// the first, which is left to report. To ask it before report saves to gather
-// what only the first case needs, where a side may break a rule with each frame.
-func (s *Session) repeated(id RuleID, from Dir) bool {
-	r := ruleByID[id]
-	for i := range s.totals.Rules {
-		if c := &s.totals.Rules[i]; c.Rule == r && c.Severity == r.Severity && c.From == from {
-			s.totals.count(r, r.Severity, from)
-			return true
-		}
-	}
-	return r.Severity == SeverityInfo && !s.Advice
-}
-
-// reportAs is report with a severity that differs from the rule's.
-func (s *Session) reportAs(sev Severity, id RuleID, from Dir, frame int64, format string, args ...any) {
-	r := ruleByID[id]
-	if sev == SeverityInfo && !s.Advice {
-		return
-	}
-	if s.totals.count(r, sev, from) > 1 {
-		return
-	}
-	s.noteFault(id, from, frame)
-	s.viol = append(s.viol, Violation{Rule: r, Severity: sev, From: from, Frame: frame, Offset: -1, Text: fmt.Sprintf(format, args...)})
-}
-
-// reportAt is report for a fault in the payload of a frame, at an offset.
-func (s *Session) reportAt(offset int64, id RuleID, from Dir, frame int64, format string, args ...any) {
-	had := len(s.viol)
-	if s.report(id, from, frame, format, args...); len(s.viol) > had {
-		s.viol[had].Offset = offset
-	}
-}

@@ -131,49 +131,6 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// TestZlib inflates what zlib deflated: with windows of 9 to 15 bits, with and
-// without context takeover, with every kind of block.
-func TestZlib(t *testing.T) {
-	need(t, []string{python, "-c", "import zlib"})
-	out, err := exec.Command(python, interop+"python/deflate.py").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	streams, far, kept := 0, 0, 0
-	for line := range bytes.Lines(out) {
-		var s struct {
-			Bits     int
-			Takeover bool
-			Level    int
-			Messages []struct{ SHA256, Deflated string }
-		}
-		if err := json.Unmarshal(line, &s); err != nil {
-			t.Fatal(err)
-		}
-		streams++
-		z := &inflater{limit: 1 << s.Bits, alone: !s.Takeover}
-		strict := &inflater{limit: 1 << (s.Bits - 1), alone: true}
-		for i, m := range s.Messages {
-			p, err := hex.DecodeString(m.Deflated)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := inflateAll(z, p, 100_000)
-			sum := sha256.Sum256(got)
-			if err != nil || hex.EncodeToString(sum[:]) != m.SHA256 || z.far.dist != 0 || z.kept.dist != 0 {
-				t.Errorf("%d bits, takeover %t, level %d, message %d: got %d bytes, %v, far %v, kept %v; want others",
-					s.Bits, s.Takeover, s.Level, i, len(got), err, z.far, z.kept)
-			}
-			inflateAll(strict, p, 1000)
-			far += min(1, strict.far.dist)
-			kept += min(1, strict.kept.dist)
-		}
-	}
-	if streams < 98 || far == 0 || kept == 0 {
-		t.Errorf("got %d streams, %d messages beyond a smaller window, %d that use the context", streams, far, kept)
-	}
-}
-
 // oneSided reports whether the frames of v all come from one side, and which.
 func oneSided(v vectors.Vector) (Dir, bool) {
 	if v.Heads || len(v.Steps) == 0 || v.Ext != "" && (!strings.HasPrefix(v.Ext, permessageDeflate) || strings.Contains(v.Ext, ",")) {

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gobwas/ws"
-
 	"github.com/wstrace/wstrace/decode"
 )
 
@@ -231,9 +229,7 @@ func (r *Report) detail(ev *decode.Event, v *decode.Violation) string {
 		r.text(" junk\n      ")
 		row := ev.Data[:min(len(ev.Data), 16)]
 		r.buf = appendRow(r.buf, 0, row)
-		if v.ID == "frame-length-msb" {
-			r.mark(0, int64(len(row)), 2, 1)
-		}
+		r.mark(0, int64(len(row)), v.Where.From, v.Where.N)
 	case ev.Kind == decode.KindEnd:
 		if !ev.Both {
 			r.text(" ")
@@ -264,7 +260,7 @@ func (r *Report) frameDetail(ev *decode.Event, v *decode.Violation) {
 	r.count(f.Length, "byte")
 	r.text("\n")
 
-	from, n := fault(v, f)
+	from, n := v.Where.From, v.Where.N
 	row := from &^ 15
 	if row > 0 || f.More { // the header is in another row, or came before
 		r.markedRow(f, 0, -1, 0)
@@ -320,84 +316,23 @@ func (r *Report) mark(at, size, from int64, n int) {
 	r.end()
 }
 
-// fault returns which bytes of a frame are at fault, the header counted. If
-// none is in particular, n is 0.
-func fault(v *decode.Violation, f *decode.Frame) (from int64, n int) {
-	head := len(f.Head)
-	length := head // where the length ends
-	if f.Masked {
-		length -= 4
-	}
-	id := string(v.ID)
-	if v.Offset >= 0 {
-		if strings.HasPrefix(id, "close-") && v.Offset == 0 {
-			return int64(head), int(min(f.Length, 2)) // the code
-		}
-		return int64(head) + v.Offset, 1
-	}
-	switch {
-	case id == "frame-length-not-minimal", id == "control-too-long", id == "message-huge" && f.Fin && f.OpCode != ws.OpContinuation && f.Rsv == 0:
-		return 1, length - 1
-	case id == "frame-client-unmasked":
-		return 1, 1
-	case id == "frame-server-masked", strings.HasPrefix(id, "mask-key-"), id == "echo-mask":
-		return int64(length), 4
-	case id == "frame-rsv-set", id == "frame-opcode-reserved", id == "control-fragmented",
-		id == "violation-tolerated", id == "frame-after-fail",
-		strings.HasPrefix(id, "pmd-rsv1-"), strings.HasPrefix(id, "frag-"), strings.HasSuffix(id, "-after-close"), id == "close-twice":
-		return 0, 1
-	case strings.HasPrefix(id, "pong-"), strings.HasPrefix(id, "ping-payload"):
-		return int64(head), int(min(f.Length, 16))
-	case id == "pmd-tail-not-stripped" && f.Length >= 4:
-		return int64(head) + f.Length - 4, 4
-	}
-	return 0, 0
-}
-
-// headers are the fields that rules about heads look at, by how their names
-// begin.
-var headers = []struct{ prefix, field string }{
-	{"req-key", "Sec-WebSocket-Key"},
-	{"req-version", "Sec-WebSocket-Version"},
-	{"req-protocol", "Sec-WebSocket-Protocol"},
-	{"token-in-subprotocol", "Sec-WebSocket-Protocol"},
-	{"req-ext", "Sec-WebSocket-Extensions"},
-	{"pmd-", "Sec-WebSocket-Extensions"},
-	{"req-upgrade", "Upgrade"},
-	{"req-connection", "Connection"},
-	{"req-host", "Host"},
-	{"req-sni", "Host"},
-	{"req-origin", "Origin"},
-	{"origin-", "Origin"},
-	{"mixed-content", "Origin"},
-	{"res-upgrade", "Upgrade"},
-	{"res-connection", "Connection"},
-	{"res-accept", "Sec-WebSocket-Accept"},
-	{"res-non101", "Sec-WebSocket-Accept"},
-	{"res-protocol", "Sec-WebSocket-Protocol"},
-	{"res-ext", "Sec-WebSocket-Extensions"},
-	{"subprotocol-", "Sec-WebSocket-Protocol"},
-}
-
-// headDetail appends the first line of a head and the lines that v is about.
+// headDetail appends the first line of a head and the field that v is about.
 func (r *Report) headDetail(h *decode.Head, v *decode.Violation, arrow string) {
 	r.text(" ")
 	r.text(arrow)
 	r.text(" ")
 	r.wire(startLine(h))
 	r.end()
-	for _, of := range headers {
-		if !strings.HasPrefix(string(v.ID), of.prefix) {
-			continue
-		}
-		for _, f := range h.Fields {
-			if strings.EqualFold(f.Name, of.field) {
-				r.text("      ")
-				r.wire(f.Name)
-				r.text(": ")
-				r.wire(f.Value)
-				r.end()
-			}
+	if v.Where.Field == "" {
+		return
+	}
+	for _, f := range h.Fields {
+		if strings.EqualFold(f.Name, v.Where.Field) {
+			r.text("      ")
+			r.wire(f.Name)
+			r.text(": ")
+			r.wire(f.Value)
+			r.end()
 		}
 	}
 }

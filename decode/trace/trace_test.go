@@ -78,7 +78,7 @@ func describe(ev *decode.Event) string {
 			m.Frames, m.Wire, m.Len, m.Compressed, m.Cut, m.Unread, m.Unfinished, digest(m.Data))
 	}
 	for _, v := range ev.Violations {
-		fmt.Fprintf(&b, " violation %s #%d at %d", v.String(), v.Frame, v.Offset)
+		fmt.Fprintf(&b, " violation %s #%d at %v", v.String(), v.Frame, v.Where)
 	}
 	if t := ev.Totals; t != nil {
 		opened, closed := t.Opened.UnixNano(), t.Closed.UnixNano()

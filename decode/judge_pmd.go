@@ -4,20 +4,22 @@ import "strings"
 
 // checkAccepted compares the extensions that the server accepted with those
 // that the client offered (RFC 6455 §9.1, RFC 7692 §5, §7).
-func (s *Session) checkAccepted(h *Head) {
+func (j *judge) checkAccepted(h *Head) {
 	lines := h.Values("Sec-WebSocket-Extensions")
 	if lines == nil {
 		return
 	}
-	bad := func(id RuleID, format string, args ...any) { s.report(id, FromServer, noFrame, format, args...) }
+	bad := func(field string, id RuleID, format string, args ...any) {
+		j.field(FromServer, field, id, format, args...)
+	}
 	if len(lines) > 1 {
-		bad("res-extensions-split", "%d Sec-WebSocket-Extensions headers", len(lines))
+		bad(fieldExtensions, "res-extensions-split", "%d Sec-WebSocket-Extensions headers", len(lines))
 	}
 	exts, err := ParseExtensions(lines)
 	if err != nil {
-		bad("res-extensions-syntax", "Sec-WebSocket-Extensions is wrong: %v", err)
+		j.reject(fieldExtensions, "res-extensions-syntax", "Sec-WebSocket-Extensions is wrong: %v", err)
 	}
-	wanted := s.hs.Request.Values("Sec-WebSocket-Extensions")
+	wanted := j.hs.Request.Values("Sec-WebSocket-Extensions")
 	offers, broken := ParseExtensions(wanted)
 	compress := ""
 	for _, ext := range exts {
@@ -27,32 +29,34 @@ func (s *Session) checkAccepted(h *Head) {
 			offered = offered || o.Name == ext.Name
 		}
 		if !offered {
-			bad("res-extension-not-offered", "extension %.40q was not offered", ext.Name)
+			j.reject(fieldExtensions, "res-extension-not-offered", "extension %.40q was not offered", ext.Name)
 		}
 		if strings.HasPrefix(ext.Name, "permessage-") {
 			if compress != "" {
-				bad("pmd-res-multiple", "both %.40s and %.40s are accepted, only one of them can own RSV1", compress, ext.Name)
+				bad(fieldExtensions, "pmd-res-multiple", "both %.40s and %.40s are accepted, only one of them can own RSV1", compress, ext.Name)
 				continue
 			}
 			compress = ext.Name
 		}
 		if ext.Name == permessageDeflate {
-			s.checkDeflate(ext, offers)
+			j.checkDeflate(ext, offers)
 		}
 	}
 }
 
 // checkDeflate compares an accepted permessage-deflate with the offers. The
 // server may have accepted any of them, so a demand counts if all make it.
-func (s *Session) checkDeflate(ext Extension, offers []Extension) {
-	bad := func(id RuleID, format string, args ...any) { s.report(id, FromServer, noFrame, format, args...) }
+func (j *judge) checkDeflate(ext Extension, offers []Extension) {
+	bad := func(field string, id RuleID, format string, args ...any) {
+		j.field(FromServer, field, id, format, args...)
+	}
 	res, faults := deflateParams(ext, false)
 	for _, f := range faults {
-		bad(RuleID("pmd-res-param-"+f.what), "%s", f.text)
+		j.reject(fieldExtensions, f.response, "%s", f.text)
 	}
-	s.checkWindow8(FromServer, res)
+	j.checkWindow8(FromServer, res)
 	if res.bits[FromClient] == bitsAny {
-		bad("pmd-res-client-bits-no-value", "client_max_window_bits has no value, which only an offer may leave out")
+		bad(fieldExtensions, "pmd-res-client-bits-no-value", "client_max_window_bits has no value, which only an offer may leave out")
 	}
 
 	count, valid := 0, 0
@@ -83,23 +87,23 @@ func (s *Session) checkDeflate(ext Extension, offers []Extension) {
 	case count == 0:
 		return
 	case valid == 0:
-		bad("pmd-res-accepted-bad-offer", "permessage-deflate is accepted, and no offer of it was valid")
+		bad(fieldExtensions, "pmd-res-accepted-bad-offer", "permessage-deflate is accepted, and no offer of it was valid")
 		return
 	}
 	switch n := res.bits[FromClient]; {
 	case n != 0 && !clientBits:
-		bad("pmd-res-client-bits-unoffered", "client_max_window_bits is set, and no offer has it")
+		bad(fieldExtensions, "pmd-res-client-bits-unoffered", "client_max_window_bits is set, and no offer has it")
 	case n > clientMost:
-		bad("pmd-res-client-bits-larger", "client_max_window_bits is %d, the client said at most %d", n, clientMost)
+		bad(fieldExtensions, "pmd-res-client-bits-larger", "client_max_window_bits is %d, the client said at most %d", n, clientMost)
 	}
 	switch n := res.bits[FromServer]; {
 	case !serverCap || len(faults) > 0:
 	case n == 0:
-		bad("pmd-res-server-bits-missing", "no server_max_window_bits, the client asked for at most %d", serverMost)
+		bad(fieldExtensions, "pmd-res-server-bits-missing", "no server_max_window_bits, the client asked for at most %d", serverMost)
 	case n > serverMost:
-		bad("pmd-res-server-bits-larger", "server_max_window_bits is %d, the client asked for at most %d", n, serverMost)
+		bad(fieldExtensions, "pmd-res-server-bits-larger", "server_max_window_bits is %d, the client asked for at most %d", n, serverMost)
 	}
 	if serverAlone && !res.noTakeover[FromServer] {
-		bad("pmd-res-server-nct-missing", "no server_no_context_takeover, which the client asked for")
+		bad(fieldExtensions, "pmd-res-server-nct-missing", "no server_no_context_takeover, which the client asked for")
 	}
 }

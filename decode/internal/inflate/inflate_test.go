@@ -1,4 +1,4 @@
-package decode
+package inflate
 
 import (
 	"bytes"
@@ -12,14 +12,14 @@ import (
 )
 
 // inflateAll inflates one message, fed in pieces of at most n bytes.
-func inflateAll(z *inflater, msg []byte, n int) (out []byte, err error) {
-	z.start()
+func inflateAll(z *Stream, msg []byte, n int) (out []byte, err error) {
+	z.Start()
 	feed := func(b []byte) {
 		for len(b) > 0 && err == nil {
 			p := b[:min(n, len(b))]
 			b = b[len(p):]
 			for {
-				k, o, e := z.next(p)
+				k, o, e := z.Next(p)
 				out = append(out, o...)
 				p, err = p[k:], e
 				if e != nil || len(p) == 0 && len(o) == 0 {
@@ -30,10 +30,10 @@ func inflateAll(z *inflater, msg []byte, n int) (out []byte, err error) {
 	}
 	feed(msg)
 	if err == nil {
-		feed(z.tail())
+		feed(z.Tail())
 	}
 	if err == nil {
-		err = z.end()
+		err = z.End()
 	}
 	return out, err
 }
@@ -67,7 +67,7 @@ func TestInflateRFC(t *testing.T) {
 		{"marker left in", "f2 48 cd c9 c9 07 00 00 00 ff ff"},
 	} {
 		for n := 1; n < 16; n++ {
-			z := &inflater{limit: maxWindow}
+			z := &Stream{Limit: MaxWindow}
 			for range 3 { // what one message leaves behind must not harm the next
 				out, err := inflateAll(z, spaced(test.hex), n)
 				if string(out) != "Hello" || err != nil {
@@ -76,7 +76,7 @@ func TestInflateRFC(t *testing.T) {
 			}
 		}
 	}
-	z := &inflater{limit: maxWindow}
+	z := &Stream{Limit: MaxWindow}
 	for i, h := range []string{"f2 48 cd c9 c9 07 00", "f2 00 11 00 00", "02 13 00 00"} {
 		if out, err := inflateAll(z, spaced(h), 100); string(out) != "Hello" || err != nil {
 			t.Errorf("context takeover, message %d: got %q, %v, want Hello", i, out, err)
@@ -130,7 +130,7 @@ func corpus(r *rand.Rand) string {
 	return b.String()
 }
 
-// The inflater gives what the standard library compressed, across messages,
+// The Stream gives what the standard library compressed, across messages,
 // however the input is cut.
 func TestInflateStream(t *testing.T) {
 	for seed := range uint64(12) {
@@ -141,14 +141,14 @@ func TestInflateStream(t *testing.T) {
 		}
 		level := int(seed)%12 - 2
 		for _, n := range []int{1, 7, 100, 4096, 1 << 20} {
-			z := &inflater{limit: maxWindow}
+			z := &Stream{Limit: MaxWindow}
 			for i, p := range deflate(t, level, msgs...) {
 				out, err := inflateAll(z, p, n)
 				if err != nil || string(out) != msgs[i] {
 					t.Fatalf("seed %d level %d pieces of %d, message %d: got %d bytes, %v, want %d bytes", seed, level, n, i, len(out), err, len(msgs[i]))
 				}
-				if z.far.dist != 0 {
-					t.Errorf("seed %d: match reaches back %d, limit %d", seed, z.far.dist, z.limit)
+				if z.Far.Dist != 0 {
+					t.Errorf("seed %d: match reaches back %d, limit %d", seed, z.Far.Dist, z.Limit)
 				}
 			}
 		}
@@ -166,28 +166,28 @@ func TestInflateTooFar(t *testing.T) {
 	}
 	msgs := []string{far + string(noise) + far, far}
 	p := deflate(t, 9, msgs...)
-	var first farMatch
+	var first FarMatch
 	for _, n := range []int{1 << 20, 1, 3, 50} {
-		z := &inflater{limit: 1 << 11, alone: true}
+		z := &Stream{Limit: 1 << 11, Alone: true}
 		out, err := inflateAll(z, p[0], n)
 		if string(out) != msgs[0] || err != nil {
 			t.Fatalf("got %d bytes, %v", len(out), err)
 		}
-		if z.far.dist < 3000 || z.far.dist > 4024 || z.kept.dist != 0 {
-			t.Errorf("pieces of %d: got far %v, kept %v, want far 3000 to 4024, kept none", n, z.far, z.kept)
+		if z.Far.Dist < 3000 || z.Far.Dist > 4024 || z.Kept.Dist != 0 {
+			t.Errorf("pieces of %d: got far %v, kept %v, want far 3000 to 4024, kept none", n, z.Far, z.Kept)
 		}
-		if first.dist == 0 {
-			first = z.far
-		} else if z.far != first {
-			t.Errorf("pieces of %d: got %v, whole gave %v", n, z.far, first)
+		if first.Dist == 0 {
+			first = z.Far
+		} else if z.Far != first {
+			t.Errorf("pieces of %d: got %v, whole gave %v", n, z.Far, first)
 		}
-		if inflateAll(z, p[1], n); z.kept.dist == 0 {
+		if inflateAll(z, p[1], n); z.Kept.Dist == 0 {
 			t.Errorf("pieces of %d: match into the message before is not noted", n)
 		}
-		z = &inflater{limit: 1 << 13}
+		z = &Stream{Limit: 1 << 13}
 		inflateAll(z, p[0], n)
-		if inflateAll(z, p[1], n); z.far.dist != 0 || z.kept.dist != 0 {
-			t.Errorf("pieces of %d: got far %v, kept %v within the limits", n, z.far, z.kept)
+		if inflateAll(z, p[1], n); z.Far.Dist != 0 || z.Kept.Dist != 0 {
+			t.Errorf("pieces of %d: got far %v, kept %v within the limits", n, z.Far, z.Kept)
 		}
 	}
 }
@@ -197,21 +197,21 @@ func TestInflateFaults(t *testing.T) {
 		name, hex string
 		want      error
 	}{
-		{"no bytes", "", errInflateEmpty},
-		{"block type 3", "06", errInflateType},
-		{"stored lengths differ", "00 05 00 fa fe 48", errInflateStored},
-		{"stored block cut", "00 09 00 f6 ff 48", errInflateCut},
-		{"fixed block cut", "f2 48 cd c9", errInflateCut},
-		{"end of block cut", "f2 48 cd c9 c9 07", errInflateCut},
-		{"distance before the start", "02 13 00 00", errInflateDistance},
-		{"length code 286", "1a 03 00", errInflateSymbol},
-		{"distance code 30", "02 3e 00 00", errInflateSymbol},
-		{"287 length codes", "f4 00 00", errInflateCounts},
-		{"31 distance codes", "04 1e 00", errInflateCounts},
-		{"no code length codes", "04 00 00 00 00 00", errInflateSymbol},
+		{"no bytes", "", ErrEmpty},
+		{"block type 3", "06", errType},
+		{"stored lengths differ", "00 05 00 fa fe 48", errStored},
+		{"stored block cut", "00 09 00 f6 ff 48", errCut},
+		{"fixed block cut", "f2 48 cd c9", errCut},
+		{"end of block cut", "f2 48 cd c9 c9 07", errCut},
+		{"distance before the start", "02 13 00 00", errDistance},
+		{"length code 286", "1a 03 00", errSymbol},
+		{"distance code 30", "02 3e 00 00", errSymbol},
+		{"287 length codes", "f4 00 00", errCounts},
+		{"31 distance codes", "04 1e 00", errCounts},
+		{"no code length codes", "04 00 00 00 00 00", errSymbol},
 	} {
 		for n := 1; n < 16; n++ {
-			z := &inflater{limit: maxWindow}
+			z := &Stream{Limit: MaxWindow}
 			if _, err := inflateAll(z, spaced(test.hex), n); err != test.want {
 				t.Errorf("%s in pieces of %d: got %v, want %v", test.name, n, err, test.want)
 			}
@@ -234,14 +234,14 @@ func FuzzInflate(f *testing.F) {
 		if len(in) > 1<<12 {
 			return
 		}
-		z := &inflater{limit: maxWindow}
-		z.start()
+		z := &Stream{Limit: MaxWindow}
+		z.Start()
 		out, err := inflateLimited(z, in, len(in)+1)
-		zn := &inflater{limit: maxWindow}
-		zn.start()
+		zn := &Stream{Limit: MaxWindow}
+		zn.Start()
 		outn, errn := inflateLimited(zn, in, 1+int(uint(n)%64))
-		if !bytes.Equal(out, outn) || !errors.Is(err, errn) || z.offset() != zn.offset() || z.far != zn.far {
-			t.Errorf("whole: %d bytes, %v at %d; in pieces of %d: %d bytes, %v at %d", len(out), err, z.offset(), 1+int(uint(n)%64), len(outn), errn, zn.offset())
+		if !bytes.Equal(out, outn) || !errors.Is(err, errn) || z.Offset() != zn.Offset() || z.Far != zn.Far {
+			t.Errorf("whole: %d bytes, %v at %d; in pieces of %d: %d bytes, %v at %d", len(out), err, z.Offset(), 1+int(uint(n)%64), len(outn), errn, zn.Offset())
 		}
 		want, werr := inflateStd(in)
 		if len(want) > 1<<20 || len(out) >= 1<<20 {
@@ -256,7 +256,7 @@ func FuzzInflate(f *testing.F) {
 				err = nil
 			}
 		}
-		if err == errInflateNoEnd || err == errInflateCodes {
+		if err == errNoEnd || err == errCodes {
 			return // where zlib is stricter
 		}
 		if (err != nil) != (werr != io.ErrUnexpectedEOF && werr != nil) {
@@ -265,12 +265,12 @@ func FuzzInflate(f *testing.F) {
 	})
 }
 
-func inflateLimited(z *inflater, in []byte, n int) (out []byte, err error) {
+func inflateLimited(z *Stream, in []byte, n int) (out []byte, err error) {
 	for len(in) > 0 {
 		p := in[:min(n, len(in))]
 		in = in[len(p):]
 		for {
-			k, o, err := z.next(p)
+			k, o, err := z.Next(p)
 			out = append(out, o...)
 			p = p[k:]
 			if err != nil || len(out) > 1<<20 {
@@ -288,7 +288,7 @@ func inflateLimited(z *inflater, in []byte, n int) (out []byte, err error) {
 func inflateStd(in []byte) (out []byte, err error) {
 	rd := bytes.NewReader(in)
 	for {
-		dict := out[max(0, len(out)-maxWindow):]
+		dict := out[max(0, len(out)-MaxWindow):]
 		fr := flate.NewReaderDict(rd, dict)
 		b, err := io.ReadAll(io.LimitReader(fr, 1<<20+1))
 		out = append(out, b...)
@@ -322,12 +322,12 @@ func BenchmarkInflate(b *testing.B) {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			b.SetBytes(int64(size * len(ps)))
 			b.ReportAllocs()
-			z := &inflater{limit: maxWindow}
+			z := &Stream{Limit: MaxWindow}
 			for b.Loop() {
 				for _, p := range ps {
-					z.start()
+					z.Start()
 					for {
-						n, o, err := z.next(p)
+						n, o, err := z.Next(p)
 						if err != nil {
 							b.Fatal(err)
 						}
@@ -335,10 +335,10 @@ func BenchmarkInflate(b *testing.B) {
 							break
 						}
 					}
-					if _, _, err := z.next(z.tail()); err != nil {
+					if _, _, err := z.Next(z.Tail()); err != nil {
 						b.Fatal(err)
 					}
-					if err := z.end(); err != nil {
+					if err := z.End(); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -1,0 +1,204 @@
+package decode
+
+import (
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+)
+
+// A cutter finds the frames of one direction (RFC 6455 §5.2) and cuts them into
+// the pieces that events carry: as much payload as a frame has, or MaxPiece
+// bytes of it, text between characters. Where it cuts does not depend on how
+// the bytes were split on their way. It also follows the message in flight
+// (RFC 6455 §5.4).
+type cutter struct {
+	dec   Decoder
+	fresh bool      // no piece of the frame in flight was handed out
+	chars bool      // its payload is text, to be cut between characters
+	at    int64     // where in the payload hold begins
+	hold  []byte    // payload of it that waits for more; from piecePool
+	spent int       // how much of hold was handed out
+	since time.Time // when what waits came
+
+	// The message in flight.
+	open bool // it has begun, and its last frame has not come
+	text bool // it is text, not compressed
+
+	lastData  time.Time // when the latest data frame began
+	lastStart time.Time // and the latest message
+}
+
+// piecePool holds the buffers for frames in flight.
+var piecePool = sync.Pool{New: func() any { return new([MaxPiece]byte) }}
+
+// begin begins a frame, whose header has come at now.
+func (c *cutter) begin(f *Frame, now time.Time) {
+	c.fresh, c.at, c.since = true, 0, now
+	c.chars = f.Rsv == 0 && (f.OpCode == ws.OpText || f.OpCode == ws.OpContinuation && c.text)
+}
+
+// next takes from *p payload of the frame in flight, which ends with *p if
+// complete, and sets the frame to the next piece to hand out. It returns false
+// if more has to come first. The piece is valid until release.
+func (c *cutter) next(p *[]byte, complete bool, now time.Time) bool {
+	c.release()
+	if len(c.hold) > 0 { // what waits goes first
+		n := min(len(*p), MaxPiece-len(c.hold))
+		c.hold, *p = append(c.hold, (*p)[:n]...), (*p)[n:]
+		switch {
+		case complete && len(*p) == 0:
+			c.hand(c.hold, true)
+			c.spent = len(c.hold)
+			return true
+		case len(c.hold) < MaxPiece:
+			return false
+		}
+		c.spent = c.uncut(c.hold)
+		c.hand(c.hold[:c.spent], false)
+		c.since = now
+		return true
+	}
+	b := *p
+	switch {
+	case len(b) > MaxPiece || len(b) == MaxPiece && !complete:
+		n := c.uncut(b[:MaxPiece])
+		c.hand(b[:n], false)
+		*p = b[n:]
+		return true
+	case complete && (len(b) > 0 || c.fresh):
+		c.hand(b, true)
+		*p = nil
+		return true
+	case len(b) > 0:
+		if !c.fresh { // else the header has waited before
+			c.since = now
+		}
+		c.hold = append(piecePool.Get().(*[MaxPiece]byte)[:0], b...)
+		*p = nil
+	}
+	return false
+}
+
+// flush sets the frame to what is held of it: all of it, or, unless all, so
+// much that text is cut between characters. It returns false if nothing waits.
+// The piece is valid until release.
+func (c *cutter) flush(all bool, now time.Time) bool {
+	c.release()
+	n := len(c.hold)
+	if !all {
+		n = c.uncut(c.hold)
+	}
+	c.since = now
+	if !c.fresh && n == 0 {
+		return false
+	}
+	c.spent = n
+	c.hand(c.hold[:n], false)
+	return true
+}
+
+// hand makes p the piece of the frame that is handed out.
+func (c *cutter) hand(p []byte, complete bool) {
+	f := &c.dec.frame
+	f.payload, f.At, f.More, f.Complete = p, c.at, !c.fresh, complete
+	c.fresh = false
+	c.at += int64(len(p))
+}
+
+// release drops what was handed out of hold, and hold itself when it is empty.
+// That happens before anything else is handed out, so a piece is handed out
+// once, whatever became of it.
+func (c *cutter) release() {
+	if c.spent == 0 {
+		return
+	}
+	n := c.spent
+	c.spent = 0
+	if n == len(c.hold) {
+		piecePool.Put((*[MaxPiece]byte)(c.hold[:MaxPiece]))
+		c.hold = nil
+		return
+	}
+	c.hold = c.hold[:copy(c.hold, c.hold[n:])]
+}
+
+// whole makes p the piece that is handed out if it is a whole frame that has
+// come in one chunk, and short enough.
+func (c *cutter) whole(p []byte, complete bool) bool {
+	if !complete || c.dec.frame.More || len(p) > MaxPiece {
+		return false
+	}
+	c.fresh = false
+	c.at = int64(len(p)) // the decoder has set the rest
+	return true
+}
+
+// uncut returns the length of p without a UTF-8 sequence that it ends inside
+// of, if p, which begins at c.at in the payload, is text.
+func (c *cutter) uncut(p []byte) int {
+	if !c.chars {
+		return len(p)
+	}
+	f := &c.dec.frame
+	var last [utf8.UTFMax - 1]byte
+	tail := last[:copy(last[:], p[max(0, len(p)-len(last)):])]
+	if f.Masked {
+		ws.Cipher(tail, f.Mask, int((c.at+int64(len(p)-len(tail)))&3))
+	}
+	return len(p) - partial(tail)
+}
+
+// waits reports whether something of the frame in flight was not handed out.
+func (c *cutter) waits() bool { return c.fresh || len(c.hold) > c.spent }
+
+// lost reports whether frames can't be told apart any more.
+func (c *cutter) lost() bool { return c.dec.err != nil }
+
+// endsIn says inside of what the bytes so far end, or returns "" if that is
+// between frames.
+func (c *cutter) endsIn() string {
+	switch {
+	case c.dec.InPayload():
+		return "a frame"
+	case len(c.dec.Partial()) > 0:
+		return "a frame header"
+	}
+	return ""
+}
+
+// A place is where a data frame stands in its message (RFC 6455 §5.4).
+type place uint8
+
+const (
+	placeNone       place = iota // it is a control frame, or its opcode means nothing
+	placeStart                   // it begins a message
+	placeInterrupts              // it begins one before the last has ended
+	placeContinues
+	placeOrphan // it continues, and there is nothing to continue
+)
+
+// follow takes a data frame, whose header has come. It returns the place of it,
+// and whether it ends a message.
+func (c *cutter) follow(f *Frame, now time.Time) (p place, ends bool) {
+	c.lastData = now
+	switch {
+	case f.OpCode.IsReserved():
+		return placeNone, false
+	case f.OpCode == ws.OpContinuation && !c.open:
+		return placeOrphan, false
+	case f.OpCode == ws.OpContinuation:
+		p = placeContinues
+	default:
+		p = placeStart
+		if c.open {
+			p = placeInterrupts
+		}
+		c.text = f.OpCode == ws.OpText && f.Rsv == 0
+		c.lastStart = now
+	}
+	c.open = !f.Fin
+	c.text = c.text && c.open
+	return p, f.Fin
+}

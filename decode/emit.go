@@ -1,0 +1,64 @@
+package decode
+
+import "time"
+
+// emit hands ev, with the violations found before it, to the sink.
+func (s *Session) emit(ev Event) {
+	if s.judge != nil && (ev.Kind == KindRequest || ev.Kind == KindResponse) {
+		s.judge.keepFault(ev.Dir)
+	}
+	s.ev = ev
+	s.emitEvent()
+}
+
+// newEvent returns the event that emitEvent emits, which is faster than emit.
+func (s *Session) newEvent(kind Kind, d Dir) *Event {
+	s.ev = Event{}
+	s.ev.Kind, s.ev.Dir = kind, d
+	return &s.ev
+}
+
+// emitEvent is emit of s.ev.
+func (s *Session) emitEvent() {
+	ev := &s.ev
+	if s.judge != nil && len(s.judge.found) > 0 {
+		ev.Violations = s.judge.take()
+	}
+	if s.Sink == nil && s.Gate == nil {
+		return
+	}
+	ev.Conn, ev.Time, ev.Info = s.info.Conn, s.now, &s.info
+	ev.Line, ev.Offset = s.line, s.offset
+	if s.hs.Request != nil || s.hs.Accepted {
+		ev.Handshake = &s.hs
+	}
+	if s.tee != nil && !s.locked {
+		s.tee.Lock()
+		s.locked = true
+	}
+	if s.Gate != nil && !ev.Out {
+		ev.Fate = s.Gate(ev)
+	}
+	if s.Sink != nil {
+		s.Sink.Emit(ev)
+	}
+}
+
+// lock begins a call at time t. It counts by the wall clock, whose times can be
+// written down and read back; the difference to a monotonic clock would not be
+// that of the times shown.
+func (s *Session) lock(t time.Time) {
+	s.mu.Lock()
+	if t = t.Round(0); t.After(s.now) {
+		s.now = t
+	}
+}
+
+// unlock ends a call, and with it the run of events in the Tee.
+func (s *Session) unlock() {
+	if s.locked {
+		s.locked = false
+		s.tee.Unlock()
+	}
+	s.mu.Unlock()
+}

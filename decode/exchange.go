@@ -1,0 +1,62 @@
+package decode
+
+import "time"
+
+// An exchange is a request and its responses (RFC 9112 §2): it gathers the
+// heads from bytes, or takes them parsed, and follows the bodies behind them.
+type exchange struct {
+	hs        Handshake
+	parts     [2]part   // by Dir
+	requested time.Time // when the request came
+}
+
+// A part is the head and body that one side sends.
+type part struct {
+	buf     []byte // the head at hand, or the body of a refused upgrade
+	scanned int    // how much of buf HeadLen has seen
+	body    Body
+	bodyLen int64 // bytes of body so far
+	since   time.Time
+}
+
+// gather adds b to the head at hand. Once that is complete it returns the head
+// and what follows it. tooLong says that no head ends within MaxHead bytes;
+// rest is then what follows those.
+func (p *part) gather(b []byte) (raw string, rest []byte, tooLong bool) {
+	had := len(p.buf)
+	p.buf = append(p.buf, b[:min(len(b), MaxHead-had)]...)
+	n := HeadLen(p.buf, p.scanned)
+	p.scanned = len(p.buf)
+	switch {
+	case n > 0:
+		raw = string(p.buf[:n])
+		p.buf, p.scanned = nil, 0
+		return raw, b[n-had:], false
+	case len(p.buf) < MaxHead:
+		return "", nil, false
+	}
+	return "", b[len(p.buf)-had:], true
+}
+
+// cut returns what there is of a head that is not complete, or nil.
+func (p *part) cut() *Head {
+	if len(p.buf) == 0 {
+		return nil
+	}
+	h := &Head{Raw: string(p.buf), Cut: true}
+	p.buf, p.scanned = nil, 0
+	return h
+}
+
+// keep adds b to the body of a refused upgrade, up to MaxPiece bytes.
+func (p *part) keep(b []byte) {
+	p.buf = append(p.buf, b[:min(len(b), MaxPiece-len(p.buf))]...)
+}
+
+// method returns the method of the request, or "".
+func (x *exchange) method() string {
+	if x.hs.Request == nil {
+		return ""
+	}
+	return x.hs.Request.Method
+}

@@ -1,0 +1,71 @@
+package decode
+
+import (
+	"time"
+)
+
+// facts are what a session knows, without a judgement on it. The parts of the
+// session keep them; its judge reads them.
+type facts struct {
+	now  time.Time // of the call; never runs backwards
+	info Info
+	exchange
+	sides   [2]side     // by Dir
+	conn    *connection // nil until frames can come
+	verdict verdict
+	totals  Totals
+	ended   int // directions
+}
+
+// A side is where one direction of a session is.
+type side struct {
+	phase phase
+	ended bool
+}
+
+// phase says what the next bytes of a direction are.
+type phase uint8
+
+const (
+	inHead    phase = iota
+	inBody          // the body that follows the head
+	inRefusal       // the body of the answer to a refused upgrade, kept for its event
+	inFrames        // WebSocket frames
+	inJunk          // WebSocket bytes that can't be framed
+	inOpaque        // bytes that are only counted
+)
+
+// A connection is the WebSocket connection that an exchange becomes
+// (RFC 6455 §4, §5). It is there as soon as frames can come, which may be
+// before the answer to the handshake.
+type connection struct {
+	cutters   [2]cutter
+	hearts    [2]*heartbeat // by who sent the pings; nil if there were none
+	messages  *[2]assembly  // by Dir; nil unless messages are put together
+	rsv       byte          // reserved bits that the extensions in force define
+	lastFrame time.Time     // when the latest frame came, or the handshake ended
+
+	// What the latest frame means; valid iff it is of that sort.
+	place place     // of a data frame
+	close closeFact // of a Close
+	pong  pongFact  // of a pong
+}
+
+func newConnection() *connection {
+	c := new(connection)
+	c.cutters[FromServer].dec.Dir = FromServer
+	return c
+}
+
+// quiet returns for how long no frame has come.
+func (f *facts) quiet() time.Duration {
+	if f.conn == nil || f.conn.lastFrame.IsZero() {
+		return 0
+	}
+	return f.now.Sub(f.conn.lastFrame)
+}
+
+// blind reports whether frames may pass unseen.
+func (f *facts) blind() bool {
+	return f.sides[FromClient].phase != inFrames || f.sides[FromServer].phase != inFrames
+}

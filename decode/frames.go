@@ -1,0 +1,217 @@
+package decode
+
+import (
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+)
+
+// frames finds the frames in b and emits those that are complete, and the
+// pieces of longer ones as soon as they are at hand.
+func (s *Session) frames(d Dir, b []byte) {
+	c := &s.conn.cutters[d]
+	for f := range c.dec.Frames(b) {
+		if !f.More {
+			c.begin(f, s.now)
+		}
+		p, complete := f.payload, f.Complete
+		if c.whole(p, complete) { // as most are
+			s.frame(d)
+			continue
+		}
+		for c.next(&p, complete, s.now) {
+			s.frame(d)
+		}
+	}
+	if head, rest, err := c.dec.Lost(); err != nil {
+		s.lost(d, head, rest)
+	}
+}
+
+// held emits what is held back of the frame in flight: all of it, or so much
+// that text is cut between characters.
+func (s *Session) held(d Dir, all bool) {
+	if c := &s.conn.cutters[d]; c.flush(all, s.now) {
+		s.frame(d)
+		c.release()
+	}
+}
+
+// frame emits the piece of a frame that the cutter of d has at hand.
+func (s *Session) frame(d Dir) {
+	f := &s.conn.cutters[d].dec.frame
+	if !s.blind() {
+		s.overdue(false)
+	}
+	if !f.More {
+		s.totals.Frames[d]++
+		if f.OpCode == ws.OpText || f.OpCode == ws.OpBinary {
+			s.giveUp(d)
+		}
+		s.take(f)
+		if s.judge != nil {
+			s.judge.frame(f)
+		}
+	}
+	s.conn.lastFrame = s.now
+	var m *Message
+	part := false
+	data := f.OpCode <= ws.OpBinary
+	if data && s.conn.messages != nil {
+		a := &s.conn.messages[d]
+		m = a.take(f, s.scratch[:])
+		if m != nil {
+			s.count(m)
+		}
+		if s.judge != nil {
+			s.judge.content(f, a, m)
+		}
+		part = a.open
+	}
+	if data && f.Fin && f.Complete && s.judge != nil {
+		s.judge.size(f, m)
+	}
+	ev := s.newEvent(KindFrame, d)
+	ev.Frame, ev.Message, ev.Part = f, m, part
+	s.emitEvent()
+	if m != nil {
+		s.newEvent(KindMessage, d).Message = m
+		s.emitEvent()
+		s.conn.messages[d].release()
+	}
+}
+
+// take keeps what a frame, whose header has come, means for the connection.
+func (s *Session) take(f *Frame) {
+	c, d := s.conn, f.Dir
+	switch {
+	case !f.Control():
+		var ends bool
+		if c.place, ends = c.cutters[d].follow(f, s.now); ends {
+			s.totals.Messages[d]++
+		}
+	case f.OpCode == ws.OpClose:
+		body := f.AppendPayload(s.scratch[:0], len(s.scratch))
+		c.close = s.verdict.close(f, body, s.now, s.totals.Frames[d.Peer()], s.quiet(), &s.totals.Verdict)
+	case f.OpCode == ws.OpPing:
+		s.totals.Heartbeat[d].Pings++
+		if !f.Complete {
+			break // what came of it is not enough to know its pong
+		}
+		if c.hearts[d] == nil {
+			c.hearts[d] = new(heartbeat)
+		}
+		c.hearts[d].ping(f, payloadSum(f, s.scratch[:]), s.now)
+	case f.OpCode == ws.OpPong:
+		var counts bool
+		if c.pong, counts = c.hearts[d.Peer()].pong(f, payloadSum(f, s.scratch[:]), s.now); counts {
+			s.totals.Heartbeat[d.Peer()].Pongs++
+		}
+	}
+}
+
+// count adds a message that is complete to the totals.
+func (s *Session) count(m *Message) {
+	switch {
+	case m.Unread:
+		s.totals.Unchecked[m.Dir]++
+	case m.Compressed:
+		d := &s.totals.Deflate[m.Dir]
+		d.Messages++
+		d.Wire += m.Wire
+		d.Len += m.Len
+	}
+}
+
+// overdue emits what is overdue by now, before the next frame or end is looked
+// at: violations that belong to no frame.
+func (s *Session) overdue(end bool) {
+	if s.judge != nil && s.judge.overdue(end) {
+		s.emit(Event{Kind: KindViolation})
+	}
+}
+
+// giveUp emits the message of d that is open, for it will never be complete.
+func (s *Session) giveUp(d Dir) {
+	if s.conn == nil || s.conn.messages == nil {
+		return
+	}
+	a := &s.conn.messages[d]
+	if m := a.giveUp(); m != nil {
+		s.emit(Event{Kind: KindMessage, Dir: d, Message: m})
+		a.release()
+	}
+}
+
+// framesLost passes over n bytes of frames that were lost.
+func (s *Session) framesLost(d Dir, n int64) {
+	c := &s.conn.cutters[d]
+	c.at += n
+	if c.dec.InPayload() && !c.dec.frame.Control() && s.conn.messages != nil {
+		s.conn.messages[d].miss()
+	}
+	if c.dec.Skip(n); c.lost() {
+		s.giveUp(d)
+		s.sides[d].phase = inJunk
+	}
+}
+
+// whyTooLong is the reason of the junk that begins with a header whose length
+// is none.
+const whyTooLong = "length with its top bit set"
+
+// lost ends the framing of d at a header that can't be understood; rest is what
+// follows it at hand.
+func (s *Session) lost(d Dir, head, rest []byte) {
+	s.giveUp(d)
+	if s.judge != nil {
+		s.judge.lost(d, s.conn.cutters[d].dec.count, head)
+	}
+	n := min(len(rest), MaxPiece-len(head))
+	s.sides[d].phase = inJunk
+	s.junk(d, append(head[:len(head):len(head)], rest[:n]...), whyTooLong)
+	s.junk(d, rest[n:], "cannot be framed")
+}
+
+// partialHeader emits the beginning of a header whose rest does not come.
+func (s *Session) partialHeader(d Dir) {
+	if s.sides[d].phase != inFrames {
+		return
+	}
+	if p := s.conn.cutters[d].dec.Partial(); len(p) > 0 {
+		s.junk(d, p, "ends inside a frame header")
+		s.sides[d].phase = inJunk
+	}
+}
+
+// junk emits bytes that belong to no frame.
+func (s *Session) junk(d Dir, b []byte, why string) {
+	for len(b) > 0 {
+		n := min(len(b), MaxPiece)
+		s.emit(Event{Kind: KindJunk, Dir: d, Data: b[:n], Text: why})
+		b = b[n:]
+	}
+}
+
+// wholeMessage emits a message of which no frames are known.
+func (s *Session) wholeMessage(d Dir, op ws.OpCode, b []byte) {
+	s.totals.Bytes[d] += int64(len(b))
+	keep := s.Keep
+	if keep == 0 {
+		keep = MaxMessageData
+	}
+	m := Message{Dir: d, Op: op, N: s.totals.Messages[d], Len: int64(len(b)), Wire: int64(len(b)),
+		Data: b[:min(len(b), keep)], Cut: len(b) > keep}
+	switch f := (Frame{Header: ws.Header{OpCode: op, Length: int64(len(b))}, Dir: d, Complete: true}); {
+	case op <= ws.OpBinary:
+		s.totals.Messages[d]++
+	case op == ws.OpClose:
+		s.verdict.close(&f, b, s.now, 0, s.quiet(), &s.totals.Verdict)
+	}
+	if s.judge != nil && op == ws.OpText && !utf8.Valid(b) {
+		s.judge.notText(&m, b)
+	}
+	s.conn.lastFrame = s.now
+	s.newEvent(KindMessage, d).Message = &m
+	s.emitEvent()
+}

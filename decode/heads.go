@@ -1,0 +1,160 @@
+package decode
+
+import (
+	"fmt"
+	"strings"
+)
+
+// head gathers a head from b and returns what follows it.
+func (s *Session) head(d Dir, b []byte) (rest []byte) {
+	raw, rest, tooLong := s.parts[d].gather(b)
+	switch {
+	case tooLong:
+		s.flush(d.Peer(), true)
+		s.opaque(d, fmt.Sprintf("head is longer than %d bytes", MaxHead))
+	case raw == "":
+	case d == FromClient:
+		s.request(ParseRequest(raw))
+	default:
+		s.response(ParseResponse(raw))
+	}
+	return rest
+}
+
+// request takes the head of the request; err says that it is none.
+func (s *Session) request(h *Head, err error) {
+	if err != nil {
+		s.flush(FromServer, true) // what came before
+	}
+	s.hs.setRequest(h)
+	s.requested = s.now
+	if s.judge != nil && (err == nil || s.hs.WebSocket) {
+		s.judge.request(h)
+	}
+	s.emit(Event{Kind: KindRequest, Dir: FromClient})
+	if err != nil {
+		s.opaque(FromClient, err.Error())
+		return
+	}
+	s.sides[FromClient].phase, s.parts[FromClient].body = inBody, RequestBody(h)
+	s.bodyDone(FromClient)
+}
+
+// response takes the head of a response: an interim one (RFC 9110 §15.2), or
+// the final one; err says that it is none. The event of a refused upgrade waits
+// for the body.
+func (s *Session) response(h *Head, err error) {
+	if err == nil && h.Status < 200 && h.Status != 101 {
+		s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: h})
+		return
+	}
+	if err != nil || h.Status == 101 && !s.hs.WebSocket {
+		s.flush(FromClient, true) // what came before
+	}
+	s.hs.setResponse(h)
+	sd := &s.sides[FromServer]
+	switch {
+	case err != nil:
+		s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: h})
+		s.opaque(FromServer, err.Error())
+	case s.hs.Accepted:
+		var rsv byte
+		if lines := h.Values("Sec-WebSocket-Extensions"); lines != nil {
+			rsv, s.hs.Deflate = agreement(lines...)
+		}
+		s.upgrade(rsv)
+		if s.judge != nil {
+			s.judge.accepted(h)
+		}
+		s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: h})
+		sd.phase = inFrames
+	case h.Status == 101:
+		if s.judge != nil {
+			s.judge.unsolicited(h)
+		}
+		s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: h})
+		s.opaque(FromServer, "upgraded to "+strings.Join(h.Values("Upgrade"), ", "))
+	case s.hs.WebSocket:
+		sd.phase = inRefusal
+		s.parts[FromServer].body, s.parts[FromServer].since = ResponseBody(h, s.method()), s.now
+		s.bodyDone(FromServer)
+	default:
+		if s.judge != nil {
+			s.judge.head(FromServer, h)
+		}
+		s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: h})
+		sd.phase, s.parts[FromServer].body = inBody, ResponseBody(h, s.method())
+		s.bodyDone(FromServer)
+	}
+}
+
+// bodyBytes takes the body at the start of b and returns what follows it.
+func (s *Session) bodyBytes(d Dir, b []byte) (rest []byte) {
+	n := s.parts[d].body.Next(b)
+	s.takeBody(d, b[:n])
+	s.bodyDone(d)
+	return b[n:]
+}
+
+// takeBody takes bytes of a body.
+func (s *Session) takeBody(d Dir, b []byte) {
+	p := &s.parts[d]
+	p.bodyLen += int64(len(b))
+	switch {
+	case s.sides[d].phase == inRefusal:
+		p.keep(b)
+	case d == FromClient && s.hs.WebSocket:
+		s.junk(d, b, "body of the request")
+	}
+}
+
+// bodyDone moves on if the body of d has ended.
+func (s *Session) bodyDone(d Dir) {
+	sd, p := &s.sides[d], &s.parts[d]
+	switch {
+	case !p.body.Done():
+	case sd.phase == inRefusal:
+		s.refusal(p.bodyLen)
+		sd.phase = inOpaque
+	case d == FromClient && s.hs.WebSocket:
+		s.connect()
+		sd.phase = inFrames
+	default:
+		sd.phase = inOpaque
+	}
+}
+
+// refusal emits the answer to a refused upgrade, with the body at hand and its
+// whole length, which is 0 if that is not known.
+func (s *Session) refusal(whole int64) {
+	p := &s.parts[FromServer]
+	if s.judge != nil {
+		s.judge.refused(s.hs.Response)
+	}
+	s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: s.hs.Response, Data: p.buf, BodyLen: whole})
+	p.buf = nil
+}
+
+// headCut emits what there is of a head that is not complete.
+func (s *Session) headCut(d Dir) {
+	h := s.parts[d].cut()
+	switch {
+	case h == nil:
+	case d == FromClient:
+		s.hs.setRequest(h)
+		s.emit(Event{Kind: KindRequest, Dir: d})
+	default:
+		s.emit(Event{Kind: KindResponse, Dir: d, Head: h})
+	}
+}
+
+// opaque makes the session a tunnel.
+func (s *Session) opaque(d Dir, why string) {
+	defer func() { // whatever a sink does
+		s.sides[FromClient].phase = inOpaque
+		s.sides[FromServer].phase = inOpaque
+	}()
+	s.flush(FromClient, true)
+	s.flush(FromServer, true)
+	s.emit(Event{Kind: KindOpaque, Dir: d, Text: why})
+}

@@ -1,0 +1,126 @@
+package decode
+
+import "fmt"
+
+// A judge finds the violations of [Rules]. It sees what happens in a session
+// together with the facts, which it reads and does not write, and finds
+// violations, which go with the next event. Without it every event is the same
+// but for them and their counts in [Totals].
+//
+// A rule is in one place: where its violation is found, the bytes at fault are
+// named, and what the other side has to do about it is noted.
+type judge struct {
+	*facts
+	advice bool  // judge rules of severity info too
+	seen   *Seen // what other sessions did; may be nil
+
+	found []Violation // to go with the next event
+
+	// The opening handshake.
+	headFault  [2]string // by Dir: the first error in its heads
+	badRequest RuleID    // the first fault of the request that a server must refuse; "" for none
+	rejected   bool      // the 101 has a fault that the client must not accept
+
+	connection *judgedConnection // nil until frames can come
+}
+
+// A judgedConnection is what the judge remembers of the frames of a connection.
+type judgedConnection struct {
+	keys      maskKeys // of the client
+	muted     [2]bool  // by Dir: framing is lost more likely than not; no more to say on it
+	fragments [2]fragments
+	pings     [2]pingRate
+	missing   [2]int64 // by Dir of the pings: frame of the one that is known to be missed, counted from 1
+	faults    [2]fault // by Dir: that the other side must not let pass
+	closing   [2]closing
+	late      bool // tcp-close-late was found
+	talks     [2]talk
+}
+
+// take returns what was found for the event that is next. It is valid until the
+// next call.
+func (j *judge) take() []Violation {
+	v := j.found
+	j.found = j.found[:0]
+	return v
+}
+
+// add adds a violation. Of a rule that a side breaks again and again, the first
+// case of each severity is added and the others are counted. It reports whether
+// it was added.
+func (j *judge) add(sev Severity, id RuleID, from Dir, frame int64, where Span, format string, args []any) bool {
+	if sev == SeverityInfo && !j.advice {
+		return false
+	}
+	r := ruleByID[id]
+	if j.totals.count(r, sev, from) > 1 {
+		return false
+	}
+	j.found = append(j.found, Violation{Rule: r, Severity: sev, From: from, Frame: frame, Where: where, Text: fmt.Sprintf(format, args...)})
+	return true
+}
+
+// side adds a violation that concerns no frame.
+func (j *judge) side(from Dir, id RuleID, format string, args ...any) {
+	j.add(ruleByID[id].Severity, id, from, noFrame, Span{}, format, args)
+}
+
+// sideAs is side with a severity that differs from the rule's.
+func (j *judge) sideAs(sev Severity, from Dir, id RuleID, format string, args ...any) {
+	j.add(sev, id, from, noFrame, Span{}, format, args)
+}
+
+// field adds a violation in a head, in the header field of that name, or "" for
+// none in particular.
+func (j *judge) field(from Dir, name string, id RuleID, format string, args ...any) {
+	j.add(ruleByID[id].Severity, id, from, noFrame, Span{Field: name}, format, args)
+}
+
+// at adds a violation in a frame.
+func (j *judge) at(f *Frame, where Span, id RuleID, format string, args ...any) {
+	j.add(ruleByID[id].Severity, id, f.Dir, f.N, where, format, args)
+}
+
+// atAs is at with a severity that differs from the rule's.
+func (j *judge) atAs(sev Severity, f *Frame, where Span, id RuleID, format string, args ...any) {
+	j.add(sev, id, f.Dir, f.N, where, format, args)
+}
+
+// fatal is at for a fault that the receiver of the frame must not let pass: it
+// fails the connection (RFC 6455 §7.1.7). If it goes on all the same, that is a
+// violation of severity duty.
+func (j *judge) fatal(duty Severity, f *Frame, where Span, id RuleID, format string, args ...any) {
+	if j.add(ruleByID[id].Severity, id, f.Dir, f.N, where, format, args) {
+		j.noteFault(duty, id, f)
+	}
+}
+
+// repeated counts a case of from breaking a rule and reports true, unless it is
+// the first, which is left to add. To ask it first saves gathering what only the
+// first case needs, where a side may break a rule with each frame.
+func (j *judge) repeated(id RuleID, from Dir) bool {
+	r := ruleByID[id]
+	for i := range j.totals.Rules {
+		if c := &j.totals.Rules[i]; c.Rule == r && c.Severity == r.Severity && c.From == from {
+			j.totals.count(r, r.Severity, from)
+			return true
+		}
+	}
+	return r.Severity == SeverityInfo && !j.advice
+}
+
+// keepFault keeps the first error in the head of d.
+func (j *judge) keepFault(d Dir) {
+	for i := range j.found {
+		if v := &j.found[i]; v.Severity == SeverityError && j.headFault[d] == "" {
+			j.headFault[d] = v.String()
+		}
+	}
+}
+
+// closed takes the end of the session.
+func (j *judge) closed() {
+	if client := j.client(); client != "" && j.hs.WebSocket {
+		j.seen.disconnected(client, j.now, !j.verdict.closed && j.totals.How <= EndTLSEOF)
+	}
+}

@@ -1,0 +1,136 @@
+package decode
+
+import (
+	"encoding/base64"
+	"slices"
+	"strings"
+)
+
+// adviseRequest looks at what is legal in a request and seldom meant.
+func (j *judge) adviseRequest(h *Head) {
+	say := func(field string, id RuleID, format string, args ...any) {
+		j.field(FromClient, field, id, format, args...)
+	}
+	origin, hasOrigin := h.Lookup("Origin")
+	switch {
+	case !hasOrigin:
+		say("Origin", "origin-missing", "no Origin header, as from a program that is no browser")
+	case origin == "null":
+		say("Origin", "origin-null", "Origin is null, as from a sandboxed frame or a file")
+	}
+	if n := len(h.Raw); n > 8<<10 {
+		say("", "cookie-large", "the head is %d bytes, many servers take 8192", n)
+	}
+	for _, f := range h.Fields {
+		switch name := strings.ToLower(f.Name); name {
+		case "sec-websocket-origin", "sec-websocket-key1", "sec-websocket-key2", "sec-websocket-draft":
+			say("", "redundant-headers", "%s is a header of a draft", f.Name)
+		}
+	}
+	j.adviseURL(h)
+	for _, p := range h.Tokens("Sec-WebSocket-Protocol") {
+		if looksSecret(p) || strings.EqualFold(p, "bearer") || strings.HasPrefix(p, "base64url.bearer.authorization.k8s.io.") {
+			say(fieldProtocol, "token-in-subprotocol", "a subprotocol offered looks like a credential of %d characters", len(p))
+		}
+	}
+	if j.plain() {
+		host := hostOf(h.Get("Host"))
+		if strings.HasPrefix(strings.ToLower(origin), "https://") && !isLoopback(host) {
+			say("Origin", "mixed-content", "the page of %.60q came over https, the connection is ws", origin)
+		}
+		if server := j.serverHost(); server != "" && !isLoopback(server) {
+			say("", "plaintext-remote", "ws:// to %.60q, everyone on the way can read and change it", server)
+		}
+	}
+	if client := j.client(); client != "" {
+		if n := j.seen.connected(client, j.now); n >= backoffTimes {
+			say("", "reconnect-no-backoff", "connects again at once after a connection that failed, %d times in a row", n)
+		}
+	}
+}
+
+// client names the client and where it goes, for Seen.
+func (j *judge) client() string {
+	if j.info.Client == "" || j.hs.Request == nil || j.seen == nil {
+		return ""
+	}
+	return hostOf(j.info.Client) + " " + j.info.Server + " " + j.hs.Request.Target
+}
+
+// plain reports whether the client is known not to use TLS.
+func (j *judge) plain() bool {
+	return j.info.ClientTLS == nil && strings.HasPrefix(strings.ToLower(j.info.URL), "ws://")
+}
+
+// serverHost returns the host that the client wants, by the URL.
+func (j *judge) serverHost() string {
+	_, rest, ok := strings.Cut(j.info.URL, "://")
+	if !ok {
+		return ""
+	}
+	rest = rest[:strings.IndexAny(rest+"/", "/?#")]
+	return hostOf(rest[strings.LastIndexByte(rest, '@')+1:])
+}
+
+// secretKeys are the keys of a query that hold what should not be in logs.
+var secretKeys = []string{"token", "access_token", "api_key", "apikey", "auth", "jwt", "sig", "session", "password"}
+
+func (j *judge) adviseURL(h *Head) {
+	rest := h.Target
+	if _, after, ok := strings.Cut(rest, "://"); ok {
+		authority := after[:strings.IndexAny(after+"/", "/?#")]
+		if user, _, ok := strings.Cut(authority, "@"); ok && strings.Contains(user, ":") {
+			j.field(FromClient, "", "basic-auth-in-url", "the target holds a user name and a password")
+		}
+	}
+	_, query, _ := strings.Cut(rest, "?")
+	for pair := range strings.SplitSeq(query, "&") {
+		key, value, _ := strings.Cut(pair, "=")
+		if value == "" {
+			continue
+		}
+		if slices.Contains(secretKeys, strings.ToLower(key)) || looksSecret(value) {
+			j.field(FromClient, "", "token-in-url", "the query has a credential, %.40q, which ends up in logs", key)
+		}
+	}
+}
+
+// looksSecret reports whether v is a JSON Web Token: three parts in base64, of
+// which the first begins with {".
+func looksSecret(v string) bool {
+	parts := strings.Split(v, ".")
+	if len(parts) != 3 || !strings.HasPrefix(parts[0], "eyJ") || len(parts[1]) < 8 {
+		return false
+	}
+	for _, p := range parts {
+		if _, err := base64.RawURLEncoding.DecodeString(p); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// adviseResponse looks at what is legal in a 101 and seldom meant.
+func (j *judge) adviseResponse(h *Head) {
+	req := j.hs.Request
+	say := func(field string, id RuleID, format string, args ...any) {
+		j.field(FromServer, field, id, format, args...)
+	}
+	if took := j.now.Sub(j.requested); took > answerSoon {
+		say("", "handshake-slow", "the 101 came %s after the request", seconds(took))
+	}
+	origin := req.Get("Origin")
+	if _, cookie := req.Lookup("Cookie"); cookie && origin != "" {
+		hosts := []string{hostOf(req.Get("Host")), hostOf(j.hs.Forwarded.Get("Host")), j.serverHost()}
+		if from := originHost(origin); from != "" && !slices.ContainsFunc(hosts, func(h string) bool { return sameSite(from, h) }) {
+			say("Origin", "origin-not-checked", "accepts cookies from a page of %.60q, any other page may do the same", origin)
+		}
+	}
+	_, chose := h.Lookup("Sec-WebSocket-Protocol")
+	if offered := req.Tokens("Sec-WebSocket-Protocol"); len(offered) > 0 && !chose {
+		say(fieldProtocol, "subprotocol-none-selected", "none of the subprotocols %.80q is chosen, some clients then give up", offered)
+	}
+	if p := j.hs.Subprotocol; chose && isToken(p) && !registeredSubprotocols[p] {
+		say(fieldProtocol, "subprotocol-unregistered", "subprotocol %.60q is not registered", p)
+	}
+}

@@ -1,0 +1,197 @@
+package decode
+
+import (
+	"time"
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+)
+
+// closeSoon is how long a server may take to end the connection after both
+// Close frames.
+const closeSoon = 2 * time.Second
+
+// closing is what the judge remembers of the closing handshake of one side.
+type closing struct {
+	unanswered bool // that its Close got no answer was found
+	failed     bool // its Close failed the connection
+}
+
+// close judges a Close frame (RFC 6455 §5.5.1, §7).
+func (j *judge) close(f *Frame, c *closeFact) {
+	state := &j.connection.closing[f.Dir]
+	if !c.again {
+		state.failed = c.ok && (c.code == 1002 || c.code == 1007) && j.connection.faults[f.Dir.Peer()].rule != ""
+	} else if !j.repeated("close-twice", f.Dir) {
+		j.at(f, flagsOf(f), "close-twice", "close frame after the close frame %d", j.verdict.closes[f.Dir].frame)
+	}
+	if j.conn.cutters[f.Dir].open && !c.again {
+		sev := SeverityError
+		if c.peerClosed {
+			sev = SeverityInfo
+		}
+		j.atAs(sev, f, flagsOf(f), "frag-unfinished", "close frame before the end of a message")
+	}
+	if f.Rsv != 0 {
+		return
+	}
+	switch {
+	case f.Length == 1:
+		j.at(f, codeOf(f), "close-body-one-byte", "body of 1 byte, a code takes 2")
+	case c.ok:
+		j.checkCode(f, c)
+		if f.Complete && f.Length <= ws.MaxControlFramePayloadSize && !utf8.Valid(c.reason) {
+			at, _ := new(utf8Check).add(c.reason)
+			j.at(f, payloadOf(f, 2+max(0, at), 1), "close-reason-invalid-utf8", "reason %q is not UTF-8", c.reason)
+		}
+	}
+	t := &j.totals.Verdict
+	if c.first || c.again || !f.Complete || !c.peerClosed || t.By == f.Dir {
+		return
+	}
+	code, where := CodeNoStatus, Span{}
+	if c.ok {
+		code, where = c.code, codeOf(f)
+	}
+	if code != t.Code {
+		j.at(f, where, "close-reply-code-differs", "code %s answers code %s", CloseName(code), CloseName(t.Code))
+	}
+}
+
+// checkCode judges the status code of a Close frame.
+func (j *judge) checkCode(f *Frame, c *closeFact) {
+	code := c.code
+	if id := closeCodeRule(code); id != "" {
+		j.at(f, codeOf(f), id, "code %s", CloseName(code))
+		return
+	}
+	switch {
+	case code >= 3000 && code < 4000 && closeNames[code] == "":
+		j.at(f, codeOf(f), "close-code-unregistered", "code %d is not registered, codes of an application's own begin at 4000", code)
+	case code == 1010 && f.Dir == FromServer:
+		j.at(f, codeOf(f), "close-1010-from-server", "code %s, a server refuses the handshake instead", CloseName(code))
+	case code == 1010 && len(c.reason) == 0 && f.Length == 2:
+		j.at(f, codeOf(f), "close-1010-no-list", "code %s without a list of extensions", CloseName(code))
+	case code == 1011 && f.Dir == FromClient:
+		j.at(f, codeOf(f), "close-1011-from-client", "code %s, which a server sends", CloseName(code))
+	}
+}
+
+// closeCodeRule returns the rule that a code in a Close frame breaks, or "".
+func closeCodeRule(code int) RuleID {
+	switch {
+	case code < 1000 || code >= 5000:
+		return "close-code-out-of-range"
+	case code == CodeNoStatus || code == CodeAbnormal || code == CodeTLS:
+		return "close-code-forbidden"
+	case code == 1004 || code >= 1016 && code <= 2999:
+		return "close-code-unassigned"
+	}
+	return ""
+}
+
+// overdue judges what is overdue by now, before the next frame or the end is
+// looked at. It reports whether there is anything.
+func (j *judge) overdue(end bool) bool {
+	j.pongOverdue(FromClient, end)
+	j.pongOverdue(FromServer, end)
+	c, s := j.verdict.closes[FromClient].sent, j.verdict.closes[FromServer].sent
+	switch {
+	case j.ended > 0:
+	case c && s:
+		if wait := j.verdict.sinceBoth(j.now); wait > closeSoon && !j.connection.late {
+			j.connection.late = true
+			j.side(FromServer, "tcp-close-late", "the connection is still open %s after both close frames, limit is %s", seconds(wait), seconds(closeSoon))
+		}
+	case c:
+		j.closeOverdue(FromClient, end)
+	case s:
+		j.closeOverdue(FromServer, end)
+	}
+	j.adviseQuiet()
+	return len(j.found) > 0
+}
+
+// closeOverdue finds that the Close frame of d got no answer in time, or at the
+// end of the connection.
+func (j *judge) closeOverdue(d Dir, end bool) {
+	own, state := &j.verdict.closes[d], &j.connection.closing[d]
+	if state.unanswered {
+		return
+	}
+	wait := j.now.Sub(own.at)
+	after := j.conn.cutters[d.Peer()].lastStart.Sub(own.at)
+	switch {
+	case wait >= answerWithin:
+		state.unanswered = true
+		j.side(d.Peer(), "close-not-answered", "no answer to the close frame %d of the %s in %s, limit is %s", own.frame, d, seconds(wait), seconds(answerWithin))
+	case end && after >= answerSoon:
+		state.unanswered = true
+		j.side(d.Peer(), "close-not-answered", "no answer to the close frame %d of the %s, though a new message was sent %s after it", own.frame, d, seconds(after))
+	}
+}
+
+// end judges how d ended. cut is inside of what, or "".
+func (j *judge) end(d Dir, how End, cut string) {
+	if how != EndFIN && how != EndRST && how != EndTLSEOF {
+		return // it was us
+	}
+	gone, both := j.verdict.gone, j.verdict.both()
+	switch {
+	case how == EndTLSEOF && !j.totals.Unknown:
+		j.side(d, "tls-no-close-notify", "TLS ends without close_notify")
+	case how == EndRST && !gone && !both:
+		j.side(d, "tcp-reset", "the connection was reset, what was on its way may be lost")
+	}
+	if d == FromClient && !gone && both && j.verdict.sinceBoth(j.now) < closeSoon {
+		j.side(d, "tcp-client-closed-first", "the client ends the connection before the server does, and keeps the port in TIME_WAIT")
+	}
+	peerClosed := j.verdict.closes[d.Peer()].sent
+	open := j.conn.cutters[d].open && !j.verdict.closes[d].sent // else its Close was judged for it
+	switch {
+	case cut != "" && how != EndRST && !both:
+		j.side(d, "frame-truncated", "the connection ends inside %s", cut)
+	case cut == "" && open:
+		sev := SeverityError
+		switch {
+		case peerClosed:
+			sev = SeverityInfo
+		case gone || how == EndRST:
+			sev = SeverityWarning
+		}
+		j.sideAs(sev, d, "frag-unfinished", "the connection ends before the end of a message")
+	}
+	if gone || j.verdict.closes[d].sent || peerClosed {
+		return
+	}
+	j.side(d, "close-missing", "no close frame before the end of the connection, which the %s sees as 1006", d.Peer())
+	if limit, what := idleLimit(j.totals.Idle); limit > 0 {
+		j.side(d, "idle-close-60s", "the connection ends %s after the last frame; %s is %s", seconds(j.totals.Idle), seconds(limit), what)
+	}
+}
+
+// idleLimits are how long a quiet connection lives, as proxies and load
+// balancers usually have it.
+var idleLimits = []struct {
+	after time.Duration
+	what  string
+}{
+	{30 * time.Second, "a usual idle timeout"},
+	{55 * time.Second, "the idle timeout of Heroku"},
+	{60 * time.Second, "a usual idle timeout (nginx, AWS ALB)"},
+	{100 * time.Second, "the idle timeout of Cloudflare"},
+	{120 * time.Second, "a usual idle timeout"},
+	{300 * time.Second, "a usual idle timeout"},
+	{350 * time.Second, "the idle timeout of AWS NLB"},
+}
+
+// idleLimit returns the idle timeout that ended a connection after it was
+// quiet for so long, or 0.
+func idleLimit(quiet time.Duration) (limit time.Duration, what string) {
+	for _, l := range idleLimits {
+		if d := quiet - l.after; d > -time.Second && d < 2*time.Second {
+			return l.after, l.what
+		}
+	}
+	return 0, ""
+}

@@ -1,0 +1,56 @@
+package decode
+
+import "time"
+
+// A fault is the worst that one side has sent of what its peer must not let
+// pass (RFC 6455 §5.1, §5.2, §8.1, RFC 7692 §6.1).
+type fault struct {
+	rule      RuleID // "" if there is none
+	duty      Severity
+	frame     int64
+	at        time.Time
+	tolerated bool // that the other side lets it pass was found
+}
+
+// noteFault notes a fault in a frame, for what the peer of its sender makes of
+// it. duty is how bad it is to let it pass: for some faults only the sender has
+// a duty in the text.
+func (j *judge) noteFault(duty Severity, id RuleID, f *Frame) {
+	x := &j.connection.faults[f.Dir]
+	if x.rule == "" || duty < x.duty {
+		*x = fault{rule: id, duty: duty, frame: f.N, at: j.now}
+	}
+}
+
+// tolerance finds that the sender of f begins a message long after it got a
+// frame that it should have failed the connection for.
+func (j *judge) tolerance(f *Frame) {
+	d := f.Dir.Peer()
+	x := &j.connection.faults[d]
+	if x.rule == "" || x.tolerated {
+		return
+	}
+	if wait := j.now.Sub(x.at); wait >= answerWithin {
+		x.tolerated = true
+		j.atAs(x.duty, f, flagsOf(f), "violation-tolerated", "goes on %s after frame %d of the %s, which breaks %s", seconds(wait), x.frame, d, x.rule)
+	}
+}
+
+// answers finds that the sender of the pong f should not be there any more to
+// answer p: it got a frame before that it should have failed the connection
+// for, or has done so. An empty payload does not prove that the pong is an
+// answer.
+func (j *judge) answers(f *Frame, p *ping) {
+	d := f.Dir.Peer()
+	own, x := j.verdict.closes[f.Dir], &j.connection.faults[d]
+	switch {
+	case f.Length == 0:
+	case j.connection.closing[f.Dir].failed:
+		if p.n >= own.heard {
+			j.at(f, flagsOf(f), "frame-after-fail", "pong to frame %d, which came after the close frame %d that failed the connection", p.n, own.frame)
+		}
+	case !own.sent && x.rule != "" && !x.tolerated && p.n > x.frame:
+		x.tolerated = true
+		j.atAs(x.duty, f, flagsOf(f), "violation-tolerated", "pong to frame %d, which came after frame %d of the %s, which breaks %s", p.n, x.frame, d, x.rule)
+	}
+}

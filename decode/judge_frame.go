@@ -1,0 +1,136 @@
+package decode
+
+import (
+	"strings"
+
+	"github.com/gobwas/ws"
+)
+
+// frame judges a frame whose header has come, as far as that and, for a control
+// frame, its payload tell. The connection has taken
+// it already.
+func (j *judge) frame(f *Frame) {
+	if j.connection.muted[f.Dir] {
+		return
+	}
+	own, peer := &j.verdict.closes[f.Dir], &j.verdict.closes[f.Dir.Peer()]
+	closed := own.sent && own.frame < f.N // before this frame
+	if j.hs.Request != nil && j.hs.Response == nil {
+		j.at(f, Span{}, "req-early-data", "%s frame before the answer to the handshake", OpName(f.OpCode))
+	}
+	if closed && peer.sent && !j.repeated("bytes-after-close", f.Dir) {
+		j.at(f, flagsOf(f), "bytes-after-close", "%s frame after both close frames", OpName(f.OpCode))
+	}
+	if f.Dir == FromClient && j.rejected && !f.Control() {
+		j.at(f, Span{}, "res-client-ignored-failure", "%s frame after a 101 that a client must reject", OpName(f.OpCode))
+	}
+	j.checkBits(f)
+	if f.Control() {
+		j.checkControlSize(f)
+	}
+	if !f.MinimalLength() {
+		j.fatal(SeverityWarning, f, lengthOf(f), "frame-length-not-minimal", "%d byte payload in a %d-bit length", f.Length, f.LengthBits())
+	}
+	j.checkMask(f)
+	switch {
+	case closed && !f.Control():
+		if !j.repeated("data-after-close", f.Dir) {
+			j.at(f, flagsOf(f), "data-after-close", "%s frame after the close frame %d", OpName(f.OpCode), own.frame)
+		}
+	case !f.Control():
+		j.checkFragment(f, j.conn.place)
+	default:
+		if closed && f.OpCode != ws.OpClose && !j.repeated("control-after-close", f.Dir) {
+			j.at(f, flagsOf(f), "control-after-close", "%s after the close frame %d", OpName(f.OpCode), own.frame)
+		}
+		switch f.OpCode {
+		case ws.OpClose:
+			j.close(f, &j.conn.close)
+		case ws.OpPing:
+			j.advisePing(f)
+		case ws.OpPong:
+			j.pong(f, &j.conn.pong)
+		}
+	}
+}
+
+// checkBits reports reserved bits and opcodes.
+func (j *judge) checkBits(f *Frame) {
+	undefined := f.Rsv &^ j.conn.rsv
+	if j.hs.Deflate.On && f.Rsv&4 != 0 {
+		switch {
+		case f.Control():
+			j.fatal(SeverityError, f, flagsOf(f), "pmd-rsv1-control", "%s with RSV1, control frames are not compressed", OpName(f.OpCode))
+		case f.OpCode == ws.OpContinuation:
+			j.fatal(SeverityError, f, flagsOf(f), "pmd-rsv1-continuation", "continuation with RSV1, which belongs to the first frame of a message")
+		}
+	}
+	if undefined != 0 {
+		j.checkReserved(f, undefined)
+	}
+	if f.OpCode.IsReserved() {
+		j.fatal(SeverityError, f, flagsOf(f), "frame-opcode-reserved", "opcode %d, which is not defined", f.OpCode)
+		if undefined != 0 { // framing is lost more likely than not
+			j.connection.muted[f.Dir] = true
+		}
+	}
+}
+
+func (j *judge) checkReserved(f *Frame, undefined byte) {
+	if j.repeated("frame-rsv-set", f.Dir) {
+		return
+	}
+	var names []string
+	for i, name := range [...]string{"RSV1", "RSV2", "RSV3"} {
+		if undefined&(4>>i) != 0 {
+			names = append(names, name)
+		}
+	}
+	text := strings.Join(names, ", ") + " set, and no extension in force defines it"
+	if names[0] == "RSV1" && !f.Control() {
+		text += "; it looks like compression, but permessage-deflate was not negotiated"
+	}
+	j.fatal(SeverityError, f, flagsOf(f), "frame-rsv-set", "%s", text)
+}
+
+// checkControlSize reports control frames in fragments or longer than they may
+// be (RFC 6455 §5.5).
+func (j *judge) checkControlSize(f *Frame) {
+	if !f.Fin {
+		j.fatal(SeverityWarning, f, flagsOf(f), "control-fragmented", "%s without FIN, control frames are not fragmented", OpName(f.OpCode))
+	}
+	if f.Length > ws.MaxControlFramePayloadSize {
+		j.fatal(SeverityWarning, f, lengthOf(f), "control-too-long", "%s with %d byte payload, limit is %d", OpName(f.OpCode), f.Length, ws.MaxControlFramePayloadSize)
+	}
+}
+
+// checkFragment judges the place of a data frame in its message
+// (RFC 6455 §5.4).
+func (j *judge) checkFragment(f *Frame, p place) {
+	switch p {
+	case placeNone:
+		return
+	case placeOrphan:
+		j.fatal(SeverityWarning, f, flagsOf(f), "frag-orphan-continuation", "continuation without a message to continue")
+		return
+	case placeInterrupts:
+		j.fatal(SeverityWarning, f, flagsOf(f), "frag-interleaved", "%s frame before the last message ended, a cont frame was due", OpName(f.OpCode))
+	}
+	m := &j.connection.fragments[f.Dir]
+	if p != placeContinues {
+		j.tolerance(f)
+		if f.Fin { // one frame, as most messages are
+			m.length = f.Length
+			return
+		}
+		*m = fragments{}
+	}
+	j.adviseFragment(f, m)
+}
+
+// lost judges the header at which the framing of d is lost: that of its nth
+// frame.
+func (j *judge) lost(d Dir, n int64, head []byte) {
+	const id = "frame-length-msb"
+	j.add(ruleByID[id].Severity, id, d, n, Span{From: 2, N: 1}, "64-bit payload length with its top bit set, % x", []any{head})
+}

@@ -1,0 +1,62 @@
+package decode
+
+import (
+	"strconv"
+	"time"
+)
+
+// How long an answer may take, and how long it may be missing.
+const (
+	answerSoon   = time.Second
+	answerWithin = 10 * time.Second
+)
+
+// pong judges a pong (RFC 6455 §5.5.3).
+func (j *judge) pong(f *Frame, p *pongFact) {
+	where := payloadOf(f, 0, int(min(f.Length, 16)))
+	switch p.kind {
+	case pongUnsolicited:
+		j.at(f, where, "pong-unsolicited", "pong, and no ping waits for one")
+	case pongAnswers:
+		j.answers(f, &p.first)
+		missed := j.connection.missing[f.Dir.Peer()] == p.waited+1
+		if wait := j.now.Sub(p.last.time); wait > answerSoon && !missed {
+			j.at(f, where, "pong-slow", "pong %s after the ping of frame %d, %s is soon enough", seconds(wait), p.last.n, seconds(answerSoon))
+		}
+	case pongMismatch:
+		j.at(f, where, "pong-payload-mismatch", "pong does not repeat the payload of the ping of frame %d, nor of another ping that waits", p.waited)
+	}
+}
+
+// pongOverdue finds that a ping of d got no answer in time, or at the end of
+// the connection.
+func (j *judge) pongOverdue(d Dir, end bool) {
+	h, missing := j.conn.hearts[d], &j.connection.missing[d]
+	if h == nil || h.waiting == 0 || *missing == h.frame+1 || j.ended > 0 || j.verdict.closes[FromClient].sent || j.verdict.closes[FromServer].sent {
+		return
+	}
+	wait := j.now.Sub(h.since)
+	after := j.conn.cutters[d.Peer()].lastData.Sub(h.since)
+	switch {
+	case wait >= answerWithin:
+		*missing = h.frame + 1
+		j.side(d.Peer(), "pong-missing", "no pong to the ping of frame %d in %s, limit is %s", h.frame, seconds(wait), seconds(answerWithin))
+	case end && after >= answerSoon:
+		*missing = h.frame + 1
+		j.side(d.Peer(), "pong-missing", "no pong to the ping of frame %d, though data was sent %s after it", h.frame, seconds(after))
+	}
+}
+
+// seconds formats a duration for the text of a violation: "0.3 ms", "10 s",
+// "60.1 s".
+func seconds(d time.Duration) string {
+	unit, name := time.Second, " s"
+	if d < 950*time.Millisecond {
+		unit, name = time.Millisecond, " ms"
+	}
+	tenths := int64((d*10 + unit/2) / unit)
+	if tenths%10 == 0 {
+		return strconv.FormatInt(tenths/10, 10) + name
+	}
+	return strconv.FormatFloat(float64(tenths)/10, 'f', 1, 64) + name
+}

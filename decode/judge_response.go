@@ -1,0 +1,127 @@
+package decode
+
+import (
+	"slices"
+	"strings"
+)
+
+// accepted judges the response that accepts a request for websocket.
+func (j *judge) accepted(h *Head) {
+	j.head(FromServer, h)
+	if !h.http2() {
+		j.upgradeResponse(h)
+	}
+	j.checkSubprotocol(h)
+	j.checkAccepted(h)
+	if v, ok := h.Lookup("Content-Length"); ok {
+		j.field(FromServer, "", "res-101-content-length", "Content-Length %.20q in the 101", v)
+	}
+	if v, ok := h.Lookup("Transfer-Encoding"); ok {
+		j.field(FromServer, "", "res-101-transfer-encoding", "Transfer-Encoding %.20q in the 101", v)
+	}
+	j.adviseResponse(h)
+}
+
+// reject adds a violation in the response that a client must not accept
+// (RFC 6455 §4.1, RFC 7692 §7).
+func (j *judge) reject(name string, id RuleID, format string, args ...any) {
+	j.rejected = true
+	j.field(FromServer, name, id, format, args...)
+}
+
+// upgradeResponse judges what makes a 101 one to a request for websocket.
+func (j *judge) upgradeResponse(h *Head) {
+	bad := func(field string, id RuleID, format string, args ...any) {
+		j.field(FromServer, field, id, format, args...)
+	}
+	if h.Proto != "HTTP/1.1" {
+		bad("", "res-http-version", "the 101 is %.20s, not HTTP/1.1", h.Proto)
+	}
+	if j.badRequest != "" {
+		bad("", "res-101-bad-handshake", "101 to a request that breaks %s", j.badRequest)
+	}
+	if v, ok := h.Lookup("Upgrade"); !ok {
+		j.reject("Upgrade", "res-upgrade-missing", "no Upgrade header in the 101")
+	} else if !strings.EqualFold(v, "websocket") {
+		j.reject("Upgrade", "res-upgrade-wrong", "Upgrade is %.40q, not websocket", v)
+	}
+	if !h.HasToken("Connection", "Upgrade") {
+		j.reject("Connection", "res-connection-missing", "Connection is %.60q, without Upgrade", strings.Join(h.Values("Connection"), ", "))
+	}
+	switch accepts := h.Values("Sec-WebSocket-Accept"); {
+	case len(accepts) > 1:
+		bad(fieldAccept, "res-accept-duplicate", "%d Sec-WebSocket-Accept headers", len(accepts))
+	case j.hs.Accept == "":
+		j.reject(fieldAccept, "res-accept-missing", "no Sec-WebSocket-Accept")
+	case j.hs.Key != "" && !j.hs.AcceptOK():
+		hint := ""
+		if j.hs.Accept == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+			hint = "; it is the sample of RFC 6455"
+		}
+		j.reject(fieldAccept, "res-accept-mismatch", "accept is %.60q, key %.60q makes %q%s", j.hs.Accept, j.hs.Key, AcceptKey(j.hs.Key), hint)
+	}
+}
+
+// checkSubprotocol judges the subprotocol chosen.
+func (j *judge) checkSubprotocol(h *Head) {
+	chosen := h.Values("Sec-WebSocket-Protocol")
+	bad := func(field string, id RuleID, format string, args ...any) {
+		j.field(FromServer, field, id, format, args...)
+	}
+	switch {
+	case len(chosen) == 0:
+		return
+	case len(chosen) > 1:
+		bad(fieldProtocol, "res-protocol-multiple", "%d Sec-WebSocket-Protocol headers: %.80q", len(chosen), chosen)
+		return
+	case strings.Contains(chosen[0], ","):
+		bad(fieldProtocol, "res-protocol-multiple", "%.80q is a list, the server chooses one", chosen[0])
+		return
+	case chosen[0] == "":
+		bad(fieldProtocol, "res-protocol-empty", "Sec-WebSocket-Protocol is empty, without a choice it is left out")
+		return
+	case !isToken(chosen[0]):
+		bad(fieldProtocol, "res-protocol-empty", "subprotocol %.60q is no token", chosen[0])
+		return
+	}
+	offered := j.hs.Request.Tokens("Sec-WebSocket-Protocol")
+	if slices.Contains(offered, chosen[0]) {
+		return
+	}
+	hint := ""
+	if slices.ContainsFunc(offered, func(p string) bool { return strings.EqualFold(p, chosen[0]) }) {
+		hint = "; the case differs"
+	}
+	j.reject(fieldProtocol, "res-protocol-not-offered", "subprotocol %.60q was not offered%s", chosen[0], hint)
+}
+
+// refused judges the response that refuses a request for websocket.
+func (j *judge) refused(h *Head) {
+	j.head(FromServer, h)
+	bad := func(field string, id RuleID, format string, args ...any) {
+		j.field(FromServer, field, id, format, args...)
+	}
+	v, asked := j.hs.Request.Lookup("Sec-WebSocket-Version")
+	_, says := h.Lookup("Sec-WebSocket-Version")
+	if asked && v != "13" && !says && (h.Status == 400 || h.Status == 426) {
+		bad("", "res-version-not-advertised", "%d to version %.20q without a Sec-WebSocket-Version", h.Status, v)
+	}
+	if _, ok := h.Lookup("Upgrade"); !ok && h.Status == 426 {
+		bad("", "res-426-no-upgrade", "426 without an Upgrade header")
+	}
+	if _, ok := h.Lookup("WWW-Authenticate"); !ok && h.Status == 401 {
+		bad("", "res-401-no-challenge", "401 without a WWW-Authenticate header")
+	}
+	if _, ok := h.Lookup("Sec-WebSocket-Accept"); ok {
+		bad(fieldAccept, "res-non101-accept", "%d with a Sec-WebSocket-Accept, the client will not take it for an upgrade", h.Status)
+	}
+}
+
+// unsolicited judges a 101 to a request that did not ask for websocket. One that
+// asked for another protocol has asked.
+func (j *judge) unsolicited(h *Head) {
+	_, asked := j.hs.Request.Lookup("Upgrade")
+	if j.hs.Request != nil && (!asked || upgradesToWebSocket(h)) {
+		j.field(FromServer, "", "res-101-unsolicited", "101 to %.40q, and the request does not ask for it", strings.Join(h.Values("Upgrade"), ", "))
+	}
+}

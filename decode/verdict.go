@@ -1,0 +1,107 @@
+package decode
+
+import "time"
+
+// A Verdict says how a session ended: who closed it, and how (RFC 6455 §7.1.5,
+// §7.1.6).
+type Verdict struct {
+	// Code is the status code of the first Close frame; 1005 for a Close
+	// without one; 1006 if a WebSocket connection ended without a Close; 0 for
+	// any other session. By sent that Close or, without one, ended the
+	// connection.
+	Code     int
+	Said     bool // Code is what a Close frame says: 1005 and 1006 too, where one does
+	By       Dir
+	Reason   string        // of that Close
+	Answered bool          // the other side sent a Close too
+	How      End           // how the first direction to end ended
+	Ended    Dir           // that direction
+	Unknown  bool          // which side ended the connection: Ended, and By unless there was a Close, mean nothing
+	Idle     time.Duration // from the last frame before the close, or the end without one, to it
+	Status   int           // of the answer that the client got from the proxy in place of the server; 0 if there was none
+}
+
+// Abnormal reports whether there was no Close frame.
+func (v *Verdict) Abnormal() bool { return !v.Said && (v.Code == 0 || v.Code == CodeAbnormal) }
+
+// Closer names who closed the connection: client, server, or wstrace, which is
+// the proxy; or nobody, "", if that is not known.
+func (v *Verdict) Closer() string {
+	switch {
+	case v.Status != 0 || v.How == EndLocal && v.Abnormal():
+		return "wstrace"
+	case v.Unknown && v.Abnormal():
+		return ""
+	}
+	return v.By.String()
+}
+
+// IdleTimeout returns the idle timeout that most likely closed the connection,
+// or 0.
+func (v *Verdict) IdleTimeout() time.Duration {
+	limit, _ := idleLimit(v.Idle)
+	return limit
+}
+
+// verdict follows the closing of a connection (RFC 6455 §7) to a [Verdict].
+type verdict struct {
+	closes [2]sentClose // by Dir
+	closed bool         // there was a Close frame, and the Verdict is that of the first
+	gone   bool         // a side has ended the connection
+}
+
+// A sentClose is the first Close frame of one side.
+type sentClose struct {
+	sent  bool
+	frame int64 // number of it
+	at    time.Time
+	heard int64 // frames of the other side before it
+}
+
+// A closeFact is what a Close frame says, and which one it is.
+type closeFact struct {
+	first      bool // of both sides: the verdict is that of it
+	again      bool // its sender sent one before
+	peerClosed bool // the other side has sent one
+	code       int  // iff ok
+	reason     []byte
+	ok         bool // it has a code
+}
+
+// close takes a Close frame with so much of its body at hand. heard is how many
+// frames the other side has sent, quiet for how long no frame had come.
+func (v *verdict) close(f *Frame, body []byte, now time.Time, heard int64, quiet time.Duration, to *Verdict) closeFact {
+	own, peer := &v.closes[f.Dir], &v.closes[f.Dir.Peer()]
+	c := closeFact{again: own.sent, peerClosed: peer.sent}
+	c.code, c.reason, c.ok = CloseBody(body)
+	if c.first = !v.closed && (f.Complete || c.ok); c.first {
+		v.closed = true
+		to.Code, to.By, to.Idle, to.Said = CodeNoStatus, f.Dir, quiet, c.ok
+		if c.ok {
+			to.Code, to.Reason = c.code, string(c.reason)
+		}
+	}
+	if !own.sent {
+		*own = sentClose{sent: true, frame: f.N, at: now, heard: heard}
+		to.Answered = peer.sent
+	}
+	return c
+}
+
+// end takes the end of d, the nth direction to end.
+func (v *verdict) end(d Dir, how End, n int, quiet time.Duration, to *Verdict) {
+	if n == 0 || to.How == EndLocal && how != EndLocal { // what we ended was ended by something
+		to.How, to.Ended = how, d
+		if !v.closed {
+			to.By, to.Idle = d, quiet
+		}
+	}
+}
+
+// both reports whether both sides have sent a Close frame.
+func (v *verdict) both() bool { return v.closes[FromClient].sent && v.closes[FromServer].sent }
+
+// sinceBoth returns for how long both sides have sent a Close frame.
+func (v *verdict) sinceBoth(now time.Time) time.Duration {
+	return min(now.Sub(v.closes[FromClient].at), now.Sub(v.closes[FromServer].at))
+}
