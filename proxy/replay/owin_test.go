@@ -29,11 +29,10 @@ func (o owin) serve(conn net.Conn) {
 		return
 	}
 	for {
-		f, err := ws.ReadFrame(conn)
+		f, err := readFrame(conn)
 		if err != nil {
 			return
 		}
-		f = ws.UnmaskFrameInPlace(f)
 		if f.Header.OpCode == ws.OpClose {
 			ws.WriteFrame(conn, ws.NewCloseFrame(ws.NewCloseFrameBody(1000, "Closing")))
 			return
@@ -80,7 +79,7 @@ func owinClient(addr string) error {
 	}
 	ws.WriteFrame(conn, ws.MaskFrame(ws.NewTextFrame([]byte("WebSocket rocks"))))
 	for echo := ""; echo != "WebSocket rocks"; {
-		f, err := ws.ReadFrame(conn)
+		f, err := readFrame(conn)
 		if err != nil {
 			return err
 		}

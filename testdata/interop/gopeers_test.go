@@ -429,17 +429,33 @@ func (c *gobwasConn) send(f ws.Frame) error {
 	return ws.WriteFrame(c, f)
 }
 
+// next returns the next frame, unmasked.
+func (c *gobwasConn) next() (ws.Frame, error) {
+	h, err := ws.ReadHeader(c.r)
+	if err != nil {
+		return ws.Frame{}, err
+	}
+	if h.Length > maxMessage {
+		return ws.Frame{}, fmt.Errorf("a frame of %d bytes", h.Length)
+	}
+	f := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
+	if _, err := io.ReadFull(c.r, f.Payload); err != nil {
+		return ws.Frame{}, err
+	}
+	if h.Masked {
+		f = ws.UnmaskFrameInPlace(f)
+	}
+	return f, nil
+}
+
 // receive returns the next message, and answers what control frames come before
 // it. At a close frame it returns its payload and io.EOF.
 func (c *gobwasConn) receive() (op ws.OpCode, p []byte, err error) {
 	compressed := false
 	for {
-		f, err := ws.ReadFrame(c.r)
+		f, err := c.next()
 		if err != nil {
 			return 0, nil, err
-		}
-		if f.Header.Masked {
-			f = ws.UnmaskFrameInPlace(f)
 		}
 		switch f.Header.OpCode {
 		case ws.OpPing:

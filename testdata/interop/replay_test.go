@@ -76,10 +76,9 @@ func TestReplayStacks(t *testing.T) {
 			}
 
 			var b bytes.Buffer
-			s := load(t, recorded, append(st.opts, replay.Events(trace.NewWriter(&b, trace.Options{})))...)
 			for range 3 {
 				b.Reset()
-				s = load(t, recorded, append(st.opts, replay.Events(trace.NewWriter(&b, trace.Options{})))...)
+				s := load(t, recorded, append(st.opts, replay.Events(trace.NewWriter(&b, trace.Options{})))...)
 				if err := s.Connect(t.Context(), "ws://"+origin); err != nil {
 					t.Errorf("against the server: %v", err)
 				}
@@ -87,7 +86,7 @@ func TestReplayStacks(t *testing.T) {
 			}
 
 			b.Reset()
-			s = load(t, recorded, append(st.opts, replay.Events(trace.NewWriter(&b, trace.Options{})))...)
+			s := load(t, recorded, append(st.opts, replay.Events(trace.NewWriter(&b, trace.Options{})))...)
 			cerr, err := againstClient(t, s, st.name)
 			if cerr != nil || err != nil {
 				t.Errorf("against the client: %v, %v", err, cerr)
