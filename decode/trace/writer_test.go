@@ -338,22 +338,3 @@ func TestWriterAllocatesNothing(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkWriter(b *testing.B) {
-	for _, bench := range []struct{ name, payload string }{
-		{"128", strings.Repeat("x", 128)},
-		{"4K", strings.Repeat("a text, ", 512)},
-		{"64K-utf8", strings.Repeat("é€", 13_000)},
-	} {
-		b.Run(bench.name, func(b *testing.B) {
-			s := decode.Session{Sink: NewWriter(io.Discard, Options{})}
-			s.Open(decode.Info{Conn: 1, Time: start})
-			s.Upgraded()
-			chunk := []byte(frame(0x81, 0x01020304, bench.payload))
-			b.SetBytes(int64(len(chunk)))
-			for b.Loop() {
-				s.Data(client, start, chunk)
-			}
-		})
-	}
-}

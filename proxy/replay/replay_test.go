@@ -12,7 +12,7 @@ import (
 	"github.com/wstrace/wstrace/decode"
 )
 
-func load(t *testing.T, text string, opts ...Option) *Script {
+func load(t testing.TB, text string, opts ...Option) *Script {
 	t.Helper()
 	s, err := Load(strings.NewReader(text), opts...)
 	if err != nil {
@@ -22,7 +22,7 @@ func load(t *testing.T, text string, opts ...Option) *Script {
 }
 
 // both plays the server of one script against the client of another.
-func both(t *testing.T, server, client *Script) (serverErr, clientErr error) {
+func both(t testing.TB, server, client *Script) (serverErr, clientErr error) {
 	t.Helper()
 	c, s := pipe()
 	done := make(chan error)
