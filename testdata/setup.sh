@@ -35,20 +35,47 @@ missing() {
 	python python3-wsproto wsproto
 }
 
+# apt_get runs apt-get. While another package manager is at work it waits, in the
+# first 5 minutes of this script. DPkg::Lock::Timeout would do if it were not for
+# the locks on lists and archives.
+apt_get() {
+	local output left
+	output=$(mktemp)
+	while left=$((SECONDS < 300 ? 300 - SECONDS : 0)); ! LC_ALL=C apt-get -o DPkg::Lock::Timeout=$left "$@" 2>&1 | tee "$output"; do
+		if ! grep -q 'Could not get lock' "$output" || [ $left = 0 ]; then
+			rm "$output"
+			return 1
+		fi
+		echo "setup: waiting for another package manager" >&2
+		sleep 5
+	done
+	rm "$output"
+}
+
+# npm_ci installs the Node packages. A download that fails is tried again.
+npm_ci() {
+	local try
+	for try in 1 2 3; do
+		[ $try = 1 ] || sleep 5
+		npm ci --ignore-scripts --no-audit --no-fund && return
+	done
+	return 1
+}
+
 packages=$(missing)
 if [ -n "$packages" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 	# Installing a server must not start it.
 	export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
-	apt-get update || true
+	apt_get update || true
 	# shellcheck disable=SC2086
-	apt-get install -y --no-install-recommends $packages ||
-		for package in $packages; do apt-get install -y --no-install-recommends "$package" || true; done
+	apt_get install -y --no-install-recommends $packages ||
+		for package in $packages; do apt_get install -y --no-install-recommends "$package" || true; done
 	packages=$(missing)
 fi
 
 modules=
 if ! [ interop/node/node_modules/.package-lock.json -nt interop/node/package-lock.json ]; then
-	(cd interop/node && npm ci --ignore-scripts --no-audit --no-fund) || modules="Node packages of testdata/interop/node"
+	(cd interop/node && npm_ci) || modules="Node packages of testdata/interop/node"
 fi
 
 if [ -n "$packages$modules" ]; then
