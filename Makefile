@@ -1,4 +1,11 @@
-.PHONY: build demo test fuzz lint bench fmt
+.PHONY: build demo setup test soak fuzz lint bench fmt
+
+SHELL = bash
+COUNT = 5
+staticcheck = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# progress passes on of go test -v what says how far it is, fails or is skipped.
+progress = grep --line-buffered -Ev '^=== (PAUSE|CONT|NAME)|^=== RUN .*/.*/|^ +--- PASS'
 
 build: # ./wstrace
 	CGO_ENABLED=0 go build ./cmd/wstrace
@@ -6,21 +13,28 @@ build: # ./wstrace
 demo: build # a chat with the proxy in the middle
 	./wstrace demo
 
-test: # everything; sets up what it needs
+setup: # what the tests need besides Go
 	testdata/setup.sh
-	go vet ./... && go test -race ./...
+
+test: setup # everything but what soak adds
+	go test -race ./...
 	go test -run 'AllocatesNothing|NoAllocations' ./decode/... ./proxy ./render # the race detector allocates
-	cd testdata/interop && go vet ./... && go test -race ./...
+	set -o pipefail; cd testdata/interop && go test -race -v ./... | $(progress)
+
+soak: setup # every conversation, and COUNT times what many connections do at once
+	set -o pipefail; cd testdata/interop && SOAK=true go test -race -v -count 1 -timeout 1h ./... | $(progress)
+	set -o pipefail; go test -race -v -count $(COUNT) -timeout 1h -run 'Plays|AtOnce|Chats|Together|Thousand|BothSides|EachMutation' ./proxy ./proxy/replay | $(progress)
 
 fuzz: # every fuzz target for FUZZTIME, 10s unless given
 	testdata/fuzz.sh
 
 lint:
-	go vet ./... && ! gofmt -l . | grep .
-	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	! gofmt -l . | grep .
+	go vet ./... && $(staticcheck) ./...
+	cd testdata/interop && go vet ./... && $(staticcheck) ./...
 
-bench: # ratios to a plain copying relay count, not times
-	go test -run '^$$' -bench . ./decode/... ./proxy/...
+bench: # MB/s and of-copy, the ratio to a relay that only copies: more is better; all else: less is
+	go test -run '^$$' -bench . ./...
 
 fmt:
 	gofmt -s -w .
