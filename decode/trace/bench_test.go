@@ -63,7 +63,7 @@ func BenchmarkReader(b *testing.B) {
 }
 
 func BenchmarkPlay(b *testing.B) {
-	benchRead(b, func(r *Reader) error { return Play(r, decode.SinkFunc(func(*decode.Event) {})) })
+	benchRead(b, func(r *Reader) error { return Play(r, decode.SinkFunc(func(*decode.Event) {}), decode.Look{}) })
 }
 
 func benchRead(b *testing.B, read func(*Reader) error) {
