@@ -1,17 +1,26 @@
 // Package decode turns the bytes of WebSocket sessions into values. It does no
 // I/O, has no goroutines and never reads the clock.
 //
-//	live socket ──┐
-//	trace (.wst) ─┼─► Session (bytes in, values out) ─► Event ─► Tee ─► Sinks
-//	capture ──────┘
+//	live bytes ─► relay ──┐
+//	.wst and other files ─┼─► Session ─► Event ─► Tee ─► Sinks
+//	        (a Source) ───┘     │
+//	                            ├ exchange   heads and bodies            facts
+//	                            ├ cutter     frames and their pieces     facts
+//	                            ├ assembly   messages, inflated          facts
+//	                            ├ heartbeat  pings, pongs, times         facts
+//	                            ├ verdict    how it was closed           facts
+//	                            ├ judge      rules                       violations, from the facts alone
+//	                            └ gate       changes                     a fate for the event, only if set
 //
 // # The flow
 //
 // Everything flows from left to right. A relay reads a chunk, gives it to
 // [Session.Data] with the time it came, and then writes the very same bytes to
-// the other side: what was forwarded was recorded before. A reader of files
-// gives its bytes to a Session in the same way, so live traffic and a recording
-// of it come out as the same events.
+// the other side: what was forwarded was recorded before. A [Source] gives the
+// bytes of a file to a Session in the same way, so live traffic and a recording
+// of it come out as the same events. Sources that have no wire bytes give parsed
+// heads, bodies and messages instead ([Session.Head], [Session.Body],
+// [Session.Message]).
 //
 // A Session is one HTTP exchange and the WebSocket connection that it becomes.
 // It gathers the heads ([ParseRequest], [ParseResponse]), follows bodies
@@ -33,21 +42,29 @@
 //
 // # Messages
 //
-// If [Session.Messages] is set, the frames of a data message are put together,
+// If [Look.Messages] is set, the frames of a data message are put together,
 // what is compressed is inflated, and text is checked to be UTF-8, all as the
 // bytes come. A [Message] comes with the event of its final frame, and once more
 // as an event of its own. Of its content the beginning is kept; the rest is
 // looked at and forgotten.
 //
-// # Violations
+// # Facts and violations
 //
-// What an endpoint does wrong is a [Violation] of one of the [Rules], a value
-// that travels with the event of its frame or head, or of an end. The traffic
-// goes on. The first time that a side of a session breaks a rule it is reported,
-// then it is counted ([Totals.Rules]). Rules that take time are judged when a
-// frame or an end comes, by its time; rules that compare sessions need a [Seen]
-// that the sessions share. Errors are for our own failures, and this package has
-// none: bytes that can't be understood are junk, and are reported once.
+// The parts of a Session keep facts and emit nothing. What an endpoint does
+// wrong is a [Violation] of one of the [Rules], a value that the judge finds in
+// those facts and that travels with the event of its frame or head, or of an
+// end. The traffic goes on. The first time that a side of a session breaks a
+// rule it is reported, then it is counted ([Totals.Rules]). Rules that take time
+// are judged when a frame or an end comes, by its time; rules that compare
+// sessions need a [Seen] that the sessions share. Errors are for our own
+// failures, and a Session has none: bytes that can't be understood are junk, and
+// are reported once.
+//
+// # Changes
+//
+// [Session.Gate], if set, decides what becomes of what came before its event is
+// emitted; what was sent in its place is told to [Session.Sent]. So the events
+// say both what each side sent and what the other side received.
 //
 // # Locks
 //

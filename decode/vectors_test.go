@@ -80,7 +80,12 @@ func byteByByte(steps []vectors.Step) []vectors.Step {
 // play gives steps to a Session and ends it. It returns all events, and how
 // many of them there were before an end that is not in the steps.
 func play(v vectors.Vector, steps []vectors.Step) (r record, before int) {
-	s := &Session{Sink: &r, Look: Look{Messages: true, Advice: v.Advice, Seen: new(Seen)}}
+	return playWith(&Session{Look: Look{Messages: true, Advice: v.Advice, Seen: new(Seen)}}, v, steps)
+}
+
+// playWith is play with a session of the caller's.
+func playWith(s *Session, v vectors.Vector, steps []vectors.Step) (r record, before int) {
+	s.Sink = &r
 	info := Info{Conn: 1, Time: start, Ext: v.Ext, URL: v.URL}
 	if v.SNI != "" {
 		info.ClientTLS = &TLS{SNI: strings.Trim(v.SNI, "-")}
