@@ -44,11 +44,6 @@ type connection struct {
 	messages  *[2]assembly  // by Dir; nil unless messages are put together
 	rsv       byte          // reserved bits that the extensions in force define
 	lastFrame time.Time     // when the latest frame came, or the handshake ended
-
-	// What the latest frame means; valid iff it is of that sort.
-	place place     // of a data frame
-	close closeFact // of a Close
-	pong  pongFact  // of a pong
 }
 
 func newConnection() *connection {

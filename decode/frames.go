@@ -48,9 +48,10 @@ func (s *Session) frame(d Dir) {
 		if f.OpCode == ws.OpText || f.OpCode == ws.OpBinary {
 			s.giveUp(d)
 		}
-		s.take(f)
-		if s.judge != nil {
-			s.judge.frame(f)
+		if f.Control() {
+			s.controlFrame(f)
+		} else {
+			s.dataFrame(f)
 		}
 	}
 	s.conn.lastFrame = s.now
@@ -81,19 +82,34 @@ func (s *Session) frame(d Dir) {
 	}
 }
 
-// take keeps what a frame, whose header has come, means for the connection.
-func (s *Session) take(f *Frame) {
+// dataFrame keeps what a data frame, whose header has come, means for the
+// message in flight.
+func (s *Session) dataFrame(f *Frame) {
+	p, ends := s.conn.cutters[f.Dir].follow(f, s.now)
+	if ends {
+		s.totals.Messages[f.Dir]++
+	}
+	if s.judge != nil {
+		s.judge.frame(f, p, nil)
+	}
+}
+
+// A controlFact is what a control frame means for the connection.
+type controlFact struct {
+	close closeFact // of a Close
+	pong  pongFact  // of a pong
+}
+
+// controlFrame keeps what a control frame, whose header has come, means for the
+// connection.
+func (s *Session) controlFrame(f *Frame) {
 	c, d := s.conn, f.Dir
-	switch {
-	case !f.Control():
-		var ends bool
-		if c.place, ends = c.cutters[d].follow(f, s.now); ends {
-			s.totals.Messages[d]++
-		}
-	case f.OpCode == ws.OpClose:
+	var fact controlFact
+	switch f.OpCode {
+	case ws.OpClose:
 		body := f.AppendPayload(s.scratch[:0], len(s.scratch))
-		c.close = s.verdict.close(f, body, s.now, s.totals.Frames[d.Peer()], s.quiet(), &s.totals.Verdict)
-	case f.OpCode == ws.OpPing:
+		fact.close = s.verdict.close(f, body, s.now, s.totals.Frames[d.Peer()], s.quiet(), &s.totals.Verdict)
+	case ws.OpPing:
 		s.totals.Heartbeat[d].Pings++
 		if !f.Complete {
 			break // what came of it is not enough to know its pong
@@ -102,11 +118,14 @@ func (s *Session) take(f *Frame) {
 			c.hearts[d] = new(heartbeat)
 		}
 		c.hearts[d].ping(f, payloadSum(f, s.scratch[:]), s.now)
-	case f.OpCode == ws.OpPong:
+	case ws.OpPong:
 		var counts bool
-		if c.pong, counts = c.hearts[d.Peer()].pong(f, payloadSum(f, s.scratch[:]), s.now); counts {
+		if fact.pong, counts = c.hearts[d.Peer()].pong(f, payloadSum(f, s.scratch[:]), s.now); counts {
 			s.totals.Heartbeat[d.Peer()].Pongs++
 		}
+	}
+	if s.judge != nil {
+		s.judge.frame(f, placeNone, &fact)
 	}
 }
 

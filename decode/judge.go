@@ -33,8 +33,8 @@ type judgedConnection struct {
 	missing   [2]int64 // by Dir of the pings: frame of the one that is known to be missed, counted from 1
 	faults    [2]fault // by Dir: that the other side must not let pass
 	closing   [2]closing
-	late      bool // tcp-close-late was found
-	talks     [2]talk
+	late      bool     // tcp-close-late was found
+	talks     *[2]talk // by Dir; nil unless messages are put together
 }
 
 // take returns what was found for the event that is next. It is valid until the

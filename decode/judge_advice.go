@@ -142,6 +142,9 @@ func (j *judge) adviseMessage(f *Frame, m *Message) {
 
 // adviseTalk looks at how a message follows those before it.
 func (j *judge) adviseTalk(m *Message, say func(RuleID, string, ...any)) {
+	if j.connection.talks == nil {
+		j.connection.talks = new([2]talk)
+	}
 	t := &j.connection.talks[m.Dir]
 	if j.now.Sub(t.second) >= time.Second {
 		t.second, t.count, t.tiny = j.now, 0, 0

@@ -7,9 +7,9 @@ import (
 )
 
 // frame judges a frame whose header has come, as far as that and, for a control
-// frame, its payload tell. The connection has taken
-// it already.
-func (j *judge) frame(f *Frame) {
+// frame, its payload tell. A data frame has the place p in its message, a control
+// frame means fact; the connection has taken both already.
+func (j *judge) frame(f *Frame, p place, fact *controlFact) {
 	if j.connection.muted[f.Dir] {
 		return
 	}
@@ -38,18 +38,18 @@ func (j *judge) frame(f *Frame) {
 			j.at(f, flagsOf(f), "data-after-close", "%s frame after the close frame %d", OpName(f.OpCode), own.frame)
 		}
 	case !f.Control():
-		j.checkFragment(f, j.conn.place)
+		j.checkFragment(f, p)
 	default:
 		if closed && f.OpCode != ws.OpClose && !j.repeated("control-after-close", f.Dir) {
 			j.at(f, flagsOf(f), "control-after-close", "%s after the close frame %d", OpName(f.OpCode), own.frame)
 		}
 		switch f.OpCode {
 		case ws.OpClose:
-			j.close(f, &j.conn.close)
+			j.close(f, &fact.close)
 		case ws.OpPing:
 			j.advisePing(f)
 		case ws.OpPong:
-			j.pong(f, &j.conn.pong)
+			j.pong(f, &fact.pong)
 		}
 	}
 }
