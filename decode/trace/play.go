@@ -103,12 +103,12 @@ func (p *player) take(c int64, ok func(*Record) bool) *Record {
 
 func (p *player) play(rec *Record) error {
 	switch rec.Kind {
-	case "":
+	case KindHeader:
 		clear(p.sessions) // a new recording; those of the last one go no further
 		return nil
-	case "open":
+	case KindOpen:
 		return p.open(rec)
-	case "req", "res", "frame", "more", "junk", "opaque", "end", "done", "gap", "note":
+	case KindReq, KindRes, KindFrame, KindMore, KindJunk, KindOpaque, KindEnd, KindDone, KindGap, KindNote:
 	default:
 		return nil
 	}
@@ -117,7 +117,7 @@ func (p *player) play(rec *Record) error {
 	case s != nil:
 		s.wasTunnel, s.tunnel = s.tunnel, false
 		return s.play(rec)
-	case rec.Kind == "note":
+	case rec.Kind == KindNote:
 		p.sink.Emit(&decode.Event{Kind: decode.KindNotice, Conn: rec.C, Time: rec.Time,
 			Info: &decode.Info{Conn: rec.C}, Text: rec.Text})
 		return nil
@@ -154,27 +154,27 @@ type legTLS struct {
 
 func (s *session) play(rec *Record) error {
 	switch rec.Kind {
-	case "req":
+	case KindReq:
 		return s.request(rec)
-	case "res":
+	case KindRes:
 		return s.response(rec)
-	case "frame", "more", "junk":
+	case KindFrame, KindMore, KindJunk:
 		return s.bytes(rec)
-	case "opaque":
+	case KindOpaque:
 		if s.wasTunnel {
 			return nil // the session came to that by itself
 		}
 		s.Opaque(rec.Dir, rec.Time, rec.Why)
 		s.tunnel = false
-	case "gap":
+	case KindGap:
 		s.gap(rec.Dir, rec.Time, rec.N)
-	case "note":
+	case KindNote:
 		s.Notice(rec.Time, rec.Text)
-	case "end":
+	case KindEnd:
 		// The counts of an exchange that its last end closes stand after it.
 		var done *Record
 		if !s.accepted {
-			done = s.player.take(rec.C, func(r *Record) bool { return r.Kind == "done" })
+			done = s.player.take(rec.C, func(r *Record) bool { return r.Kind == KindDone })
 		}
 		if done != nil {
 			s.skip(done, rec.Time)
@@ -194,7 +194,7 @@ func (s *session) play(rec *Record) error {
 		if done != nil {
 			s.Done(done.Time)
 		}
-	case "done":
+	case KindDone:
 		s.skip(rec, rec.Time)
 		s.Done(rec.Time)
 	}
@@ -202,12 +202,12 @@ func (s *session) play(rec *Record) error {
 }
 
 func (s *session) request(rec *Record) error {
-	if rec.Leg == "out" {
+	if rec.Leg == LegOut {
 		return nil
 	}
 	var sent *decode.Head
 	if rec.FX == "replace" {
-		out := s.player.take(rec.C, func(r *Record) bool { return r.Kind == "req" && r.Leg == "out" })
+		out := s.player.take(rec.C, func(r *Record) bool { return r.Kind == KindReq && r.Leg == LegOut })
 		if out != nil {
 			sent, _ = decode.ParseRequest(string(out.AppendHead(nil)))
 		}
@@ -255,7 +255,7 @@ func (s *session) head(d decode.Dir, rec *Record, sent *decode.Head) {
 // bytes gives frames and junk to the session.
 func (s *session) bytes(rec *Record) error {
 	d := rec.Dir
-	if rec.Kind == "more" && s.cut[d] {
+	if rec.Kind == KindMore && s.cut[d] {
 		return nil
 	}
 	if !s.begun {
@@ -272,7 +272,7 @@ func (s *session) bytes(rec *Record) error {
 	s.cut[d] = rec.Cut
 	left := s.streams[d].left
 	switch {
-	case left == 0 || rec.Kind == "junk":
+	case left == 0 || rec.Kind == KindJunk:
 	case rec.Cut && left <= math.MaxInt64:
 		s.FlushAll(d, rec.Time)
 		s.gap(d, rec.Time, int64(left))

@@ -92,7 +92,7 @@ func (r *Reader) place(rec *Record) error {
 	rec.T, rec.HasT = r.t, true
 	rec.Time = r.start.Add(rec.T)
 	switch {
-	case rec.C == 0 && rec.Kind == "open":
+	case rec.C == 0 && rec.Kind == KindOpen:
 		return errors.New("open has no c")
 	case rec.C == 0:
 		rec.C = r.last
@@ -102,7 +102,7 @@ func (r *Reader) place(rec *Record) error {
 	}
 	rec.C += r.base
 	r.highest = max(r.highest, rec.C)
-	if rec.Kind == "open" {
+	if rec.Kind == KindOpen {
 		r.last = rec.C
 	}
 	return nil

@@ -309,6 +309,7 @@ func TestBytesErrors(t *testing.T) {
 	for _, test := range []struct{ line, want string }{
 		{`{"k":"new"}`, `line 4: kind "new" is not known`},
 		{`{"k":"gap","d":"<","n":7}`, "line 4: 7 bytes are lost"},
+		{`{"k":"message","d":"<"}`, "line 4: a message in place of its frames"},
 		{`{"k":"frame","d":"<","op":"text","len":9,"cut":true}`, "line 4: the payload was cut when it was written"},
 		{`{"k":"frame","d":"<","op":"text","deflate":"x"}`, "line 4: deflate stands for no bytes yet, freeze the trace first"},
 		{`{"k":"res","v":"HTTP/1.1","code":403,"blen":5,"body":"AA=="}`, "line 4: 4 bytes of the body were not recorded"},

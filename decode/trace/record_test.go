@@ -3,6 +3,7 @@ package trace
 import (
 	"bytes"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -20,14 +21,14 @@ func TestCanonical(t *testing.T) {
 		`{"wstrace":1,"t0":"2026-11-21T09:31:41.50+02:00"}`,
 		`{"k":"open","t":0,"c":1,"client":"127.0.0.1:51234","server":"192.0.2.7:443","url":"wss://echo.example/chat","via":"pcap","ext":"permessage-deflate","tls":{"client":{"ver":"1.3"}}}`,
 		`{"k":"open","c":1}`,
-		`{"k":"req","t":-0.000000001,"c":1,"m":"GET","target":"/","v":"HTTP/1.1","h":[["A","b"],["a",""],["A","b"]],"fx":"replace"}`,
+		`{"k":"req","t":-0.000000001,"c":1,"m":"GET","target":"/","v":"HTTP/1.1","h":[["A","b"],["a",""],["A","b"]],"fx":"replace","change":"when op == text do drop"}`,
 		`{"k":"req","m":"GET","target":"/","v":"HTTP/2","h":[[":path","/"]],"leg":"out"}`,
 		`{"k":"req","raw":"R0VUIC8=","body":"AA=="}`,
 		`{"k":"res","v":"HTTP/1.1","code":403,"reason":"","h":[],"body":"bm8=","blen":70000}`,
 		`{"k":"res","raw":"SFRU"}`,
 		`{"k":"frame","t":0.0203,"c":1,"d":">","op":"text","mask":"37fa213d","text":"Hello"}`,
 		`{"k":"frame","d":"<","op":"cont"}`,
-		`{"k":"frame","d":"<","op":"text","fin":false,"rsv":7,"mask":"00000000","lenc":64,"len":10,"b64":"AAE=","=text":"","leg":"out","fx":"delay","cut":true,"after":3}`,
+		`{"k":"frame","d":"<","op":"text","fin":false,"rsv":7,"mask":"00000000","lenc":64,"len":10,"b64":"AAE=","leg":"out","fx":"delay","change":"c","cut":true,"=text":"","=cut":true,"after":3}`,
 		`{"k":"frame","d":"<","op":"bin","len":18446744073709551615,"b64":"AAE="}`,
 		`{"k":"frame","d":"<","op":3,"lenc":16,"hex":"00 ff"}`,
 		`{"k":"frame","d":"<","op":15}`,
@@ -49,6 +50,12 @@ func TestCanonical(t *testing.T) {
 		`{"k":"violation","t":1,"conn":1,"from":"client","frame":0,"rule":"frame-client-unmasked","severity":"error","section":"RFC 6455 §5.1","text":"…"}`,
 		`{"k":"violation","from":"server","rule":"frag-orphan-continuation"}`,
 		`{"k":"sum","conns":1,"frames":2,"bytes":3}`,
+		`{"k":"message","t":0.4,"c":1,"d":"<","op":"text","frames":2,"wire":7,"len":5,"text":"Hello","compressed":true,"cut":true,"unread":true,"unfinished":true,"z":1}`,
+		`{"k":"message","op":"bin","frames":0,"wire":0,"len":0,"b64":"AA=="}`,
+		`{"k":"message"}`,
+		`{"k":"closed","t":8,"c":1,"code":1000,"by":"client","reason":"bye","answered":false,"status":502,"seconds":8.5,"frames":[2,4],"bytes":[24,168],"messages":[1,4],"unread":[0,1],"compressed":[7,0],"inflated":[5,0],"pings":[1,0],"pongs":[0,0],"violations":2,"rules":{"frame-client-unmasked":1,"frame-length-msb":1},"z":1}`,
+		`{"k":"closed","c":2,"seconds":0,"bytes":[0,0],"violations":0}`,
+		`{"k":"closed"}`,
 		`{"k":"x-mine","t":1.5,"c":2,"d":"<","op":{"a":[1e400,"\ud800"]},"op":null,"":"","=y":0.10}`,
 	} {
 		r, err := Parse([]byte(line))
@@ -157,12 +164,56 @@ func TestHostile(t *testing.T) {
 		{`{"k":"gap","d":">","n":-1}`, "n: -1 is not a whole number from 0"},
 		{`{"k":"end","how":"gone"}`, `how: "gone" is no way to end`},
 		{`{"k":"end","status":1000}`, "status: 1000 is no status code"},
+		{`{"wstrace":1,"wstrace":1}`, "wstrace: comes twice"},
+		{`{"k":"closed","bytes":[1]}`, "bytes: [1] is not two numbers"},
+		{`{"k":"closed","rules":[]}`, "rules: [] is not an object"},
+		{`{"k":"closed","rules":{"a":-1}}`, "rules: -1 is not a whole number from 0"},
+		{`{"k":"closed","seconds":"1"}`, `seconds: "1" is not a number`},
+		{`{"k":"message","frames":-1}`, "frames: -1 is not a whole number from 0"},
 	} {
 		r, err := Parse([]byte(test.line))
 		if err == nil {
 			t.Errorf("%.200s: got %s, want an error", test.line, r.Append(nil))
 		} else if err.Error() != test.want {
 			t.Errorf("%.200s: got %q, want %q", test.line, err, test.want)
+		}
+	}
+}
+
+// TestKeys checks the table of keys.
+func TestKeys(t *testing.T) {
+	for kind, keys := range keysByKind {
+		if len(keys) > 64 {
+			t.Errorf("%s: %d keys are too many for parser.seen", kind, len(keys))
+		}
+		names := map[string]bool{}
+		for _, k := range keys {
+			if names[k.name] {
+				t.Errorf("%s: %s is there twice", kind, k.name)
+			}
+			names[k.name] = true
+		}
+	}
+}
+
+// TestAppendFrame checks that frames are written as the table says.
+func TestAppendFrame(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	yes := func() bool { return rnd.IntN(3) == 0 }
+	texts := []string{"", "", "a", "Hello", "\xff", "\x03\xe8bye", strings.Repeat("é", 100), strings.Repeat("x", 70_000)}
+	pick := func() string { return texts[rnd.IntN(len(texts))] }
+	for range 20_000 {
+		r := Record{Kind: KindFrame, T: time.Duration(rnd.Int64()), HasT: yes(), C: int64(rnd.IntN(3)), Dir: decode.Dir(rnd.IntN(2)), HasDir: yes(),
+			Op: ws.OpCode(rnd.IntN(16)), Fin: yes(), Masked: yes(), Mask: [4]byte{1, 0x20, 0xab, 0xff}, Form: Form(rnd.IntN(6)), Payload: []byte(pick()),
+			LenBits: []int{0, 7, 16, 64}[rnd.IntN(4)], Cut: yes(), Leg: pick(), FX: pick(), Change: pick(), HasInflated: yes(), Inflated: []byte("é\n"), InflatedCut: yes()}
+		if r.Len = uint64(len(r.Payload)); yes() {
+			r.Len += uint64(rnd.Int64N(1 << 20))
+		}
+		if yes() {
+			r.Rsv = byte(rnd.IntN(8))
+		}
+		if got, want := string(r.appendFrame(nil)), string(r.appendKeys(nil)); got != want {
+			t.Fatalf("%+v: got\n%s\nwant\n%s", r, got, want)
 		}
 	}
 }

@@ -28,22 +28,22 @@ type Stream struct {
 // and not what was injected. An error is for a record that can't follow the
 // ones before, or that has no bytes.
 func (s *Stream) Append(dst []byte, r *Record) ([]byte, error) {
-	if r.Leg == "out" || r.FX == "inject" {
+	if r.Leg == LegOut || r.FX == "inject" {
 		return dst, nil
 	}
 	switch r.Kind {
-	case "req", "res":
-		if (r.Kind == "req") != (s.Dir == decode.FromClient) {
+	case KindReq, KindRes:
+		if (r.Kind == KindReq) != (s.Dir == decode.FromClient) {
 			return dst, nil
 		}
 		return append(r.AppendHead(dst), r.Body...), nil
-	case "frame", "more", "junk", "gap":
+	case KindFrame, KindMore, KindJunk, KindGap:
 		if r.Dir != s.Dir {
 			return dst, nil
 		}
 	}
 	switch r.Kind {
-	case "frame":
+	case KindFrame:
 		switch {
 		case s.left > 0:
 			return dst, fmt.Errorf("frame from the %s before its last one is complete, %d bytes are missing", s.Dir, s.left)
@@ -53,15 +53,15 @@ func (s *Stream) Append(dst []byte, r *Record) ([]byte, error) {
 		dst = r.appendFrameHeader(dst)
 		s.masked, s.mask, s.at, s.left = r.Masked, r.Mask, 0, r.Len
 		return s.payload(dst, r.Payload), nil
-	case "more":
+	case KindMore:
 		if n := uint64(len(r.Payload)); n > s.left {
 			return dst, fmt.Errorf("%d more bytes from the %s for a frame that needs %d", n, s.Dir, s.left)
 		}
 		return s.payload(dst, r.Payload), nil
-	case "junk":
+	case KindJunk:
 		s.skip(uint64(len(r.Payload)))
 		return append(dst, r.Payload...), nil
-	case "gap":
+	case KindGap:
 		s.skip(uint64(r.N))
 	}
 	return dst, nil
@@ -102,7 +102,7 @@ func (r *Record) appendFrameHeader(dst []byte) []byte {
 	if r.Masked {
 		masked = 0x80
 	}
-	switch max(r.LenBits, lenBits(r.Len)) {
+	switch max(r.LenBits, decode.LengthBits(r.Len)) {
 	case 7:
 		dst = append(dst, b0, masked|byte(r.Len))
 	case 16:
@@ -148,18 +148,20 @@ func (r *Record) complete(d decode.Dir) error {
 		return nil
 	}
 	switch r.Kind {
-	case "", "open", "end", "done", "note", "violation", "closed", "sum":
-	case "req", "res":
-		if (r.Kind == "req") == (d == decode.FromClient) && r.BodyLen > int64(len(r.Body)) {
+	case KindHeader, KindOpen, KindEnd, KindDone, KindNote, KindViolation, KindClosed, KindSum:
+	case KindReq, KindRes:
+		if (r.Kind == KindReq) == (d == decode.FromClient) && r.BodyLen > int64(len(r.Body)) {
 			return fmt.Errorf("%d bytes of the body were not recorded", r.BodyLen-int64(len(r.Body)))
 		}
-	case "frame", "more", "junk":
+	case KindFrame, KindMore, KindJunk:
 		if r.Cut {
 			return errors.New("the payload was cut when it was written")
 		}
-	case "gap":
+	case KindGap:
 		return fmt.Errorf("%d bytes are lost", r.N)
-	case "opaque":
+	case KindOpaque:
+	case KindMessage:
+		return errors.New("a message in place of its frames")
 	default:
 		if !strings.HasPrefix(r.Kind, "x-") {
 			return fmt.Errorf("kind %q is not known", r.Kind)

@@ -3,7 +3,6 @@ package trace
 import (
 	"io"
 	"slices"
-	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -45,6 +44,7 @@ type Writer struct {
 	rec     Record
 	buf     []byte
 	payload []byte
+	msg     Message
 }
 
 // NewWriter returns a Writer to w. The header of the trace is written with the
@@ -98,54 +98,58 @@ func (w *Writer) line(ev *decode.Event) {
 	r := &w.rec
 	switch ev.Kind {
 	case decode.KindOpen:
-		r.Kind = "open"
+		r.Kind = KindOpen
 		i := ev.Info
 		r.Client, r.Server, r.URL, r.Via, r.Ext = i.Client, i.Server, i.URL, i.Via, i.Ext
 		r.TLS = appendTLS(nil, i.ClientTLS, i.ServerTLS)
 	case decode.KindRequest:
-		r.Kind = "req"
+		r.Kind = KindReq
 		r.setHead(ev.Handshake.Request)
 		if ev.Handshake.Forwarded != nil {
 			r.FX = "replace"
 			w.buf = r.Append(w.buf)
-			r.FX, r.Leg = "", "out"
+			r.FX, r.Leg = "", LegOut
 			r.setHead(ev.Handshake.Forwarded)
 		}
 	case decode.KindResponse:
-		r.Kind = "res"
+		r.Kind = KindRes
 		r.setHead(ev.Head)
 		r.Body, r.BodyLen = w.cut(ev.Data), ev.BodyLen
 	case decode.KindFrame:
 		if ev.Part && w.o.Derived && w.o.Messages {
-			if ev.Message != nil {
-				w.message(ev.Message)
+			if ev.Message == nil {
+				return
 			}
-			return
+			w.message(ev.Message)
+			break
 		}
 		w.frame(ev.Frame)
-	case decode.KindMessage:
-		if ev.Message.Unfinished && w.o.Derived && w.o.Messages {
-			w.message(ev.Message) // others have come with their final frames
+		if m := ev.Message; m != nil && w.o.Derived {
+			w.inflated(m)
 		}
-		return
+	case decode.KindMessage:
+		if !ev.Message.Unfinished || !w.o.Derived || !w.o.Messages {
+			return // those that are complete came with their final frames
+		}
+		w.message(ev.Message)
 	case decode.KindJunk:
-		r.Kind = "junk"
+		r.Kind = KindJunk
 		r.Dir, r.HasDir = ev.Dir, true
 		r.Payload, r.Len, r.Why = w.cut(ev.Data), uint64(len(ev.Data)), ev.Text
 		r.Cut = len(r.Payload) < len(ev.Data)
 	case decode.KindOpaque:
-		r.Kind = "opaque"
+		r.Kind = KindOpaque
 		r.Dir, r.HasDir = ev.Dir, true
 		r.Why = ev.Text
 	case decode.KindGap:
-		r.Kind = "gap"
+		r.Kind = KindGap
 		r.Dir, r.HasDir = ev.Dir, true
 		r.N = ev.Lost
 	case decode.KindNotice:
-		r.Kind = "note"
+		r.Kind = KindNote
 		r.Text = ev.Text
 	case decode.KindEnd:
-		r.Kind = "end"
+		r.Kind = KindEnd
 		r.Dir, r.HasDir = ev.Dir, !ev.Both
 		r.How, r.Err, r.Status = ev.How.String(), ev.Text, int64(ev.Status)
 		if w.ended[ev.Conn]++; ev.Both {
@@ -157,15 +161,12 @@ func (w *Writer) line(ev *decode.Event) {
 		if ends == 2 && accepted(ev) {
 			return // as the two ends say
 		}
-		r.Kind = "done"
+		r.Kind = KindDone
 		r.Sent, r.Got = ev.Totals.Bytes[decode.FromClient], ev.Totals.Bytes[decode.FromServer]
 	default:
 		return
 	}
 	w.buf = r.Append(w.buf)
-	if m := ev.Message; m != nil && w.o.Derived {
-		w.inflated(m)
-	}
 }
 
 // appendTLS appends what the handshakes of both legs agreed on, or nothing if
@@ -199,7 +200,7 @@ func appendTLS(dst []byte, client, server *decode.TLS) []byte {
 	return dst
 }
 
-// inflated adds the text of a compressed message to the line of its final
+// inflated adds the text of a compressed message to the record of its final
 // frame. All of it is there, or as much as Preview allows; or just a mark if
 // it is too long.
 func (w *Writer) inflated(m *decode.Message) {
@@ -211,56 +212,27 @@ func (w *Writer) inflated(m *decode.Message) {
 	if !m.Compressed || m.Op != ws.OpText || m.Unread || !utf8.Valid(text) {
 		return
 	}
-	w.reopen()
+	r := &w.rec
+	r.InflatedCut = cut
 	if !cut || w.o.Preview >= 0 {
-		w.buf = append(w.buf, `,"=text":`...)
-		w.buf = appendString(w.buf, text)
+		r.Inflated, r.HasInflated = text, true
 	}
-	if cut {
-		w.buf = append(w.buf, `,"=cut":true`...)
-	}
-	w.close()
 }
 
-// message appends the line of a message.
+// message makes the record that of a message.
 func (w *Writer) message(m *decode.Message) {
 	r := &w.rec
-	r.Kind = "message"
+	r.Kind = KindMessage
 	r.Dir, r.HasDir = m.Dir, true
-	w.buf = r.Append(w.buf)
-	w.reopen()
-	w.buf = appendText(w.buf, `,"op":`, decode.OpName(m.Op))
-	w.buf = appendInt(w.buf, `,"frames":`, m.Frames)
-	w.buf = appendInt(w.buf, `,"wire":`, m.Wire)
-	w.buf = appendInt(w.buf, `,"len":`, m.Len)
+	w.msg = Message{Op: decode.OpName(m.Op), Frames: &m.Frames, Wire: &m.Wire, Len: &m.Len, Compressed: m.Compressed, Unread: m.Unread, Unfinished: m.Unfinished}
+	r.Message = &w.msg
 	p := w.cut(m.Data)
-	cut := m.Cut || len(p) < len(m.Data)
-	if whole := decode.WholeChars(p); cut && utf8.Valid(whole) {
+	r.Op, r.Cut = m.Op, m.Cut || len(p) < len(m.Data)
+	if whole := decode.WholeChars(p); r.Cut && utf8.Valid(whole) {
 		p = whole
 	}
-	if len(p) > 0 {
-		if m.Op == ws.OpText && utf8.Valid(p) {
-			w.buf = append(w.buf, `,"text":`...)
-			w.buf = appendString(w.buf, p)
-		} else {
-			w.buf = appendBase64(w.buf, `,"b64":`, p)
-		}
-	}
-	for _, flag := range [...]struct {
-		key string
-		on  bool
-	}{{`,"compressed":true`, m.Compressed}, {`,"cut":true`, cut}, {`,"unread":true`, m.Unread}, {`,"unfinished":true`, m.Unfinished}} {
-		if flag.on {
-			w.buf = append(w.buf, flag.key...)
-		}
-	}
-	w.close()
+	r.Payload = p
 }
-
-// reopen takes back the end of the last line, for more keys before close.
-func (w *Writer) reopen() { w.buf = w.buf[:len(w.buf)-len("}\n")] }
-
-func (w *Writer) close() { w.buf = append(w.buf, "}\n"...) }
 
 func accepted(ev *decode.Event) bool { return ev.Handshake != nil && ev.Handshake.Accepted }
 
@@ -279,7 +251,7 @@ func (w *Writer) cut(p []byte) []byte {
 
 func (w *Writer) frame(f *decode.Frame) {
 	r := &w.rec
-	r.Kind = "frame"
+	r.Kind = KindFrame
 	r.Dir, r.HasDir = f.Dir, true
 	r.Op, r.Fin, r.Rsv = f.OpCode, f.Fin, f.Rsv
 	r.Masked, r.Mask = f.Masked, f.Mask
@@ -288,7 +260,7 @@ func (w *Writer) frame(f *decode.Frame) {
 	r.Payload = w.payload
 	r.Cut = len(r.Payload) < f.Len()
 	if f.More {
-		r.Kind, r.Len = "more", uint64(f.Len())
+		r.Kind, r.Len = KindMore, uint64(f.Len())
 	}
 	if r.Cut {
 		if p := decode.WholeChars(r.Payload); utf8.Valid(p) {
@@ -302,87 +274,52 @@ func (w *Writer) derived(ev *decode.Event) {
 	r := &w.rec
 	for i := range ev.Violations {
 		v := &ev.Violations[i]
-		*r = Record{Kind: "violation", T: r.T, HasT: true, C: ev.Conn, From: v.From.String(), Frame: v.Frame, HasFrame: v.Frame >= 0,
+		*r = Record{Kind: KindViolation, T: r.T, HasT: true, C: ev.Conn, From: v.From.String(), Frame: v.Frame, HasFrame: v.Frame >= 0,
 			Rule: string(v.ID), Severity: v.Severity.String(), Section: v.Section, Text: v.Text}
 		w.buf = r.Append(w.buf)
 	}
 	if ev.Kind == decode.KindClosed {
-		*r = Record{Kind: "closed", T: r.T, HasT: true, C: ev.Conn}
+		*r = Record{Kind: KindClosed, T: r.T, HasT: true, C: ev.Conn, Closed: closed(ev.Totals, accepted(ev))}
 		w.buf = r.Append(w.buf)
-		w.reopen()
-		w.buf = appendTotals(w.buf, ev.Totals, accepted(ev))
-		w.close()
 	}
 }
 
-// appendTotals appends the keys of a closed record: the close verdict, if
-// there was a WebSocket connection, the status if the proxy answered, the seconds from open to closed, and how
-// much there was, the client's first.
-func appendTotals(dst []byte, t *decode.Totals, accepted bool) []byte {
+// closed returns the close verdict, if there was a WebSocket connection, and
+// how much there was. It refers to t.
+func closed(t *decode.Totals, accepted bool) *Closed {
+	took, violations := t.Closed.Sub(t.Opened), int64(t.Violations())
+	c := &Closed{Status: int64(t.Status), Took: &took, Bytes: &t.Bytes, Violations: &violations, Rules: sumRules(t.Rules)}
 	if accepted {
-		dst = appendInt(dst, `,"code":`, int64(t.Code))
-		dst = appendText(dst, `,"by":`, t.Closer())
+		code := int64(t.Code)
+		c.Code, c.By, c.Answered = &code, t.Closer(), &t.Answered
 		if utf8.ValidString(t.Reason) {
-			dst = appendText(dst, `,"reason":`, t.Reason)
+			c.Reason = t.Reason
 		}
-		dst = append(dst, `,"answered":`...)
-		dst = strconv.AppendBool(dst, t.Answered)
-	}
-	if t.Status != 0 {
-		dst = appendInt(dst, `,"status":`, int64(t.Status))
-	}
-	dst = append(dst, `,"seconds":`...)
-	dst = appendSeconds(dst, t.Closed.Sub(t.Opened))
-	if accepted {
-		dst = appendPair(dst, `,"frames":[`, t.Frames)
-	}
-	dst = appendPair(dst, `,"bytes":[`, t.Bytes)
-	if accepted {
-		dst = appendPair(dst, `,"messages":[`, t.Messages)
+		c.Frames, c.Messages = &t.Frames, &t.Messages
 	}
 	if t.Unchecked != [2]int64{} {
-		dst = appendPair(dst, `,"unread":[`, t.Unchecked)
+		c.Unread = &t.Unchecked
 	}
-	if c, s := t.Deflate[decode.FromClient], t.Deflate[decode.FromServer]; c.Messages+s.Messages > 0 {
-		dst = appendPair(dst, `,"compressed":[`, [2]int64{c.Wire, s.Wire})
-		dst = appendPair(dst, `,"inflated":[`, [2]int64{c.Len, s.Len})
+	if d := &t.Deflate; d[0].Messages+d[1].Messages > 0 {
+		c.Compressed, c.Inflated = &[2]int64{d[0].Wire, d[1].Wire}, &[2]int64{d[0].Len, d[1].Len}
 	}
-	if c, s := &t.Heartbeat[decode.FromClient], &t.Heartbeat[decode.FromServer]; c.Pings+s.Pings > 0 {
-		dst = appendPair(dst, `,"pings":[`, [2]int64{c.Pings, s.Pings})
-		dst = appendPair(dst, `,"pongs":[`, [2]int64{c.Pongs, s.Pongs})
+	if h := &t.Heartbeat; h[0].Pings+h[1].Pings > 0 {
+		c.Pings, c.Pongs = &[2]int64{h[0].Pings, h[1].Pings}, &[2]int64{h[0].Pongs, h[1].Pongs}
 	}
-	dst = appendInt(dst, `,"violations":`, int64(t.Violations()))
-	return appendRules(dst, t.Rules)
+	return c
 }
 
-// appendRules appends how often each rule was broken.
-func appendRules(dst []byte, counts []decode.RuleCount) []byte {
-	sep := `,"rules":{"`
-	for i, c := range counts {
-		n, first := int64(0), true
-		for j, o := range counts { // both sides may have broken it
-			if o.Rule == c.Rule {
-				n += o.N
-				first = first && j >= i
-			}
+// sumRules returns how often each rule was broken, by either side and however
+// badly, in the order in which they were broken first.
+func sumRules(counts []decode.RuleCount) []RuleCount {
+	var sums []RuleCount
+	for _, c := range counts {
+		i := slices.IndexFunc(sums, func(s RuleCount) bool { return s.ID == string(c.ID) })
+		if i < 0 {
+			i = len(sums)
+			sums = append(sums, RuleCount{ID: string(c.ID)})
 		}
-		if !first {
-			continue
-		}
-		dst = append(dst, sep...)
-		dst = append(dst, c.ID...)
-		dst = appendInt(dst, `":`, n)
-		sep = `,"`
+		sums[i].N += c.N
 	}
-	if len(counts) > 0 {
-		dst = append(dst, '}')
-	}
-	return dst
-}
-
-func appendPair(dst []byte, key string, n [2]int64) []byte {
-	dst = appendInt(dst, key, n[decode.FromClient])
-	dst = append(dst, ',')
-	dst = strconv.AppendInt(dst, n[decode.FromServer], 10)
-	return append(dst, ']')
+	return sums
 }
