@@ -84,7 +84,8 @@ func playWith(t *testing.T, name string, sink decode.Sink, look decode.Look) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := trace.Play(trace.NewReader(f), sink, look); err != nil {
+	src := trace.Source{R: f}
+	if err := src.Play(t.Context(), sink, look); err != nil {
 		t.Fatal(err)
 	}
 }

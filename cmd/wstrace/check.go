@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -137,13 +138,12 @@ func (c *check) file(name string, named bool, w io.Writer) (int64, error) {
 		}
 		j = render.NewReport(w, render.Options{Preview: c.view.shown(), Color: c.view.colored()}, least)
 	}
-	r := trace.NewReader(in)
-	err = trace.Play(r, j, decode.Look{Messages: true, Advice: true, Seen: new(decode.Seen)})
+	src := trace.Source{R: in}
+	err = src.Play(context.Background(), j, decode.Look{Messages: true, Advice: true, Seen: new(decode.Seen)})
 	j.End()
-	if err == nil {
-		if cut := r.Warning(); cut != nil {
-			c.con.say("check %q: %v", name, cut)
-		}
+	if errors.Is(err, decode.ErrCut) {
+		c.con.say("check %q: %v", name, err)
+		err = nil
 	}
 	return j.Errors(), err
 }

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"io"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
+	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/trace"
 )
 
@@ -60,21 +63,22 @@ func (s *show) run(names []string) error {
 	if err := f.begin(); err != nil {
 		return f.abandon(err)
 	}
-	var last *trace.Reader
+	var last int64
 	var failure error
 	for _, name := range names {
-		r, err := s.play(name, f, last)
+		n, err := s.play(name, f, last)
 		if err != nil {
 			s.con.fail(failed("show", name, err))
 			failure = errReported
 		}
-		last = r
+		last = n
 	}
 	return f.end(failure)
 }
 
-// play shows the sessions of one file, counted on from those of last.
-func (s *show) play(name string, f *flow, last *trace.Reader) (*trace.Reader, error) {
+// play shows the sessions of one file, numbered on from last, and returns the
+// highest number.
+func (s *show) play(name string, f *flow, last int64) (int64, error) {
 	in, err := file.Open(name)
 	switch err {
 	case file.ErrEmpty:
@@ -89,24 +93,24 @@ func (s *show) play(name string, f *flow, last *trace.Reader) (*trace.Reader, er
 	}
 	defer in.Close()
 
-	r := trace.NewReader(&wanted{in, f})
-	if last != nil {
-		r.Follow(last)
-	}
+	src := trace.Source{R: &wanted{in, f}, After: last}
 	var bad error
 	if s.keepGoing {
-		r.Bad = func(err error) {
+		src.Bad = func(err error) {
 			bad = errReported
 			s.con.fail(failed("show", name, err))
 		}
 	}
-	if err := trace.Play(r, &f.tee, s.view.look()); err != nil {
-		return r, err
+	err = src.Play(context.Background(), &f.tee, s.view.look())
+	switch {
+	case errors.Is(err, decode.ErrCut):
+		if !f.broken() {
+			s.con.say("show %q: %v", name, err)
+		}
+	case err != nil:
+		return src.Last(), err
 	}
-	if err := r.Warning(); err != nil && !f.broken() {
-		s.con.say("show %q: %v", name, err)
-	}
-	return r, bad
+	return src.Last(), bad
 }
 
 // wanted ends what it reads when nobody wants the output any more.

@@ -4,48 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
 )
 
-// Play gives the records of r to [decode.Session]s, which emit the events of
-// the recorded sessions again: what each side sent, not what was forwarded or
-// injected in its place. Where the traffic was cut into events the pieces are
-// cut again, so that sink shows what it would have shown live.
-//
-// A session whose first record after open is a frame or junk is taken as one
-// whose handshake lies before the trace. Derived records and keys, and kinds that
-// this package doesn't know, are passed over.
-//
-// A record that can't follow the ones before it is an error that names its
-// line, or is given to r.Bad, if that is set, and passed over.
-//
-// look is what else the sessions look into.
-func Play(r *Reader, sink decode.Sink, look decode.Look) error {
-	p := player{r: r, sink: sink, look: look, sessions: map[int64]*session{}}
-	for {
-		rec, err := p.next()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		decode.Locked(sink, func() { err = p.play(rec) })
-		if err == nil {
-			continue
-		}
-		err = fmt.Errorf("line %d: session %d: %w", rec.Line, rec.C, err)
-		if r.Bad == nil {
-			return err
-		}
-		r.Bad(err)
-	}
-}
-
+// A player gives the records of one trace to sessions.
 type player struct {
 	r        *Reader
 	sink     decode.Sink
@@ -61,19 +26,33 @@ type session struct {
 	decode.Session
 	player *player
 
-	streams   [2]Stream
-	cut       [2]bool  // the frame in flight was cut when it was written
-	counted   [2]int64 // bytes that followed the heads
-	begun     bool     // a head or a frame has come
-	accepted  bool     // it is a WebSocket connection
-	tunnel    bool     // an opaque event has come of itself, for the record just played
-	wasTunnel bool     // and for the one before
+	came      [2]inFlight // by Dir
+	sent      [2]inFlight
+	latest    [2]lastRecord // by Dir
+	counted   [2]int64      // bytes that followed the heads
+	begun     bool          // a head or a frame has come
+	accepted  bool          // it is a WebSocket connection
+	tunnel    bool          // an opaque event has come of itself, for the record just played
+	wasTunnel bool          // and for the one before
+}
+
+// A lastRecord is what is kept of the latest head, frame or junk record of one
+// direction until its event comes. The beginning of a frame header, which is
+// junk, has one only when the direction ends.
+type lastRecord struct {
+	fate   decode.Fate
+	line   int
+	offset int64
 }
 
 // Emit passes an event on.
 func (s *session) Emit(ev *decode.Event) {
 	s.accepted = ev.Handshake != nil && ev.Handshake.Accepted
 	switch ev.Kind {
+	case decode.KindJunk:
+		if !ev.Out {
+			ev.Line, ev.Offset = s.latest[ev.Dir].line, s.latest[ev.Dir].offset
+		}
 	case decode.KindOpaque:
 		s.tunnel = true
 	case decode.KindClosed:
@@ -116,10 +95,12 @@ func (p *player) play(rec *Record) error {
 	switch {
 	case s != nil:
 		s.wasTunnel, s.tunnel = s.tunnel, false
+		s.At(rec.Line, rec.Offset)
+		s.keep(rec)
 		return s.play(rec)
 	case rec.Kind == KindNote:
 		p.sink.Emit(&decode.Event{Kind: decode.KindNotice, Conn: rec.C, Time: rec.Time,
-			Info: &decode.Info{Conn: rec.C}, Text: rec.Text})
+			Info: &decode.Info{Conn: rec.C}, Text: rec.Text, Line: rec.Line, Offset: rec.Offset})
 		return nil
 	}
 	return fmt.Errorf("%s, but the session is not open", rec.Kind)
@@ -136,9 +117,9 @@ func (p *player) open(rec *Record) error {
 		}
 	}
 	s := &session{player: p}
-	s.streams[decode.FromServer].Dir = decode.FromServer
 	s.Sink, s.Look = s, p.look
 	p.sessions[rec.C] = s
+	s.At(rec.Line, rec.Offset)
 	s.Open(decode.Info{Conn: rec.C, Time: rec.Time, Client: rec.Client, Server: rec.Server,
 		URL: rec.URL, Via: rec.Via, Ext: rec.Ext, ClientTLS: (*decode.TLS)(tls.Client), ServerTLS: (*decode.TLS)(tls.Server)})
 	return nil
@@ -192,6 +173,7 @@ func (s *session) play(rec *Record) error {
 			}
 		}
 		if done != nil {
+			s.At(done.Line, done.Offset)
 			s.Done(done.Time)
 		}
 	case KindDone:
@@ -201,23 +183,53 @@ func (s *session) play(rec *Record) error {
 	return nil
 }
 
+// keep keeps the fate that rec met for its event. A request head that was
+// replaced without a change was edited by the proxy itself, which is no fate.
+func (s *session) keep(rec *Record) {
+	switch rec.Kind {
+	case KindReq, KindRes, KindFrame, KindMore, KindJunk:
+	default:
+		return
+	}
+	if rec.Leg == LegOut {
+		return
+	}
+	fx, known := decode.ParseFX(rec.FX)
+	if !known {
+		fx = decode.FXReplace // at least it was not sent on as it came
+	}
+	fate := decode.Fate{FX: fx, Change: rec.Change}
+	if rec.Kind == KindReq && fate == (decode.Fate{FX: decode.FXReplace}) {
+		fate = decode.Fate{}
+	}
+	s.latest[rec.dir()] = lastRecord{fate, rec.Line, rec.Offset}
+	if s.Gate == nil && fate != (decode.Fate{}) {
+		s.Gate = s.gate
+	}
+}
+
+// gate is the Gate of a session that met changes.
+func (s *session) gate(ev *decode.Event) decode.Fate {
+	switch ev.Kind {
+	case decode.KindRequest, decode.KindResponse, decode.KindFrame, decode.KindJunk:
+		return s.latest[ev.Dir].fate
+	}
+	return decode.Fate{}
+}
+
 func (s *session) request(rec *Record) error {
 	if rec.Leg == LegOut {
 		return nil
 	}
-	var sent *decode.Head
-	if rec.FX == "replace" {
-		out := s.player.take(rec.C, func(r *Record) bool { return r.Kind == KindReq && r.Leg == LegOut })
-		if out != nil {
-			sent, _ = decode.ParseRequest(string(out.AppendHead(nil)))
-		}
-	}
-	s.head(decode.FromClient, rec, sent)
+	s.head(decode.FromClient, rec, s.sentHead(rec))
 	return nil
 }
 
 func (s *session) response(rec *Record) error {
-	s.head(decode.FromServer, rec, nil)
+	if rec.Leg == LegOut {
+		return nil
+	}
+	s.head(decode.FromServer, rec, s.sentHead(rec))
 	if rec.BodyLen > 0 {
 		s.count(decode.FromServer, rec.Time, rec.BodyLen-int64(len(rec.Body)))
 		s.FlushAll(decode.FromServer, rec.Time)
@@ -227,17 +239,34 @@ func (s *session) response(rec *Record) error {
 	return nil
 }
 
+// sentHead returns the head that was sent in place of the one that came, or
+// nil.
+func (s *session) sentHead(rec *Record) *decode.Head {
+	if rec.FX == "" {
+		return nil
+	}
+	out := s.player.take(rec.C, func(r *Record) bool { return r.Kind == rec.Kind && r.Leg == LegOut })
+	if out == nil {
+		return nil
+	}
+	h, _ := headParser(rec.Kind)(string(out.AppendHead(nil)))
+	return h
+}
+
+func headParser(k Kind) func(string) (*decode.Head, error) {
+	if k == KindReq {
+		return decode.ParseRequest
+	}
+	return decode.ParseResponse
+}
+
 // head gives a head, and the one that was sent in its place, if any, to the
 // session, and the body behind it.
 func (s *session) head(d decode.Dir, rec *Record, sent *decode.Head) {
 	s.begun = true
 	b := rec.AppendHead(nil)
 	n := decode.HeadLen(b, 0)
-	parse := decode.ParseRequest
-	if d == decode.FromServer {
-		parse = decode.ParseResponse
-	}
-	if h, err := parse(string(b[:n])); n > 0 && err == nil {
+	if h, err := headParser(rec.Kind)(string(b[:n])); n > 0 && err == nil {
 		s.Head(d, rec.Time, h, sent)
 		s.Data(d, rec.Time, b[n:])
 	} else {
@@ -255,36 +284,48 @@ func (s *session) head(d decode.Dir, rec *Record, sent *decode.Head) {
 // bytes gives frames and junk to the session.
 func (s *session) bytes(rec *Record) error {
 	d := rec.Dir
-	if rec.Kind == KindMore && s.cut[d] {
+	if rec.FX == fxInject && rec.Leg != LegOut {
 		return nil
 	}
 	if !s.begun {
 		s.begun = true
 		s.Upgraded()
 	}
-	b, err := s.streams[d].Append(s.player.buf[:0], rec)
+	leg := &s.came[d]
+	if rec.Leg == LegOut {
+		leg = &s.sent[d]
+	}
+	if rec.Kind == KindMore && leg.cut {
+		return nil
+	}
+	b, err := leg.append(s.player.buf[:0], rec)
 	s.player.buf = b
 	if err != nil || len(b) == 0 {
 		return err
 	}
+	if rec.Leg == LegOut {
+		s.Sent(d, rec.Time, b, rec.Change)
+		if leg.cut && leg.left <= math.MaxInt64 {
+			s.SentGap(d, int64(leg.left))
+			leg.skip(leg.left)
+		}
+		return nil
+	}
 	s.counted[d] += int64(len(b))
 	s.Data(d, rec.Time, b)
-	s.cut[d] = rec.Cut
-	left := s.streams[d].left
-	switch {
-	case left == 0 || rec.Kind == KindJunk:
-	case rec.Cut && left <= math.MaxInt64:
-		s.FlushAll(d, rec.Time)
-		s.gap(d, rec.Time, int64(left))
-	default:
-		s.FlushAll(d, rec.Time)
+	if leg.left == 0 || rec.Kind == KindJunk {
+		return nil
+	}
+	s.FlushAll(d, rec.Time)
+	if leg.cut && leg.left <= math.MaxInt64 {
+		s.gap(d, rec.Time, int64(leg.left))
 	}
 	return nil
 }
 
 // gap passes over n bytes of d that are not in the trace.
 func (s *session) gap(d decode.Dir, t time.Time, n int64) {
-	s.streams[d].skip(uint64(n))
+	s.came[d].skip(uint64(n))
 	s.counted[d] += n
 	s.Gap(d, t, n)
 }

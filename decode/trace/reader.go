@@ -4,22 +4,24 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"time"
+
+	"github.com/wstrace/wstrace/decode"
 )
 
 // maxLine is the longest line, in bytes, that is read.
 const maxLine = 64 << 20
 
-// ErrCut is the end of a file in the middle of a line.
-var ErrCut = errors.New("the file is cut off here")
+// ErrCut is [decode.ErrCut].
+var ErrCut = decode.ErrCut
 
 // A Reader reads the records of a trace.
 type Reader struct {
-	// Bad, if not nil, is told of each line that is no record, and reading
-	// goes on after it. Otherwise such a line is the error of Next.
+	// Bad, if not nil, is called for each line that is no record, and reading
+	// goes on after it. Otherwise such a line is the error of Next. The errors
+	// are [*decode.SourceError]s.
 	Bad func(error)
 
 	lines   lineReader
@@ -38,8 +40,8 @@ func NewReader(r io.Reader) *Reader {
 
 // Next returns the next record, or io.EOF. Its T, Time and C are set even where
 // the line leaves them out, and C counts on in each further recording of the
-// file. An error names the line; after one, Next can be called again for the
-// rest.
+// file. Any other error is a [*decode.SourceError]; after one, Next can be
+// called again for the rest.
 func (r *Reader) Next() (*Record, error) {
 	for {
 		line, err := r.lines.next()
@@ -56,7 +58,7 @@ func (r *Reader) Next() (*Record, error) {
 			if r.lines.cut != nil {
 				return nil, io.EOF
 			}
-			err = fmt.Errorf("line %d: %w", r.lines.n, err)
+			err = r.lines.errorAt(err)
 		} else if !errors.Is(err, errLongLine) {
 			return nil, err
 		}
@@ -67,15 +69,15 @@ func (r *Reader) Next() (*Record, error) {
 	}
 }
 
-// Warning returns an error that wraps [ErrCut] and names the line, if the file
-// ended in the middle of one. A line that is whole but for its line end was
+// Warning returns a [*decode.SourceError] that wraps [ErrCut] if the file ended
+// in the middle of a line, else nil. A line that is whole but for its line end was
 // read all the same; any other was left out. It is known when Next has returned
 // io.EOF.
 func (r *Reader) Warning() error { return r.lines.cut }
 
 // place sets what rec has from the lines before it.
 func (r *Reader) place(rec *Record) error {
-	rec.Line = r.lines.n
+	rec.Line, rec.Offset = r.lines.n, r.lines.start
 	if rec.IsHeader() {
 		r.begun = true
 		r.start = startTime(rec.T0)
@@ -126,11 +128,13 @@ func blank(line []byte) bool {
 
 // A lineReader reads lines.
 type lineReader struct {
-	br   *bufio.Reader
-	max  int    // length of the longest line
-	long []byte // a line that is longer than br's buffer
-	n    int    // number of the line
-	cut  error  // the line is the last and has no LF
+	br    *bufio.Reader
+	max   int    // length of the longest line
+	long  []byte // a line that is longer than br's buffer
+	n     int    // number of the line
+	start int64  // where it begins, in bytes
+	end   int64  // where it ends
+	cut   error  // the line is the last and has no LF
 }
 
 var errLongLine = errors.New("longer than 64 MiB")
@@ -142,16 +146,18 @@ func (l *lineReader) next() ([]byte, error) {
 		return nil, io.EOF
 	}
 	l.n++
+	l.start = l.end
 	l.long = l.long[:0]
 	tooLong := false
 	for {
 		b, err := l.br.ReadSlice('\n')
+		l.end += int64(len(b))
 		if tooLong = tooLong || len(l.long)+len(b) > l.max; tooLong {
 			l.long = nil
 		}
 		switch {
 		case tooLong && err == nil:
-			return nil, fmt.Errorf("line %d: %w", l.n, errLongLine)
+			return nil, l.errorAt(errLongLine)
 		case tooLong && err == bufio.ErrBufferFull:
 			continue
 		case err == nil && len(l.long) == 0:
@@ -164,14 +170,14 @@ func (l *lineReader) next() ([]byte, error) {
 		case bufio.ErrBufferFull:
 		case io.EOF, io.ErrUnexpectedEOF: // the latter from a decompressor
 			if tooLong || !blank(l.long) || err == io.ErrUnexpectedEOF {
-				l.cut = fmt.Errorf("line %d: %w", l.n, ErrCut)
+				l.cut = l.errorAt(ErrCut)
 			}
 			if tooLong || len(l.long) == 0 {
 				return nil, io.EOF
 			}
 			return l.trimBOM(l.long), nil
 		default:
-			return nil, fmt.Errorf("line %d: %w", l.n, err)
+			return nil, l.errorAt(err)
 		}
 	}
 }
@@ -184,8 +190,7 @@ func (l *lineReader) trimBOM(line []byte) []byte {
 	return bytes.TrimPrefix(line, []byte("\uFEFF"))
 }
 
-// Follow makes r, from which nothing was read yet, count its sessions on from
-// those of earlier, as if its file were the end of earlier's.
-func (r *Reader) Follow(earlier *Reader) {
-	r.base, r.highest = earlier.highest, earlier.highest
+// errorAt returns err with the place of the line.
+func (l *lineReader) errorAt(err error) error {
+	return &decode.SourceError{Line: l.n, Offset: l.start, Err: err}
 }

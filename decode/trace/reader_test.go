@@ -48,7 +48,7 @@ func TestExample(t *testing.T) {
 	rec := newTeller()
 	var kinds []decode.Kind
 	var broken []decode.RuleID
-	if err := Play(NewReader(strings.NewReader(example)), decode.SinkFunc(func(ev *decode.Event) {
+	if err := playAll(strings.NewReader(example), decode.SinkFunc(func(ev *decode.Event) {
 		kinds = append(kinds, ev.Kind)
 		rec.Emit(ev)
 		for _, v := range ev.Violations {
@@ -80,7 +80,7 @@ func TestFixture(t *testing.T) {
 `
 	var said []string
 	t0 := time.Date(1970, 1, 1, 0, 0, 0, 0, time.Local)
-	if err := Play(NewReader(strings.NewReader(fixture)), decode.SinkFunc(func(ev *decode.Event) {
+	if err := playAll(strings.NewReader(fixture), decode.SinkFunc(func(ev *decode.Event) {
 		s := fmt.Sprintf("%d #%d %v", ev.Kind, ev.Conn, ev.Time.Sub(t0))
 		for _, v := range ev.Violations {
 			s += " " + string(v.ID)
@@ -128,8 +128,9 @@ func TestCutFile(t *testing.T) {
 		} else if want := fmt.Sprintf("line %d: the file is cut off here", n+1); rest > 0 && (!errors.Is(w, ErrCut) || w.Error() != want) {
 			t.Errorf("cut at %d: got warning %v, want %s", at, w, want)
 		}
-		if err := Play(NewReader(strings.NewReader(example[:at])), decode.SinkFunc(func(*decode.Event) {}), decode.Look{}); err != nil {
-			t.Errorf("cut at %d: play: %v", at, err)
+		if err := playAll(strings.NewReader(example[:at]), decode.SinkFunc(func(*decode.Event) {}), decode.Look{}); (err == nil) != (rest == 0) ||
+			rest > 0 && err.Error() != r.Warning().Error() {
+			t.Errorf("cut at %d: play: got %v, want %v", at, err, r.Warning())
 		}
 	}
 }
@@ -152,7 +153,7 @@ func TestReaderErrors(t *testing.T) {
 		{header + frame + `{"k":"more","d":"<","text":", you"}` + "\n", "line 4: session 1: 5 more bytes from the server for a frame that needs 4"},
 		{header + `{"k":"more","d":"<","text":"x"}` + "\n", "line 3: session 1: 1 more bytes from the server for a frame that needs 0"},
 	} {
-		err := Play(NewReader(strings.NewReader(test.trace)), decode.SinkFunc(func(*decode.Event) {}), decode.Look{})
+		err := playAll(strings.NewReader(test.trace), decode.SinkFunc(func(*decode.Event) {}), decode.Look{})
 		if err == nil || err.Error() != test.want {
 			t.Errorf("%q: got %v, want %s", test.trace, err, test.want)
 		}
@@ -164,9 +165,8 @@ func TestReaderErrors(t *testing.T) {
 		header + frame + `{"k":"junk","d":"<","hex":"01 02 03 04"}` + "\n" + frame,
 		header + `{"k":"frame","d":"<","op":"text","text":"x","leg":"out"}` + "\n" + `{"k":"new","x":1}` + "\n",
 	} {
-		r := NewReader(strings.NewReader(fine))
-		if err := Play(r, decode.SinkFunc(func(*decode.Event) {}), decode.Look{}); err != nil || r.Warning() != nil {
-			t.Errorf("%q: got %v, %v", fine, err, r.Warning())
+		if err := playAll(strings.NewReader(fine), decode.SinkFunc(func(*decode.Event) {}), decode.Look{}); err != nil {
+			t.Errorf("%q: got %v", fine, err)
 		}
 	}
 }
@@ -180,22 +180,18 @@ nonsense
 {"k":"frame","d":"<","op":"text","text":"b"}
 {"k":"fra`
 	var bad, text []string
-	r := NewReader(strings.NewReader(trace))
-	r.Bad = func(err error) { bad = append(bad, err.Error()) }
-	if err := Play(r, decode.SinkFunc(func(ev *decode.Event) {
+	src := Source{R: strings.NewReader(trace), Bad: func(err error) { bad = append(bad, err.Error()) }}
+	if err := src.Play(t.Context(), decode.SinkFunc(func(ev *decode.Event) {
 		if ev.Frame != nil {
 			text = append(text, string(ev.Frame.AppendPayload(nil, -1)))
 		}
-	}), decode.Look{}); err != nil {
-		t.Fatal(err)
+	}), decode.Look{}); !errors.Is(err, decode.ErrCut) || err.Error() != "line 7: the file is cut off here" {
+		t.Errorf("got %v, want that line 7 is cut off", err)
 	}
 	same(t, "error", bad, []string{"line 3: not a JSON object", "line 5: session 1: 1 more bytes from the server for a frame that needs 0"})
 	same(t, "text", text, []string{"a", "b"})
-	if r.Warning() == nil {
-		t.Error("no warning")
-	}
 	// Without Bad, Next can be called again.
-	r = NewReader(strings.NewReader(trace))
+	r := NewReader(strings.NewReader(trace))
 	var got []string
 	for {
 		rec, err := r.Next()
@@ -224,7 +220,7 @@ func TestSecondRecording(t *testing.T) {
 {"k":"open","c":1}
 `
 	var got []string
-	if err := Play(NewReader(strings.NewReader(trace)), decode.SinkFunc(func(ev *decode.Event) {
+	if err := playAll(strings.NewReader(trace), decode.SinkFunc(func(ev *decode.Event) {
 		got = append(got, fmt.Sprintf("%d #%d %s", ev.Kind, ev.Conn, ev.Time.UTC().Format(time.RFC3339)))
 	}), decode.Look{}); err != nil {
 		t.Fatal(err)
@@ -377,7 +373,7 @@ func TestFormat(t *testing.T) {
 // TestPlayLocks checks that a Tee is locked once around the events of a record.
 func TestPlayLocks(t *testing.T) {
 	tee := &lockSink{t: t}
-	if err := Play(NewReader(strings.NewReader(example)), tee, decode.Look{}); err != nil {
+	if err := playAll(strings.NewReader(example), tee, decode.Look{}); err != nil {
 		t.Fatal(err)
 	}
 	if tee.events != 14 || tee.locks < 10 || tee.locked {

@@ -12,76 +12,124 @@ import (
 	"github.com/wstrace/wstrace/decode"
 )
 
-// A Stream rebuilds the bytes that one side of a session sent from the records
-// of the session. The zero value is ready for the first record.
-type Stream struct {
-	Dir decode.Dir
+// fxInject marks a frame that was injected in traces made by an early version;
+// it says nothing of the traffic.
+const fxInject = "inject"
 
-	masked bool
-	mask   [4]byte
-	at     uint64 // position in the payload of the frame in flight
-	left   uint64 // payload of it still to come
+// A Stream rebuilds the bytes of one direction of a session from the records of
+// the session: what the sender sent or, if Sent is set, what the proxy sent on.
+// The zero value is ready for the first record.
+type Stream struct {
+	Dir  decode.Dir
+	Sent bool
+
+	came, sent inFlight
 }
 
-// Append appends to dst the bytes that r stands for, if it is of the Stream's
-// direction and says what that side sent: not what was forwarded in its place,
-// and not what was injected. An error is for a record that can't follow the
-// ones before, or that has no bytes.
+// Append appends to dst the bytes that r adds to the Stream, if any. An error is
+// for a record that can't follow the ones before, or that has no bytes.
 func (s *Stream) Append(dst []byte, r *Record) ([]byte, error) {
-	if r.Leg == LegOut || r.FX == "inject" {
+	out := r.Leg == LegOut
+	if r.FX == fxInject && !out || out && !s.Sent {
 		return dst, nil
 	}
 	switch r.Kind {
 	case KindReq, KindRes:
-		if (r.Kind == KindReq) != (s.Dir == decode.FromClient) {
-			return dst, nil
+		if r.dir() == s.Dir && s.has(r) {
+			dst = append(r.AppendHead(dst), r.Body...)
 		}
-		return append(r.AppendHead(dst), r.Body...), nil
+		return dst, nil
 	case KindFrame, KindMore, KindJunk, KindGap:
-		if r.Dir != s.Dir {
-			return dst, nil
-		}
+	default:
+		return dst, nil
 	}
+	if r.Dir != s.Dir {
+		return dst, nil
+	}
+	leg := &s.came
+	if out {
+		leg = &s.sent
+	}
+	b, err := leg.append(dst, r)
+	if err != nil || !s.has(r) {
+		return dst, err
+	}
+	return b, nil
+}
+
+// has reports whether r is part of the Stream: of what came, everything without
+// leg, of what was sent, everything that was sent as it came or in its place.
+func (s *Stream) has(r *Record) bool {
+	if r.Leg == LegOut {
+		return s.Sent
+	}
+	return r.FX != fxInject && (r.FX == "" || !s.Sent)
+}
+
+// dir returns the direction that r is about.
+func (r *Record) dir() decode.Dir {
+	if r.Kind == KindReq {
+		return decode.FromClient
+	}
+	if r.Kind == KindRes {
+		return decode.FromServer
+	}
+	return r.Dir
+}
+
+// inFlight is the latest frame of one direction, as it came or as it was sent.
+type inFlight struct {
+	masked bool
+	mask   [4]byte
+	at     uint64 // position in the payload
+	left   uint64 // payload still to come
+	cut    bool   // the payload was cut when it was written
+}
+
+// append appends the bytes of a frame, more, junk or gap record to dst.
+func (f *inFlight) append(dst []byte, r *Record) ([]byte, error) {
 	switch r.Kind {
 	case KindFrame:
 		switch {
-		case s.left > 0:
-			return dst, fmt.Errorf("frame from the %s before its last one is complete, %d bytes are missing", s.Dir, s.left)
+		case f.left > 0:
+			return dst, fmt.Errorf("frame from the %s before its last one is complete, %d bytes are missing", r.Dir, f.left)
 		case r.Form == FormDeflate:
 			return dst, errors.New("deflate stands for no bytes yet, freeze the trace first")
 		}
 		dst = r.appendFrameHeader(dst)
-		s.masked, s.mask, s.at, s.left = r.Masked, r.Mask, 0, r.Len
-		return s.payload(dst, r.Payload), nil
+		*f = inFlight{masked: r.Masked, mask: r.Mask, left: r.Len}
+		dst = f.payload(dst, r.Payload)
 	case KindMore:
-		if n := uint64(len(r.Payload)); n > s.left {
-			return dst, fmt.Errorf("%d more bytes from the %s for a frame that needs %d", n, s.Dir, s.left)
+		if n := uint64(len(r.Payload)); n > f.left {
+			return dst, fmt.Errorf("%d more bytes from the %s for a frame that needs %d", n, r.Dir, f.left)
 		}
-		return s.payload(dst, r.Payload), nil
+		dst = f.payload(dst, r.Payload)
 	case KindJunk:
-		s.skip(uint64(len(r.Payload)))
-		return append(dst, r.Payload...), nil
+		f.skip(uint64(len(r.Payload)))
+		dst = append(dst, r.Payload...)
 	case KindGap:
-		s.skip(uint64(r.N))
+		f.skip(uint64(r.N))
+		return dst, nil
 	}
+	f.cut = r.Cut
 	return dst, nil
 }
 
-// payload appends payload of the frame in flight.
-func (s *Stream) payload(dst, p []byte) []byte {
+// payload appends payload of the frame, masked as its header says.
+func (f *inFlight) payload(dst, p []byte) []byte {
 	n := len(dst)
 	dst = append(dst, p...)
-	if s.masked {
-		ws.Cipher(dst[n:], s.mask, int(s.at&3))
+	if f.masked {
+		ws.Cipher(dst[n:], f.mask, int(f.at&3))
 	}
-	s.skip(uint64(len(p)))
+	f.skip(uint64(len(p)))
 	return dst
 }
 
-func (s *Stream) skip(n uint64) {
-	n = min(n, s.left)
-	s.at += n
-	s.left -= n
+func (f *inFlight) skip(n uint64) {
+	n = min(n, f.left)
+	f.at += n
+	f.left -= n
 }
 
 // AppendHead appends the head of a req or res record as it was on the wire.
@@ -121,7 +169,16 @@ func (r *Record) appendFrameHeader(dst []byte) []byte {
 // trace does not have them, or has a record that nobody knows, that is an
 // error.
 func Bytes(r *Reader, c int64, d decode.Dir) ([]byte, error) {
-	s := Stream{Dir: d}
+	return rebuild(r, c, Stream{Dir: d})
+}
+
+// SentBytes is like [Bytes] for what was sent to the peer of d in the place of
+// what d sent: other bytes only if something was changed.
+func SentBytes(r *Reader, c int64, d decode.Dir) ([]byte, error) {
+	return rebuild(r, c, Stream{Dir: d, Sent: true})
+}
+
+func rebuild(r *Reader, c int64, s Stream) ([]byte, error) {
 	var b []byte
 	for {
 		rec, err := r.Next()
@@ -130,10 +187,10 @@ func Bytes(r *Reader, c int64, d decode.Dir) ([]byte, error) {
 		}
 		if err == nil && rec.C == c {
 			if b, err = s.Append(b, rec); err == nil {
-				err = rec.complete(d)
+				err = s.complete(rec)
 			}
 			if err != nil {
-				err = fmt.Errorf("line %d: %w", rec.Line, err)
+				err = &decode.SourceError{Line: rec.Line, Offset: rec.Offset, Err: err}
 			}
 		}
 		if err != nil {
@@ -142,15 +199,20 @@ func Bytes(r *Reader, c int64, d decode.Dir) ([]byte, error) {
 	}
 }
 
-// complete returns an error if r stands for bytes of d that it does not hold.
-func (r *Record) complete(d decode.Dir) error {
-	if r.HasDir && r.Dir != d {
+// complete returns an error if r stands for bytes of the Stream that it does
+// not hold.
+func (s *Stream) complete(r *Record) error {
+	switch r.Kind {
+	case KindHeader, KindOpen, KindOpaque, KindEnd, KindDone, KindNote, KindViolation, KindClosed, KindSum:
 		return nil
+	case KindReq, KindRes, KindFrame, KindMore, KindJunk, KindGap, KindMessage:
+		if r.dir() != s.Dir || !s.has(r) {
+			return nil
+		}
 	}
 	switch r.Kind {
-	case KindHeader, KindOpen, KindEnd, KindDone, KindNote, KindViolation, KindClosed, KindSum:
 	case KindReq, KindRes:
-		if (r.Kind == KindReq) == (d == decode.FromClient) && r.BodyLen > int64(len(r.Body)) {
+		if r.BodyLen > int64(len(r.Body)) {
 			return fmt.Errorf("%d bytes of the body were not recorded", r.BodyLen-int64(len(r.Body)))
 		}
 	case KindFrame, KindMore, KindJunk:
@@ -159,11 +221,10 @@ func (r *Record) complete(d decode.Dir) error {
 		}
 	case KindGap:
 		return fmt.Errorf("%d bytes are lost", r.N)
-	case KindOpaque:
 	case KindMessage:
 		return errors.New("a message in place of its frames")
 	default:
-		if !strings.HasPrefix(r.Kind, "x-") {
+		if (!r.HasDir || r.Dir == s.Dir) && !strings.HasPrefix(r.Kind, "x-") {
 			return fmt.Errorf("kind %q is not known", r.Kind)
 		}
 	}

@@ -2,9 +2,11 @@ package trace
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"hash/crc64"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -68,6 +70,9 @@ func describe(ev *decode.Event) string {
 			fmt.Fprintf(&b, " %q %q %q", h.Accept, h.Subprotocol, h.Extensions)
 			describeHead("response", h.Response)
 		}
+	}
+	if ev.Out || ev.Fate != (decode.Fate{}) {
+		fmt.Fprintf(&b, " out %v fate %v by %q", ev.Out, ev.Fate.FX, ev.Fate.Change)
 	}
 	if f := ev.Frame; f != nil {
 		fmt.Fprintf(&b, " frame %+v %v #%d offset %d head %x at %d more %v complete %v payload %s wire %s", f.Header, f.Dir, f.N, f.Offset, f.Head,
@@ -346,14 +351,19 @@ func same(t *testing.T, what string, got, want []string) bool {
 	return true
 }
 
+// playAll plays a trace.
+func playAll(r io.Reader, sink decode.Sink, look decode.Look) error {
+	src := Source{R: r}
+	return src.Play(context.Background(), sink, look)
+}
+
 // replay checks that a trace plays as it was recorded, and is written as it was
 // read.
 func replay(t *testing.T, rec *teller) bool {
 	t.Helper()
 	again := newTeller()
-	r := NewReader(bytes.NewReader(rec.trace.Bytes()))
-	if err := Play(r, again, thorough()); err != nil || r.Warning() != nil {
-		t.Errorf("play: %v, %v", err, r.Warning())
+	if err := playAll(bytes.NewReader(rec.trace.Bytes()), again, thorough()); err != nil {
+		t.Errorf("play: %v", err)
 		return false
 	}
 	return same(t, "event", again.said, rec.said) &&
@@ -438,7 +448,7 @@ func TestSharedTraces(t *testing.T) {
 		}
 		same(t, name+" line", strings.Split(string(b), "\n"), strings.Split(out.String(), "\n"))
 		rec := newTeller()
-		if err := Play(NewReader(bytes.NewReader(b)), rec, thorough()); err != nil {
+		if err := playAll(bytes.NewReader(b), rec, thorough()); err != nil {
 			t.Errorf("play %s: %v", name, err)
 		}
 		if len(rec.said) < 10 {
@@ -458,7 +468,7 @@ func TestEveryEvent(t *testing.T) {
 	kinds := map[decode.Kind]bool{}
 	ends := map[decode.End]bool{}
 	ops := map[ws.OpCode]bool{}
-	if err := Play(NewReader(f), decode.SinkFunc(func(ev *decode.Event) {
+	if err := playAll(f, decode.SinkFunc(func(ev *decode.Event) {
 		kinds[ev.Kind] = true
 		ends[ev.How] = true
 		if ev.Frame != nil {

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"cmp"
 	"io"
 	"slices"
 	"time"
@@ -105,15 +106,17 @@ func (w *Writer) line(ev *decode.Event) {
 	case decode.KindRequest:
 		r.Kind = KindReq
 		r.setHead(ev.Handshake.Request)
-		if ev.Handshake.Forwarded != nil {
-			r.FX = "replace"
+		r.setFate(ev)
+		if fwd := ev.Handshake.Forwarded; fwd != nil && ev.Fate.FX != decode.FXDrop {
+			r.FX = cmp.Or(r.FX, decode.FXReplace.String())
 			w.buf = r.Append(w.buf)
 			r.FX, r.Leg = "", LegOut
-			r.setHead(ev.Handshake.Forwarded)
+			r.setHead(fwd)
 		}
 	case decode.KindResponse:
 		r.Kind = KindRes
 		r.setHead(ev.Head)
+		r.setFate(ev)
 		r.Body, r.BodyLen = w.cut(ev.Data), ev.BodyLen
 	case decode.KindFrame:
 		if ev.Part && w.o.Derived && w.o.Messages {
@@ -124,6 +127,7 @@ func (w *Writer) line(ev *decode.Event) {
 			break
 		}
 		w.frame(ev.Frame)
+		r.setFate(ev)
 		if m := ev.Message; m != nil && w.o.Derived {
 			w.inflated(m)
 		}
@@ -134,6 +138,7 @@ func (w *Writer) line(ev *decode.Event) {
 		w.message(ev.Message)
 	case decode.KindJunk:
 		r.Kind = KindJunk
+		r.setFate(ev)
 		r.Dir, r.HasDir = ev.Dir, true
 		r.Payload, r.Len, r.Why = w.cut(ev.Data), uint64(len(ev.Data)), ev.Text
 		r.Cut = len(r.Payload) < len(ev.Data)
@@ -235,6 +240,14 @@ func (w *Writer) message(m *decode.Message) {
 }
 
 func accepted(ev *decode.Event) bool { return ev.Handshake != nil && ev.Handshake.Accepted }
+
+// setFate sets what became of what came, or that this was sent in its place.
+func (r *Record) setFate(ev *decode.Event) {
+	r.FX, r.Change = ev.Fate.FX.String(), ev.Fate.Change
+	if ev.Out {
+		r.Leg = LegOut
+	}
+}
 
 func (r *Record) setHead(h *decode.Head) {
 	r.Head = h

@@ -256,7 +256,7 @@ func TestPlayCut(t *testing.T) {
 	s.Upgraded()
 	s.Data(server, start, []byte(frame(0x81, 0, strings.Repeat("x", 70_000))+frame(0x81, 0, "Hello")+frame(0x81, 0, "hi")))
 	var said []string
-	err := Play(NewReader(&b), decode.SinkFunc(func(ev *decode.Event) {
+	err := playAll(&b, decode.SinkFunc(func(ev *decode.Event) {
 		if f := ev.Frame; f != nil {
 			said = append(said, string(f.AppendPayload(nil, -1)))
 		} else if ev.Kind == decode.KindGap {

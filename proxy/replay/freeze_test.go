@@ -65,7 +65,8 @@ func TestFreeze(t *testing.T) {
 					t.Errorf("%s: %s sends other texts", ext, decode.Dir(d))
 				}
 			}
-			err := trace.Play(trace.NewReader(&frozen), decode.SinkFunc(func(ev *decode.Event) {
+			src := trace.Source{R: &frozen}
+			err := src.Play(t.Context(), decode.SinkFunc(func(ev *decode.Event) {
 				for _, v := range ev.Violations {
 					if strings.HasPrefix(string(v.ID), "pmd") {
 						t.Errorf("%s: %s", ext, v.Text)

@@ -1,0 +1,63 @@
+package trace
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// A Source plays a trace: it gives the records to [decode.Session]s, which emit
+// the events of the recorded sessions again. Where the traffic was cut into
+// events it is cut again, and a gate gives the events the fates that they met,
+// so that a sink shows what it would have shown live.
+//
+// A session whose first record after open is a frame or junk is taken as one
+// whose handshake lies before the trace. Derived records and keys, and kinds
+// that this package doesn't know, are passed over.
+type Source struct {
+	R io.Reader // the trace, without compression
+
+	// Bad, if not nil, is called for each line that is no record, or that
+	// can't follow those before it, and Play goes on after it. Otherwise such
+	// a line is the error of Play. The errors are [*decode.SourceError]s.
+	Bad func(error)
+
+	// After is added to the number of each session, so that those of several
+	// files can be told apart: Last of the Source before.
+	After int64
+
+	last int64
+}
+
+// Play implements [decode.Source]. It returns the cause when ctx ends, which it
+// looks at between records.
+func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) error {
+	r := NewReader(s.R)
+	r.Bad, r.base, r.highest = s.Bad, s.After, s.After
+	defer func() { s.last = r.highest }()
+	p := player{r: r, sink: sink, look: look, sessions: map[int64]*session{}}
+	for ctx.Err() == nil {
+		rec, err := p.next()
+		if err == io.EOF {
+			return r.Warning()
+		}
+		if err != nil {
+			return err
+		}
+		decode.Locked(sink, func() { err = p.play(rec) })
+		if err == nil {
+			continue
+		}
+		err = &decode.SourceError{Line: rec.Line, Offset: rec.Offset, Err: fmt.Errorf("session %d: %w", rec.C, err)}
+		if s.Bad == nil {
+			return err
+		}
+		s.Bad(err)
+	}
+	return context.Cause(ctx)
+}
+
+// Last returns the highest number of a session that Play has met, or After.
+func (s *Source) Last() int64 { return max(s.last, s.After) }
