@@ -17,6 +17,7 @@ type pens struct {
 	clock                pen
 	sides                [2]pen // by decode.Dir
 	session              pen
+	changes              pen
 	errors, warns, infos pen
 }
 
@@ -29,6 +30,7 @@ func newPens(use bool) pens {
 		clock:   newPen(color.Faint),
 		sides:   [2]pen{newPen(color.FgGreen), newPen(color.FgCyan)},
 		session: newPen(color.Bold),
+		changes: newPen(color.FgMagenta),
 		errors:  newPen(color.FgRed, color.Bold),
 		warns:   newPen(color.FgYellow),
 		infos:   newPen(color.FgBlue),

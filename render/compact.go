@@ -26,6 +26,12 @@ type compact struct {
 // payload. A later piece of a frame has a line of its own only as long as less
 // than Preview bytes of the payload were shown. An exchange that does not ask
 // for websocket is shown when it is over.
+//
+// What a change did to a frame stands in a line of its own behind it, and what
+// was sent in its place has a line like that of a frame. Both begin with ~:
+//
+//	19:28:47.0014 #1 ~ > replaced  change when text contains "hello" do text "hi"
+//	19:28:47.0015 #1 ~ > text  10000001      2 55-66-77-88 "hi"  change when …
 func NewCompact(w io.Writer, o Options) decode.Sink {
 	return &compact{newPrinter(w, o, '.')}
 }
@@ -49,6 +55,7 @@ func (c *compact) Emit(ev *decode.Event) {
 			c.text(" ")
 		}
 		c.soFar(f)
+		c.sentBy(ev)
 		c.end()
 	case inflated(ev):
 		c.opcode(ev, f.OpCode)
@@ -61,6 +68,7 @@ func (c *compact) Emit(ev *decode.Event) {
 		c.later(ev)
 	}
 	c.violations(ev)
+	c.fate(ev)
 	c.finish(ev)
 }
 
@@ -78,6 +86,7 @@ func (c *compact) later(ev *decode.Event) {
 	}
 	c.preview = whole
 	c.soFar(f)
+	c.sentBy(ev)
 	c.end()
 }
 
@@ -220,8 +229,12 @@ func (p *printer) event(ev *decode.Event) {
 	}
 }
 
-// side begins a line about what one side sent.
+// side begins a line about what one side sent, or what was sent in its place.
 func (p *printer) side(ev *decode.Event) {
+	if ev.Out {
+		p.changed(ev)
+		return
+	}
 	p.line(ev, ev.Dir.Arrow(), p.pens.sides[ev.Dir])
 }
 
@@ -238,6 +251,7 @@ func (p *printer) bytes(ev *decode.Event, what string, n int64, why string) {
 	p.count(n, "byte")
 	p.text(": ")
 	p.wire(why)
+	p.sentBy(ev)
 	p.end()
 }
 

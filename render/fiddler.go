@@ -24,7 +24,7 @@ type fiddler struct {
 //	------------------------------
 //
 // The count in brackets is the whole frame on the wire. What Fiddler has no
-// words for and goes beyond the frames (violations, failures, refusals, bytes
+// words for and goes beyond the frames (violations, changes, refusals, bytes
 // that are no frame, remarks) is a line as in the compact form; requests,
 // exchanges that do not ask for websocket, and totals are left out.
 func NewFiddler(w io.Writer, o Options) decode.Sink {
@@ -45,6 +45,7 @@ func (p *fiddler) Emit(ev *decode.Event) {
 			p.other(ev)
 		}
 		p.violations(ev)
+		p.fate(ev)
 	}
 	p.finish(ev)
 }
@@ -97,7 +98,12 @@ var (
 func (p *fiddler) block(ev *decode.Event) {
 	f := ev.Frame
 	p.time(ev.Time)
-	p.text("  ")
+	if ev.Out {
+		p.text(" ")
+		p.colored(p.pens.changes, "~")
+	} else {
+		p.text("  ")
+	}
 	p.colored(p.pens.sides[ev.Dir], fiddlerSides[ev.Dir])
 	p.text(" (")
 	p.int(f.WireLen())
@@ -116,6 +122,10 @@ func (p *fiddler) block(ev *decode.Event) {
 	}
 	p.text(".\n")
 	p.violations(ev)
+	p.fate(ev)
+	if ev.Out && ev.Fate.Change != "" {
+		p.change(ev, "sent")
+	}
 	p.text("------------------------------\n")
 }
 
@@ -150,6 +160,7 @@ func (p *fiddler) whole(ev *decode.Event) {
 	}
 	p.text(".\n")
 	p.violations(ev)
+	p.fate(ev)
 	p.text("------------------------------\n")
 }
 

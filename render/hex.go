@@ -44,12 +44,14 @@ func (p *hex) Emit(ev *decode.Event) {
 	default:
 		p.frame(ev)
 		p.soFar(f)
+		p.sentBy(ev)
 		p.end()
 		p.payload = append(p.payload[:0], f.Head...)
 		p.payload = f.AppendPayload(p.payload, p.preview)
 		p.rows(0, p.payload)
 	}
 	p.violations(ev)
+	p.fate(ev)
 	p.finish(ev)
 }
 
@@ -62,6 +64,7 @@ func (p *hex) piece(ev *decode.Event) {
 	}
 	p.opcode(ev, f.OpCode)
 	p.count(int64(f.Len()), "more byte")
+	p.sentBy(ev)
 	p.end()
 	p.payload = f.AppendPayload(p.payload[:0], int(left))
 	p.rows(int64(len(f.Head))+f.At, p.payload)

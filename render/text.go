@@ -36,6 +36,7 @@ type printer struct {
 type session struct {
 	why     string  // its bytes are only counted
 	message [2]form // of the message in fragments that each side is sending
+	sent    [2]form // and of the one that is sent in place of what came from it
 }
 
 func newPrinter(w io.Writer, o Options, point byte) printer {
@@ -79,10 +80,15 @@ func (p *printer) line(ev *decode.Event, mark string, pen pen) {
 
 // end ends a line, without blanks at its end.
 func (p *printer) end() {
+	p.trim()
+	p.text("\n")
+}
+
+// trim removes the blanks at the end of the line so far.
+func (p *printer) trim() {
 	for p.buf[len(p.buf)-1] == ' ' {
 		p.buf = p.buf[:len(p.buf)-1]
 	}
-	p.text("\n")
 }
 
 func (p *printer) time(t time.Time) {
@@ -160,7 +166,11 @@ func (p *printer) form(ev *decode.Event) form {
 		return asEither
 	}
 	s := p.sessions[ev.Conn]
-	form := s.message[f.Dir]
+	last := &s.message[f.Dir]
+	if ev.Out {
+		last = &s.sent[f.Dir]
+	}
+	form := *last
 	switch {
 	case f.OpCode != ws.OpContinuation && f.Rsv&4 != 0 && ev.Handshake != nil && ev.Handshake.Deflate.On:
 		form = asMessage
@@ -173,8 +183,8 @@ func (p *printer) form(ev *decode.Event) form {
 	if f.Fin {
 		after = asEither
 	}
-	if after != s.message[f.Dir] {
-		s.message[f.Dir] = after
+	if after != *last {
+		*last = after
 		p.sessions[ev.Conn] = s
 	}
 	return form

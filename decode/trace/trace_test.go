@@ -468,9 +468,15 @@ func TestEveryEvent(t *testing.T) {
 	kinds := map[decode.Kind]bool{}
 	ends := map[decode.End]bool{}
 	ops := map[ws.OpCode]bool{}
+	fates := map[decode.FX]bool{}
+	out := map[decode.Kind]bool{}
 	if err := playAll(f, decode.SinkFunc(func(ev *decode.Event) {
 		kinds[ev.Kind] = true
 		ends[ev.How] = true
+		fates[ev.Fate.FX] = true
+		if ev.Out {
+			out[ev.Kind] = true
+		}
 		if ev.Frame != nil {
 			ops[ev.Frame.OpCode] = true
 		}
@@ -486,6 +492,14 @@ func TestEveryEvent(t *testing.T) {
 		if !ops[op] {
 			t.Errorf("no %s frame", decode.OpName(op))
 		}
+	}
+	for fx := decode.FXNone; fx <= decode.FXHold; fx++ {
+		if !fates[fx] {
+			t.Errorf("nothing that meets %v", fx)
+		}
+	}
+	if !out[decode.KindFrame] || !out[decode.KindJunk] {
+		t.Errorf("sent: got events of kinds %v, want frames and junk", out)
 	}
 	if !ends[decode.EndRST] || !ends[decode.EndLocal] {
 		t.Errorf("ends: got %v, want rst and local among them", ends)
