@@ -84,6 +84,10 @@ func checkExchange(t *testing.T, b []byte, chunk func() int) {
 // FuzzFormat checks that the canonical form of a trace is one.
 func FuzzFormat(f *testing.F) {
 	f.Add([]byte(example))
+	_, blocks := formatMD(f)
+	for _, b := range blocks {
+		f.Add([]byte("{\"wstrace\":1}\n" + b.text))
+	}
 	f.Add([]byte("\n \n# x\r\n{\"k\":\"x\", \"a\" : 1}\n\ufeff"))
 	f.Add([]byte(`{"fin":true,"k":"frame","op":"text","d":">","hex":"61 6263"}`))
 	f.Fuzz(func(t *testing.T, b []byte) {

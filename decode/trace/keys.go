@@ -57,7 +57,7 @@ var keysByKind = map[Kind][]key{
 		closeCode("code"),
 		closeReason("reason"),
 		otherPayload("deflate", FormDeflate),
-	}, fate, []key{
+	}, fate, cut, []key{
 		inflated("=text"),
 		flag("=cut", func(r *Record) *bool { return &r.InflatedCut }),
 	}),
@@ -66,13 +66,13 @@ var keysByKind = map[Kind][]key{
 		payload("text", FormText),
 		otherPayload("b64", FormBase64),
 		otherPayload("hex", FormHex),
-	}, fate),
+	}, fate, cut),
 	KindJunk: slices.Concat(oneSided, []key{
 		cutLength("len"),
 		payload("b64", FormBase64),
 		otherPayload("hex", FormHex),
 		text("why", func(r *Record) *string { return &r.Why }),
-	}, fate),
+	}, fate, cut),
 	KindOpaque: slices.Concat(oneSided, []key{
 		text("why", func(r *Record) *string { return &r.Why }),
 	}),
@@ -152,11 +152,11 @@ var fieldsAndBody = []key{
 	number("blen", func(r *Record) *int64 { return &r.BodyLen }, 0),
 }
 
-// fate are the keys that say what became of what came, and what was left out
-// when the line was written.
+// fate are the keys that say what became of what came.
 var fate = []key{
 	text("leg", func(r *Record) *string { return &r.Leg }),
 	text("fx", func(r *Record) *string { return &r.FX }),
 	text("change", func(r *Record) *string { return &r.Change }),
-	flag("cut", func(r *Record) *bool { return &r.Cut }),
 }
+
+var cut = []key{flag("cut", func(r *Record) *bool { return &r.Cut })}

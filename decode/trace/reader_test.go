@@ -15,7 +15,7 @@ import (
 	"github.com/wstrace/wstrace/decode"
 )
 
-// example is the one of the specification.
+// example is a conversation with a bit of everything.
 const example = `{"wstrace":1,"t0":"2026-11-21T07:31:41.123456789Z","by":"wstrace 0.3.0"}
 {"k":"open","t":0,"c":1,"client":"127.0.0.1:51234","server":"192.0.2.7:443","url":"wss://echo.example/chat"}
 {"k":"req","t":0.000412,"c":1,"m":"GET","target":"/chat","v":"HTTP/1.1","h":[["Host","echo.example"],["Upgrade","websocket"],["Connection","Upgrade"],["Sec-WebSocket-Key","dGhlIHNhbXBsZSBub25jZQ=="],["Sec-WebSocket-Version","13"],["Sec-WebSocket-Extensions","permessage-deflate"]]}

@@ -251,7 +251,7 @@ func (r *Record) setFate(ev *decode.Event) {
 
 func (r *Record) setHead(h *decode.Head) {
 	r.Head = h
-	r.RawHead = !utf8.ValidString(h.Raw) || !h.Canonical()
+	r.RawHead = h.Raw != "" && (!utf8.ValidString(h.Raw) || !h.Canonical())
 }
 
 // cut returns what Preview leaves of p.

@@ -135,6 +135,16 @@ func TestWriterHeads(t *testing.T) {
 	same(t, "line", strings.Split(got, "\n"), strings.Split(want, "\n"))
 }
 
+// TestWriterHeadWithoutRaw writes a head that came parsed.
+func TestWriterHeadWithoutRaw(t *testing.T) {
+	got := write(t, Options{}, op(func(s *decode.Session, now time.Time) {
+		s.Head(client, now, &decode.Head{Method: "GET", Target: "/", Proto: "HTTP/2", Fields: []decode.Field{{Name: "a", Value: "b"}}}, nil)
+	}))
+	if want := `{"k":"req","t":1,"c":1,"m":"GET","target":"/","v":"HTTP/2","h":[["a","b"]]}` + "\n"; !strings.HasSuffix(got, want) {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
 func TestWriterDerived(t *testing.T) {
 	got := write(t, Options{Derived: true, Preview: 6}, upgraded,
 		data{client, frame(0x81, 0, "abcdefg")},
