@@ -18,7 +18,7 @@ import (
 
 // members returns the members of the object line. The values are parts of line.
 func members(line []byte) ([]Member, error) {
-	var ms []Member
+	ms := make([]Member, 0, 8)
 	rest := skipSpace(line[1:])
 	for rest[0] != '}' {
 		n := valueLen(rest)
@@ -56,7 +56,12 @@ func list(v []byte, f func([]byte) error) error {
 	return nil
 }
 
-func skipSpace(b []byte) []byte { return bytes.TrimLeft(b, " \t\r\n") }
+func skipSpace(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t' || b[0] == '\r' || b[0] == '\n') {
+		b = b[1:]
+	}
+	return b
+}
 
 // valueLen returns the length of the value at the start of b.
 func valueLen(b []byte) int {
@@ -209,7 +214,7 @@ func seconds(v []byte) (time.Duration, error) {
 	if v[0] != '-' && (v[0] < '0' || v[0] > '9') {
 		return 0, fmt.Errorf("%.40s is not a number", v)
 	}
-	tooBig := fmt.Errorf("%.40s seconds are out of range", v)
+	tooBig := func() error { return fmt.Errorf("%.40s seconds are out of range", v) }
 	num, exp, hasExp := strings.Cut(strings.ToLower(string(v)), "e")
 	num, neg := strings.CutPrefix(num, "-")
 	whole, frac, _ := strings.Cut(num, ".")
@@ -224,12 +229,12 @@ func seconds(v []byte) (time.Duration, error) {
 		case strings.HasPrefix(exp, "-") && (err != nil || e < -len(v)-30):
 			return 0, nil
 		case err != nil || e > len(v)+30:
-			return 0, tooBig
+			return 0, tooBig()
 		}
 		shift += e
 	}
 	if len(digits)+shift > 19 {
-		return 0, tooBig
+		return 0, tooBig()
 	}
 	up := false
 	if drop := -shift; drop > len(digits) {
@@ -242,7 +247,7 @@ func seconds(v []byte) (time.Duration, error) {
 	}
 	n, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil || up && n == math.MaxInt64 {
-		return 0, tooBig
+		return 0, tooBig()
 	}
 	if up {
 		n++
