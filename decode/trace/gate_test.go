@@ -15,17 +15,14 @@ import (
 // and sends what that decides to the peer, as a relay does.
 type gatekeeper struct {
 	decode.Session
-	now     time.Time
-	waiting [2][]byte // delayed
-	next    [2]string // to be sent in place of what came
-	came    [2]bytes.Buffer
-	sent    [2]bytes.Buffer // what reached the peer of each side
+	now  time.Time
+	came [2]bytes.Buffer
+	sent [2]bytes.Buffer // what reached the peer of each side
 }
 
 // decide is the gate. A frame in pieces meets one fate.
 func (g *gatekeeper) decide(ev *decode.Event) decode.Fate {
 	if ev.Kind == decode.KindJunk {
-		g.waiting[ev.Dir] = nil
 		return decode.Fate{FX: decode.FXDrop, Change: "drop junk"}
 	}
 	f := ev.Frame
