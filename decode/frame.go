@@ -98,3 +98,15 @@ var opNames = [16]string{"cont", "text", "bin", "rsv3", "rsv4", "rsv5", "rsv6", 
 // OpName returns the name under which every output shows an opcode: cont,
 // text, bin, close, ping, pong, or rsv and the number (RFC 6455 §11.8).
 func OpName(op ws.OpCode) string { return opNames[op&15] }
+
+// LengthBits returns the width of the narrowest length field that can hold n:
+// 7, 16 or 64 (RFC 6455 §5.2).
+func LengthBits(n uint64) int {
+	switch {
+	case n < 126:
+		return 7
+	case n <= 0xffff:
+		return 16
+	}
+	return 64
+}

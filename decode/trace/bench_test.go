@@ -51,8 +51,8 @@ func recorded(n int, flags byte, payload string) string {
 // BenchmarkReader reads records, BenchmarkPlay plays them through a session. A
 // byte is one of the trace.
 func BenchmarkReader(b *testing.B) {
-	benchRead(b, func(r *Reader) error {
-		for {
+	benchRead(b, func(in io.Reader) error {
+		for r := NewReader(in); ; {
 			if _, err := r.Next(); err == io.EOF {
 				return nil
 			} else if err != nil {
@@ -63,10 +63,13 @@ func BenchmarkReader(b *testing.B) {
 }
 
 func BenchmarkPlay(b *testing.B) {
-	benchRead(b, func(r *Reader) error { return Play(r, decode.SinkFunc(func(*decode.Event) {}), decode.Look{}) })
+	benchRead(b, func(in io.Reader) error {
+		src := Source{R: in}
+		return src.Play(b.Context(), decode.SinkFunc(func(*decode.Event) {}), decode.Look{})
+	})
 }
 
-func benchRead(b *testing.B, read func(*Reader) error) {
+func benchRead(b *testing.B, read func(io.Reader) error) {
 	const frames = 64
 	for _, bench := range benchPayloads {
 		b.Run(bench.name, func(b *testing.B) {
@@ -74,7 +77,7 @@ func benchRead(b *testing.B, read func(*Reader) error) {
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := read(NewReader(strings.NewReader(text))); err != nil {
+				if err := read(strings.NewReader(text)); err != nil {
 					b.Fatal(err)
 				}
 			}
