@@ -2,6 +2,7 @@ package decode
 
 import (
 	"math"
+	"slices"
 
 	"github.com/gobwas/ws"
 )
@@ -98,6 +99,12 @@ var opNames = [16]string{"cont", "text", "bin", "rsv3", "rsv4", "rsv5", "rsv6", 
 // OpName returns the name under which every output shows an opcode: cont,
 // text, bin, close, ping, pong, or rsv and the number (RFC 6455 §11.8).
 func OpName(op ws.OpCode) string { return opNames[op&15] }
+
+// ParseOp returns the opcode with the given name.
+func ParseOp(name string) (op ws.OpCode, ok bool) {
+	i := slices.Index(opNames[:], name)
+	return ws.OpCode(max(i, 0)), i >= 0
+}
 
 // LengthBits returns the width of the narrowest length field that can hold n:
 // 7, 16 or 64 (RFC 6455 §5.2).

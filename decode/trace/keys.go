@@ -32,6 +32,7 @@ var keysByKind = map[Kind][]key{
 		text("url", func(r *Record) *string { return &r.URL }),
 		text("via", func(r *Record) *string { return &r.Via }),
 		text("ext", func(r *Record) *string { return &r.Ext }),
+		flag("messages", func(r *Record) *bool { return &r.NoFrames }),
 		anyJSON("tls", func(r *Record) *[]byte { return &r.TLS }),
 	}),
 	KindReq: slices.Concat(common, []key{

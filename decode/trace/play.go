@@ -30,6 +30,7 @@ type session struct {
 	sent      [2]inFlight
 	latest    [2]lastRecord // by Dir
 	counted   [2]int64      // bytes that followed the heads
+	noFrames  bool          // it has message records in their place
 	begun     bool          // a head or a frame has come
 	accepted  bool          // it is a WebSocket connection
 	tunnel    bool          // an opaque event has come of itself, for the record just played
@@ -88,6 +89,10 @@ func (p *player) play(rec *Record) error {
 	case KindOpen:
 		return p.open(rec)
 	case KindReq, KindRes, KindFrame, KindMore, KindJunk, KindOpaque, KindEnd, KindDone, KindGap, KindNote:
+	case KindMessage:
+		if s := p.sessions[rec.C]; s == nil || !s.noFrames {
+			return nil // derived
+		}
 	default:
 		return nil
 	}
@@ -119,9 +124,10 @@ func (p *player) open(rec *Record) error {
 	s := &session{player: p}
 	s.Sink, s.Look = s, p.look
 	p.sessions[rec.C] = s
+	s.noFrames = rec.NoFrames
 	s.At(rec.Line, rec.Offset)
 	s.Open(decode.Info{Conn: rec.C, Time: rec.Time, Client: rec.Client, Server: rec.Server,
-		URL: rec.URL, Via: rec.Via, Ext: rec.Ext, ClientTLS: (*decode.TLS)(tls.Client), ServerTLS: (*decode.TLS)(tls.Server)})
+		URL: rec.URL, Via: rec.Via, Ext: rec.Ext, NoFrames: rec.NoFrames, ClientTLS: (*decode.TLS)(tls.Client), ServerTLS: (*decode.TLS)(tls.Server)})
 	return nil
 }
 
@@ -141,6 +147,8 @@ func (s *session) play(rec *Record) error {
 		return s.response(rec)
 	case KindFrame, KindMore, KindJunk:
 		return s.bytes(rec)
+	case KindMessage:
+		return s.message(rec)
 	case KindOpaque:
 		if s.wasTunnel {
 			return nil // the session came to that by itself
@@ -320,6 +328,24 @@ func (s *session) bytes(rec *Record) error {
 	if leg.cut && leg.left <= math.MaxInt64 {
 		s.gap(d, rec.Time, int64(leg.left))
 	}
+	return nil
+}
+
+// message gives a message of which no frames are known to the session.
+func (s *session) message(rec *Record) error {
+	if !rec.HasDir {
+		return errors.New("message has no d")
+	}
+	op, ok := decode.ParseOp(rec.Message.Op)
+	if !ok {
+		return fmt.Errorf("%q is no opcode", rec.Message.Op)
+	}
+	if !s.begun {
+		s.begun = true
+		s.Upgraded()
+	}
+	s.counted[rec.Dir] += int64(len(rec.Payload))
+	s.Message(rec.Dir, rec.Time, op, rec.Payload)
 	return nil
 }
 

@@ -29,7 +29,8 @@ const (
 	KindGap    Kind = "gap"    // bytes of a capture are lost
 	KindNote   Kind = "note"   // a remark
 
-	// Derived kinds, ignored when a trace is played.
+	// Derived kinds, ignored when a trace is played; but a session of which no
+	// frames are known has its messages in message records.
 	KindViolation Kind = "violation" // a rule was broken
 	KindMessage   Kind = "message"   // a message, in place of its frames
 	KindClosed    Kind = "closed"    // what a session adds up to
@@ -67,6 +68,7 @@ type Record struct {
 	// open
 	Client, Server, URL, Via string
 	Ext                      string // extensions in force without a handshake
+	NoFrames                 bool   // messages: the session has message records, and no frames
 	TLS                      []byte // JSON
 
 	// req, res

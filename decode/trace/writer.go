@@ -102,6 +102,7 @@ func (w *Writer) line(ev *decode.Event) {
 		r.Kind = KindOpen
 		i := ev.Info
 		r.Client, r.Server, r.URL, r.Via, r.Ext = i.Client, i.Server, i.URL, i.Via, i.Ext
+		r.NoFrames = i.NoFrames
 		r.TLS = appendTLS(nil, i.ClientTLS, i.ServerTLS)
 	case decode.KindRequest:
 		r.Kind = KindReq
@@ -132,7 +133,7 @@ func (w *Writer) line(ev *decode.Event) {
 			w.inflated(m)
 		}
 	case decode.KindMessage:
-		if !ev.Message.Unfinished || !w.o.Derived || !w.o.Messages {
+		if !ev.Info.NoFrames && !(ev.Message.Unfinished && w.o.Derived && w.o.Messages) {
 			return // those that are complete came with their final frames
 		}
 		w.message(ev.Message)
@@ -229,7 +230,10 @@ func (w *Writer) message(m *decode.Message) {
 	r := &w.rec
 	r.Kind = KindMessage
 	r.Dir, r.HasDir = m.Dir, true
-	w.msg = Message{Op: decode.OpName(m.Op), Frames: &m.Frames, Wire: &m.Wire, Len: &m.Len, Compressed: m.Compressed, Unread: m.Unread, Unfinished: m.Unfinished}
+	w.msg = Message{Op: decode.OpName(m.Op), Len: &m.Len, Compressed: m.Compressed, Unread: m.Unread, Unfinished: m.Unfinished}
+	if m.Frames > 0 { // else they are not known
+		w.msg.Frames, w.msg.Wire = &m.Frames, &m.Wire
+	}
 	r.Message = &w.msg
 	p := w.cut(m.Data)
 	r.Op, r.Cut = m.Op, m.Cut || len(p) < len(m.Data)
