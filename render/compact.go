@@ -33,7 +33,7 @@ type compact struct {
 //	19:28:47.0014 #1 ~ > replaced  change when text contains "hello" do text "hi"
 //	19:28:47.0015 #1 ~ > text  10000001      2 55-66-77-88 "hi"  change when …
 func NewCompact(w io.Writer, o Options) decode.Sink {
-	return &compact{newPrinter(w, o, '.')}
+	return o.sink(&compact{newPrinter(w, o, '.')})
 }
 
 // Emit shows ev.
@@ -272,9 +272,7 @@ func (p *printer) opaque(ev *decode.Event) {
 		p.end()
 		return
 	}
-	s := p.sessions[ev.Conn]
-	s.why = ev.Text
-	p.sessions[ev.Conn] = s
+	p.sessions.Of(ev).why = ev.Text
 }
 
 // request shows a request for websocket and how it was edited on its way.
@@ -409,7 +407,10 @@ func (p *printer) status(h *decode.Head) {
 // closed sums a session up. One that had no request, or whose request to
 // upgrade the server refused, has said all before.
 func (p *printer) closed(ev *decode.Event) {
-	t, why := ev.Totals, p.sessions[ev.Conn].why
+	t, why := ev.Totals, ""
+	if s := p.sessions.Lookup(ev.Conn); s != nil {
+		why = s.why
+	}
 	hs := ev.Handshake
 	if hs == nil {
 		hs = new(decode.Handshake)

@@ -28,7 +28,7 @@ type fiddler struct {
 // that are no frame, remarks) is a line as in the compact form; requests,
 // exchanges that do not ask for websocket, and totals are left out.
 func NewFiddler(w io.Writer, o Options) decode.Sink {
-	return &fiddler{newPrinter(w, o, ':')}
+	return o.sink(&fiddler{newPrinter(w, o, ':')})
 }
 
 // Emit shows ev.

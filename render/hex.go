@@ -21,7 +21,7 @@ type hex struct {
 //
 // A later piece of a frame goes on counting where the one before ended.
 func NewHex(w io.Writer, o Options) decode.Sink {
-	return &hex{newPrinter(w, o, '.')}
+	return o.sink(&hex{newPrinter(w, o, '.')})
 }
 
 // Emit shows ev.

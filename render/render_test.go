@@ -225,16 +225,16 @@ func TestFragments(t *testing.T) {
 func TestForgets(t *testing.T) {
 	p := NewCompact(io.Discard, Options{Preview: 80}).(*compact)
 	play(t, "every-event", p)
-	if len(p.sessions) != 0 {
-		t.Errorf("got %d sessions remembered after all are closed, want 0", len(p.sessions))
+	if len(p.sessions.Open()) != 0 {
+		t.Errorf("got %d sessions remembered after all are closed, want 0", len(p.sessions.Open()))
 	}
 	upgraded(p, decode.Info{Conn: 7}).server(frame(0x01, "a"))
-	if len(p.sessions) != 1 {
-		t.Errorf("got %d sessions remembered in the middle of a message, want 1", len(p.sessions))
+	if len(p.sessions.Open()) != 1 {
+		t.Errorf("got %d sessions remembered in the middle of a message, want 1", len(p.sessions.Open()))
 	}
 	upgraded(p, decode.Info{Conn: 7}) // of another file
-	if len(p.sessions) != 0 {
-		t.Errorf("got %d sessions remembered after one of the same number began, want 0", len(p.sessions))
+	if len(p.sessions.Open()) != 0 {
+		t.Errorf("got %d sessions remembered after one of the same number began, want 0", len(p.sessions.Open()))
 	}
 }
 

@@ -3,7 +3,6 @@ package render
 import (
 	"cmp"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +15,7 @@ import (
 type Report struct {
 	printer
 	least    decode.Severity // nothing less severe is written
-	open     map[int64]*judged
+	open     decode.PerSession[judged]
 	sessions []*judged // those with something to write, and closed
 
 	total  int64 // sessions
@@ -44,7 +43,7 @@ type finding struct {
 // NewReport returns a Report that writes violations of severity least and
 // worse to w.
 func NewReport(w io.Writer, o Options, least decode.Severity) *Report {
-	r := &Report{printer: newPrinter(w, o, '.'), least: least, open: map[int64]*judged{}}
+	r := &Report{printer: newPrinter(w, o, '.'), least: least}
 	if r.preview == 0 {
 		r.preview = 1
 	}
@@ -57,12 +56,12 @@ func (r *Report) Errors() int64 { return r.found[decode.SeverityError] }
 // Emit takes ev.
 func (r *Report) Emit(ev *decode.Event) {
 	if ev.Kind == decode.KindOpen {
-		r.settle(r.open[ev.Conn])
+		r.settle(r.open.Lookup(ev.Conn))
 		i := ev.Info
 		r.total++
-		r.open[ev.Conn] = &judged{conn: ev.Conn, began: ev.Time, title: strings.TrimSpace(cmp.Or(i.URL, i.Server) + "  " + i.Client)}
+		*r.open.Of(ev) = judged{conn: ev.Conn, began: ev.Time, title: strings.TrimSpace(cmp.Or(i.URL, i.Server) + "  " + i.Client)}
 	}
-	s := r.open[ev.Conn]
+	s := r.open.Lookup(ev.Conn)
 	if s == nil {
 		return
 	}
@@ -106,7 +105,7 @@ func (r *Report) settle(s *judged) {
 	if s == nil {
 		return
 	}
-	delete(r.open, s.conn)
+	r.open.Forget(s.conn)
 	for _, f := range s.findings {
 		s.found[f.Severity] += f.n
 	}
@@ -124,8 +123,8 @@ func (r *Report) settle(s *judged) {
 
 // End writes the report.
 func (r *Report) End() {
-	for _, conn := range slices.Sorted(maps.Keys(r.open)) {
-		r.settle(r.open[conn])
+	for _, conn := range r.open.Open() {
+		r.settle(r.open.Lookup(conn))
 	}
 	slices.SortStableFunc(r.sessions, func(a, b *judged) int {
 		return cmp.Or(slices.Compare(b.found[:], a.found[:]), cmp.Compare(a.conn, b.conn))

@@ -26,7 +26,7 @@ type printer struct {
 	pens     pens
 	point    byte // before the fraction of a second
 	clock    clock
-	sessions map[int64]session // by number; only those with something to remember
+	sessions decode.PerSession[session] // only those with something to remember
 
 	buf     []byte // the lines of this event
 	payload []byte // scratch: what is shown of a payload
@@ -39,6 +39,15 @@ type session struct {
 	sent    [2]form // and of the one that is sent in place of what came from it
 }
 
+// inFlight is the form of the message in fragments that the frame of ev is part
+// of.
+func (s *session) inFlight(ev *decode.Event) *form {
+	if ev.Out {
+		return &s.sent[ev.Dir]
+	}
+	return &s.message[ev.Dir]
+}
+
 func newPrinter(w io.Writer, o Options, point byte) printer {
 	return printer{
 		w:        w,
@@ -46,15 +55,22 @@ func newPrinter(w io.Writer, o Options, point byte) printer {
 		messages: o.Messages,
 		pens:     newPens(o.Color),
 		point:    point,
-		sessions: make(map[int64]session),
 	}
+}
+
+// sink returns form, which gets messages in place of their frames if o says so.
+func (o Options) sink(form decode.Sink) decode.Sink {
+	if o.Messages {
+		return decode.MessagesOnly(form)
+	}
+	return form
 }
 
 // begin readies p for the lines of ev.
 func (p *printer) begin(ev *decode.Event) {
 	p.buf = p.buf[:0]
 	if ev.Kind == decode.KindOpen { // numbers start anew in every file
-		delete(p.sessions, ev.Conn)
+		p.sessions.Forget(ev.Conn)
 	}
 }
 
@@ -64,7 +80,7 @@ func (p *printer) finish(ev *decode.Event) {
 		p.w.Write(p.buf)
 	}
 	if ev.Kind == decode.KindClosed {
-		delete(p.sessions, ev.Conn)
+		p.sessions.Forget(ev.Conn)
 	}
 }
 
@@ -165,12 +181,11 @@ func (p *printer) form(ev *decode.Event) form {
 	if f.OpCode > ws.OpBinary {
 		return asEither
 	}
-	s := p.sessions[ev.Conn]
-	last := &s.message[f.Dir]
-	if ev.Out {
-		last = &s.sent[f.Dir]
+	before := asEither
+	if s := p.sessions.Lookup(ev.Conn); s != nil {
+		before = *s.inFlight(ev)
 	}
-	form := *last
+	form := before
 	switch {
 	case f.OpCode != ws.OpContinuation && f.Rsv&4 != 0 && ev.Handshake != nil && ev.Handshake.Deflate.On:
 		form = asMessage
@@ -183,9 +198,8 @@ func (p *printer) form(ev *decode.Event) form {
 	if f.Fin {
 		after = asEither
 	}
-	if after != *last {
-		*last = after
-		p.sessions[ev.Conn] = s
+	if after != before {
+		*p.sessions.Of(ev).inFlight(ev) = after
 	}
 	return form
 }
@@ -234,15 +248,14 @@ func (p *printer) glimpse(ev *decode.Event) (g glimpse, ok bool) {
 	return g, true
 }
 
-// ofMessage reports whether ev is shown as, or as part of, a message: as the message
-// if that is complete with it, or will never be, else not at all.
+// ofMessage reports whether ev is shown as a message, m, or, because it is part
+// of one that is shown elsewhere, not at all.
 func (p *printer) ofMessage(ev *decode.Event) (part bool, m *decode.Message) {
 	switch {
-	case ev.Kind == decode.KindMessage:
-		if p.messages && ev.Message.Unfinished {
-			m = ev.Message
-		}
-		return true, m // else it was shown with its final frame
+	case ev.Kind == decode.KindMessage && (p.messages || ev.Message.Frames == 0):
+		return true, ev.Message
+	case ev.Kind == decode.KindMessage: // its frames were shown
+		return true, nil
 	case ev.Kind == decode.KindFrame && ev.Part && p.messages:
 		return true, ev.Message
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"slices"
 	"syscall"
@@ -127,7 +126,7 @@ func (c *check) file(name string, named bool, w io.Writer) (int64, error) {
 	defer in.Close()
 	var j judge
 	if c.json {
-		f := &findings{w: w, least: least, open: map[int64][]*found{}}
+		f := &findings{w: w, least: least}
 		if named {
 			f.file = name
 		}
@@ -154,7 +153,7 @@ type findings struct {
 	w      io.Writer
 	file   string
 	least  decode.Severity
-	open   map[int64][]*found
+	open   decode.PerSession[[]*found]
 	errors int64
 }
 
@@ -177,34 +176,42 @@ func (f *findings) Errors() int64 { return f.errors }
 
 // Emit takes ev.
 func (f *findings) Emit(ev *decode.Event) {
+	switch {
+	case ev.Kind == decode.KindOpen:
+		f.write(f.open.Lookup(ev.Conn))
+	case ev.Kind != decode.KindClosed && len(ev.Violations) == 0:
+		return
+	}
+	open := f.open.Of(ev)
 	for _, v := range ev.Violations {
 		o := &found{File: f.file, Conn: ev.Conn, From: v.From.String(), Rule: string(v.ID), Severity: v.Severity.String(),
 			Section: v.Section, Text: v.Text, Count: 1, violation: v}
 		if v.Frame >= 0 {
 			o.Frame = &v.Frame
 		}
-		f.open[ev.Conn] = append(f.open[ev.Conn], o)
+		*open = append(*open, o)
 	}
-	switch ev.Kind {
-	case decode.KindOpen:
-		f.write(ev.Conn)
-	case decode.KindClosed:
-		for _, o := range f.open[ev.Conn] {
-			for _, c := range ev.Totals.Rules {
-				if v := &o.violation; c.Rule == v.Rule && c.Severity == v.Severity && c.From == v.From {
-					o.Count = c.N
-				}
+	if ev.Kind != decode.KindClosed {
+		return
+	}
+	for _, o := range *open {
+		for _, c := range ev.Totals.Rules {
+			if v := &o.violation; c.Rule == v.Rule && c.Severity == v.Severity && c.From == v.From {
+				o.Count = c.N
 			}
 		}
-		f.write(ev.Conn)
 	}
+	f.write(open)
 }
 
 // write writes what was found in a session that is over.
-func (f *findings) write(conn int64) {
+func (f *findings) write(found *[]*found) {
+	if found == nil {
+		return
+	}
 	enc := json.NewEncoder(f.w)
 	enc.SetEscapeHTML(false)
-	for _, o := range f.open[conn] {
+	for _, o := range *found {
 		if o.violation.Severity == decode.SeverityError {
 			f.errors += o.Count
 		}
@@ -212,12 +219,11 @@ func (f *findings) write(conn int64) {
 			enc.Encode(o)
 		}
 	}
-	delete(f.open, conn)
 }
 
 // End writes what was found in sessions that are not closed.
 func (f *findings) End() {
-	for _, conn := range slices.Sorted(maps.Keys(f.open)) {
-		f.write(conn)
+	for _, conn := range f.open.Open() {
+		f.write(f.open.Lookup(conn))
 	}
 }

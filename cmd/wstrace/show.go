@@ -56,7 +56,7 @@ func (s *show) run(names []string) error {
 			return usagef("%q would be written over itself", name)
 		}
 	}
-	f := &flow{con: s.con, totals: totals{open: map[int64]*tally{}}}
+	f := &flow{con: s.con, totals: totals{partial: true}}
 	if err := s.view.addTo(f, false, false); err != nil {
 		return f.abandon(err)
 	}

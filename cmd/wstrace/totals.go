@@ -15,10 +15,11 @@ import (
 // totals is a sink that counts what a whole run adds up to.
 type totals struct {
 	sessions  int64
-	tally                      // of the sessions that are closed
-	open      map[int64]*tally // of those that are not; nil if all will be
-	unchecked bool             // there were messages that nobody looked into
-	unread    [2]int64         // messages that could not be looked into
+	tally                              // of the sessions that are closed
+	partial   bool                     // some may never be closed, because the recording ends before
+	open      decode.PerSession[tally] // of those, if there may be any
+	unchecked bool                     // there were messages that nobody looked into
+	unread    [2]int64                 // messages that could not be looked into
 	deflate   [2]decode.Savings
 	heartbeat [2]decode.Heartbeat
 	dropped   int64 // lines of output
@@ -46,16 +47,17 @@ func (t *tally) add(frames, bytes [2]int64) {
 
 // Emit counts ev.
 func (t *totals) Emit(ev *decode.Event) {
-	if t.open != nil {
+	if t.partial && len(ev.Violations) > 0 {
+		open := t.open.Of(ev)
 		for _, v := range ev.Violations {
-			t.pending(ev.Conn).broke(v.ID, 1)
+			open.broke(v.ID, 1)
 		}
 	}
 	switch ev.Kind {
 	case decode.KindOpen:
 		t.sessions++
 	case decode.KindFrame:
-		if t.open != nil {
+		if t.partial {
 			t.frame(ev)
 		}
 	case decode.KindClosed:
@@ -66,7 +68,7 @@ func (t *totals) Emit(ev *decode.Event) {
 		if hs := ev.Handshake; hs != nil && hs.Accepted {
 			t.messages(ev.Totals)
 		}
-		delete(t.open, ev.Conn)
+		t.open.Forget(ev.Conn)
 	}
 }
 
@@ -89,20 +91,12 @@ func (t *totals) messages(s *decode.Totals) {
 	}
 }
 
-// pending returns the tally of a session that may never be closed, because the
-// recording ends before.
-func (t *totals) pending(conn int64) *tally {
-	open := t.open[conn]
-	if open == nil {
-		open = new(tally)
-		t.open[conn] = open
-	}
-	return open
-}
-
-// frame counts a frame of such a session.
+// frame counts a frame of a session that may never be closed.
 func (t *totals) frame(ev *decode.Event) {
-	open := t.pending(ev.Conn)
+	open := t.open.Lookup(ev.Conn)
+	if open == nil {
+		open = t.open.Of(ev)
+	}
 	open.bytes[ev.Dir] += int64(ev.Frame.Len())
 	if !ev.Frame.More {
 		open.frames[ev.Dir]++
@@ -112,7 +106,8 @@ func (t *totals) frame(ev *decode.Event) {
 
 // print writes the totals to con.
 func (t *totals) print(con *console) {
-	for _, open := range t.open {
+	for _, conn := range t.open.Open() {
+		open := t.open.Lookup(conn)
 		t.add(open.frames, open.bytes)
 		for id, n := range open.violations {
 			t.broke(id, n)
