@@ -13,9 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
 	"github.com/wstrace/wstrace/decode"
-	"github.com/wstrace/wstrace/decode/trace"
 	"github.com/wstrace/wstrace/render"
 )
 
@@ -54,15 +52,15 @@ means; the worst session first. The exit status is 1 if there is an error.
 "wstrace rules ID" explains a rule`,
 		Example:           checkExample,
 		Args:              atLeastOneFile,
-		ValidArgsFunction: completeTraces,
-		RunE:              func(_ *cobra.Command, args []string) error { return c.run(args) },
+		ValidArgsFunction: completeRecordings,
+		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args) },
 	}
 	cmd.Flags().BoolVar(&c.json, "json", false, "print one JSON object a line")
 	c.severity.register(cmd, "print what is at least so bad, `WORD`: error, warning, info")
 	return cmd
 }
 
-func (c *check) run(names []string) (err error) {
+func (c *check) run(ctx context.Context, names []string) (err error) {
 	for _, name := range names {
 		if sameFile(name, c.view.to) {
 			return usagef("%q would be written over itself", name)
@@ -79,11 +77,10 @@ func (c *check) run(names []string) (err error) {
 	bad := int64(0) // errors in the sessions
 	for _, name := range names {
 		var b bytes.Buffer
-		n, err := c.file(name, len(names) > 1, &b)
+		n, err := c.file(ctx, name, len(names) > 1, &b)
 		bad += n
-		if err != nil {
-			c.con.fail(failed("check", name, err))
-			failure = errReported
+		if err != nil && failure == nil {
+			failure = err
 		}
 		if _, err := out.Write(b.Bytes()); err != nil {
 			if !isPipe(err) {
@@ -108,22 +105,14 @@ type judge interface {
 }
 
 // file writes what is wrong in one file to w and returns how many errors there
-// are.
-func (c *check) file(name string, named bool, w io.Writer) (int64, error) {
-	least := c.severity.least()
-	in, err := file.Open(name)
-	switch err {
-	case file.ErrEmpty:
-		c.con.note("%q: nothing was recorded", name)
-		return 0, nil
-	case file.ErrCut:
-		c.con.say("check %q: %v", name, err)
-		return 0, nil
-	}
-	if err != nil {
+// are. That of the file itself is reported.
+func (c *check) file(ctx context.Context, name string, named bool, w io.Writer) (int64, error) {
+	in, err := openRecording(c.con, "check", name)
+	if in == nil {
 		return 0, err
 	}
 	defer in.Close()
+	least := c.severity.least()
 	var j judge
 	if c.json {
 		f := &findings{w: w, least: least}
@@ -137,14 +126,9 @@ func (c *check) file(name string, named bool, w io.Writer) (int64, error) {
 		}
 		j = render.NewReport(w, render.Options{Preview: c.view.shown(), Color: c.view.colored()}, least)
 	}
-	src := trace.Source{R: in}
-	err = src.Play(context.Background(), j, decode.Look{Messages: true, Advice: true, Seen: new(decode.Seen)})
+	err = in.Play(ctx, j, decode.Look{Messages: true, Advice: true, Seen: new(decode.Seen)})
 	j.End()
-	if errors.Is(err, decode.ErrCut) {
-		c.con.say("check %q: %v", name, err)
-		err = nil
-	}
-	return j.Errors(), err
+	return j.Errors(), c.con.failIn("check", name, err)
 }
 
 // findings are a sink that writes violations as JSON, one object a line, when

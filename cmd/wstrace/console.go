@@ -47,6 +47,20 @@ func (c *console) fail(err error) {
 	}
 }
 
+// failIn writes what was wrong with the file called name, and returns an error
+// that was reported. That the file is cut off is no error.
+func (c *console) failIn(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	err = failed(op, name, err)
+	c.fail(err)
+	if errors.Is(err, decode.ErrCut) {
+		return nil
+	}
+	return reported(err)
+}
+
 // during calls f, and says what it is about if that takes longer than a moment.
 func (c *console) during(what string, f func() error) error {
 	done, said := make(chan struct{}), make(chan struct{})

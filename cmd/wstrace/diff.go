@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
+	"github.com/wstrace/wstrace/cmd/wstrace/internal/source"
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/proxy/replay"
 )
@@ -37,7 +37,7 @@ heartbeats do not count, and JSON is compared by value. A line with ~ is a
 message that was sent in another number of frames, or is compressed in one
 session only. The exit status is 1 if the sessions differ`,
 		Example:           diffExample,
-		ValidArgsFunction: completeTraces,
+		ValidArgsFunction: completeRecordings,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
 			case len(args) != 2:
@@ -97,7 +97,7 @@ func (d *diffFlags) run(con *console, a, b string) error {
 	}
 	var scripts [2]*replay.Script
 	for i, name := range []string{a, b} {
-		in, err := file.Open(name)
+		in, err := source.Open(name)
 		if err != nil {
 			return failed("diff", name, err)
 		}

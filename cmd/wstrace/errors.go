@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"github.com/wstrace/wstrace/cmd/wstrace/internal/source"
 )
 
 // The exit statuses.
@@ -23,6 +25,15 @@ var errReported = errors.New("reported before")
 // errFound ends the command with exit status 1 and without a message: there is
 // a report.
 var errFound = errors.New("found an error")
+
+// reported returns an error without a message and with the exit status of err,
+// which was shown.
+func reported(err error) error {
+	if exitStatus(err) == exitUsage {
+		return usageError{errReported}
+	}
+	return errReported
+}
 
 // A usageError is the user's: exit status 2.
 type usageError struct{ error }
@@ -43,10 +54,11 @@ func (e hinted) Unwrap() error { return e.error }
 
 func exitStatus(err error) int {
 	var usage usageError
+	var unknown *source.UnknownError
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, &unknown):
 		return exitUsage
 	case errors.Is(err, errFound):
 		return exitFound

@@ -30,6 +30,8 @@ type flow struct {
 	stderr *output.Writer // of con, from begin to end
 	drains []*drain
 
+	unwanted context.CancelFunc // called when a file takes no more; may be nil
+
 	closing atomic.Pointer[drain] // by end
 	over    chan struct{}         // closed by end; nil without untilSignal
 	watched chan struct{}         // closed when no more is said of what is waited for
@@ -101,7 +103,12 @@ func (f *flow) begin() error {
 	f.stderr = output.NewWriter(os.Stderr, output.Options{Drop: true})
 	f.con.w = f.stderr
 	for _, d := range f.drains {
-		d.opts.OnError = func(err error) { f.sayBroken(d, err) }
+		d.opts.OnError = func(err error) {
+			f.sayBroken(d, err)
+			if f.unwanted != nil {
+				f.unwanted()
+			}
+		}
 		d.opts.OnDrop = f.dropped
 		d.out = output.NewWriter(d.file, d.opts)
 		sink := d.sink(d.out)

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
+	"github.com/wstrace/wstrace/cmd/wstrace/internal/source"
 	"github.com/wstrace/wstrace/decode/trace"
 	"github.com/wstrace/wstrace/proxy/replay"
 )
@@ -24,7 +25,7 @@ func newFmt(con *console) *cobra.Command {
 		Short:             "Print a trace in its canonical form",
 		Long:              "Print a trace in its canonical form: keys in order, defaults left out. Comments stay.",
 		Example:           fmtExample,
-		ValidArgsFunction: completeTraces,
+		ValidArgsFunction: completeRecordings,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
 			case len(args) != 1:
@@ -50,7 +51,7 @@ func newFmt(con *console) *cobra.Command {
 // format is wstrace fmt, and what is like it: rewrite copies a trace. What is cut
 // off at its end is left out.
 func format(con *console, op, name string, inPlace bool, rewrite func(io.Writer, io.Reader) error) error {
-	r, err := file.Open(name)
+	r, err := source.Open(name)
 	if err != nil {
 		return failed(op, name, err)
 	}
@@ -65,7 +66,7 @@ func format(con *console, op, name string, inPlace bool, rewrite func(io.Writer,
 		return err
 	}
 	if inPlace {
-		err = file.Replace(name, r.Compression, write)
+		err = file.Replace(name, r.Compression(), write)
 	} else {
 		err = write(os.Stdout)
 	}

@@ -23,7 +23,7 @@ func newRedact(con *console) *cobra.Command {
 group, matches in messages. The same secret has the same placeholder wherever
 it is selected`,
 		Example:           redactExample,
-		ValidArgsFunction: completeTraces,
+		ValidArgsFunction: completeRecordings,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0:

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
+	"github.com/wstrace/wstrace/cmd/wstrace/internal/source"
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/trace"
 	"github.com/wstrace/wstrace/proxy/replay"
@@ -74,7 +75,7 @@ the sessions differ`,
 			}
 			return nil
 		},
-		ValidArgsFunction: completeTraces,
+		ValidArgsFunction: completeRecordings,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return r.run(cmd.Context(), con, v, args[0])
 		},
@@ -269,7 +270,7 @@ type performance struct {
 
 // load reads the session.
 func (p *performance) load(opts []replay.Option) (file.Compression, error) {
-	in, err := file.Open(p.name)
+	in, err := source.Open(p.name)
 	if err != nil {
 		return 0, err
 	}
@@ -281,7 +282,7 @@ func (p *performance) load(opts []replay.Option) (file.Compression, error) {
 	} else {
 		p.script, err = replay.Load(in, opts...)
 	}
-	return in.Compression, err
+	return in.Compression(), err
 }
 
 // total returns how many sessions are to be played.

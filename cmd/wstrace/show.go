@@ -1,16 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"errors"
-	"io"
 	"os"
 
 	"github.com/spf13/cobra"
 
-	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
-	"github.com/wstrace/wstrace/decode"
-	"github.com/wstrace/wstrace/decode/trace"
+	"github.com/wstrace/wstrace/cmd/wstrace/internal/source"
 )
 
 const showExample = `  wstrace show chat.wst
@@ -32,8 +29,8 @@ func newShow(con *console, v *view) *cobra.Command {
 		Short:             "Print recorded sessions as they were shown live",
 		Example:           showExample,
 		Args:              atLeastOneFile,
-		ValidArgsFunction: completeTraces,
-		RunE:              func(_ *cobra.Command, args []string) error { return s.run(args) },
+		ValidArgsFunction: completeRecordings,
+		RunE:              func(cmd *cobra.Command, args []string) error { return s.run(cmd.Context(), args) },
 	}
 	cmd.Flags().BoolVar(&s.keepGoing, "keep-going", false, "pass over damaged lines")
 	return cmd
@@ -46,84 +43,65 @@ func atLeastOneFile(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-func completeTraces(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return []string{"wst", "wst.gz", "wst.zst"}, cobra.ShellCompDirectiveFilterFileExt
+func completeRecordings(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return source.Extensions(), cobra.ShellCompDirectiveFilterFileExt
 }
 
-func (s *show) run(names []string) error {
+func (s *show) run(ctx context.Context, names []string) error {
 	for _, name := range names {
 		if sameFile(name, s.view.to) {
 			return usagef("%q would be written over itself", name)
 		}
 	}
-	f := &flow{con: s.con, totals: totals{partial: true}}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	f := &flow{con: s.con, unwanted: cancel, totals: totals{partial: true}}
 	if err := s.view.addTo(f, false, false); err != nil {
 		return f.abandon(err)
 	}
 	if err := f.begin(); err != nil {
 		return f.abandon(err)
 	}
-	var last int64
+	var last int64 // session
 	var failure error
 	for _, name := range names {
-		n, err := s.play(name, f, last)
-		if err != nil {
-			s.con.fail(failed("show", name, err))
-			failure = errReported
+		var err error
+		if last, err = s.play(ctx, name, f, last); err != nil && failure == nil {
+			failure = err
 		}
-		last = n
 	}
 	return f.end(failure)
 }
 
-// play shows the sessions of one file, numbered on from last, and returns the
-// highest number.
-func (s *show) play(name string, f *flow, last int64) (int64, error) {
-	in, err := file.Open(name)
-	switch err {
-	case file.ErrEmpty:
-		s.con.note("%q: nothing was recorded", name)
-		return last, nil
-	case file.ErrCut:
-		s.con.say("show %q: %v", name, err)
-		return last, nil
-	}
-	if err != nil {
+// play shows the sessions of one file, counted on from last, and returns the
+// number of its last one. Errors are reported.
+func (s *show) play(ctx context.Context, name string, f *flow, last int64) (int64, error) {
+	in, err := openRecording(s.con, "show", name)
+	if in == nil {
 		return last, err
 	}
 	defer in.Close()
-
-	src := trace.Source{R: &wanted{in, f}, After: last}
+	in.After = last
 	var bad error
 	if s.keepGoing {
-		src.Bad = func(err error) {
-			bad = errReported
-			s.con.fail(failed("show", name, err))
-		}
+		in.Bad = func(err error) { bad = s.con.failIn("show", name, err) }
 	}
-	err = src.Play(context.Background(), &f.tee, s.view.look())
-	switch {
-	case errors.Is(err, decode.ErrCut):
-		if !f.broken() {
-			s.con.say("show %q: %v", name, err)
-		}
-	case err != nil:
-		return src.Last(), err
+	err = in.Play(ctx, &f.tee, s.view.look())
+	if f.broken() { // nobody wants to know more
+		return in.Last(), bad
 	}
-	return src.Last(), bad
+	return in.Last(), cmp.Or(s.con.failIn("show", name, err), bad)
 }
 
-// wanted ends what it reads when nobody wants the output any more.
-type wanted struct {
-	io.Reader
-	f *flow
-}
-
-func (w *wanted) Read(p []byte) (int, error) {
-	if w.f.broken() {
-		return 0, io.EOF
+// openRecording opens a recording for a command called op. One that is empty or
+// cut off is nil: there is nothing in it, and that was said. Errors are reported.
+func openRecording(con *console, op, name string) (*source.File, error) {
+	in, err := source.Open(name)
+	if err == source.ErrEmpty {
+		con.note("%q: %v", name, err)
+		return nil, nil
 	}
-	return w.Reader.Read(p)
+	return in, con.failIn(op, name, err)
 }
 
 func sameFile(a, b string) bool {
