@@ -193,7 +193,7 @@ func TestPage(t *testing.T) {
 		c := r.dialProxy()
 		c.send("GET " + target + " HTTP/1.1\r\nHost: " + r.addr + "\r\n\r\n")
 		page, err := c.rest()
-		if !strings.HasPrefix(page, "HTTP/1.1 200 OK\r\nContent-Type: text/html") || !strings.Contains(page, "http_proxy=http://"+r.addr) || err != io.EOF {
+		if !strings.HasPrefix(page, "HTTP/1.1 200 OK\r\nContent-Type: text/html") || !strings.Contains(page, "http://"+r.addr+" is an HTTP proxy") || err != io.EOF {
 			t.Errorf("%s: got %q, %v, want the page", target, page, err)
 		}
 	}

@@ -80,11 +80,15 @@ func (r *rig) acceptAll(handle func(net.Conn)) {
 
 func swallow(c net.Conn) { io.Copy(io.Discard, c) }
 
-// wantHints checks how often a remedy was logged, and which.
-func (r *rig) wantHints(n int, hint string) {
+// wantReason checks which reason was logged, once, if any was.
+func (r *rig) wantReason(want Reason) {
 	r.t.Helper()
-	if log := r.log.String(); strings.Count(log, "hint=") != n || n > 0 && !strings.Contains(log, hint) {
-		r.t.Errorf("got log\n%s\nwant %d hints, with %q", log, n, hint)
+	log, n := r.log.String(), 0
+	if want != "" {
+		n = 1
+	}
+	if strings.Count(log, ReasonKey+"=") != n || !strings.Contains(log, string(want)) {
+		r.t.Errorf("got log\n%s\nwant one reason, %q", log, want)
 	}
 }
 
@@ -186,7 +190,7 @@ func TestClientOfOtherProtocols(t *testing.T) {
 			t.Errorf("got %v, want no application protocol", err)
 		}
 		r.wantLines(t, 1, "open", `> end local: TLS with the client for "example.test": it speaks only h2, h3, not http/1.1`, "< end local")
-		r.wantHints(1, "--pass HOST")
+		r.wantReason(ReasonClientProtocol)
 	})
 }
 
@@ -246,7 +250,7 @@ func TestClientDoesNotTrustUs(t *testing.T) {
 					tt.client(t, r.dialBelow())
 					r.wantLines(t, conn+1, "open", tt.want, "< end local")
 				}
-				r.wantHints(1, "wstrace ca install")
+				r.wantReason(ReasonUntrustedAuthority)
 			}, trustAny)
 		})
 	}
@@ -288,7 +292,7 @@ func TestClientHello(t *testing.T) {
 				c.Conn.Write([]byte(bytes))
 				c.Close()
 				r.wantLines(t, 1, "open", `> end fin: TLS with the client for "127.0.0.1": connection closed in the handshake`, "< end local")
-				r.wantHints(0, "")
+				r.wantReason("")
 			})
 		})
 	}
@@ -306,7 +310,7 @@ func TestClientHello(t *testing.T) {
 				if got := lineOf(evs[1]); !strings.HasPrefix(got, `> end local: TLS with the client for "127.0.0.1": `) || !strings.Contains(got, tt.want) {
 					t.Errorf("got %s, want %s", got, tt.want)
 				}
-				r.wantHints(0, "")
+				r.wantReason("")
 			})
 		})
 	}
@@ -431,42 +435,42 @@ func TestUntrustedServers(t *testing.T) {
 		server func(*tls.Config)
 		proxy  func(*tls.Config)
 		want   string // UPSTREAM stands for "host:port", in quotes
-		hint   string
+		reason Reason
 	}{
 		{"expired", func(c *tls.Config) {
 			c.Certificates = []tls.Certificate{*known.issue(func(c *x509.Certificate) { c.NotAfter = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) })}
-		}, nil, "certificate of upstream UPSTREAM: expired on 2026-01-02 03:04:05", "--insecure"},
+		}, nil, "certificate of upstream UPSTREAM: expired on 2026-01-02 03:04:05", ReasonInvalidCertificate},
 		{"not valid yet", func(c *tls.Config) {
 			c.Certificates = []tls.Certificate{*known.issue(func(c *x509.Certificate) { c.NotBefore = time.Date(2126, 1, 2, 3, 4, 5, 0, time.UTC) })}
-		}, nil, "certificate of upstream UPSTREAM: not valid before 2126-01-02 03:04:05", "--insecure"},
+		}, nil, "certificate of upstream UPSTREAM: not valid before 2126-01-02 03:04:05", ReasonInvalidCertificate},
 		{"self-signed", func(c *tls.Config) {
 			c.Certificates = []tls.Certificate{*issuer{t: t}.issue(func(c *x509.Certificate) {})}
-		}, nil, "certificate of upstream UPSTREAM: self-signed", "--upstream-ca FILE"},
+		}, nil, "certificate of upstream UPSTREAM: self-signed", ReasonUntrustedServer},
 		{"unknown authority", func(c *tls.Config) {
 			c.Certificates = []tls.Certificate{*unknown.issue(func(c *x509.Certificate) {})}
-		}, nil, `certificate of upstream UPSTREAM: signed by an unknown authority, "CN=Test Authority"`, "--upstream-ca FILE"},
+		}, nil, `certificate of upstream UPSTREAM: signed by an unknown authority, "CN=Test Authority"`, ReasonUntrustedServer},
 		{"wrong name", func(c *tls.Config) {
 			c.Certificates = []tls.Certificate{*known.issue(func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"example.test"} })}
-		}, nil, "certificate of upstream UPSTREAM: cannot validate certificate for 127.0.0.1 because it doesn't contain any IP SANs", "--insecure"},
+		}, nil, "certificate of upstream UPSTREAM: cannot validate certificate for 127.0.0.1 because it doesn't contain any IP SANs", ReasonInvalidCertificate},
 		{"wrong address", func(c *tls.Config) {
 			c.Certificates = []tls.Certificate{*known.issue(func(c *x509.Certificate) { c.IPAddresses[0][3+12] = 2 })}
-		}, nil, "certificate of upstream UPSTREAM: certificate is valid for 127.0.0.2, not 127.0.0.1", "--insecure"},
+		}, nil, "certificate of upstream UPSTREAM: certificate is valid for 127.0.0.2, not 127.0.0.1", ReasonInvalidCertificate},
 		{"wants a certificate", func(c *tls.Config) {
 			c.ClientAuth = tls.RequireAndVerifyClientCert
-		}, nil, "upstream UPSTREAM refuses us without the right certificate: certificate required", "--client-cert FILE"},
+		}, nil, "upstream UPSTREAM refuses us without the right certificate: certificate required", ReasonClientCertificateWanted},
 		{"wants a certificate, TLS 1.2", func(c *tls.Config) {
 			c.ClientAuth, c.MaxVersion = tls.RequireAndVerifyClientCert, tls.VersionTLS12
-		}, nil, "upstream UPSTREAM refuses us without the right certificate: handshake failure", "--client-cert FILE"},
+		}, nil, "upstream UPSTREAM refuses us without the right certificate: handshake failure", ReasonClientCertificateWanted},
 		{"wants another certificate", func(c *tls.Config) {
 			c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, trusting(known.cert).RootCAs
 		}, func(c *tls.Config) {
 			c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return other, nil }
-		}, "upstream UPSTREAM refuses us without the right certificate: unknown certificate authority", "--client-cert FILE"},
+		}, "upstream UPSTREAM refuses us without the right certificate: unknown certificate authority", ReasonClientCertificateWanted},
 		{"wants another certificate, TLS 1.2", func(c *tls.Config) {
 			c.ClientAuth, c.ClientCAs, c.MaxVersion = tls.RequireAndVerifyClientCert, trusting(known.cert).RootCAs, tls.VersionTLS12
 		}, func(c *tls.Config) {
 			c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return other, nil }
-		}, "upstream UPSTREAM refuses us without the right certificate: unknown certificate authority", "--client-cert FILE"},
+		}, "upstream UPSTREAM refuses us without the right certificate: unknown certificate authority", ReasonClientCertificateWanted},
 		{"other protocols", func(c *tls.Config) { c.NextProtos = []string{"h3"} },
 			nil, "TLS with upstream UPSTREAM: no application protocol", ""},
 		{"old", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS11, tls.VersionTLS11 },
@@ -480,11 +484,7 @@ func TestUntrustedServers(t *testing.T) {
 				r.origin.(*secureListener).config = config
 				go r.acceptAll(swallow)
 				r.wantRefusal(tt.want, 502)
-				if tt.hint == "" {
-					r.wantHints(0, "")
-				} else {
-					r.wantHints(1, tt.hint)
-				}
+				r.wantReason(tt.reason)
 			}, func(p *Proxy) {
 				if p.UpstreamTLS = trusting(known.cert); tt.proxy != nil {
 					tt.proxy(p.UpstreamTLS)

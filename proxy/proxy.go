@@ -78,14 +78,19 @@ type Proxy struct {
 	// Whoever has them can read the traffic.
 	KeyLog io.Writer
 
-	// Log takes diagnostics; nil drops them. A record may have an attribute
-	// "hint" that names a remedy.
+	// Page returns the HTML page for a browser that was pointed at the proxy,
+	// which listens on self, as if it were a server. If nil, the page says that
+	// this is a proxy.
+	Page func(self net.Addr) string
+
+	// Log takes diagnostics; nil drops them. A record of a failure that can be
+	// mended has its [Reason].
 	Log *slog.Logger
 
 	start    sync.Once
 	sink     decode.Sink // Sink, or a Tee around it
 	tickets  tls.ClientSessionCache
-	hints    sync.Map // remedies that were logged, as keys
+	warned   sync.Map // the Reasons that were logged, as keys
 	sessions atomic.Int64
 
 	mu   sync.Mutex

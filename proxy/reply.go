@@ -25,7 +25,7 @@ func failed(status int, format string, args ...any) *failure {
 // refusal is for a handshake that breaks a rule: the violation, which the
 // session has shown already, is the answer.
 func refusal(status int, violation string) *failure {
-	return &failure{status, "refused, as --strict asks for", violation}
+	return &failure{status, "refused, because the handshake breaks a rule", violation}
 }
 
 // reply returns an answer of ours: an error of the proxy, with the reason as
@@ -81,15 +81,8 @@ func errorText(err error) string {
 // page says what a browser has found that was pointed at the proxy as if it
 // were a server.
 func (p *Proxy) page(self net.Addr) string {
-	return fmt.Sprintf(`<!doctype html>
-<title>wstrace</title>
-<h1>wstrace</h1>
-<p>This is a proxy that shows WebSocket traffic, not a server. Use it as the
-HTTP proxy of the program to watch:</p>
-<pre>http_proxy=http://%[1]s program
-curl --proxy http://%[1]s http://example.com/</pre>
-<p>Many clients use no proxy for addresses of their own machine. For a server
-there, start <code>wstrace ws://HOST:PORT</code> and point the client at
-ws://%[1]s instead.</p>
-`, self)
+	if p.Page != nil {
+		return p.Page(self)
+	}
+	return fmt.Sprintf("<!doctype html>\n<title>HTTP proxy</title>\n<p>http://%s is an HTTP proxy, not a server.</p>\n", self)
 }

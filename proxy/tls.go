@@ -144,16 +144,16 @@ func (k *link) distrusted(err error) {
 	s.Done(now)
 }
 
-// clientTLSText says what went wrong with a client's TLS, and logs the remedy.
+// clientTLSText says what went wrong with a client's TLS, and warns of it if it
+// can be mended.
 func (p *Proxy) clientTLSText(h *clientHello, err error) string {
-	const trust = "wstrace ca install makes this machine trust it; wstrace ca export prints it for clients with a list of their own; --pass HOST does not look into TLS to HOST"
 	a, isAlert := alertOf(err)
 	switch {
 	case isAlert && aboutCertificate(a):
-		p.hint("a client does not trust our certificate authority", trust)
+		p.warn(ReasonUntrustedAuthority, "a client does not trust our certificate authority")
 		return fmt.Sprintf("client refuses our certificate for %q: %s", h.name, tlsText(err))
 	case h.answered && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)):
-		p.hint("a client may not trust our certificate authority", trust)
+		p.warn(ReasonUntrustedAuthority, "a client may not trust our certificate authority")
 		if h.done.IsZero() {
 			return fmt.Sprintf("client closes the connection when it sees our certificate for %q", h.name)
 		}
@@ -161,7 +161,7 @@ func (p *Proxy) clientTLSText(h *clientHello, err error) string {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("TLS with the client: handshake is not complete after %v", p.handshakeTimeout())
 	case len(h.protos) > 0 && !slices.Contains(h.protos, alpn[0]):
-		p.hint("a client does not speak HTTP/1.1", "--pass HOST does not look into TLS to HOST")
+		p.warn(ReasonClientProtocol, "a client does not speak HTTP/1.1")
 		return fmt.Sprintf("TLS with the client for %q: it speaks only %s, not %s", h.name, strings.Join(h.protos, ", "), alpn[0])
 	}
 	return fmt.Sprintf("TLS with the client for %q: %s", h.name, tlsText(err))
@@ -299,7 +299,8 @@ func (p *Proxy) dialTLS(ctx context.Context, l *leg, addr, name string, protos [
 }
 
 // upstreamTLSFailure says why TLS with the server at addr, which may have wanted
-// a certificate of ours, did not come about, and logs the remedy.
+// a certificate of ours, did not come about, and warns of it if it can be
+// mended.
 func (p *Proxy) upstreamTLSFailure(addr string, err error, wanted bool) *failure {
 	var unverified *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
@@ -308,7 +309,7 @@ func (p *Proxy) upstreamTLSFailure(addr string, err error, wanted bool) *failure
 	case errors.As(err, &unverified):
 		return failed(http.StatusBadGateway, "certificate of upstream %q: %s", addr, p.certificateText(unverified))
 	case isAlert && (aboutCertificate(a) || wanted && a == handshakeFailure):
-		p.hint("a server wants a certificate of ours", "--client-cert FILE shows it the one in FILE")
+		p.warn(ReasonClientCertificateWanted, "a server wants a client certificate")
 		return failed(http.StatusBadGateway, "upstream %q refuses us without the right certificate: %s", addr, tlsText(err))
 	case errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/":
 		return failed(http.StatusBadGateway, "TLS with upstream %q: it speaks HTTP without TLS", addr)
@@ -318,20 +319,19 @@ func (p *Proxy) upstreamTLSFailure(addr string, err error, wanted bool) *failure
 	return failed(http.StatusBadGateway, "TLS with upstream %q: %s", addr, tlsText(err))
 }
 
-// certificateText says why the certificate of a server is not trusted, and logs
-// the remedy.
+// certificateText says why the certificate of a server is not trusted, and warns
+// of it.
 func (p *Proxy) certificateText(e *tls.CertificateVerificationError) string {
-	const trust = "--upstream-ca FILE trusts the authority, or the certificate, in FILE; --insecure trusts anything"
 	var invalid x509.CertificateInvalidError
 	if errors.As(e.Err, &x509.UnknownAuthorityError{}) && len(e.UnverifiedCertificates) > 0 {
-		p.hint("a server is not trusted", trust)
+		p.warn(ReasonUntrustedServer, "a server is not trusted")
 		leaf := e.UnverifiedCertificates[0]
 		if bytes.Equal(leaf.RawIssuer, leaf.RawSubject) {
 			return "self-signed"
 		}
 		return "signed by an unknown authority, " + strconv.Quote(leaf.Issuer.String())
 	}
-	p.hint("a server is not trusted", "--insecure trusts anything")
+	p.warn(ReasonInvalidCertificate, "a server is not trusted")
 	if errors.As(e.Err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil {
 		if time.Now().Before(invalid.Cert.NotBefore) {
 			return "not valid before " + invalid.Cert.NotBefore.UTC().Format(time.DateTime)
@@ -339,13 +339,6 @@ func (p *Proxy) certificateText(e *tls.CertificateVerificationError) string {
 		return "expired on " + invalid.Cert.NotAfter.UTC().Format(time.DateTime)
 	}
 	return strings.TrimPrefix(e.Err.Error(), "x509: ")
-}
-
-// hint logs what a remedy is for, unless the remedy was logged before.
-func (p *Proxy) hint(text, remedy string) {
-	if _, known := p.hints.LoadOrStore(remedy, true); !known {
-		p.log().Warn(text, "hint", remedy)
-	}
 }
 
 // tlsText returns the reason of a failed TLS handshake in a few words.

@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/proxy"
 )
 
 // A console writes what is not an event: lines that begin with "wstrace: ". It
-// is also the handler of the proxy's log, and shows the message of a record and
-// its attribute "hint", which names a remedy.
+// is also the handler of the proxy's log, and shows the message of a record and,
+// if it has a reason, the remedy.
 type console struct {
 	w       io.Writer
 	quiet   bool // no notices
@@ -104,8 +105,8 @@ func (c *console) Enabled(_ context.Context, l slog.Level) bool {
 func (c *console) Handle(_ context.Context, r slog.Record) error {
 	c.say("%s", r.Message)
 	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == "hint" {
-			c.hint("%s", a.Value)
+		if reason, ok := a.Value.Any().(proxy.Reason); ok && remedies[reason] != "" {
+			c.hint("%s", remedies[reason])
 		}
 		return true
 	})

@@ -54,6 +54,7 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 		MaxHead:          int(l.maxHead),
 		HandshakeTimeout: l.handshake,
 		DialTimeout:      l.dial,
+		Page:             page,
 		Log:              slog.New(con),
 	}
 	if len(args) > 0 {

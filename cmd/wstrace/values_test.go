@@ -8,6 +8,9 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/wstrace/wstrace/cmd/wstrace/internal/source"
+	"github.com/wstrace/wstrace/proxy"
 )
 
 func TestSize(t *testing.T) {
@@ -64,20 +67,20 @@ func TestDirections(t *testing.T) {
 }
 
 func TestConsole(t *testing.T) {
-	const everything = "wstrace: debug\nwstrace: info\nwstrace: warn\nwstrace: hint: mend it\nwstrace: error\nwstrace: second line\nwstrace: a\\x1b[2J\\u0085\\xff\n"
+	const everything = "wstrace: debug\nwstrace: info\nwstrace: warn\nwstrace: hint: --insecure trusts any server\nwstrace: error\nwstrace: second line\nwstrace: a\\x1b[2J\\u0085\\xff\n"
 	for _, test := range []struct {
 		quiet, verbose bool
 		without        []string
 	}{
 		{false, true, nil},
 		{false, false, []string{"wstrace: debug\n"}},
-		{true, false, []string{"wstrace: debug\n", "wstrace: info\n", "wstrace: hint: mend it\n"}},
+		{true, false, []string{"wstrace: debug\n", "wstrace: info\n", "wstrace: hint: --insecure trusts any server\n"}},
 	} {
 		var b strings.Builder
 		log := slog.New(&console{w: &b, quiet: test.quiet, verbose: test.verbose})
 		log.Debug("debug")
 		log.Info("info", "ignored", 1)
-		log.Warn("warn", "hint", "mend it")
+		log.Warn("warn", proxy.ReasonKey, proxy.ReasonInvalidCertificate)
 		log.Error("error\nsecond line")
 		log.Error("a\x1b[2J\u0085\xff")
 		want := everything
@@ -100,6 +103,9 @@ func TestExitStatus(t *testing.T) {
 		{fmt.Errorf("more: %w", usageError{hinted{errors.New("no"), "yes"}}), 2},
 		{errors.New("no"), 3},
 		{errReported, 3},
+		{failed("show", "a.png", &source.UnknownError{}), 2},
+		{reported(&source.UnknownError{}), 2},
+		{reported(errors.New("no")), 3},
 	} {
 		if got := exitStatus(test.err); got != test.want {
 			t.Errorf("%v: got %d, want %d", test.err, got, test.want)

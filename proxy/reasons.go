@@ -1,0 +1,36 @@
+package proxy
+
+// A Reason says why something failed that its user can mend, so that a program
+// can name the remedy in its own words. It is the attribute [ReasonKey] of the
+// record that [Proxy.Log] takes of the first such failure.
+type Reason string
+
+// ReasonKey is the key of the attribute.
+const ReasonKey = "reason"
+
+const (
+	// A client does not trust [Proxy.Authority], or seems not to.
+	ReasonUntrustedAuthority Reason = "authority-untrusted"
+
+	// A client does not speak HTTP/1.1 inside TLS.
+	ReasonClientProtocol Reason = "client-protocol"
+
+	// A server has a certificate of an authority that [Proxy.UpstreamTLS] does
+	// not trust, or of none.
+	ReasonUntrustedServer Reason = "server-untrusted"
+
+	// A server has a certificate that would not do even if its authority were
+	// trusted: it has expired, say, or is for another name.
+	ReasonInvalidCertificate Reason = "server-certificate-invalid"
+
+	// A server wants a certificate that [Proxy.UpstreamTLS] does not have.
+	ReasonClientCertificateWanted Reason = "client-certificate-wanted"
+)
+
+// warn logs what has failed and its reason, unless there was a failure for the
+// same reason before.
+func (p *Proxy) warn(reason Reason, text string) {
+	if _, known := p.warned.LoadOrStore(reason, true); !known {
+		p.log().Warn(text, ReasonKey, reason)
+	}
+}
