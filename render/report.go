@@ -147,15 +147,13 @@ func (r *Report) End() {
 	r.w.Write(r.buf)
 }
 
-var severityNames = [...]string{"error", "warning", "info"}
-
 // severities appends "2 errors, 1 warning", or that there is nothing.
 func (p *printer) severities(found [3]int64) {
 	sep := ""
 	for i, n := range found {
 		if n > 0 {
 			p.text(sep)
-			p.count(n, severityNames[i])
+			p.count(n, decode.Severity(i).String())
 			sep = ", "
 		}
 	}
@@ -192,7 +190,7 @@ func (r *Report) session(s *judged) {
 func (r *Report) finding(f *finding) {
 	pen := r.severityPen(f.Severity)
 	r.text("  ")
-	r.colored(pen, severityNames[f.Severity])
+	r.colored(pen, f.Severity.String())
 	r.text(" ")
 	r.text(f.From.String())
 	r.text(" ")

@@ -61,10 +61,8 @@ means; the worst session first. The exit status is 1 if there is an error.
 }
 
 func (c *check) run(ctx context.Context, names []string) (err error) {
-	for _, name := range names {
-		if sameFile(name, c.view.to) {
-			return usagef("%q would be written over itself", name)
-		}
+	if err := c.view.keeps(names); err != nil {
+		return err
 	}
 	out := os.Stdout
 	if c.view.to != "" {
@@ -82,11 +80,10 @@ func (c *check) run(ctx context.Context, names []string) (err error) {
 		if err != nil && failure == nil {
 			failure = err
 		}
-		if _, err := out.Write(b.Bytes()); err != nil {
-			if !isPipe(err) {
-				return failed("write", out.Name(), err)
-			}
+		if _, err := out.Write(b.Bytes()); isPipe(err) {
 			break
+		} else if err != nil {
+			return failed("write", out.Name(), err)
 		}
 	}
 	if failure == nil && bad > 0 {
@@ -96,6 +93,14 @@ func (c *check) run(ctx context.Context, names []string) (err error) {
 }
 
 func isPipe(err error) bool { return errors.Is(err, syscall.EPIPE) }
+
+// printOut writes b to stdout. That nobody reads it is no error.
+func printOut(b []byte) error {
+	if _, err := os.Stdout.Write(b); err != nil && !isPipe(err) {
+		return failed("write", "stdout", err)
+	}
+	return nil
+}
 
 // A judge is a sink that writes what it finds wrong when all has come.
 type judge interface {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -61,10 +60,7 @@ func newRules() *cobra.Command {
 					b = appendRuleJSON(b, &entries[i])
 				}
 			}
-			if _, err := os.Stdout.Write(b); err != nil && !isPipe(err) {
-				return failed("write", "stdout", err)
-			}
-			return nil
+			return printOut(b)
 		},
 	}
 	s.register(cmd, "list what is at least so bad, `WORD`: error, warning, info")

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -48,10 +47,8 @@ func completeRecordings(*cobra.Command, []string, string) ([]string, cobra.Shell
 }
 
 func (s *show) run(ctx context.Context, names []string) error {
-	for _, name := range names {
-		if sameFile(name, s.view.to) {
-			return usagef("%q would be written over itself", name)
-		}
+	if err := s.view.keeps(names); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -102,10 +99,4 @@ func openRecording(con *console, op, name string) (*source.File, error) {
 		return nil, nil
 	}
 	return in, con.failIn(op, name, err)
-}
-
-func sameFile(a, b string) bool {
-	sa, errA := os.Stat(a)
-	sb, errB := os.Stat(b)
-	return errA == nil && errB == nil && sa.Mode().IsRegular() && os.SameFile(sa, sb)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"os"
 
 	"github.com/fatih/color"
 	"github.com/spf13/cobra"
@@ -65,6 +66,23 @@ func (v *view) addTo(f *flow, live, always bool) error {
 		d.opts = output.Options{Drop: !d.file.Regular(), Always: always && d.file.Regular()}
 	}
 	return nil
+}
+
+// keeps returns an error if what is shown would overwrite one of the files that
+// are read.
+func (v *view) keeps(names []string) error {
+	for _, name := range names {
+		if sameFile(name, v.to) {
+			return usagef("%q would be overwritten while it is read", name)
+		}
+	}
+	return nil
+}
+
+func sameFile(a, b string) bool {
+	sa, errA := os.Stat(a)
+	sb, errB := os.Stat(b)
+	return errA == nil && errB == nil && sa.Mode().IsRegular() && os.SameFile(sa, sb)
 }
 
 // shown returns how many bytes of a payload are printed at most; all of them if
