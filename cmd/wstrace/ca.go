@@ -21,18 +21,18 @@ import (
 )
 
 const caExample = `  wstrace ca install
-        make this machine, and the browsers of this user, trust what wstrace shows them
+        make this machine, and your browsers, trust the certificates of wstrace
   curl --cacert "$(wstrace ca path)" --proxy http://127.0.0.1:8080 https://example.com/
   NODE_EXTRA_CA_CERTS="$(wstrace ca path)" node program.js
-        for programs that have a list of their own`
+        for programs with their own list of authorities`
 
 func newCA(con *console) *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use: "ca COMMAND", DisableFlagsInUseLine: true,
-		Short: "Have our certificate authority trusted, or not any more",
-		Long: "To look into TLS, wstrace shows clients certificates that an authority of its own has signed. " +
-			"The authority is made when it is needed first; it never leaves this machine.",
+		Short: "Install or remove the certificate authority",
+		Long: "To read TLS, wstrace presents clients with certificates that its own authority has signed. " +
+			"The authority is created when it is first needed; its key never leaves this machine.",
 		Example: caExample,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -57,17 +57,18 @@ func newCA(con *console) *cobra.Command {
 		cmd.AddCommand(c)
 		return c
 	}
-	sub("path", "Print the name of the file with the certificate", caPath)
-	sub("export", "Print the certificate in PEM", caExport)
+	sub("path", "Print the name of the certificate file", caPath)
+	sub("export", "Print the certificate (PEM)", caExport)
 	for _, c := range []*cobra.Command{
-		sub("install [system] [nss] [java]", "Have the authority trusted", func(dir string, args []string) error { return caInstall(con, dir, args) }),
-		sub("uninstall [system] [nss] [java]", "Have it trusted no more", func(dir string, args []string) error { return caUninstall(con, dir, args) }),
+		sub("install [system] [nss] [java]", "Install the authority, so that clients trust it", func(dir string, args []string) error { return caInstall(con, dir, args) }),
+		sub("uninstall [system] [nss] [java]", "Remove the authority", func(dir string, args []string) error { return caUninstall(con, dir, args) }),
 	} {
 		c.Args = storeArgs
 		c.ValidArgsFunction = cobra.FixedCompletions([]string{"system", "nss", "java"}, cobra.ShellCompDirectiveNoFileComp)
-		c.Long = c.Short + ": by the system, by Firefox and Chromium (nss), by Java; by all that are there unless some are named"
+		verb, _, _ := strings.Cut(c.Short, " ")
+		c.Long = verb + " the authority in the trust stores of the system, of Firefox and Chromium (nss), and of Java: in those named, or in all that exist"
 	}
-	sub("new", "Make a new authority in place of the old one", func(dir string, _ []string) error { return caNew(con, dir) })
+	sub("new", "Create a new authority to replace the old one", func(dir string, _ []string) error { return caNew(con, dir) })
 	return cmd
 }
 
@@ -91,9 +92,9 @@ func caNew(con *console, dir string) error {
 	if _, err := ca.New(dir); err != nil {
 		return cause(err)
 	}
-	con.note("made a new certificate authority in %q", dir)
+	con.note("created a new certificate authority in %q", dir)
 	if len(ca.Old(dir)) > 0 {
-		con.hint("wstrace ca uninstall, then install, where the old one was trusted")
+		con.hint("where the old one was installed, run wstrace ca uninstall and wstrace ca install")
 	}
 	return nil
 }
@@ -102,25 +103,25 @@ func caNew(con *console, dir string) error {
 type store struct {
 	name string // as an argument
 	what string
-	note string // to those who have changed it
+	note string // what to do once it was changed
 	open func() (opts []truststore.Option, err error)
 }
 
 var stores = []store{
-	{"system", "the system", "programs that run have to be restarted", func() ([]truststore.Option, error) { return nil, nil }},
-	{"nss", "Firefox and Chromium", "restart the browser if it runs", openNSS},
-	{"java", "Java", "restart the programs that run", openJava},
+	{"system", "the system", "restart running programs", func() ([]truststore.Option, error) { return nil, nil }},
+	{"nss", "Firefox and Chromium", "restart the browser if it is running", openNSS},
+	{"java", "Java", "restart running programs", openJava},
 }
 
 func openNSS() ([]truststore.Option, error) {
 	t, err := truststore.NewNSSTrust()
 	switch {
 	case errors.Is(err, truststore.ErrTrustNotSupported):
-		return nil, errors.New("they use the store of the system here")
+		return nil, errors.New("they use the system's store here")
 	case err != nil:
-		return nil, hinted{errors.New("there is no certutil"), "apt install libnss3-tools, dnf install nss-tools or brew install nss"}
+		return nil, hinted{errors.New("certutil is not installed"), "apt install libnss3-tools, dnf install nss-tools or brew install nss"}
 	case t.PreCheck() != nil:
-		return nil, errors.New("there are no profiles of this user; browsers make them when they run first")
+		return nil, errors.New("there is no browser profile; a browser creates one when it first runs")
 	}
 	return []truststore.Option{truststore.WithNoSystem(), truststore.WithTrust(t)}, nil
 }
@@ -133,7 +134,7 @@ func openJava() ([]truststore.Option, error) {
 			java, err = filepath.EvalSymlinks(java)
 		}
 		if err != nil {
-			return nil, errors.New("there is no java, and JAVA_HOME is not set")
+			return nil, errors.New("java is not installed, and JAVA_HOME is not set")
 		}
 		os.Setenv("JAVA_HOME", filepath.Dir(filepath.Dir(java)))
 	}
@@ -159,13 +160,13 @@ func caInstall(con *console, dir string, names []string) error {
 		return cause(err)
 	}
 	if user := os.Getenv("SUDO_USER"); user != "" && user != "root" && runtime.GOOS != "windows" {
-		con.hint("this is root's authority, in %q; without sudo it is that of %s, and asks for the password where it must", dir, user)
+		con.hint("this is root's authority, in %q; without sudo, that of %s is used, and you are asked for a password where one is needed", dir, user)
 	}
 	err = eachStore(con, names, "trusted", a.Certificate(), func(_ store, cert *x509.Certificate, opts []truststore.Option) error {
 		return truststore.Install(cert, opts...)
 	})
 	if err == nil {
-		con.hint("Node, Python and others have lists of their own: NODE_EXTRA_CA_CERTS or SSL_CERT_FILE=%s", filepath.Join(dir, ca.CertFile))
+		con.hint("Node, Python and others have their own lists: set NODE_EXTRA_CA_CERTS or SSL_CERT_FILE to %s", filepath.Join(dir, ca.CertFile))
 	}
 	return err
 }
@@ -199,8 +200,8 @@ func uninstall(s store, cert *x509.Certificate, opts []truststore.Option) error 
 	return err
 }
 
-// eachStore changes the stores that are named, or all that are there, and says
-// what came of it.
+// eachStore changes the stores that are named, or all that exist, and says how
+// that went.
 func eachStore(con *console, names []string, now string, cert *x509.Certificate, change func(store, *x509.Certificate, []truststore.Option) error) error {
 	var failure error
 	for _, s := range stores {
@@ -209,7 +210,7 @@ func eachStore(con *console, names []string, now string, cert *x509.Certificate,
 		}
 		opts, err := s.open()
 		if err != nil && len(names) == 0 {
-			con.note("%s: left out, %v", s.what, err)
+			con.note("%s: skipped, %v", s.what, err)
 			continue
 		}
 		if err == nil {
@@ -236,7 +237,7 @@ func storeError(s store, err error) error {
 	last := cmp.Or(out[strings.LastIndexByte(out, '\n')+1:], cmd.Err().Error())
 	err = errors.New(name + strings.TrimPrefix(last, name))
 	if s.name != "nss" && os.Getuid() > 0 {
-		err = hinted{err, "root may do it; wstrace ca install nss needs no root, for browsers"}
+		err = hinted{err, "try as root; wstrace ca install nss, for browsers, does not need it"}
 	}
 	return err
 }

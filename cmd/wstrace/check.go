@@ -46,17 +46,17 @@ func newCheck(con *console, v *view) *cobra.Command {
 	c := &check{con: con, view: v}
 	cmd := &cobra.Command{
 		Use:   "check [flags] FILE...",
-		Short: "Report what recorded sessions do wrong",
-		Long: `Report which side of recorded sessions breaks which rule, where, and what that
-means; the worst session first. The exit status is 1 if there is an error.
+		Short: "Report protocol violations in recorded sessions",
+		Long: `Report which side broke which rule of the protocol, and where. The worst session
+comes first. The exit status is 1 if there is a violation of severity error.
 "wstrace rules ID" explains a rule`,
 		Example:           checkExample,
 		Args:              atLeastOneFile,
 		ValidArgsFunction: completeRecordings,
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args) },
 	}
-	cmd.Flags().BoolVar(&c.json, "json", false, "print one JSON object a line")
-	c.severity.register(cmd, "print what is at least so bad, `WORD`: error, warning, info")
+	cmd.Flags().BoolVar(&c.json, "json", false, "print one JSON object per line")
+	c.severity.register(cmd, "print violations of severity `LEVEL` and worse: error, warning or info")
 	return cmd
 }
 
@@ -102,7 +102,7 @@ func printOut(b []byte) error {
 	return nil
 }
 
-// A judge is a sink that writes what it finds wrong when all has come.
+// A judge is a sink that reports what it found wrong, at the latest at the end.
 type judge interface {
 	decode.Sink
 	Errors() int64

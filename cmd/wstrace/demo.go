@@ -17,8 +17,8 @@ func newDemo(con *console, v *view) *cobra.Command {
 	var r record
 	cmd := &cobra.Command{
 		Use:               "demo [flags]",
-		Short:             "Show what it looks like: a small chat and the proxy in between",
-		Long:              "A chat server, three clients, and the proxy in between, in one process.",
+		Short:             "Run a small chat with the proxy in between, to see an example",
+		Long:              "Run a chat server, three clients, and the proxy between them, in one process.",
 		Example:           demoExample,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,

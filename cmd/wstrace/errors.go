@@ -19,11 +19,11 @@ const (
 )
 
 // errReported ends the command with exit status 3 and without a message: there
-// was one when it happened.
+// was one when the error happened.
 var errReported = errors.New("reported before")
 
-// errFound ends the command with exit status 1 and without a message: there is
-// a report.
+// errFound ends the command with exit status 1 and without a message: the report
+// says it all.
 var errFound = errors.New("found an error")
 
 // reported returns an error without a message and with the exit status of err,
@@ -35,7 +35,7 @@ func reported(err error) error {
 	return errReported
 }
 
-// A usageError is the user's: exit status 2.
+// A usageError is a mistake of the user: exit status 2.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
@@ -66,8 +66,8 @@ func exitStatus(err error) int {
 	return exitFailed
 }
 
-// failed returns an error that says what was done to which object, and why it
-// went wrong: listen "127.0.0.1:8080": address already in use.
+// failed returns an error that says what was done to which object, and why that
+// failed: listen "127.0.0.1:8080": address already in use.
 func failed(op, object string, err error) error {
 	return fmt.Errorf("%s %q: %w", op, object, cause(err))
 }

@@ -38,7 +38,7 @@ func TestWaiting(t *testing.T) {
 			t.Fatalf("got %q, %v, want %q", line, err, want)
 		}
 	}
-	want("wstrace: record \"" + name + "\": waiting until somebody reads it")
+	want("wstrace: record \"" + name + "\": waiting for a reader")
 	if reader, err = os.Open(name); err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestWaiting(t *testing.T) {
 		p.mu.Lock()
 		got := p.stderr.String()
 		p.mu.Unlock()
-		if strings.Contains(got, "wstrace: record \""+name+"\": waiting until somebody reads it: press Ctrl-C again to give up\n") {
+		if strings.Contains(got, "wstrace: record \""+name+"\": waiting for a reader; press Ctrl-C again to give up\n") {
 			break
 		}
 		if time.Now().After(deadline) {

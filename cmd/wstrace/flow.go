@@ -34,10 +34,10 @@ type flow struct {
 
 	closing atomic.Pointer[drain] // by end
 	over    chan struct{}         // closed by end; nil without untilSignal
-	watched chan struct{}         // closed when no more is said of what is waited for
+	watched chan struct{}         // closed after the last message about what is waited for
 }
 
-// moment is how long something may take before it is said what is waited for.
+// moment is how long something may take before a message says what is waited for.
 const moment = time.Second
 
 // A drain is a file at the end of a flow.
@@ -64,8 +64,8 @@ func newFlow(con *console, v *view, r *record) (*flow, error) {
 	return f, nil
 }
 
-// add opens the file called name, "-" for stdout, for what sink makes of the
-// events. It is not changed before begin.
+// add opens the file called name, "-" for stdout, for what the sink of d writes.
+// The file is not changed before begin.
 func (f *flow) add(d *drain, name string, c file.Compression) error {
 	op := "write"
 	if d.record {
@@ -75,7 +75,7 @@ func (f *flow) add(d *drain, name string, c file.Compression) error {
 	if name == "-" {
 		d.what = op + " stdout"
 	}
-	err := f.con.during(fmt.Sprintf("%s: waiting until somebody reads it", d.what), func() (err error) {
+	err := f.con.during(fmt.Sprintf("%s: waiting for a reader", d.what), func() (err error) {
 		d.file, err = file.Create(name, c) // which waits if it is a named pipe
 		return err
 	})
@@ -92,7 +92,7 @@ func (f *flow) add(d *drain, name string, c file.Compression) error {
 	return nil
 }
 
-// begin empties the files and puts the sinks in place. From here on no message
+// begin empties the files and puts the sinks in place. From then on no message
 // waits for a terminal.
 func (f *flow) begin() error {
 	for _, d := range f.drains {
@@ -119,8 +119,8 @@ func (f *flow) begin() error {
 	return nil
 }
 
-// untilSignal is untilSignal for a run that has begun. After the signal, files
-// that keep the run from ending are named.
+// untilSignal is the function untilSignal for a run that has begun. After the
+// signal, files that keep the run from ending are named.
 func (f *flow) untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := untilSignal(ctx)
 	f.over, f.watched = make(chan struct{}), make(chan struct{})
@@ -138,14 +138,14 @@ func (f *flow) untilSignal(ctx context.Context) (context.Context, context.Cancel
 		}
 		for _, d := range f.drains {
 			if !d.opts.Drop && (d.out.Waiting() || f.closing.Load() == d) {
-				f.con.say("%s: waiting until somebody reads it: press Ctrl-C again to give up", d.what)
+				f.con.say("%s: waiting for a reader; press Ctrl-C again to give up", d.what)
 			}
 		}
 	}()
 	return ctx, stop
 }
 
-// abandon closes the files of a run that err keeps from taking place.
+// abandon closes the files of a run that can't begin because of err.
 func (f *flow) abandon(err error) error {
 	for _, d := range f.drains {
 		d.file.Abandon()
@@ -177,9 +177,9 @@ func (f *flow) dropped(lines int64) {
 	}
 }
 
-// end brings what is on its way into the files and prints the totals. It
-// returns err or, if a file is not complete for a reason that is no choice of
-// its reader, errReported.
+// end writes what is still on its way to the files, and prints the totals. It
+// returns err or, if a file is incomplete for another reason than that its reader
+// went away, errReported.
 func (f *flow) end(err error) error {
 	for _, d := range f.drains {
 		f.closing.Store(d)

@@ -11,8 +11,8 @@ import (
 // remedies are the hints for failures of the proxy.
 var remedies = map[proxy.Reason]string{
 	proxy.ReasonUntrustedAuthority: "wstrace ca install makes this machine trust it; wstrace ca export prints it for clients " +
-		"that have their own list; --pass HOST relays TLS to HOST unread",
-	proxy.ReasonClientProtocol:          "--pass HOST relays TLS to HOST unread",
+		"with their own list; --pass HOST relays TLS to HOST without reading it",
+	proxy.ReasonClientProtocol:          "--pass HOST relays TLS to HOST without reading it",
 	proxy.ReasonUntrustedServer:         "--upstream-ca FILE trusts the authority, or the certificate, in FILE; --insecure trusts any server",
 	proxy.ReasonInvalidCertificate:      "--insecure trusts any server",
 	proxy.ReasonClientCertificateWanted: "--client-cert FILE sends the certificate in FILE",
@@ -54,5 +54,5 @@ func (h *hints) Emit(ev *decode.Event) {
 		return
 	}
 	h.given = true
-	h.con.hint("the server got Host %s and Origin %s, which it may refuse; --keep-host leaves Host as the client sent it", host, origin)
+	h.con.hint("the server received Host %s with Origin %s, and may refuse that; --keep-host keeps the Host header that the client sent", host, origin)
 }

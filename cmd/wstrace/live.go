@@ -38,12 +38,12 @@ func (l *liveFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVarP(&l.listen, "listen", "l", "127.0.0.1:8080", "listen on `ADDR`; port 0 picks a free one")
 	l.record.register(cmd)
-	flags.BoolVar(&l.keepHost, "keep-host", false, "leave the Host header as the client sent it")
+	flags.BoolVar(&l.keepHost, "keep-host", false, "keep the Host header that the client sent")
 	flags.BoolVar(&l.strict, "strict", false, "refuse handshakes that break a rule")
 	l.tls.register(flags)
-	flags.Var(&l.maxHead, "max-head", "relay heads of at most `SIZE`")
-	flags.DurationVar(&l.handshake, "handshake-timeout", proxy.DefaultHandshakeTimeout, "`TIME` to wait for a request, or for the answer to a handshake")
-	flags.DurationVar(&l.dial, "dial-timeout", proxy.DefaultDialTimeout, "`TIME` to wait for a connection to a server")
+	flags.Var(&l.maxHead, "max-head", "refuse request and response heads longer than `SIZE`")
+	flags.DurationVar(&l.handshake, "handshake-timeout", proxy.DefaultHandshakeTimeout, "wait at most `TIME` for a request, for TLS with a client, and for the answer to a WebSocket request")
+	flags.DurationVar(&l.dial, "dial-timeout", proxy.DefaultDialTimeout, "wait at most `TIME` for a connection to a server")
 }
 
 // run is wstrace [URL].
@@ -67,7 +67,7 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 		return usagef("--max-head is at most %v", &most)
 	}
 	if l.handshake <= 0 || l.dial <= 0 {
-		return usagef("--handshake-timeout and --dial-timeout want more than 0")
+		return usagef("--handshake-timeout and --dial-timeout must be more than 0")
 	}
 
 	keyLog, err := l.tls.addTo(p, con)
@@ -97,7 +97,7 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 	con.note("%s", directions(p.Upstream, listener.Addr()))
 	err = f.end(p.Serve(ctx, listener))
 	if p.Upstream == nil && f.totals.sessions == 0 {
-		con.hint("many clients use no proxy for localhost; wstrace URL stands in front of a local server")
+		con.hint("many clients bypass the proxy for localhost; to watch a local server, run wstrace URL and point the client at wstrace")
 	}
 	return err
 }
@@ -119,9 +119,9 @@ func parseOrigin(s string) (*url.URL, error) {
 	case u.Hostname() == "":
 		return nil, usagef("bad URL %q: no host", s)
 	case err != nil || port < 1 || port > 65535:
-		return nil, usagef("bad URL %q: no such port", s)
+		return nil, usagef("bad URL %q: port out of range", s)
 	case u.User != nil:
-		return nil, usagef("bad URL %q: the proxy adds no user and password, the client has to send them", s)
+		return nil, usagef("bad URL %q: the proxy does not send a user and password; the client has to", s)
 	}
 	return u, nil
 }
@@ -141,7 +141,7 @@ func listen(addr string) (net.Listener, error) {
 	return l, nil
 }
 
-// directions says how a client gets to a proxy for origin that listens on addr.
+// directions says how a client reaches a proxy for origin that listens on addr.
 func directions(origin *url.URL, addr net.Addr) string {
 	host, port, _ := net.SplitHostPort(addr.String())
 	if ip := net.ParseIP(host); ip.IsUnspecified() {
@@ -162,7 +162,7 @@ func directions(origin *url.URL, addr net.Addr) string {
 }
 
 // untilSignal returns a context that ends at the first SIGINT or SIGTERM. The
-// second one ends the program on the spot.
+// second one ends the program at once.
 func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)

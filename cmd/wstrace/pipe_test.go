@@ -120,7 +120,7 @@ func TestStdoutThatNobodyReads(t *testing.T) {
 	if status != 0 {
 		t.Errorf("exit status %d, want 0", status)
 	}
-	for _, want := range []string{"\nwstrace: output is read too slowly: dropping lines\n", " lines dropped in all: the output is not complete\n"} {
+	for _, want := range []string{"\nwstrace: output is read too slowly: dropping lines\n", " lines dropped in total: the output is incomplete\n"} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("stderr is %q, want %q in it", stderr, want)
 		}

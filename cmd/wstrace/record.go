@@ -25,9 +25,9 @@ type record struct {
 func (r *record) register(cmd *cobra.Command) {
 	r.flush = choice{"auto", []string{"auto", "always"}}
 	flags := cmd.Flags()
-	flags.VarP(&r.targets, "write", "w", "record to `FILE`: .wst, .wst.gz, .wst.zst, or wst:- for stdout; may be repeated")
-	flags.Var(&r.flush, "flush", "write lines to files `WHEN`: auto, or always before the bytes go on")
-	flags.StringArrayVar(&r.redact, "redact", nil, "record placeholders for what `SELECTOR` names: Header:, ?parameter, $.path, /expression/; may be repeated")
+	flags.VarP(&r.targets, "write", "w", "record to `FILE`: .wst, .wst.gz or .wst.zst, or wst:- for stdout; may be repeated")
+	flags.Var(&r.flush, "flush", "write to files `WHEN`: auto (soon), or always (before bytes are forwarded)")
+	flags.StringArrayVar(&r.redact, "redact", nil, "record a placeholder for what `SELECTOR` selects: Header:, ?parameter, $.path or /expression/; may be repeated")
 	cmd.RegisterFlagCompletionFunc("write", cobra.FixedCompletions([]string{"wst", "wst.gz", "wst.zst"}, cobra.ShellCompDirectiveFilterFileExt))
 	completeChoice(cmd, "flush", &r.flush)
 }
@@ -56,13 +56,13 @@ func (t *targets) Set(s string) error {
 		n = target{s, c}
 	}
 	if slices.Contains(*t, n) {
-		return errors.New("is given twice")
+		return errors.New("given twice")
 	}
 	*t = append(*t, n)
 	return nil
 }
 
-// addTo makes f record. A recording on stdout leaves no room for the view.
+// addTo makes f record. If a recording goes to stdout, nothing else does.
 func (r *record) addTo(f *flow, v *view) error {
 	if len(r.redact) > 0 {
 		if _, err := replay.NewRedactWriter(nil, r.redact...); err != nil {
@@ -72,7 +72,7 @@ func (r *record) addTo(f *flow, v *view) error {
 	for _, t := range r.targets {
 		if t.name == "-" && v.to == "" {
 			if v.flags.Changed("output") && v.form.value != "none" {
-				return usagef("stdout takes the recording: -o %s wants --to FILE", v.form.value)
+				return usagef("the recording goes to stdout: -o %s needs --to FILE", v.form.value)
 			}
 			v.form.value = "none"
 		}
@@ -99,7 +99,7 @@ type redactedTrace struct {
 	red *replay.RedactWriter
 }
 
-// Close writes what is held back, and returns why something is missing.
+// Close writes what is held back. An error says why something is missing.
 func (t *redactedTrace) Close() error { return cmp.Or(t.Err(), t.red.Close()) }
 
 func traceOptions() trace.Options {

@@ -53,13 +53,13 @@ func builtFrom(info *debug.BuildInfo) string {
 const rootExample = `  wstrace ws://localhost:1901
         watch a server: point its clients at ws://127.0.0.1:8080
   wstrace -w chat.wst ws://localhost:1901
-        record it, too
+        record it as well
   wstrace show chat.wst
-        look at the recording
+        print the recording
   wstrace
-        be the HTTP proxy of clients that can be told to use one
+        act as an HTTP proxy, for clients that can be told to use one
   wstrace demo
-        see what it looks like`
+        see an example`
 
 func newRoot(con *console) *cobra.Command {
 	var v view
@@ -85,8 +85,8 @@ func newRoot(con *console) *cobra.Command {
 
 	flags := cmd.PersistentFlags()
 	v.register(cmd)
-	flags.BoolVarP(&con.quiet, "quiet", "q", false, "no notices and totals, only errors")
-	flags.BoolVarP(&con.verbose, "verbose", "v", false, "also say what is dialled, what times out, and what is legal but worth knowing")
+	flags.BoolVarP(&con.quiet, "quiet", "q", false, "print no notices or totals, only errors")
+	flags.BoolVarP(&con.verbose, "verbose", "v", false, "also print connection attempts, timeouts, and rules of severity info")
 	flags.BoolP("help", "h", false, "show help")
 	live.register(cmd)
 	cmd.Flags().Bool("version", false, "print the version")
@@ -116,7 +116,7 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 	}
 	err := fmt.Errorf("unknown command %q", name)
 	if strings.ContainsAny(name, ".:") {
-		return usageError{hinted{err, "a server to watch is a URL: ws://" + name}}
+		return usageError{hinted{err, "to watch a server, give its URL: ws://" + name}}
 	}
 	return usageError{hinted{err, "wstrace --help lists the commands"}}
 }
@@ -130,7 +130,7 @@ func flagError(_ *cobra.Command, err error) error {
 	return usageError{err}
 }
 
-// help prints the help of cmd: examples before rules.
+// help prints the help of cmd, examples first.
 func help(cmd *cobra.Command, _ []string) {
 	w := cmd.OutOrStdout()
 	fmt.Fprintf(w, "%s.\n", strings.TrimRight(cmp.Or(cmd.Long, cmd.Short), ".\n"))
@@ -159,5 +159,5 @@ func help(cmd *cobra.Command, _ []string) {
 	if own.HasAvailableFlags() {
 		fmt.Fprintf(w, "\nFlags:\n%s", own.FlagUsages())
 	}
-	fmt.Fprintf(w, "\nFlags of all commands, before or after the name:\n%s", shared.FlagUsages())
+	fmt.Fprintf(w, "\nGlobal flags, before or after the command:\n%s", shared.FlagUsages())
 }

@@ -17,9 +17,9 @@ import (
 const rulesExample = `  wstrace rules
         list them all
   wstrace rules frame-client-unmasked
-        bytes that break a rule, why that matters, and how to fix the sender
+        an example of bytes that break it, why it matters, and how to fix the sender
   wstrace rules | grep pmd-
-        those of permessage-deflate`
+        only those about permessage-deflate`
 
 func newRules() *cobra.Command {
 	var asJSON bool
@@ -63,8 +63,8 @@ func newRules() *cobra.Command {
 			return printOut(b)
 		},
 	}
-	s.register(cmd, "list what is at least so bad, `WORD`: error, warning, info")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, one object a line")
+	s.register(cmd, "list rules of severity `LEVEL` and worse: error, warning or info")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
 	return cmd
 }
 

@@ -31,7 +31,7 @@ func newShow(con *console, v *view) *cobra.Command {
 		ValidArgsFunction: completeRecordings,
 		RunE:              func(cmd *cobra.Command, args []string) error { return s.run(cmd.Context(), args) },
 	}
-	cmd.Flags().BoolVar(&s.keepGoing, "keep-going", false, "pass over damaged lines")
+	cmd.Flags().BoolVar(&s.keepGoing, "keep-going", false, "skip damaged lines and continue")
 	return cmd
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/wstrace/wstrace/proxy/ca"
 )
 
-// tlsFlags are the flags that say how TLS is looked into and whom to trust.
+// tlsFlags are the flags that say which TLS is read and who is trusted.
 type tlsFlags struct {
 	upstreamCA string
 	insecure   bool
@@ -26,16 +26,16 @@ type tlsFlags struct {
 }
 
 func (f *tlsFlags) register(flags *pflag.FlagSet) {
-	flags.StringVar(&f.upstreamCA, "upstream-ca", "", "also trust servers that an authority in `FILE` (PEM) vouches for")
-	flags.BoolVar(&f.insecure, "insecure", false, "trust any server")
-	flags.StringVar(&f.clientCert, "client-cert", "", "show servers the certificate in `FILE` (PEM, with its key)")
-	flags.Var(&f.pass, "pass", "do not look into TLS to `HOST`, such as *.example.com; may be repeated")
+	flags.StringVar(&f.upstreamCA, "upstream-ca", "", "also trust the certificate authorities in `FILE` (PEM)")
+	flags.BoolVar(&f.insecure, "insecure", false, "do not verify the certificates of servers")
+	flags.StringVar(&f.clientCert, "client-cert", "", "authenticate to servers with the certificate and key in `FILE` (PEM)")
+	flags.Var(&f.pass, "pass", "relay TLS to `HOST`, such as *.example.com, without reading it; may be repeated")
 	registerCADir(flags, &f.caDir)
-	flags.StringVar(&f.keyLog, "tls-keylog", "", "append the secrets of TLS to `FILE`, for Wireshark (default: what SSLKEYLOGFILE names)")
+	flags.StringVar(&f.keyLog, "tls-keylog", "", "append TLS secrets to `FILE`, for Wireshark (default: $SSLKEYLOGFILE)")
 }
 
 func registerCADir(flags *pflag.FlagSet, dir *string) {
-	flags.StringVar(dir, "ca-dir", "", "keep our certificate authority in `DIR` (default: wstrace in the user's configuration)")
+	flags.StringVar(dir, "ca-dir", "", "keep the certificate authority in `DIR` (default: wstrace in the user's configuration directory)")
 }
 
 // caDir returns the folder of our own authority.
@@ -45,7 +45,7 @@ func caDir(flag string) (string, error) {
 	}
 	dir, err := ca.DefaultDir()
 	if err != nil {
-		return "", hinted{err, "--ca-dir DIR says where our certificate authority is to be"}
+		return "", hinted{err, "--ca-dir DIR sets where the certificate authority is kept"}
 	}
 	return dir, nil
 }
@@ -70,15 +70,15 @@ func (f *tlsFlags) addTo(p *proxy.Proxy, con *console) (keyLog io.Closer, err er
 		p.Pass = f.pass.match
 	}
 	if dir, err := caDir(f.caDir); err != nil {
-		con.note("TLS is not looked into: %v", err)
+		con.note("TLS is relayed without reading it: %v", err)
 	} else if p.Authority, err = ca.Open(dir); err != nil {
 		return nil, cause(err)
 	}
 	return f.openKeyLog(p, con)
 }
 
-// openKeyLog opens the file for the secrets of TLS. One that only the
-// environment names may be missing.
+// openKeyLog opens the file for TLS secrets. If only the environment names it,
+// it is no failure that it can't be opened.
 func (f *tlsFlags) openKeyLog(p *proxy.Proxy, con *console) (io.Closer, error) {
 	name := f.keyLog
 	if name == "" {
@@ -96,7 +96,7 @@ func (f *tlsFlags) openKeyLog(p *proxy.Proxy, con *console) (io.Closer, error) {
 		con.fail(err)
 		return nil, nil
 	}
-	con.note("the secrets of TLS go to %q: whoever has them can read the traffic", name)
+	con.note("TLS secrets go to %q: whoever has them can read the traffic", name)
 	p.KeyLog = &keyLog{Writer: file, onError: func(err error) { con.fail(failed("write", name, err)) }}
 	return file, nil
 }

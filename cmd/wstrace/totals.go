@@ -12,7 +12,7 @@ import (
 	"github.com/wstrace/wstrace/render"
 )
 
-// totals is a sink that counts what a whole run adds up to.
+// totals is a sink that adds up a whole run.
 type totals struct {
 	sessions  int64
 	tally                              // of the sessions that are closed
@@ -114,7 +114,7 @@ func (t *totals) print(con *console) {
 		}
 	}
 	if t.dropped > 0 {
-		con.say("%s dropped in all: the output is not complete", plural(t.dropped, "line"))
+		con.say("%s dropped in total: the output is incomplete", plural(t.dropped, "line"))
 	}
 	con.note("%s: %s, %s >; %s, %s <", plural(t.sessions, "session"),
 		plural(t.frames[decode.FromClient], "frame"), render.AppendSize(nil, t.bytes[decode.FromClient]),

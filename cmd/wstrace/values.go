@@ -66,7 +66,7 @@ func (n *size) Set(s string) error {
 	return errors.New("want a size such as 64KiB")
 }
 
-// A count is the value of a flag that takes a number from 0.
+// A count is the value of a flag that takes a number that is not negative.
 type count int
 
 func (n *count) Type() string   { return "N" }
@@ -75,7 +75,7 @@ func (n *count) String() string { return strconv.Itoa(int(*n)) }
 func (n *count) Set(s string) error {
 	v, err := strconv.Atoi(s)
 	if err != nil || v < 0 {
-		return errors.New("want a number from 0")
+		return errors.New("want a number, 0 or more")
 	}
 	*n = count(v)
 	return nil

@@ -34,12 +34,12 @@ func (v *view) register(cmd *cobra.Command) {
 	v.color = choice{"auto", []string{"auto", "always", "never"}}
 	v.preview = 80
 	v.flags = cmd.PersistentFlags()
-	v.flags.VarP(&v.form, "output", "o", "print events as `FORM`: compact, fiddler, hex, json, none")
+	v.flags.VarP(&v.form, "output", "o", "print events as `FORM`: compact, fiddler, hex, json or none")
 	v.flags.StringVar(&v.to, "to", "", "print to `FILE` instead of stdout")
-	v.flags.VarP(&v.preview, "preview", "n", "print the first `N` bytes of payloads")
+	v.flags.VarP(&v.preview, "preview", "n", "print at most `N` bytes of each payload")
 	v.flags.Lookup("preview").DefValue = "80; for hex 4096; for json all"
-	v.flags.BoolVarP(&v.messages, "messages", "m", false, "print one line a message instead of a frame")
-	v.flags.Var(&v.color, "color", "use colors `WHEN`: auto, always, never")
+	v.flags.BoolVarP(&v.messages, "messages", "m", false, "print one line per message instead of per frame")
+	v.flags.Var(&v.color, "color", "use colors `WHEN`: auto, always or never")
 	completeChoice(cmd, "output", &v.form)
 	completeChoice(cmd, "color", &v.color)
 }
