@@ -91,28 +91,130 @@ func greetings(hello string) http.HandlerFunc {
 	}
 }
 
-// TestReadme runs the tests that the README shows, with recordings of the code
-// that they are for.
-func TestReadme(t *testing.T) {
+func readReadme(t *testing.T) string {
+	t.Helper()
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return string(readme)
+}
+
+// buildCommand builds wstrace and returns the folder it is in.
+func buildCommand(t *testing.T) string {
+	t.Helper()
 	bin := t.TempDir()
 	build := exec.Command("go", "build", "-o", bin, "./cmd/wstrace")
 	build.Dir = "../.."
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	return bin
+}
+
+// codeBlock returns the code in a language that the README shows.
+func codeBlock(t *testing.T, readme, lang string) string {
+	t.Helper()
+	block := regexp.MustCompile("(?s)```" + lang + "\n(.*?)```").FindStringSubmatch(readme)
+	if block == nil {
+		t.Fatalf("the README shows no code in %s", lang)
+	}
+	return block[1]
+}
+
+// chat is the code that the Go test in the README is for.
+const chat = `package chat
+
+import (
+	"context"
+
+	"github.com/coder/websocket"
+)
+
+// Chat is Ronald, who waits for his cues.
+func Chat(ctx context.Context, url string) error {
+	conn, _, err := websocket.Dial(ctx, url, nil)
+	if err != nil {
+		return err
+	}
+	defer conn.CloseNow()
+	answers := map[string]string{
+		"John says: Good morning, Ronald!":    "Morning. Is Adam coming?",
+		"Adam says: Here I am. Café at nine?": "At nine.",
+	}
+	for {
+		_, heard, err := conn.Read(ctx)
+		if err != nil {
+			return err
+		}
+		if string(heard) == "Adam left." {
+			return conn.Close(websocket.StatusNormalClosure, "Closing")
+		}
+		if answer := answers[string(heard)]; answer != "" {
+			if err := conn.Write(ctx, websocket.MessageText, []byte(answer)); err != nil {
+				return err
+			}
+		}
+	}
+}
+`
+
+// TestReadmeGo runs the Go test that the README shows, with a recording of the
+// demo.
+func TestReadmeGo(t *testing.T) {
+	readme := readReadme(t)
+	dir, err := os.MkdirTemp(".", "readme-") // in this module, for what it imports
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Mkdir(filepath.Join(dir, "testdata"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("chat.go", chat)
+	write("chat_test.go", codeBlock(t, readme, "go"))
+	demo := exec.CommandContext(t.Context(), filepath.Join(buildCommand(t), "wstrace"), "demo", "-q", "-o", "none", "-w", "testdata/chat.wst")
+	demo.Dir = dir
+	if out, err := demo.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	run := func() (string, error) {
+		cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", ".")
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := run(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+
+	// It fails as the README says, but for numbers of lines.
+	write("chat.go", strings.Replace(chat, `"At nine.",`, `"At ten.",`, 1))
+	out, err := run()
+	numbers := regexp.MustCompile(`line \d+`)
+	failure := regexp.MustCompile(`replay testdata/chat\.wst: .*`)
+	got, want := numbers.ReplaceAllString(failure.FindString(out), "line N"), numbers.ReplaceAllString(failure.FindString(readme), "line N")
+	if err == nil || got != want {
+		t.Errorf("got %v, %q, want %q", err, got, want)
+	}
+}
+
+// TestReadme runs the tests that the README shows, with recordings of the code
+// that they are for.
+func TestReadme(t *testing.T) {
+	readme, bin := readReadme(t), buildCommand(t)
 	server := httptest.NewServer(greetings("Hello"))
 	defer server.Close()
 	for lang, g := range greeters {
 		t.Run(lang, func(t *testing.T) {
 			need(t, g.needs.missing())
-			block := regexp.MustCompile("(?s)```" + lang + "\n(.*?)```").FindSubmatch(readme)
-			if block == nil {
-				t.Fatal("the README shows no such test")
-			}
+			test := codeBlock(t, readme, lang)
 			dir := t.TempDir()
 			modules, err := filepath.Abs("node/node_modules")
 			if err != nil {
@@ -135,7 +237,7 @@ func TestReadme(t *testing.T) {
 				}
 			}
 			write(g.file, g.code)
-			write(g.test, string(block[1]))
+			write(g.test, test)
 			recorded := recordThrough(t, strings.TrimPrefix(server.URL, "http://"), func(addr string) error {
 				out, err := run(append(g.run, "ws://"+addr+"/greet")...)
 				if err == nil && strings.TrimSpace(out) != "Hello, Ada." {
