@@ -262,8 +262,8 @@ func (p *printer) cutHead(ev *decode.Event, h *decode.Head) {
 	p.end()
 }
 
-// opaque shows that frames give way to bytes. A session that has no handshake
-// is a tunnel from here on, and is shown when it is over.
+// opaque says that from here on bytes are not decoded. A session without a
+// handshake is then a tunnel, and is shown when it is over.
 func (p *printer) opaque(ev *decode.Event) {
 	if ev.Handshake != nil && ev.Handshake.Accepted {
 		p.side(ev)
@@ -404,8 +404,8 @@ func (p *printer) status(h *decode.Head) {
 	}
 }
 
-// closed sums a session up. One that had no request, or whose request to
-// upgrade the server refused, has said all before.
+// closed sums up a session. There is nothing to add about one that had no
+// request, or whose request to upgrade the server refused.
 func (p *printer) closed(ev *decode.Event) {
 	t, why := ev.Totals, ""
 	if s := p.sessions.Lookup(ev.Conn); s != nil {
@@ -521,7 +521,7 @@ var howNames = [...]string{
 	decode.EndDrop:    " (dropped)",
 }
 
-// how appends in what way the connection ended, if that is not the usual one.
+// how appends how the connection ended, if not in the usual way.
 func (p *printer) how(t *decode.Totals) {
 	if int(t.How) < len(howNames) {
 		p.text(howNames[t.How])

@@ -10,20 +10,20 @@ import (
 	"github.com/wstrace/wstrace/decode"
 )
 
-// A Report is a Sink that gathers what is wrong with the sessions of a
-// recording and writes it, the worst session first, when all have come.
+// A Report is a Sink that collects the violations in the sessions of a recording.
+// End writes them, the worst session first.
 type Report struct {
 	printer
 	least    decode.Severity // nothing less severe is written
 	open     decode.PerSession[judged]
-	sessions []*judged // those with something to write, and closed
+	sessions []*judged // those that are over and have something to write
 
 	total  int64 // sessions
 	found  [3]int64
 	faulty int64 // sessions with errors
 }
 
-// A judged session is what is to be written of one.
+// A judged session is what the report has to say of one.
 type judged struct {
 	conn     int64
 	began    time.Time
@@ -100,7 +100,8 @@ func (s *judged) close(ev *decode.Event, p *printer) {
 	}
 }
 
-// settle takes a session about which no more comes.
+// settle counts a session that is over, and keeps it if there is something to
+// write.
 func (r *Report) settle(s *judged) {
 	if s == nil {
 		return
@@ -147,7 +148,7 @@ func (r *Report) End() {
 	r.w.Write(r.buf)
 }
 
-// severities appends "2 errors, 1 warning", or that there is nothing.
+// severities appends "2 errors, 1 warning", or "no violations".
 func (p *printer) severities(found [3]int64) {
 	sep := ""
 	for i, n := range found {

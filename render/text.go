@@ -14,7 +14,7 @@ import (
 // Options say how a form shows what it is given.
 type Options struct {
 	Preview  int  // bytes of payload shown; 0 hides payload
-	Color    bool // mark up for a terminal; whether there is one is for the caller to know
+	Color    bool // use colours; the caller knows whether there is a terminal
 	Messages bool // show a message in place of its frames, if sessions put messages together
 }
 
@@ -32,7 +32,7 @@ type printer struct {
 	payload []byte // scratch: what is shown of a payload
 }
 
-// A session is what to remember of one.
+// A session is what a form remembers of one.
 type session struct {
 	why     string  // its bytes are only counted
 	message [2]form // of the message in fragments that each side is sending
@@ -280,8 +280,8 @@ func (p *printer) content(m *decode.Message) (g glimpse, ok bool) {
 	return g, true
 }
 
-// soFar says how much has come of a frame that is not complete. Of a long one
-// whose first piece is full that goes without saying.
+// soFar says how much has come of a frame that is not complete, unless it is a
+// long one that is shown because a whole piece of it has come.
 func (p *printer) soFar(f *decode.Frame) {
 	if !f.Complete && (f.More || f.Len() <= decode.MaxPiece-utf8.UTFMax) { // a full piece says nothing
 		p.count(f.At+int64(f.Len()), "byte")
@@ -348,7 +348,7 @@ func AppendSize(dst []byte, n int64) []byte {
 	return append(dst, ' ', units[unit], 'B')
 }
 
-// AppendDuration appends d as a person says it: "0 ms", "0.3 ms", "3 ms",
+// AppendDuration appends d as a person would say it: "0 ms", "0.3 ms", "3 ms",
 // "16.8 s", "2 m 3 s", "1 h 2 m".
 func AppendDuration(dst []byte, d time.Duration) []byte {
 	const ms = float64(time.Millisecond)
