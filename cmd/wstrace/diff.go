@@ -33,27 +33,27 @@ func newDiff(con *console) *cobra.Command {
 		Use:   "diff [flags] A B",
 		Short: "Compare two recorded sessions",
 		Long: `Compare two recorded sessions message by message. Masking keys, times and
-heartbeats do not count, and JSON is compared by value. A line with ~ is a
-message that was sent in another number of frames, or is compressed in one
-session only. The exit status is 1 if the sessions differ`,
+heartbeats are not compared, and JSON is compared by value. A line with ~ is a
+message that was sent in a different number of frames, or is compressed in only
+one of the sessions. The exit status is 1 if the sessions differ`,
 		Example:           diffExample,
 		ValidArgsFunction: completeRecordings,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
 			case len(args) != 2:
-				return usagef("want two FILEs")
+				return usagef("want two files")
 			case args[0] == "-" && args[1] == "-":
-				return usagef("stdin holds one trace only")
+				return usagef("only one of the files can be stdin")
 			}
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error { return d.run(con, args[0], args[1]) },
 	}
 	flags := cmd.Flags()
-	flags.Var(&d.sessions, "session", "compare sessions `N`, or N,M, as show prints them; the first WebSocket sessions if not given")
+	flags.Var(&d.sessions, "session", "compare session `N` of both, or N,M, as numbered by show (default: the first WebSocket session of each)")
 	flags.BoolVar(&d.exact, "exact", false, "compare frame by frame and byte by byte, heartbeats too")
-	flags.StringArrayVar(&d.ignore, "ignore", nil, "do not compare what `SELECTOR` names; may be repeated")
-	flags.StringArrayVar(&d.capture, "capture", nil, "a value that `SELECTOR` names may be another one in B, wherever it stands; may be repeated")
+	flags.StringArrayVar(&d.ignore, "ignore", nil, "do not compare what `SELECTOR` selects; may be repeated")
+	flags.StringArrayVar(&d.capture, "capture", nil, "let a value that `SELECTOR` selects be another one in B, wherever it is used; may be repeated")
 	return cmd
 }
 

@@ -23,7 +23,7 @@ func newFmt(con *console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "fmt [flags] FILE",
 		Short:             "Print a trace in its canonical form",
-		Long:              "Print a trace in its canonical form: keys in order, defaults left out. Comments stay.",
+		Long:              "Print a trace in its canonical form: keys in order, defaults left out. Comments are kept.",
 		Example:           fmtExample,
 		ValidArgsFunction: completeRecordings,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -44,7 +44,7 @@ func newFmt(con *console) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&inPlace, "in-place", "i", false, "change FILE instead of printing it")
-	cmd.Flags().BoolVar(&freeze, "freeze", false, "replace texts to be compressed by the bytes that they make")
+	cmd.Flags().BoolVar(&freeze, "freeze", false, "replace each deflate text with the compressed bytes that it stands for")
 	return cmd
 }
 

@@ -10,6 +10,8 @@
 //	record.go  the flags that say where they are recorded
 //	flow.go    from the events to the files
 //	console.go what goes to stderr
+//	hints.go   what can be done about failures
+//	internal/source   opens the files that are read
 package main
 
 import (

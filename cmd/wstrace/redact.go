@@ -9,7 +9,7 @@ import (
 )
 
 const redactExample = `  wstrace redact chat.wst > shared.wst
-        the headers and parameters that hold secrets most often
+        the headers and parameters that usually hold secrets
   wstrace redact -i chat.wst Cookie: '?session' '$.user.email' '/key=(\w+)/'
         a header, a parameter of the query, a value of JSON, part of a message`
 
@@ -17,10 +17,10 @@ func newRedact(con *console) *cobra.Command {
 	var inPlace bool
 	cmd := &cobra.Command{
 		Use:   "redact [flags] FILE [SELECTOR...]",
-		Short: "Put placeholders for secrets into a trace",
-		Long: `Print a trace with placeholders for what the selectors name: Header:,
+		Short: "Replace secrets in a trace with placeholders",
+		Long: `Print a trace with placeholders for what the selectors select: Header:,
 ?parameter, $.path of the JSON in messages, or what /expression/, or its first
-group, matches in messages. The same secret has the same placeholder wherever
+group, matches in messages. The same secret gets the same placeholder wherever
 it is selected`,
 		Example:           redactExample,
 		ValidArgsFunction: completeRecordings,

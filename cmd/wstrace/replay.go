@@ -28,9 +28,9 @@ const replayExample = `  wstrace replay chat.wst --listen 127.0.0.1:1901
   wstrace replay chat.wst --connect ws://localhost:1901
         stand in for the client, and test a server
   wstrace replay chat.wst --connect ws://localhost:1901 --clients 500
-        so many clients at once: how many does the server hold?
+        500 clients at once: can the server handle them?
   wstrace replay chat.wst --connect ws://localhost:1901 --ignore '$.time' --capture '$.id'
-        what may differ, and what has to fit`
+        a value that may differ, and one that the other side makes up`
 
 // replayFlags are the flags of wstrace replay.
 type replayFlags struct {
@@ -51,10 +51,10 @@ func newReplay(con *console, v *view) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay [flags] FILE",
 		Short: "Stand in for the server or the client of a recorded session",
-		Long: `Stand in for the server or the client of a recorded session, and tell whether
-the other side does what was recorded. What may differ is named by selectors:
-$.path of JSON, ?parameter, Header:, or /expression/. The exit status is 1 if
-the sessions differ`,
+		Long: `Stand in for the server or the client of a recorded session, and report whether
+the other side does what was recorded. Selectors say what may differ: $.path of
+JSON, ?parameter, Header: or /expression/. The exit status is 1 if the sessions
+differ`,
 		Example: replayExample,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
@@ -63,15 +63,15 @@ the sessions differ`,
 			case (r.listen == "") == (r.connect == ""):
 				return usageError{hinted{errors.New("want either --listen or --connect"), "--listen ADDR stands in for the server, --connect URL for the client"}}
 			case r.times < 1 || r.clients < 1:
-				return usagef("--times and --clients want more than 0")
+				return usagef("--times and --clients must be more than 0")
 			case r.clients > maxClients:
-				return usagef("--clients wants at most %d", maxClients)
+				return usagef("--clients must be at most %d", maxClients)
 			case r.session.all && r.times*r.clients > 1:
 				return usagef("--session all plays each session once")
 			case r.stall <= 0:
-				return usagef("--stall wants more than 0")
+				return usagef("--stall must be more than 0")
 			case r.update && (args[0] == "-" || r.times*r.clients > 1):
-				return usagef("--update wants a file, and one session")
+				return usagef("--update needs a file, and one session")
 			}
 			return nil
 		},
@@ -83,17 +83,17 @@ the sessions differ`,
 	flags := cmd.Flags()
 	flags.StringVarP(&r.listen, "listen", "l", "", "be the server, and listen on `ADDR`; port 0 picks a free one")
 	flags.StringVar(&r.connect, "connect", "", "be the client of the server at `URL`; its path replaces the recorded one")
-	flags.Var(&r.session, "session", "replay session `N`, as show prints it, or all of them together; the first WebSocket session if not given")
-	flags.Var(&r.timing, "timing", "send when `HOW`: fast, as soon as it is our turn; original, by the recorded clock; x2, twice as fast")
-	flags.DurationVar(&r.stall, "stall", r.stall, "`TIME` to wait for the other side")
+	flags.Var(&r.session, "session", "replay session `N`, as numbered by show, or all of them together (default: the first WebSocket session)")
+	flags.Var(&r.timing, "timing", "when to send, `HOW`: fast, as soon as it is our turn; original, at the recorded pace; x2, twice as fast")
+	flags.DurationVar(&r.stall, "stall", r.stall, "wait at most `TIME` for the other side")
 	flags.BoolVar(&r.exact, "exact", false, "compare frame by frame and byte by byte, heartbeats too")
-	flags.StringArrayVar(&r.ignore, "ignore", nil, "do not compare what `SELECTOR` names; may be repeated")
-	flags.StringArrayVar(&r.capture, "capture", nil, "take what `SELECTOR` names, and put it where its recorded value stands; may be repeated")
-	flags.BoolVar(&r.anyOrder, "any-order", false, "messages between two of ours may come in any order")
+	flags.StringArrayVar(&r.ignore, "ignore", nil, "do not compare what `SELECTOR` selects; may be repeated")
+	flags.StringArrayVar(&r.capture, "capture", nil, "take what `SELECTOR` selects, and use it in place of its recorded value; may be repeated")
+	flags.BoolVar(&r.anyOrder, "any-order", false, "let messages come in any order between two that we send")
 	flags.StringArrayVarP(&r.headers, "header", "H", nil, "send `'NAME: VALUE'` instead of the recorded header; may be repeated")
-	flags.Var(&r.times, "times", "play the session `N` times, one after the other")
-	flags.Var(&r.clients, "clients", "play `N` at once")
-	flags.BoolVar(&r.update, "update", false, "do not compare: put what comes into FILE")
+	flags.Var(&r.times, "times", "play the session `N` times, one after another")
+	flags.Var(&r.clients, "clients", "play `N` sessions at once")
+	flags.BoolVar(&r.update, "update", false, "do not compare, but record what comes into FILE")
 	r.record.register(cmd)
 	return cmd
 }
@@ -393,7 +393,7 @@ func (p *performance) one(ctx context.Context, play func() error) {
 	p.con.say("replay %q: %v", p.name, cause(err))
 	var d *replay.Difference
 	if errors.As(err, &d) && d.Diff() != "" {
-		out := fmt.Appendf(nil, "--- recorded, line %d\n+++ came\n", d.Line)
+		out := fmt.Appendf(nil, "--- recorded, line %d\n+++ received\n", d.Line)
 		for line := range strings.Lines(d.Diff()) {
 			out = append(decode.AppendEscaped(out, []byte(strings.TrimSuffix(line, "\n")), false), '\n')
 		}

@@ -19,7 +19,7 @@ const (
 	recorderBuffer = 1 << 20 // bytes that wait before Write does
 	watcherQueue   = 8 << 20 // bytes that wait before lines are dropped
 	plenty         = 256 << 10
-	keep           = 2 << 20 // the largest buffer that is used again
+	keptBuffer     = 2 << 20 // the largest buffer that is used again
 	writeSize      = 64 << 10
 
 	linger = 5 * time.Millisecond   // of silence before lines are written
@@ -144,7 +144,7 @@ func (w *Writer) run() {
 		if closed {
 			return
 		}
-		if spare = b[:0]; cap(b) > keep {
+		if spare = b[:0]; cap(b) > keptBuffer {
 			spare = nil
 		}
 	}
