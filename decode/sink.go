@@ -83,13 +83,14 @@ func Where(ok func(*Event) bool, sink Sink) Sink {
 // MessagesOnly returns a sink that hands on to sink an event for each message
 // in place of those of its frames: the event of its final frame, which has the
 // message, or, where there is none, the one that tells that it is unfinished.
-// Everything else goes on as it is. The sessions have to put messages together
+// Everything else goes on as it is, and so do frames that bring violations or
+// that a gate has changed. The sessions have to put messages together
 // ([Look]).
 func MessagesOnly(sink Sink) Sink {
 	return Where(func(ev *Event) bool {
 		switch ev.Kind {
 		case KindFrame:
-			return !ev.Part || ev.Message != nil || len(ev.Violations) > 0
+			return !ev.Part || ev.Message != nil || len(ev.Violations) > 0 || ev.Fate.FX != FXNone
 		case KindMessage:
 			return ev.Message.Unfinished || ev.Message.Frames == 0
 		}
@@ -106,17 +107,19 @@ type PerSession[T any] struct{ m map[int64]*T }
 // a closed event it is the caller's.
 func (p *PerSession[T]) Of(ev *Event) *T {
 	v := p.m[ev.Conn]
-	if v == nil || ev.Kind == KindOpen {
-		v = new(T)
-	}
-	if ev.Kind == KindClosed {
+	switch {
+	case ev.Kind == KindClosed:
 		delete(p.m, ev.Conn)
-		return v
+		if v == nil {
+			v = new(T)
+		}
+	case v == nil || ev.Kind == KindOpen:
+		if p.m == nil {
+			p.m = make(map[int64]*T)
+		}
+		v = new(T)
+		p.m[ev.Conn] = v
 	}
-	if p.m == nil {
-		p.m = make(map[int64]*T)
-	}
-	p.m[ev.Conn] = v
 	return v
 }
 

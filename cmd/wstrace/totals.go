@@ -57,7 +57,7 @@ func (t *totals) Emit(ev *decode.Event) {
 	case decode.KindOpen:
 		t.sessions++
 	case decode.KindFrame:
-		if t.partial {
+		if t.partial && !ev.Out {
 			t.frame(ev)
 		}
 	case decode.KindClosed:
