@@ -37,8 +37,8 @@ func dialAddr(scheme, authority string) string {
 func (p *Proxy) reverse(h *decode.Head) route {
 	r := route{addr: dialAddr(p.Upstream.Scheme, p.Upstream.Host)}
 	if !p.KeepHost {
-		if head := editLines(h.Raw, func(line string) string { return replaceHost(line, p.Upstream.Host) }); head != h.Raw {
-			r.head = head
+		if sent := h.WithValue("Host", p.Upstream.Host); sent != h {
+			r.head = sent.Raw
 		}
 	}
 	r.url = requestURL(p.Upstream.Scheme, p.Upstream.Host, h)
@@ -118,12 +118,10 @@ func forward(h *decode.Head) (route, error) {
 	if u.Port() != "" && !validPort(u.Port()) {
 		return route{}, fmt.Errorf("target %.80q has no valid port", h.Target)
 	}
-	at := strings.Index(h.Raw, h.Target)
-	head := h.Raw[:at] + origin + h.Raw[at+len(h.Target):]
 	return route{
 		addr: dialAddr(scheme, authority),
 		url:  h.Target,
-		head: editLines(head, dropProxyHeaders),
+		head: h.WithTarget(origin).Without("Proxy-Connection", "Proxy-Authorization").Raw,
 	}, nil
 }
 
@@ -139,47 +137,4 @@ func connect(h *decode.Head) (route, error) {
 		return route{}, fmt.Errorf("CONNECT target %.80q is not host:port", h.Target)
 	}
 	return route{addr: h.Target, url: h.Target}, nil
-}
-
-// editLines returns the head raw with each header line, its end included,
-// replaced by what edit makes of it. Continuations of a line go with it.
-func editLines(raw string, edit func(line string) string) string {
-	start := len(raw) - len(strings.TrimLeft(raw, "\r\n"))
-	lines := strings.SplitAfter(raw[start:], "\n")
-	var b strings.Builder
-	b.WriteString(raw[:start])
-	b.WriteString(lines[0])
-	for i := 1; i < len(lines); {
-		line := lines[i]
-		for i++; i < len(lines) && lines[i] != "" && (lines[i][0] == ' ' || lines[i][0] == '\t'); i++ {
-			line += lines[i]
-		}
-		b.WriteString(edit(line))
-	}
-	return b.String()
-}
-
-// replaceHost puts authority in place of the value of a Host line.
-func replaceHost(line, authority string) string {
-	name, value, ok := strings.Cut(line, ":")
-	if !ok || !strings.EqualFold(strings.TrimSpace(name), "Host") {
-		return line
-	}
-	old := strings.Trim(value, " \t\r\n")
-	if old == "" {
-		end := strings.TrimLeft(value, " \t")
-		return line[:len(line)-len(end)] + authority + end
-	}
-	at := len(name) + 1 + strings.Index(value, old)
-	return line[:at] + authority + line[at+len(old):]
-}
-
-// dropProxyHeaders drops the lines that are between the client and the proxy.
-func dropProxyHeaders(line string) string {
-	name, _, _ := strings.Cut(line, ":")
-	switch name = strings.TrimSpace(name); {
-	case strings.EqualFold(name, "Proxy-Connection"), strings.EqualFold(name, "Proxy-Authorization"):
-		return ""
-	}
-	return line
 }
