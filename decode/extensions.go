@@ -165,29 +165,56 @@ type Deflate struct {
 // for the frames: the reserved bits that they define (RFC 6455 §5.2), RSV1 being
 // 4, and the agreement on compression. A mistake is for the rules to report;
 // here it stands for nothing.
-func agreement(lines ...string) (rsv byte, agreed Deflate) {
+func agreement(lines ...string) (rsv byte, _ Deflate) {
 	exts, err := ParseExtensions(lines)
 	if err != nil && strings.Trim(strings.Join(lines, ""), " \t,") != "" && len(exts) == 0 {
 		rsv = 7 // who knows
 	}
 	for _, ext := range exts {
-		if ext.Name != permessageDeflate {
+		if ext.Name == permessageDeflate {
+			rsv |= 4
+		} else {
 			rsv = 7
-			continue
 		}
-		rsv |= 4
-		if agreed.On {
+	}
+	return rsv, AgreedDeflate(exts)
+}
+
+// AgreedDeflate returns what extensions, as a response or a trace lists them,
+// agree on about permessage-deflate. Of several the first counts; a parameter
+// that is wrong stands for nothing.
+func AgreedDeflate(extensions []Extension) Deflate {
+	for _, ext := range extensions {
+		if ext.Name != permessageDeflate {
 			continue
 		}
 		p, _ := deflateParams(ext, false)
-		agreed = Deflate{On: true, NoTakeover: p.noTakeover, WindowBits: p.bits}
+		agreed := Deflate{On: true, NoTakeover: p.noTakeover, WindowBits: p.bits}
 		for d, n := range p.bits {
 			if n <= 0 {
 				agreed.WindowBits[d] = 15
 			}
 		}
+		return agreed
 	}
-	return rsv, agreed
+	return Deflate{}
+}
+
+// DeflateAnswers reports whether a server may give answer to a client that
+// offers offer, both permessage-deflate: it grants what the offer demands, and
+// takes no window size that the client doesn't know (RFC 7692 §7.1).
+func DeflateAnswers(offer, answer Extension) bool {
+	o, faults := deflateParams(offer, true)
+	a, _ := deflateParams(answer, false)
+	switch {
+	case len(faults) > 0: // the server has to decline it
+		return false
+	case o.noTakeover[FromServer] && !a.noTakeover[FromServer]:
+		return false
+	case o.bits[FromServer] != 0 && (a.bits[FromServer] == 0 || a.bits[FromServer] > o.bits[FromServer]):
+		return false
+	}
+	return o.bits[FromClient] != 0 || a.bits[FromClient] == 0
 }
 
 // pmdParams are the parameters of permessage-deflate in an offer or a response.
