@@ -14,9 +14,9 @@ import (
 // An edit that changes nothing returns the head itself. What is put into a head
 // stands there as it is given: nothing is escaped.
 
-// WithTarget returns a request with another target.
+// WithTarget returns a request with another target. What is no request stays.
 func (h *Head) WithTarget(target string) *Head {
-	if h.Target == target {
+	if h.Target == target || h.Method == "" {
 		return h
 	}
 	e := *h

@@ -15,34 +15,41 @@ import (
 
 const module = "github.com/wstrace/wstrace"
 
+// mayImport says which packages of the module a package imports, besides those
+// below its own internal directory. What is not listed imports decode.
+var mayImport = map[string][]string{
+	"decode":            {"decode/internal/"},
+	"decode/":           {"decode", "decode/pick", "decode/internal/"}, // file formats and what they share
+	"decode/trace/edit": {"decode", "decode/pick", "decode/trace", "decode/internal/"},
+	"render":            {"decode"},
+	"proxy":             {"decode", "proxy/ca", "proxy/internal/"},
+	"proxy/":            {"decode", "proxy", "proxy/ca", "proxy/internal/"},
+	"proxy/replay":      {"decode", "decode/pick", "decode/trace", "decode/trace/edit", "proxy", "proxy/internal/"},
+}
+
 // badImport says why package pkg must not import imp, or returns "". Packages
 // of the module are named without its path: "decode/trace", "net/http".
 func badImport(pkg, imp string, ours bool) string {
 	top, _, _ := strings.Cut(imp, "/")
-	within := imp == pkg || strings.HasPrefix(imp, pkg+"/")
-	switch kind, _, nested := strings.Cut(pkg, "/"); {
+	switch kind, _, _ := strings.Cut(pkg, "/"); {
 	case !ours && pkg == "decode" && slices.Contains([]string{"net", "os", "log", "syscall"}, top):
 		return "decode does no I/O and does not log"
-	case !ours, kind == "cmd":
+	case !ours, kind == "cmd", strings.HasPrefix(imp, pkg+"/internal/"):
 		return ""
-	case pkg == "decode" && strings.HasPrefix(imp, "decode/internal/"):
-		return ""
-	case pkg == "decode":
-		return "decode imports none of ours but what is internal to it"
-	case imp == "decode", within:
-		return ""
-	case kind == "proxy" && top == "proxy":
-		return ""
-	case pkg == "proxy/replay" && imp == "decode/trace":
-		return ""
-	case kind == "decode" && nested:
-		return "a file format imports only decode"
-	case kind == "render":
-		return "render imports only decode"
-	case kind == "proxy":
-		return "proxy imports neither render nor file formats"
+	default:
+		allowed, listed := mayImport[pkg]
+		if !listed {
+			if allowed, listed = mayImport[kind+"/"]; !listed {
+				return "no rule is about " + pkg
+			}
+		}
+		for _, a := range allowed {
+			if imp == a || strings.HasSuffix(a, "/") && strings.HasPrefix(imp, a) {
+				return ""
+			}
+		}
+		return "it imports only " + strings.Join(allowed, ", ")
 	}
-	return "no rule allows it"
 }
 
 func TestBadImport(t *testing.T) {
@@ -60,6 +67,15 @@ func TestBadImport(t *testing.T) {
 		{"decode", "proxy", true, false},
 		{"decode/trace", "os", false, true},
 		{"decode/trace", "decode", true, true},
+		{"decode", "decode/internal/inflate", true, true},
+		{"decode", "decode/pick", true, false},
+		{"decode/internal/inflate", "decode/trace", true, false},
+		{"decode/pick", "decode/trace", true, false},
+		{"decode/trace", "decode/trace/edit", true, false},
+		{"decode/trace", "proxy/internal/memconn", true, false},
+		{"decode/trace/edit", "decode/trace", true, true},
+		{"decode/trace/edit", "decode/pick", true, true},
+		{"decode/trace/edit", "proxy/replay", true, false},
 		{"decode/trace", "render", true, false},
 		{"decode/har", "decode/trace", true, false},
 		{"render", "decode", true, true},
@@ -71,6 +87,13 @@ func TestBadImport(t *testing.T) {
 		{"proxy", "decode/trace", true, false},
 		{"proxy/replay", "decode/trace", true, true},
 		{"proxy/replay", "proxy", true, true},
+		{"proxy/replay", "decode/pick", true, true},
+		{"proxy/replay", "decode/trace/edit", true, true},
+		{"proxy/replay", "proxy/internal/memconn", true, true},
+		{"proxy", "proxy/internal/memconn", true, true},
+		{"proxy", "decode/pick", true, false},
+		{"proxy", "proxy/replay", true, false},
+		{"render", "proxy/internal/memconn", true, false},
 		{"proxy/replay", "decode/har", true, false},
 		{"proxy/ca", "decode/trace", true, false},
 		{"proxy", "cmd/wstrace", true, false},
@@ -100,7 +123,7 @@ func TestImportDirections(t *testing.T) {
 			}
 		}
 	})
-	for _, pkg := range []string{"decode", "decode/trace", "render", "proxy", "cmd/wstrace"} {
+	for _, pkg := range []string{"decode", "decode/pick", "decode/trace", "decode/trace/edit", "render", "proxy", "proxy/replay", "cmd/wstrace"} {
 		if !seen[pkg] {
 			t.Errorf("no package %s was found", pkg)
 		}

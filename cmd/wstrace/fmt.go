@@ -11,7 +11,7 @@ import (
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/source"
 	"github.com/wstrace/wstrace/decode/trace"
-	"github.com/wstrace/wstrace/proxy/replay"
+	"github.com/wstrace/wstrace/decode/trace/edit"
 )
 
 const fmtExample = `  wstrace fmt chat.wst
@@ -38,7 +38,7 @@ func newFmt(con *console) *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			rewrite := trace.Format
 			if freeze {
-				rewrite = replay.Freeze
+				rewrite = edit.Freeze
 			}
 			return format(con, "fmt", args[0], inPlace, rewrite)
 		},

@@ -12,7 +12,7 @@ import (
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/output"
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/trace"
-	"github.com/wstrace/wstrace/proxy/replay"
+	"github.com/wstrace/wstrace/decode/trace/edit"
 )
 
 // record is what the flags say about recordings.
@@ -65,7 +65,7 @@ func (t *targets) Set(s string) error {
 // addTo makes f record. If a recording goes to stdout, nothing else does.
 func (r *record) addTo(f *flow, v *view) error {
 	if len(r.redact) > 0 {
-		if _, err := replay.NewRedactWriter(nil, r.redact...); err != nil {
+		if _, err := edit.NewRedactWriter(nil, r.redact...); err != nil {
 			return usagef("--redact: %w", err)
 		}
 	}
@@ -89,14 +89,14 @@ func (r *record) recordTo(w io.Writer) decode.Sink {
 	if len(r.redact) == 0 {
 		return trace.NewWriter(w, traceOptions())
 	}
-	red, _ := replay.NewRedactWriter(w, r.redact...) // the selectors are good
+	red, _ := edit.NewRedactWriter(w, r.redact...) // the selectors are good
 	return &redactedTrace{trace.NewWriter(red, traceOptions()), red}
 }
 
 // A redactedTrace is a recording with placeholders for secrets.
 type redactedTrace struct {
 	*trace.Writer
-	red *replay.RedactWriter
+	red *edit.RedactWriter
 }
 
 // Close writes what is held back. An error says why something is missing.

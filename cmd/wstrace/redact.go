@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wstrace/wstrace/proxy/replay"
+	"github.com/wstrace/wstrace/decode/trace/edit"
 )
 
 const redactExample = `  wstrace redact chat.wst > shared.wst
@@ -31,14 +31,14 @@ it is selected`,
 			case inPlace && args[0] == "-":
 				return usagef("stdin cannot be changed in place")
 			}
-			if _, err := replay.NewRedactWriter(nil, selectors(args)...); err != nil {
+			if _, err := edit.NewRedactWriter(nil, selectors(args)...); err != nil {
 				return usageError{err}
 			}
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			return format(con, "redact", args[0], inPlace, func(w io.Writer, r io.Reader) error {
-				return replay.Redact(w, r, selectors(args)...)
+				return edit.Redact(w, r, selectors(args)...)
 			})
 		},
 	}
@@ -51,5 +51,5 @@ func selectors(args []string) []string {
 	if len(args) > 1 {
 		return args[1:]
 	}
-	return replay.Secrets
+	return edit.Secrets
 }

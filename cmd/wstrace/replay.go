@@ -20,6 +20,7 @@ import (
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/source"
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/trace"
+	"github.com/wstrace/wstrace/decode/trace/edit"
 	"github.com/wstrace/wstrace/proxy/replay"
 )
 
@@ -475,7 +476,7 @@ func rateOf(n int64, took time.Duration, what string) string {
 func (p *performance) update(comp file.Compression, b *bytes.Buffer) error {
 	err := file.Replace(p.name, comp, func(w io.Writer) error {
 		if sels := p.script.Redacted(); len(sels) > 0 {
-			return replay.Redact(w, b, sels...)
+			return edit.Redact(w, b, sels...)
 		}
 		_, err := w.Write(b.Bytes())
 		return err

@@ -4,28 +4,29 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/wstrace/wstrace/decode/pick"
 )
 
 // A capture takes a value out of what the other side sends, which differs from
 // the recorded one, to use it in place of the recorded one from then on.
 type capture struct {
-	from selector
-	into []selector // where in later messages the value stands; nil: anywhere
+	from pick.Selector
+	into []pick.Selector // where in later messages the value stands; nil: anywhere
 }
 
 // A found value has been captured.
 type found struct {
 	recorded, live any // string or json.Number
-	into           []selector
+	into           []pick.Selector
 }
 
 // content says when two messages are equal.
 type content struct {
-	ignore   []selector
+	ignore   []pick.Selector
 	captures []capture
 }
 
@@ -40,10 +41,10 @@ func (c *content) differs(want, got []byte, text bool) string {
 		return bytesDiffer(c.withoutMatches(want), c.withoutMatches(got))
 	}
 	want, got = c.withoutMatches(want), c.withoutMatches(got)
-	ws, gs := parts(want), parts(got)
+	ws, gs := pick.Parts(want), pick.Parts(got)
 	alike := len(ws) == len(gs)
 	for i := 0; alike && i < len(ws); i++ {
-		alike = ws[i].json == gs[i].json
+		alike = ws[i].JSON == gs[i].JSON
 	}
 	if !alike {
 		return bytesDiffer(want, got)
@@ -51,14 +52,14 @@ func (c *content) differs(want, got []byte, text bool) string {
 	at := 0
 	for i, w := range ws {
 		g := gs[i]
-		if w.json {
-			if why := c.documentsDiffer(w.bytes, g.bytes); why != "" {
+		if w.JSON {
+			if why := c.documentsDiffer(w.Bytes, g.Bytes); why != "" {
 				return why
 			}
-		} else if n := common(w.bytes, g.bytes); n < len(w.bytes) || n < len(g.bytes) {
+		} else if n := common(w.Bytes, g.Bytes); n < len(w.Bytes) || n < len(g.Bytes) {
 			return differAt(at + n)
 		}
-		at += len(g.bytes)
+		at += len(g.Bytes)
 	}
 	return ""
 }
@@ -66,7 +67,7 @@ func (c *content) differs(want, got []byte, text bool) string {
 // documentsDiffer says where two JSON documents differ, if they do.
 func (c *content) documentsDiffer(want, got []byte) string {
 	cmp := comparison{ignored: c.ignored, captured: c.captured}
-	if d := cmp.values(parse(want), parse(got)); d != nil {
+	if d := cmp.values(pick.Decode(want), pick.Decode(got)); d != nil {
 		return d.String()
 	}
 	return ""
@@ -79,46 +80,46 @@ func (c *content) compared(b []byte) []byte {
 		return b
 	}
 	out := []byte{}
-	for _, p := range parts(b) {
-		if !p.json {
-			out = append(out, c.mapMatches(p.bytes, []byte("…"))...)
+	for _, p := range pick.Parts(b) {
+		if !p.JSON {
+			out = append(out, c.mapMatches(p.Bytes, []byte("…"))...)
 			continue
 		}
-		var edits []edit
-		v := visitor{
-			enter: func(at []any, start, end int) bool {
+		var edits []pick.Edit
+		v := pick.Visitor{
+			Enter: func(at pick.Place, span pick.Span) bool {
 				if !c.free(at) {
 					return true
 				}
-				edits = append(edits, edit{start, end, []byte(`"…"`)})
+				edits = append(edits, pick.Edit{Span: span, Text: []byte(`"…"`)})
 				return false
 			},
-			scalar: func(s scalar) {
-				if c.free(s.at) {
-					edits = append(edits, edit{s.start, s.end, []byte(`"…"`)})
+			Scalar: func(s pick.Scalar) {
+				if c.free(s.At) {
+					edits = append(edits, pick.Edit{Span: s.Span, Text: []byte(`"…"`)})
 				}
 			},
 		}
-		v.walk(p.bytes)
-		out = applyEdits(out, p.bytes, edits)
+		v.Walk(p.Bytes)
+		out = pick.Apply(out, p.Bytes, edits)
 	}
 	return out
 }
 
 // ignored reports whether the value at a place is not compared, and may be
 // missing.
-func (c *content) ignored(at []any) bool {
-	return slices.ContainsFunc(c.ignore, func(s selector) bool { return s.path != nil && pathMatches(s.path, at) })
+func (c *content) ignored(at pick.Place) bool {
+	return slices.ContainsFunc(c.ignore, func(s pick.Selector) bool { return s.Path != nil && s.Path.Matches(at) })
 }
 
 // captured reports whether the value at a place is captured, so that it may be
 // another one.
-func (c *content) captured(at []any) bool {
-	return slices.ContainsFunc(c.captures, func(c capture) bool { return c.from.path != nil && pathMatches(c.from.path, at) })
+func (c *content) captured(at pick.Place) bool {
+	return slices.ContainsFunc(c.captures, func(c capture) bool { return c.from.Path != nil && c.from.Path.Matches(at) })
 }
 
 // free reports whether the value at a place need not be the recorded one.
-func (c *content) free(at []any) bool { return c.ignored(at) || c.captured(at) }
+func (c *content) free(at pick.Place) bool { return c.ignored(at) || c.captured(at) }
 
 // withoutMatches returns b with what the regular expressions match taken out.
 func (c *content) withoutMatches(b []byte) []byte { return c.mapMatches(b, nil) }
@@ -126,36 +127,22 @@ func (c *content) withoutMatches(b []byte) []byte { return c.mapMatches(b, nil) 
 // mapMatches returns b with text in place of what the regular expressions match.
 func (c *content) mapMatches(b, text []byte) []byte {
 	for i := range c.ignore {
-		if re := c.ignore[i].re; re != nil {
-			b = re.ReplaceAllLiteral(b, text)
+		if expr := c.ignore[i].Expr; expr != nil {
+			b = expr.ReplaceAllLiteral(b, text)
 		}
 	}
 	for i := range c.captures {
-		if re := c.captures[i].from.re; re != nil {
-			b = replaceGroup(re, b, text)
+		from := c.captures[i].from
+		if from.Expr == nil {
+			continue
 		}
+		var edits []pick.Edit
+		for _, span := range from.Spans(b) {
+			edits = append(edits, pick.Edit{Span: span, Text: text})
+		}
+		b = pick.Apply(nil, b, edits)
 	}
 	return b
-}
-
-// replaceGroup puts text in place of the first group of re, or of all that it
-// matches.
-func replaceGroup(re *regexp.Regexp, b, text []byte) []byte {
-	var edits []edit
-	for _, m := range re.FindAllSubmatchIndex(b, -1) {
-		start, end := group(m)
-		edits = append(edits, edit{start, end, text})
-	}
-	return applyEdits(nil, b, edits)
-}
-
-// group returns where the first group of a match is, or the match if there is
-// no group.
-func group(m []int) (start, end int) {
-	if len(m) > 2 && m[2] >= 0 {
-		return m[2], m[3]
-	}
-	return m[0], m[1]
 }
 
 // capture returns what the captures find in a message that came and in the
@@ -164,39 +151,12 @@ func (c *content) capture(want, got []byte) []found {
 	var fs []found
 	for i := range c.captures {
 		cap := &c.captures[i]
-		ws, gs := cap.from.values(want), cap.from.values(got)
+		ws, gs := cap.from.Values(want), cap.from.Values(got)
 		for i := range min(len(ws), len(gs)) {
 			fs = append(fs, found{ws[i], gs[i], cap.into})
 		}
 	}
 	return fs
-}
-
-// values returns the strings and numbers that sel selects in a message.
-func (sel *selector) values(b []byte) []any {
-	var vs []any
-	switch {
-	case sel.path != nil:
-		v := visitor{scalar: func(s scalar) {
-			switch s.value.(type) {
-			case string, json.Number:
-				if pathMatches(sel.path, s.at) {
-					vs = append(vs, s.value)
-				}
-			}
-		}}
-		for _, p := range parts(b) {
-			if p.json {
-				v.walk(p.bytes)
-			}
-		}
-	case sel.re != nil:
-		for _, m := range sel.re.FindAllSubmatchIndex(b, -1) {
-			start, end := group(m)
-			vs = append(vs, string(b[start:end]))
-		}
-	}
-	return vs
 }
 
 // put returns the recorded text with the values found put in place of those
@@ -207,35 +167,35 @@ func put(b []byte, fs []found) []byte {
 	}
 	var out []byte
 	changed := false
-	for _, p := range parts(b) {
-		if !p.json {
-			text := putText(string(p.bytes), fs, nil)
-			changed = changed || text != string(p.bytes)
+	for _, p := range pick.Parts(b) {
+		if !p.JSON {
+			text := putText(string(p.Bytes), fs, nil)
+			changed = changed || text != string(p.Bytes)
 			out = append(out, text...)
 			continue
 		}
-		var edits []edit
-		v := visitor{scalar: func(s scalar) {
+		var edits []pick.Edit
+		v := pick.Visitor{Scalar: func(s pick.Scalar) {
 			var live any
-			switch value := s.value.(type) {
+			switch value := s.Value.(type) {
 			case string:
-				live = putText(value, fs, s.at)
+				live = putText(value, fs, s.At)
 			case json.Number:
-				live = putNumber(value, fs, s.at)
+				live = putNumber(value, fs, s.At)
 			default:
 				return
 			}
-			if live != s.value {
-				edits = append(edits, edit{s.start, s.end, compact(live)})
+			if live != s.Value {
+				edits = append(edits, pick.Edit{Span: s.Span, Text: pick.Encode(live)})
 			}
-		}, name: func(name string, start, end int) {
+		}, Name: func(name string, span pick.Span) {
 			if live := putText(name, fs, nil); live != name {
-				edits = append(edits, edit{start, end, compact(live)})
+				edits = append(edits, pick.Edit{Span: span, Text: pick.Encode(live)})
 			}
 		}}
-		v.walk(p.bytes)
+		v.Walk(p.Bytes)
 		changed = changed || len(edits) > 0
-		out = applyEdits(out, p.bytes, edits)
+		out = pick.Apply(out, p.Bytes, edits)
 	}
 	if !changed {
 		return b
@@ -245,13 +205,13 @@ func put(b []byte, fs []found) []byte {
 
 // goes reports whether f is to be put at a place in a document, or at nil,
 // outside of documents.
-func (f *found) goes(at []any) bool {
-	return f.into == nil || at != nil && slices.ContainsFunc(f.into, func(s selector) bool {
-		return s.path != nil && pathMatches(s.path, at)
+func (f *found) goes(at pick.Place) bool {
+	return f.into == nil || at != nil && slices.ContainsFunc(f.into, func(s pick.Selector) bool {
+		return s.Path != nil && s.Path.Matches(at)
 	})
 }
 
-func putNumber(n json.Number, fs []found, at []any) any {
+func putNumber(n json.Number, fs []found, at pick.Place) any {
 	for i := range fs {
 		if f := &fs[i]; f.recorded == n && f.goes(at) {
 			return f.live
@@ -261,7 +221,7 @@ func putNumber(n json.Number, fs []found, at []any) any {
 }
 
 // putText replaces the recorded strings where they stand in s as a word.
-func putText(s string, fs []found, at []any) string {
+func putText(s string, fs []found, at pick.Place) string {
 	var out []byte
 	from := 0
 next:
@@ -327,7 +287,7 @@ func common(a, b []byte) int {
 
 // String says what differs: "where $.id is 8, expected 7".
 func (d *jsonDiff) String() string {
-	at := placeName(d.at)
+	at := d.at
 	switch {
 	case d.got == nil:
 		return fmt.Sprintf("where %s is missing, expected %s", at, shorten(d.want))

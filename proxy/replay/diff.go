@@ -13,6 +13,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/pick"
 	"github.com/wstrace/wstrace/decode/trace"
 )
 
@@ -161,7 +162,7 @@ func (s *Script) captured(other *Script) []found {
 			var values [2][]any
 			for k, of := range []*Script{s, other} {
 				for _, u := range of.sides[d].units {
-					values[k] = append(values[k], c.from.values(u.data)...)
+					values[k] = append(values[k], c.from.Values(u.data)...)
 				}
 			}
 			for n := range min(len(values[0]), len(values[1])) {
@@ -247,17 +248,17 @@ func (s *Script) key(u *unit, found []found) string {
 		return string(data)
 	}
 	var key []byte
-	for _, p := range parts(data) {
-		if !p.json {
-			key = append(key, p.bytes...)
+	for _, p := range pick.Parts(data) {
+		if !p.JSON {
+			key = append(key, p.Bytes...)
 			continue
 		}
-		key = s.appendKey(append(key, 0), parse(p.bytes), nil)
+		key = s.appendKey(append(key, 0), pick.Decode(p.Bytes), nil)
 	}
 	return string(key)
 }
 
-func (s *Script) appendKey(dst []byte, v any, at []any) []byte {
+func (s *Script) appendKey(dst []byte, v any, at pick.Place) []byte {
 	if s.free(at) {
 		return append(dst, '*')
 	}
@@ -271,7 +272,7 @@ func (s *Script) appendKey(dst []byte, v any, at []any) []byte {
 		dst = append(dst, '{')
 		for _, name := range names {
 			if in := append(at[:len(at):len(at)], name); !s.free(in) {
-				dst = append(append(dst, compact(name)...), ':')
+				dst = append(append(dst, pick.Encode(name)...), ':')
 				dst = append(s.appendKey(dst, v[name], in), ',')
 			}
 		}
@@ -290,7 +291,7 @@ func (s *Script) appendKey(dst []byte, v any, at []any) []byte {
 		}
 		return append(dst, v...)
 	}
-	return append(dst, compact(v)...)
+	return append(dst, pick.Encode(v)...)
 }
 
 // A pair is a step of either side, or of both. -1 stands for none.

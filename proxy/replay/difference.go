@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/wstrace/wstrace/decode/pick"
 )
 
 // A Difference is where a replay came apart from the recording.
@@ -60,19 +62,19 @@ func contentLines(b []byte) []*diffStep {
 		}
 		return list
 	}
-	for _, p := range parts(b) {
-		if p.json {
+	for _, p := range pick.Parts(b) {
+		if p.JSON {
 			var buf bytes.Buffer
 			e := json.NewEncoder(&buf)
 			e.SetEscapeHTML(false)
 			e.SetIndent("", "  ")
-			e.Encode(parse(p.bytes)) // with its names in order
+			e.Encode(pick.Decode(p.Bytes)) // with its names in order
 			for line := range strings.Lines(buf.String()) {
 				add(strings.TrimSuffix(line, "\n"))
 			}
 			continue
 		}
-		for line := range strings.Lines(string(p.bytes)) {
+		for line := range strings.Lines(string(p.Bytes)) {
 			q := strconv.Quote(strings.TrimSuffix(line, "\n"))
 			add(q[1 : len(q)-1])
 		}

@@ -2,7 +2,6 @@ package replay
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/wstrace/wstrace/decode"
@@ -40,40 +39,10 @@ func accepts(offer, answer []string) bool {
 	answers, _ := parseExtensions(answer)
 	for _, a := range answers {
 		if !slices.ContainsFunc(offers, func(o decode.Extension) bool {
-			return strings.EqualFold(o.Name, a.Name) && (!strings.EqualFold(a.Name, "permessage-deflate") || deflateFits(o.Params, a.Params))
+			return o.Name == a.Name && (a.Name != "permessage-deflate" || decode.DeflateAnswers(o, a))
 		}) {
 			return false
 		}
 	}
 	return true
-}
-
-// deflateFits reports whether the parameters with which a server accepts
-// permessage-deflate answer those of an offer (RFC 7692 §7.1).
-func deflateFits(offer, answer []decode.Param) bool {
-	_, asksForNone := param(offer, "server_no_context_takeover")
-	_, hasNone := param(answer, "server_no_context_takeover")
-	if asksForNone && !hasNone {
-		return false
-	}
-	if most, asks := param(offer, "server_max_window_bits"); asks {
-		bits, has := param(answer, "server_max_window_bits")
-		m, err1 := strconv.Atoi(most)
-		n, err2 := strconv.Atoi(bits)
-		if !has || err1 != nil || err2 != nil || n > m {
-			return false
-		}
-	}
-	_, may := param(offer, "client_max_window_bits")
-	_, has := param(answer, "client_max_window_bits")
-	return may || !has
-}
-
-func param(params []decode.Param, name string) (value string, ok bool) {
-	for _, p := range params {
-		if strings.EqualFold(p.Name, name) {
-			return p.Value, true
-		}
-	}
-	return "", false
 }

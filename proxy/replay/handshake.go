@@ -1,7 +1,6 @@
 package replay
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/pick"
 	"github.com/wstrace/wstrace/decode/trace"
 )
 
@@ -38,30 +38,40 @@ func (s *Script) requestFor(u *url.URL) (head, body []byte) {
 	if s.edited != nil {
 		rec = s.edited
 	}
-	head = rec.AppendHead(nil)
+	h := rec.Head
 	target := u.RequestURI()
 	if u.Path == "" && u.RawQuery == "" || u.Path == "/" && u.RawQuery == "" {
-		target = originForm(rec.Head.Target)
+		target = originForm(h.Target)
 	}
-	if i := bytes.Index(head, []byte(rec.Head.Target)); i >= 0 && rec.Head.Target != "" {
-		head = slices.Concat(head[:i], []byte(target), head[i+len(rec.Head.Target):])
-	}
-	head = setHeader(head, "Host", u.Host, false)
+	h = h.WithTarget(target).WithValue("Host", u.Host)
 	// A page of the server's own stays one, as servers check that.
 	if o, err := url.Parse(rec.Head.Get("Origin")); err == nil && o.Host != "" && strings.EqualFold(o.Host, rec.Head.Get("Host")) {
 		o.Host = u.Host
 		if o.Scheme = "http"; u.Scheme == "wss" || u.Scheme == "https" {
 			o.Scheme = "https"
 		}
-		head = setHeader(head, "Origin", o.String(), false)
+		h = h.WithValue("Origin", o.String())
 	}
 	if validKey(rec.Head.Get("Sec-WebSocket-Key")) {
-		head = setHeader(head, "Sec-WebSocket-Key", key, false)
+		h = h.WithValue("Sec-WebSocket-Key", key)
 	}
-	for _, h := range s.set {
-		head = setHeader(head, h.name, h.value, true)
+	return headBytes(s.withSet(h)), rec.Body
+}
+
+// withSet returns h with the headers that have been given another value.
+func (s *Script) withSet(h *decode.Head) *decode.Head {
+	for _, set := range s.set {
+		h = h.WithField(set.name, set.value)
 	}
-	return head, rec.Body
+	return h
+}
+
+// headBytes returns h as it is sent.
+func headBytes(h *decode.Head) []byte {
+	if h.Raw != "" {
+		return []byte(h.Raw)
+	}
+	return h.Append(nil)
 }
 
 // plainRequest returns a request for a trace that has none.
@@ -70,7 +80,7 @@ func (s *Script) plainRequest(u *url.URL, key string) []byte {
 	if recorded, err := url.Parse(s.url); err == nil && s.url != "" && u.RawQuery == "" && (u.Path == "" || u.Path == "/") {
 		target = recorded.RequestURI()
 	}
-	h := decode.Head{Method: "GET", Target: target, Proto: "HTTP/1.1", Fields: []decode.Field{
+	h := &decode.Head{Method: "GET", Target: target, Proto: "HTTP/1.1", Fields: []decode.Field{
 		{Name: "Host", Value: u.Host}, {Name: "Upgrade", Value: "websocket"}, {Name: "Connection", Value: "Upgrade"},
 		{Name: "Sec-WebSocket-Key", Value: key}, {Name: "Sec-WebSocket-Version", Value: "13"},
 	}}
@@ -82,11 +92,7 @@ func (s *Script) plainRequest(u *url.URL, key string) []byte {
 	if ext := strings.Join(s.extensions(), ", "); ext != "" {
 		h.Fields = append(h.Fields, decode.Field{Name: "Sec-WebSocket-Extensions", Value: ext})
 	}
-	head := h.Append(nil)
-	for _, h := range s.set {
-		head = setHeader(head, h.name, h.value, true)
-	}
-	return head
+	return headBytes(s.withSet(h))
 }
 
 // originForm returns the path and query of a target (RFC 9112 §3.2.1).
@@ -120,19 +126,17 @@ func (s *Script) answerTo(req *decode.Head) (b []byte, extensions []string) {
 		return h.Append(nil), extensions
 	}
 	for _, rec := range s.replies {
-		head := rec.AppendHead(nil)
+		h := rec.Head
 		if rec == s.final() {
-			if s.request != nil && rec.Head.Get("Sec-WebSocket-Accept") == decode.AcceptKey(s.request.Head.Get("Sec-WebSocket-Key")) {
-				head = setHeader(head, "Sec-WebSocket-Accept", accept, false)
+			if s.request != nil && h.Get("Sec-WebSocket-Accept") == decode.AcceptKey(s.request.Head.Get("Sec-WebSocket-Key")) {
+				h = h.WithValue("Sec-WebSocket-Accept", accept)
 			}
 			if len(extensions) == 0 {
-				head = dropHeader(head, "Sec-WebSocket-Extensions")
+				h = h.Without("Sec-WebSocket-Extensions")
 			}
-			for _, h := range s.set {
-				head = setHeader(head, h.name, h.value, true)
-			}
+			h = s.withSet(h)
 		}
-		b = append(append(b, head...), rec.Body...)
+		b = append(append(b, headBytes(h)...), rec.Body...)
 	}
 	return b, extensions
 }
@@ -146,45 +150,6 @@ func (s *Script) offered(req *decode.Head) bool {
 	}
 	const name = "Sec-WebSocket-Extensions"
 	return sameExtensions(s.request.Head.Values(name), req.Values(name))
-}
-
-// setHeader gives the header lines called name another value. If there are
-// none, one is added, if add is set.
-func setHeader(head []byte, name, value string, add bool) []byte {
-	out, found := mapHeader(head, name, func(line []byte) []byte {
-		return withValue(line, value)
-	})
-	if found || !add {
-		return out
-	}
-	end := len(bytes.TrimRight(out, "\r\n"))
-	return slices.Concat(out[:end], []byte("\r\n"+name+": "+value), out[end:])
-}
-
-// withValue returns a header line with another value.
-func withValue(line []byte, value string) []byte {
-	colon := bytes.IndexByte(line, ':')
-	after := line[colon+1:]
-	space := after[:len(after)-len(bytes.TrimLeft(after, " \t"))]
-	end := line[len(bytes.TrimRight(line, "\r\n")):]
-	return slices.Concat(line[:colon+1], space, []byte(value), end)
-}
-
-func dropHeader(head []byte, name string) []byte {
-	out, _ := mapHeader(head, name, func([]byte) []byte { return nil })
-	return out
-}
-
-// mapHeader replaces each header line called name, with its line end.
-func mapHeader(head []byte, name string, f func(line []byte) []byte) (out []byte, found bool) {
-	for i, line := range bytes.SplitAfter(head, []byte("\n")) {
-		n, _, ok := bytes.Cut(line, []byte(":"))
-		if i > 0 && ok && strings.EqualFold(string(bytes.TrimSpace(n)), name) {
-			line, found = f(line), true
-		}
-		out = append(out, line...)
-	}
-	return out, found
 }
 
 // checkRequest compares the request of a client with the recorded one.
@@ -242,7 +207,7 @@ func (s *Script) queryKey(query string) string {
 		return query
 	}
 	for i := range s.ignore {
-		vs.Del(s.ignore[i].query)
+		vs.Del(s.ignore[i].Param)
 	}
 	return vs.Encode()
 }
@@ -305,7 +270,7 @@ func (s *Script) checkHeaders(rec *trace.Record, got *decode.Head, offered strin
 }
 
 func (s *Script) ignored(header string) bool {
-	return slices.ContainsFunc(s.ignore, func(sel selector) bool { return strings.EqualFold(sel.header, header) })
+	return slices.ContainsFunc(s.ignore, func(sel pick.Selector) bool { return strings.EqualFold(sel.Header, header) })
 }
 
 func orNone(list []string) string {

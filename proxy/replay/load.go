@@ -13,6 +13,7 @@ import (
 
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/trace"
+	"github.com/wstrace/wstrace/decode/trace/edit"
 )
 
 // Load reads a session from a trace. What is cut off in its last line is left
@@ -170,7 +171,7 @@ type loader struct {
 	sess    decode.Session
 	asm     [2]assembler
 	streams [2]trace.Stream
-	freezer freezer
+	freezer edit.Freezer
 	begun   bool
 	answers int // final responses so far
 	ended   [2]bool
@@ -239,7 +240,7 @@ func (l *loader) response() error {
 	}
 	if l.begun {
 		l.sess.Data(decode.FromServer, rec.Time, append(rec.AppendHead(nil), rec.Body...))
-		l.freezer.negotiated(l.s.extensions())
+		l.freezer.Agree(l.s.extensions()...)
 	}
 	return nil
 }
@@ -258,7 +259,7 @@ func (l *loader) begin() {
 	}
 	l.open()
 	l.sess.Upgraded()
-	l.freezer.negotiated(l.s.extensions())
+	l.freezer.Agree(l.s.extensions()...)
 }
 
 func (l *loader) bytes() error {
@@ -275,7 +276,7 @@ func (l *loader) bytes() error {
 	}
 	l.begin()
 	if rec.Form == trace.FormDeflate {
-		frozen, err := l.freezer.freeze(rec)
+		frozen, err := l.freezer.Freeze(rec)
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/pick"
 )
 
 // An Option changes how a session is played and what counts as equal.
@@ -122,7 +123,7 @@ func Exact() Option { return func(c *config) { c.exact = true } }
 // Sec-WebSocket-Extensions are compared, and those that [Headers] adds.
 func Ignore(selectors ...string) Option {
 	return func(c *config) {
-		list, err := parseSelectors(selectors)
+		list, err := pick.ParseAll(selectors)
 		c.ignore = append(c.ignore, list...)
 		c.fault(err)
 	}
@@ -136,12 +137,12 @@ func Ignore(selectors ...string) Option {
 // expression whose first group is the value. Paths in into limit the places.
 func Capture(from string, into ...string) Option {
 	return func(c *config) {
-		sel, err := parseSelector(from)
-		if err == nil && sel.path == nil && sel.re == nil {
+		sel, err := pick.Parse(from)
+		if err == nil && !sel.InMessages() {
 			err = fmt.Errorf("%q names no part of a message", from)
 		}
 		c.fault(err)
-		list, err := parseSelectors(into)
+		list, err := pick.ParseAll(into)
 		c.fault(err)
 		c.captures = append(c.captures, capture{sel, list})
 	}

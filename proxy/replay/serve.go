@@ -19,6 +19,7 @@ import (
 
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/trace"
+	"github.com/wstrace/wstrace/decode/trace/edit"
 	"github.com/wstrace/wstrace/proxy"
 )
 
@@ -356,7 +357,7 @@ func (r *recorder) redact() error {
 		return nil // there is none
 	}
 	var b bytes.Buffer
-	err = Redact(&b, &r.buf, old.redact...)
+	err = edit.Redact(&b, &r.buf, old.redact...)
 	r.buf = b
 	return err
 }

@@ -1,11 +1,10 @@
-package replay
+package edit
 
 import (
 	"bytes"
 	"compress/flate"
 	"errors"
 	"io"
-	"strconv"
 
 	"github.com/gobwas/ws"
 
@@ -18,7 +17,7 @@ import (
 // so a frozen trace is the same tomorrow.
 func Freeze(w io.Writer, r io.Reader) error {
 	var last int64
-	sessions := map[int64]*freezer{}
+	sessions := map[int64]*Freezer{}
 	return trace.Rewrite(w, r, func(rec *trace.Record) ([]*trace.Record, error) {
 		switch {
 		case rec == nil:
@@ -28,8 +27,8 @@ func Freeze(w io.Writer, r io.Reader) error {
 			return []*trace.Record{rec}, nil
 		case rec.Kind == "open":
 			last = rec.C
-			z := &freezer{}
-			z.negotiated([]string{rec.Ext})
+			z := &Freezer{}
+			z.Agree(rec.Ext)
 			sessions[rec.C] = z
 		}
 		c := rec.C
@@ -40,65 +39,51 @@ func Freeze(w io.Writer, r io.Reader) error {
 		switch {
 		case z == nil:
 		case rec.Kind == "res" && rec.Head.Status == 101:
-			z.negotiated(rec.Head.Values("Sec-WebSocket-Extensions"))
+			z.Agree(rec.Head.Values("Sec-WebSocket-Extensions")...)
 		case rec.Kind == "frame" && rec.Form == trace.FormDeflate:
-			frozen, err := z.freeze(rec)
+			frozen, err := z.Freeze(rec)
 			return []*trace.Record{frozen}, err
 		}
 		return []*trace.Record{rec}, nil
 	})
 }
 
-// A freezer turns frames whose payload is a text to be compressed into frames
-// with bytes (RFC 7692 §7.2.1).
-type freezer struct {
+// A Freezer turns frames of one session whose payload is a text to be compressed
+// into frames with bytes (RFC 7692 §7.2.1). The zero value is ready for a
+// session that has agreed on no compression yet.
+type Freezer struct {
 	deflate bool
 	dirs    [2]deflater
 }
 
-// A deflater compresses the messages of one direction.
-type deflater struct {
-	alone  bool // without context takeover
-	window int  // how far back a match may reach
-	w      *flate.Writer
-	buf    bytes.Buffer
-	used   int // bytes since w was reset
-}
+// ErrNoDeflate says that a text is to be compressed in a session that has not
+// agreed on it.
+var ErrNoDeflate = errors.New("deflate: the handshake agrees on no permessage-deflate")
 
-func (z *freezer) negotiated(extensions []string) {
-	es, _ := parseExtensions(extensions)
-	for _, e := range es {
-		if e.Name != "permessage-deflate" {
-			continue
-		}
-		z.deflate = true
-		for d := range z.dirs {
-			who := decode.Dir(d).String()
-			z.dirs[d].window = 32 << 10
-			for _, p := range e.Params {
-				switch p.Name {
-				case who + "_no_context_takeover":
-					z.dirs[d].alone = true
-				case who + "_max_window_bits":
-					if n, err := strconv.Atoi(p.Value); err == nil && n >= 8 && n <= 15 {
-						z.dirs[d].window = 1 << n
-					}
-				}
-			}
-		}
+// Agree takes the extensions that the session has agreed on, as a response lists
+// them. Without permessage-deflate in them all stays as it is.
+func (z *Freezer) Agree(extensions ...string) {
+	list, _ := decode.ParseExtensions(extensions)
+	agreed := decode.AgreedDeflate(list)
+	if !agreed.On {
+		return
+	}
+	z.deflate = true
+	for d := range z.dirs {
+		z.dirs[d].alone = agreed.NoTakeover[d]
+		z.dirs[d].window = 1 << agreed.WindowBits[d]
 	}
 }
 
-var errNoDeflate = errors.New("deflate: the handshake agrees on no permessage-deflate")
-
-// freeze returns rec with its text compressed. The fragments of a message that
-// is compressed all have deflate.
-func (z *freezer) freeze(rec *trace.Record) (*trace.Record, error) {
+// Freeze returns a frame with its text compressed. The fragments of a message
+// that is compressed are all texts to be compressed. The error is
+// [ErrNoDeflate].
+func (z *Freezer) Freeze(rec *trace.Record) (*trace.Record, error) {
 	if !z.deflate {
-		return nil, errNoDeflate
+		return nil, ErrNoDeflate
 	}
 	out := *rec
-	out.Payload = z.dirs[rec.Dir].frame(rec.Payload, rec.Op != ws.OpContinuation, rec.Fin)
+	out.Payload = z.dirs[rec.Dir].compress(rec.Payload, rec.Op != ws.OpContinuation, rec.Fin)
 	out.Form, out.Len = trace.FormBase64, uint64(len(out.Payload))
 	if rec.Op != ws.OpContinuation {
 		out.Rsv |= 4
@@ -106,9 +91,18 @@ func (z *freezer) freeze(rec *trace.Record) (*trace.Record, error) {
 	return &out, nil
 }
 
-// frame returns the compressed payload of a frame that begins a message, ends
+// A deflater compresses the messages of one direction.
+type deflater struct {
+	alone  bool // each message on its own, without context takeover
+	window int  // how far back a match may reach
+	w      *flate.Writer
+	buf    bytes.Buffer
+	used   int // bytes since w was reset
+}
+
+// compress returns the compressed payload of a frame that begins a message, ends
 // it, or both.
-func (z *deflater) frame(text []byte, first, last bool) []byte {
+func (z *deflater) compress(text []byte, first, last bool) []byte {
 	z.buf.Reset()
 	if z.w == nil {
 		z.w, _ = flate.NewWriter(&z.buf, flate.BestCompression) // the level is valid

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/trace"
+	"github.com/wstrace/wstrace/decode/trace/edit"
 )
 
 // Frozen messages inflate to their texts, and keep within the window and the
@@ -46,7 +47,7 @@ func TestFreeze(t *testing.T) {
 				made.Write(rec.Append(nil))
 			}
 			var frozen bytes.Buffer
-			if err := Freeze(&frozen, &made); err != nil {
+			if err := edit.Freeze(&frozen, &made); err != nil {
 				t.Fatal(err)
 			}
 			if strings.Contains(frozen.String(), "deflate\":") || !strings.Contains(frozen.String(), "\n# a comment\n") {
@@ -78,6 +79,58 @@ func TestFreeze(t *testing.T) {
 			}
 		}
 	}
-	err := Freeze(io.Discard, strings.NewReader(open+`{"k":"frame","d":"<","op":"text","deflate":"x"}`+"\n"))
+	err := edit.Freeze(io.Discard, strings.NewReader(open+`{"k":"frame","d":"<","op":"text","deflate":"x"}`+"\n"))
 	check(t, err, "line 3: deflate: the handshake agrees on no permessage-deflate")
+}
+
+func redact(t *testing.T, text string, selectors ...string) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := edit.Redact(&b, strings.NewReader(text), selectors...); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// A compressed session stays one: what follows a redacted message can still be
+// inflated.
+func TestRedactCompressed(t *testing.T) {
+	var frozen bytes.Buffer
+	if err := edit.Freeze(&frozen, strings.NewReader(strings.Replace(talk, `"deflate":"John says: good morning"`, `"deflate":"Welcome John. Welcome John."`, 1))); err != nil {
+		t.Fatal(err)
+	}
+	for _, in := range []string{frozen.String(), talk} {
+		got := redact(t, in, "/Welcome J([a-z]+)/", "$.id")
+		s := load(t, got)
+		serr, cerr := both(t, s, s)
+		check(t, serr, "")
+		check(t, cerr, "")
+		text := diff(t, in, got)
+		for _, want := range []string{`"Welcome Jredacted-text-1."`, `{\"id\":1,\"name\":\"Welcome Jredacted-text-1\"}`} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s is not in\n%s", want, text)
+			}
+		}
+		if strings.Contains(got, "Welcome John") {
+			t.Errorf("the secret is in\n%s", got)
+		}
+	}
+}
+
+// Without anything to look for in messages no line is held back, and frames
+// stay as they are.
+func TestRedactHoldsNothing(t *testing.T) {
+	var b bytes.Buffer
+	w, err := edit.NewRedactWriter(&b, "Cookie:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tw := trace.NewWriter(w, trace.Options{})
+	s := load(t, talk, Events(tw))
+	serr, cerr := both(t, s, load(t, talk))
+	check(t, serr, "")
+	check(t, cerr, "")
+	if got := diff(t, talk, b.String()); got != "" {
+		t.Error(got)
+	}
 }

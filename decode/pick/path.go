@@ -1,25 +1,16 @@
-package replay
+package pick
 
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// A selector names a part of a session:
-//
-//	$.user.id  $[1].*  $..token   values in the JSON of messages
-//	?token                        a parameter of the query
-//	Authorization:                the value of a header
-//	/[0-9]+ ms/                   what a regular expression matches in messages
-type selector struct {
-	text   string
-	path   []step         // of JSON; nil for none
-	query  string         // name of a parameter
-	header string         // name of a header
-	re     *regexp.Regexp // of messages
-}
+// A Path leads from a JSON document to values inside it. The path $ leads to the
+// document itself; it is empty, and not nil.
+type Path []step
 
 // A step leads from a JSON value to one inside it.
 type step struct {
@@ -29,47 +20,21 @@ type step struct {
 	deep  bool   // at any depth
 }
 
-func parseSelector(s string) (selector, error) {
-	sel := selector{text: s}
-	switch {
-	case strings.HasPrefix(s, "$"):
-		path, err := parsePath(s)
-		if err != nil {
-			return sel, fmt.Errorf("path %q: %w", s, err)
-		}
-		sel.path = path
-		return sel, nil
-	case len(s) > 1 && s[0] == '?':
-		sel.query = s[1:]
-		return sel, nil
-	case len(s) > 2 && s[0] == '/' && s[len(s)-1] == '/':
-		re, err := regexp.Compile(s[1 : len(s)-1])
-		sel.re = re
-		return sel, err
-	case len(s) > 1 && s[len(s)-1] == ':':
-		sel.header = s[:len(s)-1]
-		return sel, nil
+// ParsePath parses a path such as $.a[0]['b c'].*..d.
+func ParsePath(text string) (Path, error) {
+	path, err := parsePath(text)
+	if err != nil {
+		return nil, fmt.Errorf("path %q: %w", text, err)
 	}
-	return sel, fmt.Errorf(`%q is not "$.path", "?parameter", "Header:" or "/expression/"`, s)
+	return path, nil
 }
 
-func parseSelectors(texts []string) ([]selector, error) {
-	var list []selector
-	for _, text := range texts {
-		sel, err := parseSelector(text)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, sel)
+func parsePath(text string) (Path, error) {
+	rest, ok := strings.CutPrefix(text, "$")
+	if !ok {
+		return nil, fmt.Errorf("does not begin with $")
 	}
-	return list, nil
-}
-
-// parsePath parses a path such as $.a[0]['b c'].*..d. The path $ itself is
-// empty and not nil.
-func parsePath(s string) ([]step, error) {
-	path := []step{}
-	rest := s[1:]
+	path := Path{}
 	for rest != "" {
 		st := step{index: -1}
 		if strings.HasPrefix(rest, "..") {
@@ -118,32 +83,41 @@ func parsePath(s string) ([]step, error) {
 // bracket returns what stands in the brackets that s begins with, and what
 // follows them.
 func bracket(s string) (inside, rest string, err error) {
-	close := "]"
+	end := "]"
 	if len(s) > 1 && (s[1] == '\'' || s[1] == '"') {
-		close = s[1:2] + "]"
+		end = s[1:2] + "]"
 	}
-	i := strings.Index(s[min(2, len(s)):], close)
+	i := strings.Index(s[min(2, len(s)):], end)
 	if i < 0 {
 		return "", "", fmt.Errorf("%q has no end", s)
 	}
-	i += 2 + len(close) - 1
+	i += 2 + len(end) - 1
 	return s[1:i], s[i+1:], nil
 }
 
-// pathMatches reports whether the steps lead to the place at, of a value inside
-// a document. A place holds names as strings and indexes as ints.
-func pathMatches(steps []step, at []any) bool {
-	if len(steps) == 0 {
-		return len(at) == 0
+// Matches reports whether p leads to the place at.
+func (p Path) Matches(at Place) bool {
+	// As in matching *: when a later step fails, the last step at any depth is
+	// tried one key further in.
+	deep, from := -1, 0
+	i := 0
+	for k := 0; k < len(at); {
+		if i < len(p) {
+			if p[i].deep && i > deep {
+				deep, from = i, k
+			}
+			if p[i].matches(at[k]) {
+				i, k = i+1, k+1
+				continue
+			}
+		}
+		if deep < 0 {
+			return false
+		}
+		from++
+		i, k = deep, from
 	}
-	if len(at) == 0 {
-		return false
-	}
-	st := steps[0]
-	if st.matches(at[0]) && pathMatches(steps[1:], at[1:]) {
-		return true
-	}
-	return st.deep && pathMatches(steps, at[1:])
+	return i == len(p)
 }
 
 func (st *step) matches(key any) bool {
@@ -156,8 +130,12 @@ func (st *step) matches(key any) bool {
 	return false
 }
 
-// placeName returns the path of the place at.
-func placeName(at []any) string {
+// A Place is where a value stands in a document: the names of members, which are
+// strings, and the indexes of elements, which are ints, on the way to it.
+type Place []any
+
+// String returns the path that leads to the place only: $.a[0]['b c'].
+func (at Place) String() string {
 	b := []byte("$")
 	for _, key := range at {
 		switch key := key.(type) {
@@ -175,3 +153,13 @@ func placeName(at []any) string {
 }
 
 var plainName = regexp.MustCompile(`^[\pL\pN_-]+$`)
+
+// Name returns the name of the innermost member that the place is in, or "".
+func (at Place) Name() string {
+	for _, key := range slices.Backward(at) {
+		if name, ok := key.(string); ok {
+			return name
+		}
+	}
+	return ""
+}

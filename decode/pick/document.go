@@ -1,0 +1,99 @@
+package pick
+
+import (
+	"bytes"
+	"encoding/json"
+	"unicode/utf8"
+)
+
+// A Part is a stretch of a message: a JSON document, or what stands between
+// documents. A document among other things is an object or an array; alone,
+// perhaps with space around it, it may be a string.
+type Part struct {
+	Bytes []byte // of the message, not a copy
+	JSON  bool
+}
+
+// maxTries is how many times a bracket in a message may turn out not to begin
+// a document before the rest is taken as plain text.
+const maxTries = 32
+
+// Parts returns the parts of a message, in order. Joined they are the message.
+func Parts(message []byte) []Part {
+	b := message
+	if t := bytes.TrimLeft(b, " \t\r\n"); len(t) > 0 && bytes.IndexByte([]byte(`{["`), t[0]) >= 0 && utf8.Valid(b) && json.Valid(b) {
+		return []Part{{b, true}}
+	}
+	var list []Part
+	plain := 0 // where plain text begins
+	if utf8.Valid(b) {
+		for i, tries := 0, 0; i < len(b) && tries < maxTries; i++ {
+			if b[i] != '{' && b[i] != '[' {
+				continue
+			}
+			n := documentLen(b[i:])
+			if n == 0 {
+				tries++
+				continue
+			}
+			if plain < i {
+				list = append(list, Part{b[plain:i], false})
+			}
+			list = append(list, Part{b[i : i+n], true})
+			plain = i + n
+			i = plain - 1
+		}
+	}
+	if plain < len(b) {
+		list = append(list, Part{b[plain:], false})
+	}
+	return list
+}
+
+// documentLen returns the length of the JSON document that b begins with, or 0.
+func documentLen(b []byte) int {
+	d := json.NewDecoder(bytes.NewReader(b))
+	var raw json.RawMessage
+	if d.Decode(&raw) != nil {
+		return 0
+	}
+	return int(d.InputOffset())
+}
+
+// Decode returns the value of a document: nil, bool, string, json.Number, []any
+// or map[string]any.
+func Decode(doc []byte) any {
+	d := json.NewDecoder(bytes.NewReader(doc))
+	d.UseNumber()
+	var v any
+	d.Decode(&v) // a document is valid
+	return v
+}
+
+// Encode returns v as a document without white space, in which <, > and & stand
+// for themselves.
+func Encode(v any) []byte {
+	var buf bytes.Buffer
+	e := json.NewEncoder(&buf)
+	e.SetEscapeHTML(false)
+	e.Encode(v)
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+}
+
+// An Edit puts text in the place of bytes of a document or message.
+type Edit struct {
+	Span
+	Text []byte
+}
+
+// Apply appends b with the edits made, which are in order and do not overlap, to
+// dst.
+func Apply(dst, b []byte, edits []Edit) []byte {
+	from := 0
+	for _, e := range edits {
+		dst = append(dst, b[from:e.Start]...)
+		dst = append(dst, e.Text...)
+		from = e.End
+	}
+	return append(dst, b[from:]...)
+}

@@ -1,0 +1,111 @@
+package pick
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// A Selector names a part of a session. One of its fields is set.
+//
+//	$.user.id  $[1].*  $..token   Path: values in the JSON of messages
+//	?token                        Param: a parameter of the query
+//	Authorization:                Header: the value of a header
+//	/[0-9]+ ms/                   Expr: what an expression matches in messages
+type Selector struct {
+	Path   Path           // nil for none
+	Param  string         // the name of a parameter
+	Header string         // the name of a header
+	Expr   *regexp.Regexp // nil for none
+
+	text string
+}
+
+// Parse returns the selector that text is.
+func Parse(text string) (Selector, error) {
+	s := Selector{text: text}
+	switch {
+	case strings.HasPrefix(text, "$"):
+		path, err := ParsePath(text)
+		s.Path = path
+		return s, err
+	case len(text) > 1 && text[0] == '?':
+		s.Param = text[1:]
+		return s, nil
+	case len(text) > 2 && text[0] == '/' && text[len(text)-1] == '/':
+		expr, err := regexp.Compile(text[1 : len(text)-1])
+		s.Expr = expr
+		return s, err
+	case len(text) > 1 && text[len(text)-1] == ':':
+		s.Header = text[:len(text)-1]
+		return s, nil
+	}
+	return s, fmt.Errorf(`%q is not "$.path", "?parameter", "Header:" or "/expression/"`, text)
+}
+
+// ParseAll returns the selectors that texts are, or the error of the first that
+// is none.
+func ParseAll(texts []string) ([]Selector, error) {
+	var list []Selector
+	for _, text := range texts {
+		s, err := Parse(text)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+// String returns the selector as it was given to [Parse].
+func (s Selector) String() string { return s.text }
+
+// InMessages reports whether s names something in messages, and not in heads.
+func (s Selector) InMessages() bool { return s.Path != nil || s.Expr != nil }
+
+// Values returns the strings and numbers that s selects in a message, in order:
+// each a string or a json.Number.
+func (s Selector) Values(message []byte) []any {
+	var values []any
+	switch {
+	case s.Path != nil:
+		v := Visitor{Scalar: func(x Scalar) {
+			switch x.Value.(type) {
+			case string, json.Number:
+				if s.Path.Matches(x.At) {
+					values = append(values, x.Value)
+				}
+			}
+		}}
+		for _, p := range Parts(message) {
+			if p.JSON {
+				v.Walk(p.Bytes)
+			}
+		}
+	case s.Expr != nil:
+		for _, m := range s.Spans(message) {
+			values = append(values, string(message[m.Start:m.End]))
+		}
+	}
+	return values
+}
+
+// A Span is a stretch of bytes.
+type Span struct{ Start, End int }
+
+// Spans returns where the expression of s matches in a message, in order: where
+// its first group is, if it has one that takes part, or else all of the match.
+func (s Selector) Spans(message []byte) []Span {
+	if s.Expr == nil {
+		return nil
+	}
+	var spans []Span
+	for _, m := range s.Expr.FindAllSubmatchIndex(message, -1) {
+		if len(m) > 2 && m[2] >= 0 {
+			m = m[2:]
+		}
+		spans = append(spans, Span{m[0], m[1]})
+	}
+	return spans
+}
