@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,20 +14,20 @@ import (
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/proxy/internal/memconn"
 )
 
-// A memConn is one end of a connection in memory, which can be half-closed.
+// A memConn is one end of a connection in memory, a write to which lasts until
+// it is read.
 type memConn struct {
-	net.Conn // what this end writes
-	in       net.Conn
-	ends     [2]int      // ports, ours first
-	reset    atomic.Bool // by the peer: what is called from now on fails
+	*memconn.Conn
+	ends  [2]int      // ports, ours first
+	reset atomic.Bool // by the peer: what is called from now on fails
 }
 
 func memPipe(a, b int) (*memConn, *memConn) {
-	a1, b1 := net.Pipe()
-	a2, b2 := net.Pipe()
-	return &memConn{Conn: a1, in: a2, ends: [2]int{a, b}}, &memConn{Conn: b2, in: b1, ends: [2]int{b, a}}
+	c, s := memconn.SyncPipe()
+	return &memConn{Conn: c, ends: [2]int{a, b}}, &memConn{Conn: s, ends: [2]int{b, a}}
 }
 
 func (c *memConn) LocalAddr() net.Addr  { return &net.TCPAddr{Port: c.ends[0]} }
@@ -38,11 +37,7 @@ func (c *memConn) Read(b []byte) (int, error) {
 	if c.reset.Load() {
 		return 0, syscall.ECONNRESET
 	}
-	n, err := c.in.Read(b)
-	if errors.Is(err, io.ErrClosedPipe) {
-		err = net.ErrClosed
-	}
-	return n, err
+	return c.Conn.Read(b)
 }
 
 func (c *memConn) Write(b []byte) (int, error) {
@@ -50,14 +45,6 @@ func (c *memConn) Write(b []byte) (int, error) {
 		return 0, syscall.ECONNRESET
 	}
 	return c.Conn.Write(b)
-}
-
-func (c *memConn) CloseWrite() error                 { return c.Conn.Close() }
-func (c *memConn) SetReadDeadline(t time.Time) error { return c.in.SetReadDeadline(t) }
-
-func (c *memConn) Close() error {
-	c.in.Close()
-	return c.Conn.Close()
 }
 
 // A clockRig is a link in memory, between a client and a server, whose time
@@ -377,7 +364,7 @@ func TestRequestAfterUnasked(t *testing.T) {
 		r.s.want("a request", get)
 		answer(r.c, r.s, nothing)
 		r.c.send(get[:10])
-		r.c.Conn.(*memConn).in.Close() // it does not read any more
+		r.c.Conn.(*memConn).CloseRead() // it does not read any more
 		r.s.send("unasked")
 		synctest.Wait()
 		io.WriteString(r.c.Conn, get[10:])

@@ -17,6 +17,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/proxy/internal/memconn"
 )
 
 // PlayServer plays the server of the session on conn, and closes conn. It
@@ -299,8 +300,8 @@ func (p *player) end(how decode.End) (over bool) {
 		switch c := conn.(type) {
 		case *net.TCPConn:
 			c.SetLinger(0)
-		case *pipeConn:
-			c.reset()
+		case *memconn.Conn:
+			c.Reset()
 		}
 		return true
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/trace"
+	"github.com/wstrace/wstrace/proxy/internal/memconn"
 )
 
 const open = `{"wstrace":1}
@@ -27,7 +28,7 @@ const open = `{"wstrace":1}
 // been through the handshake, and what waits for its error.
 func served(t *testing.T, s *Script) (conn net.Conn, wait func() error) {
 	t.Helper()
-	conn, server := pipe()
+	conn, server := memconn.Pipe()
 	done := make(chan error, 1)
 	go func() { done <- s.PlayServer(t.Context(), server) }()
 	t.Cleanup(func() { conn.Close() })
@@ -200,7 +201,7 @@ func TestCaptureByTheClock(t *testing.T) {
 `
 	synctest.Test(t, func(t *testing.T) {
 		client := load(t, text, Capture("$.id"), Capture("$.n"), Timing(Original))
-		conn, peer := pipe()
+		conn, peer := memconn.Pipe()
 		done := make(chan error, 1)
 		go func() { done <- client.PlayClient(t.Context(), conn, &url.URL{Scheme: "ws", Host: "x"}) }()
 		defer peer.Close()
@@ -619,17 +620,17 @@ func TestHandshakes(t *testing.T) {
 	_, cerr = both(t, s, load(t, strings.Replace(refused, "403", "401", 1)))
 	check(t, cerr, "line 5: expected status 401, got 403 Forbidden")
 
-	c, server := pipe()
+	c, server := memconn.Pipe()
 	c.Close()
 	check(t, s.PlayServer(t.Context(), server), "line 3: expected a request from the client; got the end of the connection (fin)")
-	c, server = pipe()
+	c, server = memconn.Pipe()
 	io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	check(t, s.PlayServer(t.Context(), server), "line 3: expected a request for websocket, got GET /")
-	c, server = pipe()
+	c, server = memconn.Pipe()
 	io.WriteString(c, "\x16\x03\x01")
 	c.Close()
 	check(t, s.PlayServer(t.Context(), server), `line 3: expected a request from the client, got "\x16\x03\x01", which is not a whole one`)
-	c, server = pipe()
+	c, server = memconn.Pipe()
 	io.WriteString(server, "SSH-2.0-x\r\n")
 	server.Close()
 	check(t, s.PlayClient(t.Context(), c, &url.URL{Host: "x"}), `line 5: expected a response from the server, got "SSH-2.0-x\r\n", which is not a whole one`)
@@ -640,9 +641,9 @@ func TestHandshakes(t *testing.T) {
 		"ws://h/other": `expected path "/other", got "/chat"`,
 		"ws://h/chat":  `expected query "", got "name=John"`,
 	} {
-		c, server = pipe()
+		c, server = memconn.Pipe()
 		io.WriteString(c, "GET /chat?name=John HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n")
-		c.(*pipeConn).CloseWrite()
+		c.CloseWrite()
 		addressed := load(t, `{"wstrace":1}
 {"k":"open","c":1,"url":"`+address+`"}
 {"k":"end","d":">","how":"fin"}
@@ -651,7 +652,7 @@ func TestHandshakes(t *testing.T) {
 		check(t, addressed.PlayServer(t.Context(), server), want)
 	}
 
-	c, server = pipe()
+	c, server = memconn.Pipe()
 	io.WriteString(server, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 	check(t, s.PlayClient(t.Context(), c, &url.URL{Host: "x"}), "line 5: expected status 403, got 200 OK")
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/proxy/internal/memconn"
 )
 
 func load(t testing.TB, text string, opts ...Option) *Script {
@@ -24,7 +25,7 @@ func load(t testing.TB, text string, opts ...Option) *Script {
 // both plays the server of one script against the client of another.
 func both(t testing.TB, server, client *Script) (serverErr, clientErr error) {
 	t.Helper()
-	c, s := pipe()
+	c, s := memconn.Pipe()
 	done := make(chan error)
 	go func() { done <- server.PlayServer(t.Context(), s) }()
 	clientErr = client.PlayClient(t.Context(), c, &url.URL{Scheme: "ws", Host: "replay.test"})

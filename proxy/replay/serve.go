@@ -21,6 +21,7 @@ import (
 	"github.com/wstrace/wstrace/decode/trace"
 	"github.com/wstrace/wstrace/decode/trace/edit"
 	"github.com/wstrace/wstrace/proxy"
+	"github.com/wstrace/wstrace/proxy/internal/memconn"
 )
 
 // T is what a replay needs of a *testing.T.
@@ -217,7 +218,7 @@ func (s *Server) DialContext(ctx context.Context, network, addr string) (net.Con
 		return nil, err
 	}
 	s.listener.Close()
-	client, server := pipe()
+	client, server := memconn.Pipe()
 	s.take(server)
 	return client, nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/proxy/internal/memconn"
 )
 
 // TestMain fails if the tests leave goroutines behind.
@@ -186,7 +187,7 @@ func TestDamaged(t *testing.T) {
 // A server that says nothing is a stall, also before the handshake.
 func TestSilentTLS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client, server := pipe()
+		client, server := memconn.Pipe()
 		defer server.Close()
 		dial := Dialer(func(context.Context, string, string) (net.Conn, error) { return client, nil })
 		err := load(t, talk, dial).Connect(t.Context(), "wss://anywhere")
@@ -228,7 +229,7 @@ func TestTooMuch(t *testing.T) {
 // The end of the context ends a replay at once.
 func TestContext(t *testing.T) {
 	s := load(t, talk)
-	client, server := pipe()
+	client, server := memconn.Pipe()
 	defer client.Close()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("enough")
@@ -294,39 +295,6 @@ func TestUpdateKeeps(t *testing.T) {
 	}
 	_, err = Load(strings.NewReader(talk+`{"k":"open","c":2}`+"\n"), Update(true, ""))
 	check(t, err, "the trace has 2 sessions, and an update would leave 1")
-}
-
-func TestPipe(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a, b := pipe()
-		a.Write(make([]byte, 1<<20)) // it waits for no reader
-		a.(*pipeConn).CloseWrite()
-		if _, err := a.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("got %v after CloseWrite", err)
-		}
-		p, err := io.ReadAll(b)
-		if len(p) != 1<<20 || err != nil {
-			t.Errorf("got %d bytes, %v", len(p), err)
-		}
-		b.Write([]byte("still open"))
-		p = make([]byte, 100)
-		if n, err := a.Read(p); string(p[:n]) != "still open" || err != nil {
-			t.Errorf("got %q, %v", p[:n], err)
-		}
-		began := time.Now()
-		a.SetReadDeadline(began.Add(time.Minute))
-		if _, err := a.Read(p); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != time.Minute {
-			t.Errorf("got %v after %v", err, time.Since(began))
-		}
-		a.SetReadDeadline(time.Time{})
-		go b.Close()
-		if _, err := a.Read(p); err != io.EOF {
-			t.Errorf("got %v, want EOF", err)
-		}
-		if _, err := b.Read(p); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("got %v from a closed end", err)
-		}
-	})
 }
 
 // A frame that is longer than a Session holds, and an interim response, go
