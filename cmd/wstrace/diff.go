@@ -85,14 +85,8 @@ func (p *pairFlag) Set(s string) error {
 
 // run is wstrace diff.
 func (d *diffFlags) run(con *console, a, b string) error {
-	opts := []replay.Option{replay.Ignore(d.ignore...)}
-	if d.exact {
-		opts = append(opts, replay.Exact())
-	}
-	for _, sel := range d.capture {
-		opts = append(opts, replay.Capture(sel))
-	}
-	if err := replay.Check(opts...); err != nil {
+	compare := compareOption(d.exact, false, d.ignore, d.capture)
+	if err := replay.Check(compare); err != nil {
 		return usageError{err}
 	}
 	var scripts [2]*replay.Script
@@ -101,7 +95,7 @@ func (d *diffFlags) run(con *console, a, b string) error {
 		if err != nil {
 			return failed("diff", name, err)
 		}
-		scripts[i], err = replay.Load(in, append(opts, replay.Session(d.sessions[i]))...)
+		scripts[i], err = replay.Load(replay.Trace(in), compare, replay.Session(d.sessions[i]))
 		in.Close()
 		if err != nil {
 			return failed("diff", name, err)

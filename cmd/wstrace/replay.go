@@ -162,19 +162,30 @@ func (t *timing) Set(s string) error {
 	return errors.New("want fast, original or a speed such as x2")
 }
 
-// options returns the options of the session.
-func (r *replayFlags) options() ([]replay.Option, error) {
-	opts := []replay.Option{replay.Session(r.session.n), replay.Timing(r.timing.speed), replay.Stall(r.stall),
-		replay.Ignore(r.ignore...), replay.Update(r.update, "")}
-	if r.exact {
+// compare returns what counts as equal.
+func (r *replayFlags) compare() replay.CompareOption {
+	return compareOption(r.exact, r.anyOrder, r.ignore, r.capture)
+}
+
+// compareOption returns what the flags of replay and diff say about what counts as
+// equal.
+func compareOption(exact, anyOrder bool, ignore, capture []string) replay.CompareOption {
+	opts := []replay.CompareOption{replay.Ignore(ignore...)}
+	if exact {
 		opts = append(opts, replay.Exact())
 	}
-	if r.anyOrder {
+	if anyOrder {
 		opts = append(opts, replay.AnyOrder())
 	}
-	for _, sel := range r.capture {
+	for _, sel := range capture {
 		opts = append(opts, replay.Capture(sel))
 	}
+	return replay.CompareOptions(opts...)
+}
+
+// play returns how sessions are played.
+func (r *replayFlags) play() (replay.PlayOption, error) {
+	opts := []replay.PlayOption{replay.Timing(r.timing.speed), replay.Stall(r.stall), replay.Update(r.update)}
 	for _, h := range r.headers {
 		name, value, ok := strings.Cut(h, ":")
 		if !ok || name == "" {
@@ -182,7 +193,7 @@ func (r *replayFlags) options() ([]replay.Option, error) {
 		}
 		opts = append(opts, replay.Header(name, strings.TrimSpace(value)))
 	}
-	return opts, replay.Check(opts...)
+	return replay.PlayOptions(opts...), nil
 }
 
 // run is wstrace replay.
@@ -192,27 +203,27 @@ func (r *replayFlags) run(ctx context.Context, con *console, v *view, name strin
 			return err
 		}
 	}
-	opts, err := r.options()
+	how, err := r.play()
+	if err == nil {
+		err = replay.Check(r.compare())
+	}
 	if err != nil {
 		return usageError{err}
 	}
 	if !v.flags.Changed("output") {
 		v.form.value = "none"
 	}
-	var f *flow
 	var updated bytes.Buffer
 	p := &performance{flags: r, con: con, name: name}
-	opts = append(opts, replay.Latency(p.answers.add))
-	// The sinks are in place when the first event comes.
-	opts = append(opts, replay.Events(lateTee{&f}))
-	comp, err := p.load(opts)
+	comp, err := p.load()
 	if err != nil {
 		return failed("replay", name, err)
 	}
 	if err := p.script.Warning(); err != nil {
 		con.say("replay %q: %v", name, err)
 	}
-	if f, err = newFlow(con, v, &r.record); err != nil {
+	f, err := newFlow(con, v, &r.record)
+	if err != nil {
 		return err
 	}
 	var listener net.Listener
@@ -225,6 +236,7 @@ func (r *replayFlags) run(ctx context.Context, con *console, v *view, name strin
 	if err := f.begin(); err != nil {
 		return f.abandon(err)
 	}
+	p.how = replay.PlayOptions(how, replay.Latency(p.answers.add), replay.Events(&f.tee))
 	if r.update {
 		f.tee.Sinks = append(f.tee.Sinks, trace.NewWriter(&updated, traceOptions()))
 	}
@@ -241,13 +253,6 @@ func (r *replayFlags) run(ctx context.Context, con *console, v *view, name strin
 	return f.end(err)
 }
 
-// A lateTee is the Tee of a flow that does not exist yet.
-type lateTee struct{ f **flow }
-
-func (l lateTee) Lock()                 { (*l.f).tee.Lock() }
-func (l lateTee) Unlock()               { (*l.f).tee.Unlock() }
-func (l lateTee) Emit(ev *decode.Event) { (*l.f).tee.Emit(ev) }
-
 // maxClients is how many clients may be played at once: more than one machine
 // has ports for.
 const maxClients = 1_000_000
@@ -259,6 +264,7 @@ type performance struct {
 	name   string
 	script *replay.Script // the session, or the first of all
 	all    *replay.Play   // nil for one session
+	how    replay.PlayOption
 
 	begun, ended, failed atomic.Int64 // sessions
 	answers              histogram
@@ -270,18 +276,23 @@ type performance struct {
 }
 
 // load reads the session.
-func (p *performance) load(opts []replay.Option) (file.Compression, error) {
+func (p *performance) load() (file.Compression, error) {
 	in, err := source.Open(p.name)
 	if err != nil {
 		return 0, err
 	}
 	defer in.Close()
+	left := 1
 	if p.flags.session.all {
-		if p.all, err = replay.LoadAll(in, opts...); err == nil {
+		if p.all, err = replay.LoadAll(replay.Trace(in), p.flags.compare()); err == nil {
 			p.script = p.all.Scripts()[0]
+			left = len(p.all.Scripts())
 		}
 	} else {
-		p.script, err = replay.Load(in, opts...)
+		p.script, err = replay.Load(replay.Trace(in), p.flags.compare(), replay.Session(p.flags.session.n))
+	}
+	if err == nil && p.flags.update && p.script.Sessions() > left {
+		err = fmt.Errorf("the trace has %d sessions, and an update would leave %d", p.script.Sessions(), left)
 	}
 	return in.Compression(), err
 }
@@ -297,9 +308,9 @@ func (p *performance) play(ctx context.Context, listener net.Listener) error {
 	var err error
 	switch {
 	case p.all != nil && listener != nil:
-		p.one(ctx, func() error { return p.all.Serve(ctx, listener) })
+		p.one(ctx, func() error { return p.all.Serve(ctx, listener, p.how) })
 	case p.all != nil:
-		p.one(ctx, func() error { return p.all.Connect(ctx, p.flags.connect) })
+		p.one(ctx, func() error { return p.all.Connect(ctx, p.flags.connect, p.how) })
 	case listener != nil:
 		err = p.serve(ctx, listener)
 	default:
@@ -313,7 +324,7 @@ func (p *performance) play(ctx context.Context, listener net.Listener) error {
 					if ctx.Err() != nil {
 						return
 					}
-					p.one(ctx, func() error { return p.script.Connect(ctx, p.flags.connect) })
+					p.one(ctx, func() error { return p.script.Connect(ctx, p.flags.connect, p.how) })
 				}
 			})
 		}
@@ -357,7 +368,7 @@ func (p *performance) serve(ctx context.Context, listener net.Listener) error {
 		if err != nil {
 			return failed("listen", p.flags.listen, err)
 		}
-		sessions.Go(func() { p.one(ctx, func() error { return p.script.PlayServer(ctx, conn) }) })
+		sessions.Go(func() { p.one(ctx, func() error { return p.script.PlayServer(ctx, conn, p.how) }) })
 	}
 	return nil
 }

@@ -12,15 +12,15 @@ import (
 
 // A run can be ended while clients are still being started.
 func TestReplayInterrupted(t *testing.T) {
-	script, err := replay.Load(strings.NewReader(`{"wstrace":1}
+	script, err := replay.Load(replay.Trace(strings.NewReader(`{"wstrace":1}
 {"k":"open","c":1}
 {"k":"frame","d":"<","op":"text","text":"a"}
-`))
+`)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var said strings.Builder
-	p := &performance{con: &console{w: &said}, name: "a.wst", script: script,
+	p := &performance{con: &console{w: &said}, name: "a.wst", script: script, how: replay.PlayOptions(),
 		flags: &replayFlags{connect: "ws://127.0.0.1:1", clients: 1e12, times: 1}}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

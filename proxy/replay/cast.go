@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
-	"github.com/wstrace/wstrace/decode/trace"
 )
 
 // A Play is all WebSocket sessions of a trace, to be played together: what is
@@ -18,27 +16,26 @@ import (
 // replayed, in which a message to one client is the answer to another.
 type Play struct{ scripts []*Script }
 
-// LoadAll reads all WebSocket sessions of a trace. See [Load].
-func LoadAll(r io.Reader, opts ...Option) (*Play, error) {
-	scripts, err := loadScripts(trace.NewReader(r), opts, true)
-	if err != nil {
-		return nil, err
-	}
-	return &Play{scripts}, nil
-}
-
 // Scripts returns the sessions, in the order in which they begin.
 func (p *Play) Scripts() []*Script { return p.scripts }
 
 // Connect connects to the server at rawURL, once for each session, and plays the
 // clients.
-func (p *Play) Connect(ctx context.Context, rawURL string) error {
-	c, ctx := newCast(ctx, p.scripts, decode.FromClient)
+func (p *Play) Connect(ctx context.Context, rawURL string, opts ...ConnectOption) error {
+	how, err := newConnecting(opts)
+	if err != nil {
+		return err
+	}
+	return p.connect(ctx, rawURL, how)
+}
+
+func (p *Play) connect(ctx context.Context, rawURL string, how *connecting) error {
+	c, ctx := newCast(ctx, p.scripts, decode.FromClient, &how.playing)
 	for i, s := range p.scripts {
 		c.group.Go(func() {
 			err := c.awaitTurn(ctx, i)
 			if err == nil {
-				err = s.connect(ctx, rawURL, performance{role: decode.FromClient, cast: c, part: i})
+				err = s.connect(ctx, rawURL, how, performance{cast: c, part: i})
 			}
 			c.leave(i, err)
 		})
@@ -49,8 +46,13 @@ func (p *Play) Connect(ctx context.Context, rawURL string) error {
 // Serve plays the servers to the clients that connect to l. Each gets the first
 // session that nobody has and that its request fits. Serve returns when all
 // sessions have been played or one has failed, and closes l.
-func (p *Play) Serve(ctx context.Context, l net.Listener) error {
-	c, ctx := newCast(ctx, p.scripts, decode.FromServer)
+func (p *Play) Serve(ctx context.Context, l net.Listener, opts ...PlayOption) error {
+	how, err := newPlaying(opts)
+	if err != nil {
+		l.Close()
+		return err
+	}
+	c, ctx := newCast(ctx, p.scripts, decode.FromServer, how)
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
 	for range p.scripts {
@@ -69,6 +71,7 @@ func (p *Play) Serve(ctx context.Context, l net.Listener) error {
 // on a nil cast, that of a session played alone.
 type cast struct {
 	scripts []*Script
+	how     *playing
 	began   time.Time
 	group   sync.WaitGroup
 	cancel  context.CancelCauseFunc
@@ -77,15 +80,15 @@ type cast struct {
 	mu       sync.Mutex
 	err      error // the first
 	taken    []bool
-	ours     []int // by session: line of what we send next
-	theirs   []int // by session: line of what we wait for next
+	ours     []int // by session: position of what we send next
+	theirs   []int // by session: position of what we wait for next
 	progress time.Time
 }
 
-func newCast(ctx context.Context, scripts []*Script, role decode.Dir) (*cast, context.Context) {
-	c := &cast{scripts: scripts, began: time.Now(), progress: time.Now(), taken: make([]bool, len(scripts))}
+func newCast(ctx context.Context, scripts []*Script, role decode.Dir, how *playing) (*cast, context.Context) {
+	c := &cast{scripts: scripts, how: how, began: time.Now(), progress: time.Now(), taken: make([]bool, len(scripts))}
 	for _, s := range scripts {
-		asks, answers := s.line, s.replyLine()
+		asks, answers := s.at, s.replyAt()
 		if role == decode.FromServer {
 			asks, answers = answers, asks
 		}
@@ -128,7 +131,7 @@ func (c *cast) leave(part int, err error) error {
 	if err != nil {
 		c.fail(part, err)
 	}
-	c.set(part, noLine, noLine, time.Time{})
+	c.set(part, atEnd, atEnd, time.Time{})
 	if err == nil || err == errElsewhere {
 		return nil
 	}
@@ -156,16 +159,16 @@ func (c *cast) set(part, ours, theirs int, progress time.Time) {
 	}
 }
 
-// turn reports whether all that stands before a line in other sessions has been
+// turn reports whether all that stands before a position in other sessions has been
 // sent or has come.
-func (c *cast) turn(part, line int) bool {
+func (c *cast) turn(part, at int) bool {
 	if c == nil {
 		return true
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range c.ours {
-		if i != part && (c.ours[i] < line || c.theirs[i] < line) {
+		if i != part && (c.ours[i] < at || c.theirs[i] < at) {
 			return false
 		}
 	}
@@ -199,7 +202,7 @@ func (c *cast) latest(t time.Time) time.Time {
 // due returns when something recorded at t comes by the clock.
 func (c *cast) due(t time.Duration) time.Time {
 	first := c.scripts[0]
-	return c.began.Add(time.Duration(float64(t-first.begin) / float64(first.speed)))
+	return c.began.Add(time.Duration(float64(t-first.begin) / float64(c.how.speed)))
 }
 
 // awaitTurn waits until a client is to connect.
@@ -208,7 +211,7 @@ func (c *cast) awaitTurn(ctx context.Context, part int) error {
 	c.taken[part] = true
 	c.mu.Unlock()
 	s := c.scripts[part]
-	if s.speed > 0 {
+	if c.how.speed > 0 {
 		timer := time.NewTimer(time.Until(c.due(s.begin)))
 		defer timer.Stop()
 		select {
@@ -218,7 +221,7 @@ func (c *cast) awaitTurn(ctx context.Context, part int) error {
 			return context.Cause(ctx)
 		}
 	}
-	for !c.turn(part, s.line) {
+	for !c.turn(part, s.at) {
 		select {
 		case <-c.wake[part]:
 		case <-ctx.Done():
@@ -229,14 +232,14 @@ func (c *cast) awaitTurn(ctx context.Context, part int) error {
 }
 
 // admit plays a session that fits to a client that has connected.
-func (c *cast) admit(ctx context.Context, conn net.Conn, leave <-chan struct{}) error {
-	early := readHead(ctx, conn, c.scripts[0].stall)
+func (c *cast) admit(ctx context.Context, conn net.Conn, wrapUp <-chan struct{}) error {
+	early := readHead(ctx, conn, c.how.stall)
 	part := c.fitting(early)
 	if part < 0 {
 		conn.Close()
 		return nil
 	}
-	err := c.scripts[part].play(ctx, conn, performance{role: decode.FromServer, leave: leave, early: early, cast: c, part: part})
+	err := c.scripts[part].play(ctx, conn, performance{how: c.how, role: decode.FromServer, wrapUp: wrapUp, early: early, cast: c, part: part})
 	return c.leave(part, err)
 }
 
@@ -250,7 +253,7 @@ func (c *cast) fitting(request []byte) int {
 	for i, s := range c.scripts {
 		switch {
 		case c.taken[i]:
-		case err == nil && (s.update || s.checkRequest(req) == nil):
+		case err == nil && (c.how.update || s.checkRequest(req) == nil):
 			c.taken[i] = true
 			return i
 		case part < 0:

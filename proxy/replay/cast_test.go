@@ -17,9 +17,9 @@ import (
 
 const chat = "testdata/chat.wst" // of three people
 
-func loadAll(t *testing.T, text string, opts ...Option) *Play {
+func loadAll(t *testing.T, text string, opts ...CompareOption) *Play {
 	t.Helper()
-	p, err := LoadAll(strings.NewReader(text), opts...)
+	p, err := LoadAll(Trace(strings.NewReader(text)), opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,15 +27,15 @@ func loadAll(t *testing.T, text string, opts ...Option) *Play {
 }
 
 // together plays the servers of one trace against the clients of another.
-func together(t *testing.T, servers, clients *Play) (serverErr, clientErr error) {
+func together(t *testing.T, servers, clients *Play, serverOpt, clientOpt PlayOption) (serverErr, clientErr error) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error)
-	go func() { done <- servers.Serve(t.Context(), l) }()
-	clientErr = clients.Connect(t.Context(), "ws://"+l.Addr().String())
+	go func() { done <- servers.Serve(t.Context(), l, serverOpt) }()
+	clientErr = clients.Connect(t.Context(), "ws://"+l.Addr().String(), clientOpt)
 	return <-done, clientErr
 }
 
@@ -45,20 +45,23 @@ func TestTogether(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(b)
-	for name, opts := range map[string][]Option{"turns": nil, "exact": {Exact()}, "clock": {Timing(Scale(20))}} {
+	for name, opts := range map[string]struct {
+		compare CompareOption
+		play    PlayOption
+	}{"turns": {CompareOptions(), PlayOptions()}, "exact": {Exact(), PlayOptions()}, "clock": {CompareOptions(), Timing(Scale(20))}} {
 		var rec bytes.Buffer
-		serr, cerr := together(t, loadAll(t, text, append(opts, Events(trace.NewWriter(&rec, trace.Options{})))...), loadAll(t, text, opts...))
+		serr, cerr := together(t, loadAll(t, text, opts.compare), loadAll(t, text, opts.compare),
+			PlayOptions(opts.play, Events(trace.NewWriter(&rec, trace.Options{}))), opts.play)
 		if serr != nil || cerr != nil {
 			t.Errorf("%s: %v, %v", name, serr, cerr)
 		}
 		for n := int64(1); n <= 3; n++ {
-			o := append(opts, Session(n))
-			if got := diff(t, text, rec.String(), o...); got != "" {
+			if got := diff(t, text, rec.String(), opts.compare, Session(n)); got != "" {
 				t.Errorf("%s: the recording of the replay differs:\n%s", name, got)
 			}
 		}
 	}
-	serr, cerr := together(t, loadAll(t, strings.Replace(text, "At nine.", "At ten.", 1)), loadAll(t, text))
+	serr, cerr := together(t, loadAll(t, strings.Replace(text, "At nine.", "At ten.", 1)), loadAll(t, text), PlayOptions(), PlayOptions())
 	check(t, serr, `session 1: line 36: expected client frame 2, text "At ten.", after client frame 1 (line 18); got text "At nine.", which differs at byte 3`)
 	if cerr == nil {
 		t.Error("the clients notice nothing")

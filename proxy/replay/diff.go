@@ -14,7 +14,6 @@ import (
 
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/pick"
-	"github.com/wstrace/wstrace/decode/trace"
 )
 
 // Diff prints how session b differs from session a, both by message and by what
@@ -29,8 +28,8 @@ import (
 // shape (~), or of both and near a change. Messages of one side are compared in
 // their order; how those of both sides interleave does not matter.
 func Diff(w io.Writer, a, b *Script) (differ bool, err error) {
-	found := a.captured(b)
-	rows := merge(a.align(b, decode.FromClient, found), a.align(b, decode.FromServer, found))
+	subs := a.pairCaptures(b)
+	rows := merge(a.align(b, decode.FromClient, subs), a.align(b, decode.FromServer, subs))
 	var buf bytes.Buffer
 	for i := range rows {
 		r := &rows[i]
@@ -102,10 +101,10 @@ func (r *row) String() string {
 }
 
 // align pairs what d does in both sessions.
-func (s *Script) align(other *Script, d decode.Dir, found []found) []row {
-	as, bs := s.steps(s, d, found), s.steps(other, d, nil)
+func (s *Script) align(other *Script, d decode.Dir, subs []substitution) []row {
+	as, bs := s.steps(s, d, subs), s.steps(other, d, nil)
 	var rows []row
-	var dropped []*diffStep // not yet answered by one that was added
+	var dropped []*step // not yet answered by one that was added
 	for _, p := range pairs(as, bs) {
 		var r row
 		switch {
@@ -135,7 +134,7 @@ func (s *Script) align(other *Script, d decode.Dir, found []found) []row {
 }
 
 // whyNot says in what b differs from a, if that is not plain to see.
-func (s *Script) whyNot(a, b *diffStep) string {
+func (s *Script) whyNot(a, b *step) string {
 	if a.unit == nil || b.unit == nil || len(a.unit.data) < 40 && !bytes.ContainsAny(a.unit.data, "{[") {
 		return ""
 	}
@@ -143,8 +142,8 @@ func (s *Script) whyNot(a, b *diffStep) string {
 	return why
 }
 
-// A diffStep is one thing that a side does: a head or a unit.
-type diffStep struct {
+// A step is one thing that a side does: a head or a unit.
+type step struct {
 	key   string // equal for those that count as equal
 	text  string
 	shape string
@@ -152,10 +151,10 @@ type diffStep struct {
 	unit  *unit
 }
 
-// captured returns what the captures find in both sessions: the first in one
+// pairCaptures returns what the captures find in both sessions: the first in one
 // stands for the first in the other, and so on.
-func (s *Script) captured(other *Script) []found {
-	var fs []found
+func (s *Script) pairCaptures(other *Script) []substitution {
+	var subs []substitution
 	for i := range s.captures {
 		c := &s.captures[i]
 		for d := range s.sides {
@@ -166,29 +165,29 @@ func (s *Script) captured(other *Script) []found {
 				}
 			}
 			for n := range min(len(values[0]), len(values[1])) {
-				fs = remember(fs, []found{{values[0][n], values[1][n], c.into}})
+				subs = remember(subs, []substitution{{values[0][n], values[1][n], c.into}})
 			}
 		}
 	}
-	return fs
+	return subs
 }
 
 // steps returns what d does in session of, in order, with keys as s compares,
-// and with the values found in their place.
-func (s *Script) steps(of *Script, d decode.Dir, found []found) []*diffStep {
-	var list []*diffStep
+// with captured values in their place.
+func (s *Script) steps(of *Script, d decode.Dir, subs []substitution) []*step {
+	var list []*step
 	if d == decode.FromClient && of.request != nil {
-		list = append(list, s.headStep(of.request))
+		list = append(list, s.headStep(of, of.request))
 	}
-	for _, rec := range of.replies {
+	for _, h := range of.replies {
 		if d == decode.FromServer {
-			list = append(list, s.headStep(rec))
+			list = append(list, s.headStep(of, h))
 		}
 	}
 	for i := range of.sides[d].units {
 		u := &of.sides[d].units[i]
-		st := &diffStep{text: u.String(), line: u.line, unit: u}
-		st.key = fmt.Sprint(u.kind, u.op, u.cut, u.kind == unitEnd && s.exact && u.how == decode.EndRST, s.key(u, found))
+		st := &step{text: u.String(), line: of.line(u.at), unit: u}
+		st.key = fmt.Sprint(u.kind, u.op, u.cut, u.kind == unitEnd && s.exact && u.how == decode.EndRST, s.key(u, subs))
 		if s.exact {
 			st.key += fmt.Sprint(u.flags, u.masked, u.lenBits)
 		} else if u.kind == unitMessage {
@@ -199,11 +198,10 @@ func (s *Script) steps(of *Script, d decode.Dir, found []found) []*diffStep {
 	return list
 }
 
-// headStep returns the step that a head is.
-func (s *Script) headStep(rec *trace.Record) *diffStep {
-	h := rec.Head
-	st := &diffStep{line: rec.Line}
-	if rec.Kind == "req" {
+// headStep returns the step that a head of a session is.
+func (s *Script) headStep(of *Script, h *head) *step {
+	st := &step{line: of.line(h.at)}
+	if h.Status == 0 {
 		path, query, _ := strings.Cut(originForm(h.Target), "?")
 		st.text = h.Method + " " + originForm(h.Target)
 		st.key = h.Method + " " + path + "?" + s.queryKey(query)
@@ -211,9 +209,9 @@ func (s *Script) headStep(rec *trace.Record) *diffStep {
 		st.text = fmt.Sprint(h.Status, " ", h.Reason)
 		st.key = fmt.Sprint(h.Status)
 	}
-	for _, name := range append([]string{"Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"}, s.headers...) {
+	for _, name := range append([]string{"Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"}, s.headerNames...) {
 		vs := h.Values(name)
-		if s.ignored(name) || len(vs) == 0 {
+		if s.ignoresHeader(name) || len(vs) == 0 {
 			continue
 		}
 		st.text += fmt.Sprintf("  %s %s", strings.ToLower(strings.TrimPrefix(name, "Sec-WebSocket-")), strings.Join(vs, ", "))
@@ -226,6 +224,7 @@ func (s *Script) headStep(rec *trace.Record) *diffStep {
 	return st
 }
 
+// shapeOf says in what frames a message was sent.
 func shapeOf(u *unit) string {
 	shape := "one frame"
 	if u.frames != 1 {
@@ -238,10 +237,10 @@ func shapeOf(u *unit) string {
 }
 
 // key returns a string that is the same for the contents that count as equal.
-func (s *Script) key(u *unit, found []found) string {
+func (s *Script) key(u *unit, subs []substitution) string {
 	data := u.data
 	if u.op == ws.OpText {
-		data = put(data, found)
+		data = put(data, subs)
 	}
 	data = s.withoutMatches(data)
 	if u.op != ws.OpText || s.exact || !utf8.Valid(data) {
@@ -258,8 +257,9 @@ func (s *Script) key(u *unit, found []found) string {
 	return string(key)
 }
 
+// appendKey appends a string that is the same for JSON values that count as equal.
 func (s *Script) appendKey(dst []byte, v any, at pick.Place) []byte {
-	if s.free(at) {
+	if s.mayVary(at) {
 		return append(dst, '*')
 	}
 	switch v := v.(type) {
@@ -271,7 +271,7 @@ func (s *Script) appendKey(dst []byte, v any, at pick.Place) []byte {
 		slices.Sort(names)
 		dst = append(dst, '{')
 		for _, name := range names {
-			if in := append(at[:len(at):len(at)], name); !s.free(in) {
+			if in := append(at[:len(at):len(at)], name); !s.mayVary(in) {
 				dst = append(append(dst, pick.Encode(name)...), ':')
 				dst = append(s.appendKey(dst, v[name], in), ',')
 			}
@@ -280,7 +280,7 @@ func (s *Script) appendKey(dst []byte, v any, at pick.Place) []byte {
 	case []any:
 		dst = append(dst, '[')
 		for i, e := range v {
-			if in := append(at[:len(at):len(at)], i); !s.free(in) {
+			if in := append(at[:len(at):len(at)], i); !s.mayVary(in) {
 				dst = append(s.appendKey(dst, e, in), ',')
 			}
 		}
@@ -292,100 +292,4 @@ func (s *Script) appendKey(dst []byte, v any, at pick.Place) []byte {
 		return append(dst, v...)
 	}
 	return append(dst, pick.Encode(v)...)
-}
-
-// A pair is a step of either side, or of both. -1 stands for none.
-type pair struct{ a, b int }
-
-// maxEdits bounds the work of pairs: beyond it what is left of both sides
-// counts as other.
-const maxEdits = 2000
-
-// pairs aligns two lists with as few differences as can be found, by Myers'
-// greedy method.
-func pairs(as, bs []*diffStep) []pair {
-	var out []pair
-	lead := 0
-	for lead < len(as) && lead < len(bs) && as[lead].key == bs[lead].key {
-		out = append(out, pair{lead, lead})
-		lead++
-	}
-	tail := 0
-	for tail < len(as)-lead && tail < len(bs)-lead && as[len(as)-1-tail].key == bs[len(bs)-1-tail].key {
-		tail++
-	}
-	for _, p := range middle(as[lead:len(as)-tail], bs[lead:len(bs)-tail]) {
-		if p.a >= 0 {
-			p.a += lead
-		}
-		if p.b >= 0 {
-			p.b += lead
-		}
-		out = append(out, p)
-	}
-	for i := range tail {
-		out = append(out, pair{len(as) - tail + i, len(bs) - tail + i})
-	}
-	return out
-}
-
-func middle(as, bs []*diffStep) []pair {
-	n, m := len(as), len(bs)
-	most := min(n+m, maxEdits)
-	off := most + 1
-	far := make([]int, 2*most+3) // how far in as a path gets, by diagonal
-	var before [][]int           // far before each edit, from diagonal -edit-1
-	for edits := 0; edits <= most; edits++ {
-		before = append(before, slices.Clone(far[off-edits-1:off+edits+2]))
-		for k := -edits; k <= edits; k += 2 {
-			x := far[off+k-1] + 1
-			if k == -edits || k != edits && far[off+k-1] < far[off+k+1] {
-				x = far[off+k+1]
-			}
-			for x < n && x-k < m && as[x].key == bs[x-k].key {
-				x++
-			}
-			far[off+k] = x
-			if x >= n && x-k >= m {
-				return path(before, n, m)
-			}
-		}
-	}
-	var out []pair
-	for i := range n {
-		out = append(out, pair{i, -1})
-	}
-	for i := range m {
-		out = append(out, pair{-1, i})
-	}
-	return out
-}
-
-// path follows the way to the end of both lists back.
-func path(before [][]int, x, y int) []pair {
-	var out []pair
-	for edits := len(before) - 1; edits >= 0; edits-- {
-		far := before[edits]
-		k := x - y
-		last := k - 1
-		if i := k + edits + 1; k == -edits || k != edits && far[i-1] < far[i+1] {
-			last = k + 1
-		}
-		lastX := far[last+edits+1]
-		lastY := lastX - last
-		for x > lastX && y > lastY {
-			x, y = x-1, y-1
-			out = append(out, pair{x, y})
-		}
-		switch {
-		case edits == 0:
-		case x == lastX:
-			out = append(out, pair{-1, lastY})
-		default:
-			out = append(out, pair{lastX, -1})
-		}
-		x, y = lastX, lastY
-	}
-	slices.Reverse(out)
-	return out
 }

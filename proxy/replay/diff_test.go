@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-func diff(t *testing.T, a, b string, opts ...Option) string {
+func diff(t *testing.T, a, b string, opts ...LoadOption) string {
 	t.Helper()
 	var out strings.Builder
-	differ, err := Diff(&out, load(t, a, opts...), load(t, b, opts...))
+	differ, err := Diff(&out, loaded(t, a, opts...), loaded(t, b, opts...))
 	if err != nil || differ != (out.Len() > 0) {
 		t.Errorf("%v, %v, and printed %q", differ, err, out.String())
 	}
@@ -25,12 +25,12 @@ func TestDiff(t *testing.T) {
 	swapped = strings.Replace(swapped, line(talk, 9), "", 1) // heartbeats do not count
 	for _, c := range []struct {
 		name, a, b string
-		opts       []Option
+		opts       []LoadOption
 		want       string
 	}{
 		{"the same", talk, mask(talk), nil, ""},
 		{"without heartbeats", talk, swapped, nil, ""},
-		{"without heartbeats, exact", talk, swapped, []Option{Exact()}, `  < frame 10000001 unmasked text "John joined."  line 5, 5
+		{"without heartbeats, exact", talk, swapped, []LoadOption{Exact()}, `  < frame 10000001 unmasked text "John joined."  line 5, 5
   < frame 11000001 unmasked text [0a 4f cd 49 ce cf 4d 55 f0 ca cf c8 d3 03 00]  line 6, 6
   > frame 00000001 text "good "  line 7, 7
 - < frame 10001001 unmasked ping "beat"  line 8
@@ -41,8 +41,8 @@ func TestDiff(t *testing.T) {
   …
 `},
 		{"spelling of JSON", talk, strings.Replace(talk, `{\"id\":1,`, `{ \"id\" : 1.0,`, 1), nil, ""},
-		{"captured", talk, strings.ReplaceAll(strings.Replace(talk, `{\"id\":1,`, `{\"id\":2,`, 1), "John", "Joan"), []Option{Capture("$.id"), Capture("/^(\\w+) joined/"), Ignore("?name")}, ""},
-		{"ignored", talk, strings.Replace(talk, `{\"id\":1,`, `{\"id\":2,`, 1), []Option{Ignore("$.id")}, ""},
+		{"captured", talk, strings.ReplaceAll(strings.Replace(talk, `{\"id\":1,`, `{\"id\":2,`, 1), "John", "Joan"), []LoadOption{Capture("$.id"), Capture("/^(\\w+) joined/"), Ignore("?name")}, ""},
+		{"ignored", talk, strings.Replace(talk, `{\"id\":1,`, `{\"id\":2,`, 1), []LoadOption{Ignore("$.id")}, ""},
 		{"JSON", talk, strings.Replace(talk, `{\"id\":1,`, `{\"id\":2,`, 1), nil, `  > text "good morning"  line 10, 10
   < text "John says: good morning"  line 11, 11
   < binary [00 01 02]  line 12, 12
@@ -123,10 +123,10 @@ func TestDifferenceDiff(t *testing.T) {
 // Of any two lists, pairs finds an alignment that holds both, in order.
 func TestPairs(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	list := func() []*diffStep {
-		l := make([]*diffStep, r.IntN(30))
+	list := func() []*step {
+		l := make([]*step, r.IntN(30))
 		for i := range l {
-			l[i] = &diffStep{key: fmt.Sprint(r.IntN(3))}
+			l[i] = &step{key: fmt.Sprint(r.IntN(3))}
 		}
 		return l
 	}
@@ -163,7 +163,7 @@ func TestPairs(t *testing.T) {
 }
 
 // longest returns the length of the longest list that is part of both.
-func longest(as, bs []*diffStep) int {
+func longest(as, bs []*step) int {
 	best := make([][]int, len(as)+1)
 	for i := range best {
 		best[i] = make([]int, len(bs)+1)

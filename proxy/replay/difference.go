@@ -53,9 +53,9 @@ func (d *Difference) Diff() string {
 }
 
 // contentLines returns the lines in which a content is shown in a diff.
-func contentLines(b []byte) []*diffStep {
-	var list []*diffStep
-	add := func(line string) { list = append(list, &diffStep{key: line}) }
+func contentLines(b []byte) []*step {
+	var list []*step
+	add := func(line string) { list = append(list, &step{key: line}) }
 	if !utf8.Valid(b) {
 		for row := range slices.Chunk(b, 16) {
 			add(fmt.Sprintf("% x", row))

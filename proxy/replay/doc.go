@@ -11,6 +11,20 @@
 //
 //	replay.Dial(t, "ws://"+addr, "testdata/chat.wst")
 //
+// # Options
+//
+// What counts as equal is said when a trace is loaded, and how it is played when
+// it is played. An option that something would ignore can't be given to it:
+//
+//	[CompareOption]  Ignore, Capture, AnyOrder, Exact, Headers
+//	[LoadOption]     these, and Session
+//	[PlayOption]     Timing, Stall, Header, Events, Latency, Update
+//	[ConnectOption]  these, and TLS, Dialer
+//	[ServeOption]    LoadOption, PlayOption, All, Times, UpdateFrom
+//	[DialOption]     LoadOption, ConnectOption, All
+//
+// [Serve] and [Dial], which load a file and play it, take those of both times.
+//
 // # Turns
 //
 // A frame of ours is sent as soon as the frames recorded before it have come
@@ -33,7 +47,7 @@
 //
 // # Who owns what
 //
-// A [Script] is a session that was read. It does not change and can be played
-// by any number of goroutines at once; each of them owns its connection and
-// closes it.
+// A [Script] is a session that was read, of a trace ([Trace]) or any other file
+// that is a [decode.Source]. It does not change and can be played by any number
+// of goroutines at once; each play owns its connection and closes it.
 package replay

@@ -53,7 +53,7 @@ func TestFreeze(t *testing.T) {
 			if strings.Contains(frozen.String(), "deflate\":") || !strings.Contains(frozen.String(), "\n# a comment\n") {
 				t.Fatalf("got %s", frozen.String())
 			}
-			s := load(t, frozen.String())
+			s := loaded(t, frozen.String())
 			for d := range s.sides {
 				var got []string
 				for _, u := range s.sides[d].units {
@@ -101,7 +101,7 @@ func TestRedactCompressed(t *testing.T) {
 	}
 	for _, in := range []string{frozen.String(), talk} {
 		got := redact(t, in, "/Welcome J([a-z]+)/", "$.id")
-		s := load(t, got)
+		s := loaded(t, got)
 		serr, cerr := both(t, s, s)
 		check(t, serr, "")
 		check(t, cerr, "")
@@ -126,8 +126,8 @@ func TestRedactHoldsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	tw := trace.NewWriter(w, trace.Options{})
-	s := load(t, talk, Events(tw))
-	serr, cerr := both(t, s, load(t, talk))
+	s := loaded(t, talk)
+	serr, cerr := bothAs(t, s, s, []PlayOption{Events(tw)}, nil)
 	check(t, serr, "")
 	check(t, cerr, "")
 	if got := diff(t, talk, b.String()); got != "" {

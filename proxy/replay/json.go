@@ -2,10 +2,12 @@ package replay
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
 
+	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/pick"
 )
 
@@ -13,7 +15,7 @@ import (
 type comparison struct {
 	ignored  func(at pick.Place) bool // whether the value there may be any or missing
 	captured func(at pick.Place) bool // whether a string or number there may be another
-	at       pick.Place
+	at       pick.Place               // of the values at hand
 }
 
 // A jsonDiff is a difference between two documents. A side is nil where the
@@ -23,6 +25,7 @@ type jsonDiff struct {
 	want, got []byte
 }
 
+// values compares two values, and returns nil if they count as equal.
 func (c *comparison) values(want, got any) *jsonDiff {
 	if c.ignored(c.at) || canCapture(want) && canCapture(got) && c.captured(c.at) {
 		return nil
@@ -132,4 +135,24 @@ func sameNumber(a, b string) bool {
 	x, err1 := strconv.ParseFloat(a, 64)
 	y, err2 := strconv.ParseFloat(b, 64)
 	return err1 == nil && err2 == nil && x == y && math.Abs(x) < 1<<53
+}
+
+// String says what differs: "where $.id is 8, expected 7".
+func (d *jsonDiff) String() string {
+	at := d.at
+	switch {
+	case d.got == nil:
+		return fmt.Sprintf("where %s is missing, expected %s", at, shorten(d.want))
+	case d.want == nil:
+		return fmt.Sprintf("where %s is %s, which is not expected", at, shorten(d.got))
+	}
+	return fmt.Sprintf("where %s is %s, expected %s", at, shorten(d.got), shorten(d.want))
+}
+
+// shorten returns the beginning of a value that is to be shown.
+func shorten(b []byte) string {
+	if len(b) <= maxShown {
+		return string(b)
+	}
+	return string(decode.WholeChars(b[:maxShown])) + "…"
 }

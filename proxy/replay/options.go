@@ -7,72 +7,267 @@ import (
 	"fmt"
 	"net"
 	"net/textproto"
+	"sync/atomic"
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/pick"
 )
 
-// An Option changes how a session is played and what counts as equal.
-type Option func(*config)
+// A CompareOption says what counts as equal: [Ignore], [Capture], [AnyOrder],
+// [Exact], [Headers]. It is said when a trace is loaded, by whatever loads one.
+type CompareOption interface {
+	LoadOption
+	setEquality(*equality)
+}
+
+// A LoadOption is a [CompareOption] or says which session of a trace is loaded:
+// [Session]. It is for what loads one session.
+type LoadOption interface {
+	ServeOption
+	DialOption
+	setLoading(*loading)
+}
+
+// A PlayOption says how a session is played, by either side: [Timing], [Stall],
+// [Header], [Events], [Latency], [Update].
+type PlayOption interface {
+	ServeOption
+	ConnectOption
+	setPlaying(*playing)
+}
+
+// A ConnectOption is a [PlayOption] or says how a client connects: [TLS],
+// [Dialer].
+type ConnectOption interface {
+	DialOption
+	setConnecting(*connecting)
+}
+
+// A ServeOption is for the test helper [Serve]: a [LoadOption], a [PlayOption],
+// [All], [Times] or [UpdateFrom].
+type ServeOption interface{ setServing(*serving) }
+
+// A DialOption is for the test helper [Dial]: a [LoadOption], a [ConnectOption]
+// or [All].
+type DialOption interface{ setDialing(*dialing) }
+
+type (
+	compareOption func(*equality)
+	loadOption    func(*loading)
+	playOption    func(*playing)
+	connectOption func(*connecting)
+	serveOption   func(*serving)
+	allOption     struct{}
+)
+
+func (o compareOption) setEquality(e *equality) { o(e) }
+func (o compareOption) setLoading(l *loading)   { o(&l.equality) }
+func (o compareOption) setServing(s *serving)   { o(&s.equality) }
+func (o compareOption) setDialing(d *dialing)   { o(&d.equality) }
+
+func (o loadOption) setLoading(l *loading) { o(l) }
+func (o loadOption) setServing(s *serving) { o(&s.loading) }
+func (o loadOption) setDialing(d *dialing) { o(&d.loading) }
+
+func (o playOption) setPlaying(p *playing)       { o(p) }
+func (o playOption) setConnecting(c *connecting) { o(&c.playing) }
+func (o playOption) setServing(s *serving)       { o(&s.playing) }
+func (o playOption) setDialing(d *dialing)       { o(&d.playing) }
+
+func (o connectOption) setConnecting(c *connecting) { o(c) }
+func (o connectOption) setDialing(d *dialing)       { o(&d.connecting) }
+
+func (o serveOption) setServing(s *serving) { o(s) }
+
+func (allOption) setServing(s *serving) { s.all = true }
+func (allOption) setDialing(d *dialing) { d.all = true }
+
+// CompareOptions makes one option of several.
+func CompareOptions(opts ...CompareOption) CompareOption {
+	return compareOption(func(e *equality) {
+		for _, o := range opts {
+			o.setEquality(e)
+		}
+	})
+}
+
+// PlayOptions makes one option of several.
+func PlayOptions(opts ...PlayOption) PlayOption {
+	return playOption(func(p *playing) {
+		for _, o := range opts {
+			o.setPlaying(p)
+		}
+	})
+}
+
+// A loading is which session is loaded, and what counts as equal in it.
+type loading struct {
+	equality
+	session int64
+}
+
+func newLoading(opts []LoadOption) (loading, error) {
+	var l loading
+	for _, o := range opts {
+		o.setLoading(&l)
+	}
+	return l, l.equality.err()
+}
 
 // DefaultStall is how long a replay waits for the other side, unless told
 // otherwise.
 const DefaultStall = 5 * time.Second
 
-type config struct {
-	content
-	session  int64
-	all      bool
-	speed    Speed
-	stall    time.Duration
-	exact    bool
-	anyOrder bool
-	headers  []string    // compared too
-	set      []header    // replaced in what we send
-	sink     decode.Sink // of the events of the sessions played
-	tls      *tls.Config // of a client
-	dial     dialFunc    // of a client
-	times    int         // how often a server plays its session
-	update   bool        // record instead of comparing
-	server   string      // with update: where to relay to
-	observe  func(time.Duration)
-	errs     []error
+// A playing is how a session is played.
+type playing struct {
+	speed   Speed
+	stall   time.Duration
+	headers []decode.Field // that get another value in what we send
+	events  *numbered      // nil for nobody
+	update  bool           // what comes is not compared
+	latency func(time.Duration)
+
+	wrong []error // options
 }
 
-type header struct{ name, value string }
+func (p *playing) fault(err error) { p.wrong = append(p.wrong, err) }
 
-type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
-
-func newConfig(opts []Option) (config, error) {
-	c := config{stall: DefaultStall, times: 1}
+func newPlaying(opts []PlayOption) (*playing, error) {
+	p := &playing{stall: DefaultStall}
 	for _, o := range opts {
-		o(&c)
+		o.setPlaying(p)
 	}
-	return c, errors.Join(c.errs...)
+	return p, errors.Join(p.wrong...)
+}
+
+// A connecting is how a client connects and plays.
+type connecting struct {
+	playing
+	tls  *tls.Config
+	dial func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+func newConnecting(opts []ConnectOption) (*connecting, error) {
+	c := &connecting{playing: playing{stall: DefaultStall}}
+	for _, o := range opts {
+		o.setConnecting(c)
+	}
+	return c, errors.Join(c.wrong...)
+}
+
+// A serving is what [Serve] is told.
+type serving struct {
+	loading
+	playing
+	all   bool
+	times int    // how often the session is played
+	relay string // the URL of the server that the client is relayed to; "" for none
+}
+
+func newServing(opts []ServeOption) (*serving, error) {
+	s := &serving{playing: playing{stall: DefaultStall}, times: 1}
+	for _, o := range opts {
+		o.setServing(s)
+	}
+	return s, errors.Join(s.equality.err(), errors.Join(s.playing.wrong...), oneOrAll(s.session, s.all))
+}
+
+// A dialing is what [Dial] is told.
+type dialing struct {
+	loading
+	connecting
+	all bool
+}
+
+func newDialing(opts []DialOption) (*dialing, error) {
+	d := &dialing{connecting: connecting{playing: playing{stall: DefaultStall}}}
+	for _, o := range opts {
+		o.setDialing(d)
+	}
+	return d, errors.Join(d.equality.err(), errors.Join(d.playing.wrong...), oneOrAll(d.session, d.all))
+}
+
+func oneOrAll(session int64, all bool) error {
+	if session != 0 && all {
+		return fmt.Errorf("both session %d and all", session)
+	}
+	return nil
 }
 
 // Check returns what is wrong with options: a selector that is none.
-func Check(opts ...Option) error {
-	_, err := newConfig(opts)
+func Check(opts ...LoadOption) error {
+	_, err := newLoading(opts)
 	return err
 }
 
-func (c *config) fault(err error) {
-	if err != nil {
-		c.errs = append(c.errs, err)
+// Ignore leaves out of the comparison what the selectors name:
+//
+//	$.user.id  $[1].*  $..token   values in the JSON of messages
+//	?token                        a parameter of the query
+//	Origin:                       the value of a header
+//	/[0-9]+ ms/                   what a regular expression matches in messages
+//
+// A JSON document may stand anywhere in a text message, as in 42["a",1] or
+// where a message holds several. Of the headers Sec-WebSocket-Protocol and
+// Sec-WebSocket-Extensions are compared, and those that [Headers] adds.
+func Ignore(selectors ...string) CompareOption {
+	list, err := pick.ParseAll(selectors)
+	return compareOption(func(e *equality) {
+		e.ignore = append(e.ignore, list...)
+		e.fault(err)
+	})
+}
+
+// Capture takes a value, such as an id, out of the messages of the other side,
+// where it need not be the recorded one. In all that comes later in the same
+// session, sent and expected, the value takes the place of the recorded one in
+// texts: strings where they stand as a word, also in names of JSON, numbers
+// where they are a value of JSON. The selector is a JSON path, or a regular
+// expression whose first group is the value. Paths in into limit the places.
+func Capture(from string, into ...string) CompareOption {
+	sel, err := pick.Parse(from)
+	if err == nil && !sel.InMessages() {
+		err = fmt.Errorf("%q names no part of a message", from)
 	}
+	places, err2 := pick.ParseAll(into)
+	return compareOption(func(e *equality) {
+		e.captures = append(e.captures, capture{sel, places})
+		e.fault(err)
+		e.fault(err2)
+	})
+}
+
+// AnyOrder lets the messages that the other side sends between two of ours come
+// in any order. In a trace, "group":"name" on consecutive frames of one side
+// does that for them.
+func AnyOrder() CompareOption { return compareOption(func(e *equality) { e.anyOrder = true }) }
+
+// Exact compares frame by frame instead of message by message: opcode, FIN and
+// RSV bits, whether it is masked, how the length is written, and the payload
+// byte by byte, compressed if it is compressed. Pings and pongs count like all
+// frames: none is answered but by the recording. Only masking keys may differ.
+func Exact() CompareOption { return compareOption(func(e *equality) { e.exact = true }) }
+
+// Headers adds to the headers of the handshake that are compared.
+func Headers(names ...string) CompareOption {
+	return compareOption(func(e *equality) { e.headerNames = append(e.headerNames, names...) })
 }
 
 // Session chooses the session with number n, as output shows it (#3) and the
 // trace has it (c). Without it the first WebSocket session is played.
-func Session(n int64) Option { return func(c *config) { c.session = n } }
+func Session(n int64) LoadOption { return loadOption(func(l *loading) { l.session = n }) }
 
 // All plays all WebSocket sessions of the trace, together: what is sent in one
 // waits for what came before it in any. [Serve] gives each client the first
 // session that nobody has and that its request fits, and [Dial] plays all
 // clients. See [Play].
-func All() Option { return func(c *config) { c.all = true } }
+func All() interface {
+	ServeOption
+	DialOption
+} {
+	return allOption{}
+}
 
 // A Speed says when the frames of our side are sent: x times as fast as they
 // were recorded. Zero means as soon as the frames recorded before them have
@@ -87,112 +282,91 @@ func Scale(x float64) Speed { return Speed(x) }
 
 // Timing makes our frames follow the clock of the recording instead of waiting
 // for those of the other side. Close frames and ends still wait their turn.
-func Timing(s Speed) Option {
-	return func(c *config) {
-		if c.speed = s; s < 0 {
-			c.fault(fmt.Errorf("a speed of %v", s))
+func Timing(s Speed) PlayOption {
+	return playOption(func(p *playing) {
+		if p.speed = s; s < 0 {
+			p.fault(fmt.Errorf("a speed of %v", s))
 		}
-	}
+	})
 }
 
 // Stall sets how long the other side may stay silent while something is
 // expected of it, instead of [DefaultStall].
-func Stall(d time.Duration) Option {
-	return func(c *config) {
-		if c.stall = d; d <= 0 {
-			c.fault(fmt.Errorf("a stall of %v", d))
+func Stall(d time.Duration) PlayOption {
+	return playOption(func(p *playing) {
+		if p.stall = d; d <= 0 {
+			p.fault(fmt.Errorf("a stall of %v", d))
 		}
-	}
-}
-
-// Exact compares frame by frame instead of message by message: opcode, FIN and
-// RSV bits, whether it is masked, how the length is written, and the payload
-// byte by byte, compressed if it is compressed. Pings and pongs count like all
-// frames: none is answered but by the recording. Only masking keys may differ.
-func Exact() Option { return func(c *config) { c.exact = true } }
-
-// Ignore leaves out of the comparison what the selectors name:
-//
-//	$.user.id  $[1].*  $..token   values in the JSON of messages
-//	?token                        a parameter of the query
-//	Origin:                       the value of a header
-//	/[0-9]+ ms/                   what a regular expression matches in messages
-//
-// A JSON document may stand anywhere in a text message, as in 42["a",1] or
-// where a message holds several. Of the headers Sec-WebSocket-Protocol and
-// Sec-WebSocket-Extensions are compared, and those that [Headers] adds.
-func Ignore(selectors ...string) Option {
-	return func(c *config) {
-		list, err := pick.ParseAll(selectors)
-		c.ignore = append(c.ignore, list...)
-		c.fault(err)
-	}
-}
-
-// Capture takes a value, such as an id, out of the messages of the other side,
-// where it need not be the recorded one. In all that comes later in the same
-// session, sent and expected, the value takes the place of the recorded one in
-// texts: strings where they stand as a word, also in names of JSON, numbers
-// where they are a value of JSON. The selector is a JSON path, or a regular
-// expression whose first group is the value. Paths in into limit the places.
-func Capture(from string, into ...string) Option {
-	return func(c *config) {
-		sel, err := pick.Parse(from)
-		if err == nil && !sel.InMessages() {
-			err = fmt.Errorf("%q names no part of a message", from)
-		}
-		c.fault(err)
-		list, err := pick.ParseAll(into)
-		c.fault(err)
-		c.captures = append(c.captures, capture{sel, list})
-	}
-}
-
-// AnyOrder lets the messages that the other side sends between two of ours come
-// in any order. In a trace, "group":"name" on consecutive frames of one side
-// does that for them.
-func AnyOrder() Option { return func(c *config) { c.anyOrder = true } }
-
-// Headers adds to the headers of the handshake that are compared.
-func Headers(names ...string) Option {
-	return func(c *config) { c.headers = append(c.headers, names...) }
+	})
 }
 
 // Header gives a header of our handshake another value than the recorded one:
 // a token that is valid today.
-func Header(name, value string) Option {
-	return func(c *config) { c.set = append(c.set, header{textproto.TrimString(name), value}) }
+func Header(name, value string) PlayOption {
+	f := decode.Field{Name: textproto.TrimString(name), Value: value}
+	return playOption(func(p *playing) { p.headers = append(p.headers, f) })
 }
 
 // Events hands the events of the sessions that are played to sink, which may
-// be a trace.Writer, so that a replay can be recorded.
-func Events(sink decode.Sink) Option {
-	sink = decode.Shared(sink) // several sessions may go on at once
-	return func(c *config) { c.sink = sink }
+// be a trace.Writer, so that a replay can be recorded. One Events numbers the
+// sessions of all plays that it is given to.
+func Events(sink decode.Sink) PlayOption {
+	n := &numbered{Sink: decode.Shared(sink)} // several sessions may go on at once
+	return playOption(func(p *playing) { p.events = n })
 }
 
-// TLS sets what a client uses for wss:// addresses.
-func TLS(t *tls.Config) Option { return func(c *config) { c.tls = t } }
-
-// Dialer sets how a client connects, for servers that are not on the network.
-func Dialer(dial func(ctx context.Context, network, addr string) (net.Conn, error)) Option {
-	return func(c *config) { c.dial = dial }
+// A numbered sink takes the events of sessions that are numbered from 1.
+type numbered struct {
+	decode.Sink
+	sessions atomic.Int64 // also those that are not over
 }
 
-// Times sets how many connections a [Server] takes, each to play the session
-// once. Without it the number is one.
-func Times(n int) Option { return func(c *config) { c.times = n } }
+// next returns the number of the next session.
+func (n *numbered) next() int64 {
+	if n == nil {
+		return 1
+	}
+	return n.sessions.Add(1)
+}
 
-// Update, if on is set, records instead of comparing, and writes the trace anew
-// from what came; a test passes it the value of a flag. [Dial] then plays the
-// client and takes whatever the server answers. [Serve] relays the client under
-// test to the server at the given URL, or, if that is empty, plays the server
-// and takes whatever the client sends.
-func Update(on bool, server string) Option {
-	return func(c *config) { c.update, c.server = on, server }
+// sink returns the sink, or nil.
+func (n *numbered) sink() decode.Sink {
+	if n == nil {
+		return nil
+	}
+	return n.Sink
 }
 
 // Latency tells f, for each answer of the other side, how long it took: from
 // the end of our writing until the message that we waited for had come. It may
 // be called from several goroutines.
-func Latency(f func(time.Duration)) Option { return func(c *config) { c.observe = f } }
+func Latency(f func(time.Duration)) PlayOption {
+	return playOption(func(p *playing) { p.latency = f })
+}
+
+// Update, if on is set, takes whatever the other side sends instead of comparing
+// it. [Serve] and [Dial] then write the trace anew from what came, with the
+// secrets of the old one taken out; a test passes the value of a flag.
+func Update(on bool) PlayOption { return playOption(func(p *playing) { p.update = on }) }
+
+// UpdateFrom is [Update] from another server: [Serve] does not play the recorded
+// one then, but relays the client under test to the server at a URL.
+func UpdateFrom(on bool, server string) ServeOption {
+	return serveOption(func(s *serving) {
+		if s.update = on; on {
+			s.relay = server
+		}
+	})
+}
+
+// Times sets how many connections a [Server] takes, each to play the session
+// once. Without it the number is one.
+func Times(n int) ServeOption { return serveOption(func(s *serving) { s.times = n }) }
+
+// TLS sets what a client uses for wss:// addresses.
+func TLS(t *tls.Config) ConnectOption { return connectOption(func(c *connecting) { c.tls = t }) }
+
+// Dialer sets how a client connects, for servers that are not on the network.
+func Dialer(dial func(ctx context.Context, network, addr string) (net.Conn, error)) ConnectOption {
+	return connectOption(func(c *connecting) { c.dial = dial })
+}

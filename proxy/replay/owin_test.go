@@ -96,23 +96,23 @@ func TestOWIN(t *testing.T) {
 		addr := o.start(t)
 		text := recordThrough(t, addr, owinClient)
 		traces[i] = text
-		for name, opts := range map[string][]Option{"messages": nil, "exact": {Exact()}} {
+		for name, opts := range map[string]CompareOption{"messages": CompareOptions(), "exact": Exact()} {
 			var rec bytes.Buffer
 			events := Events(trace.NewWriter(&rec, trace.Options{}))
-			if err := load(t, text, append(opts, events)...).Connect(t.Context(), "ws://"+addr); err != nil {
+			if err := loaded(t, text, opts).Connect(t.Context(), "ws://"+addr, events); err != nil {
 				t.Errorf("%s, client: %v", name, err)
 			}
-			if got := diff(t, text, rec.String(), opts...); got != "" {
+			if got := diff(t, text, rec.String(), opts); got != "" {
 				t.Errorf("%s, client: the recording of the replay differs:\n%s", name, got)
 			}
-			srv := Serve(t, fixture(t, text), opts...)
+			srv := Serve(t, fixture(t, text), opts)
 			if err := owinClient(strings.TrimPrefix(srv.URL, "ws://")); err != nil {
 				t.Errorf("%s, server: %v", name, err)
 			}
 		}
 	}
 	// The one is not the other.
-	err := load(t, traces[0]).Connect(t.Context(), "ws://"+owin{broken: true}.start(t))
+	err := loaded(t, traces[0]).Connect(t.Context(), "ws://"+owin{broken: true}.start(t))
 	if err == nil || !strings.HasSuffix(err.Error(), `expected server message 1, text "WebSocket rocks", after the handshake; got text "WebSoc" that is cut off`) {
 		t.Errorf("got %v", err)
 	}

@@ -26,11 +26,11 @@ const open = `{"wstrace":1}
 
 // served plays the server of a script, and returns a connection to it that has
 // been through the handshake, and what waits for its error.
-func served(t *testing.T, s *Script) (conn net.Conn, wait func() error) {
+func served(t *testing.T, s *Script, opts ...PlayOption) (conn net.Conn, wait func() error) {
 	t.Helper()
 	conn, server := memconn.Pipe()
 	done := make(chan error, 1)
-	go func() { done <- s.PlayServer(t.Context(), server) }()
+	go func() { done <- s.PlayServer(t.Context(), server, opts...) }()
 	t.Cleanup(func() { conn.Close() })
 	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEA==\r\nSec-WebSocket-Version: 13\r\n\r\n")
@@ -85,7 +85,7 @@ func check(t *testing.T, err error, want string) {
 // A ping is answered as soon as no frame is in the way, and those recorded are
 // not waited for.
 func TestHeartbeats(t *testing.T) {
-	s := load(t, open+`
+	s := loaded(t, open+`
 {"k":"frame","d":">","op":"ping","mask":"00000000","text":"recorded"}
 {"k":"frame","d":"<","op":"pong","text":"recorded"}
 {"k":"frame","d":"<","op":"ping","text":"ours"}
@@ -109,22 +109,22 @@ func TestHeartbeatsExact(t *testing.T) {
 {"k":"frame","d":"<","op":"pong","text":"1"}
 {"k":"frame","d":">","op":"text","mask":"00000000","lenc":16,"text":"a"}
 `
-	conn, wait := served(t, load(t, text, Exact()))
+	conn, wait := served(t, loaded(t, text, Exact()))
 	io.WriteString(conn, frame(ws.OpPing, "1"))
 	expect(t, conn, "\x8a\x011")
 	io.WriteString(conn, "\x81\xfe\x00\x01\x00\x00\x00\x00a")
 	conn.Close()
 	check(t, wait(), "")
 
-	conn, wait = served(t, load(t, text, Exact()))
+	conn, wait = served(t, loaded(t, text, Exact()))
 	io.WriteString(conn, frame(ws.OpText, "a"))
 	check(t, wait(), `line 4: expected client frame 1, frame 10001001 ping "1", after the handshake; got frame 10000001 text "a"`)
 
-	conn, wait = served(t, load(t, text, Exact()))
+	conn, wait = served(t, loaded(t, text, Exact()))
 	io.WriteString(conn, frame(ws.OpPing, "1")+frame(ws.OpText, "a"))
 	check(t, wait(), `line 6: expected client frame 2, frame 10000001 with a 16-bit length text "a", after client frame 1 (line 4); got frame 10000001 text "a"`)
 
-	conn, wait = served(t, load(t, text, Exact()))
+	conn, wait = served(t, loaded(t, text, Exact()))
 	io.WriteString(conn, frame(ws.OpPing, "1")+"\x81\x01a")
 	check(t, wait(), `line 6: expected client frame 2, frame 10000001 with a 16-bit length text "a", after client frame 1 (line 4); got frame 10000001 unmasked text "a"`)
 }
@@ -132,7 +132,7 @@ func TestHeartbeatsExact(t *testing.T) {
 func TestContent(t *testing.T) {
 	for _, c := range []struct {
 		name, recorded, came string
-		opts                 []Option
+		opts                 []LoadOption
 		want                 string
 	}{
 		{"spelling of JSON", `{"a":1.0,"b":["x",null]}`, "{ \"b\": [\"\\u0078\", null],\n\"a\": 1}", nil, ""},
@@ -143,24 +143,24 @@ func TestContent(t *testing.T) {
 		{"object for an array", `{"a":[]}`, `{"a":{}}`, nil, `where $.a is {}, expected []`},
 		{"longer array", `[1]`, `[1,2]`, nil, `where $[1] is 2, which is not expected`},
 		{"big numbers", `[12345678901234567890]`, `[12345678901234567891]`, nil, `where $[0] is 12345678901234567891, expected 12345678901234567890`},
-		{"ignored value", `{"t":1,"a":2}`, `{"t":{"x":1},"a":2}`, []Option{Ignore("$.t")}, ""},
-		{"ignored value is missing", `{"t":1,"a":2}`, `{"a":2}`, []Option{Ignore("$.t")}, ""},
-		{"ignored at any depth", `{"a":[{"t":1}],"t":2}`, `{"a":[{"t":3}],"t":4}`, []Option{Ignore("$..t")}, ""},
-		{"ignored elements", `{"a":[{"t":1},{"t":2}]}`, `{"a":[{"t":3},{"t":4}]}`, []Option{Ignore("$.a[*].t")}, ""},
-		{"one element ignored", `{"a":[1,2]}`, `{"a":[3,4]}`, []Option{Ignore("$.a[0]")}, `where $.a[1] is 4, expected 2`},
-		{"ignored by expression", `took 12 ms`, `took 345 ms`, []Option{Ignore(`/\d+ ms/`)}, ""},
+		{"ignored value", `{"t":1,"a":2}`, `{"t":{"x":1},"a":2}`, []LoadOption{Ignore("$.t")}, ""},
+		{"ignored value is missing", `{"t":1,"a":2}`, `{"a":2}`, []LoadOption{Ignore("$.t")}, ""},
+		{"ignored at any depth", `{"a":[{"t":1}],"t":2}`, `{"a":[{"t":3}],"t":4}`, []LoadOption{Ignore("$..t")}, ""},
+		{"ignored elements", `{"a":[{"t":1},{"t":2}]}`, `{"a":[{"t":3},{"t":4}]}`, []LoadOption{Ignore("$.a[*].t")}, ""},
+		{"one element ignored", `{"a":[1,2]}`, `{"a":[3,4]}`, []LoadOption{Ignore("$.a[0]")}, `where $.a[1] is 4, expected 2`},
+		{"ignored by expression", `took 12 ms`, `took 345 ms`, []LoadOption{Ignore(`/\d+ ms/`)}, ""},
 		{"a string", `"caf\u00e9"`, ` "café"`, nil, ""},
 		{"another string", `"a"`, `"b"`, nil, `where $ is "b", expected "a"`},
 		{"no string", `"a`, `"b`, nil, `which differs at byte 1`},
 		{"space around JSON", `{"a":1}`, "\n{\"a\":1}\r\n", nil, ""},
-		{"captured value is another", `{"id":1,"a":2}`, `{"id":"x","a":2}`, []Option{Capture("$.id")}, ""},
-		{"captured value is missing", `{"id":1,"a":2}`, `{"a":2}`, []Option{Capture("$.id")}, `where $.id is missing, expected 1`},
-		{"captured value is none", `{"id":1}`, `{"id":[1]}`, []Option{Capture("$.id")}, `where $.id is [1], expected 1`},
+		{"captured value is another", `{"id":1,"a":2}`, `{"id":"x","a":2}`, []LoadOption{Capture("$.id")}, ""},
+		{"captured value is missing", `{"id":1,"a":2}`, `{"a":2}`, []LoadOption{Capture("$.id")}, `where $.id is missing, expected 1`},
+		{"captured value is none", `{"id":1}`, `{"id":[1]}`, []LoadOption{Capture("$.id")}, `where $.id is [1], expected 1`},
 		{"brackets that are no JSON", `[John] {hi}`, `[John] {ho}`, nil, `which differs at byte 9`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			rec := trace.Record{Kind: "frame", Fin: true, HasDir: true, Op: ws.OpText, Masked: true, Payload: []byte(c.recorded), Len: uint64(len(c.recorded))}
-			conn, wait := served(t, load(t, open+string(rec.Append(nil)), c.opts...))
+			conn, wait := served(t, loaded(t, open+string(rec.Append(nil)), c.opts...))
 			io.WriteString(conn, frame(ws.OpText, c.came))
 			if c.want == "" {
 				conn.Close()
@@ -177,7 +177,7 @@ func TestContent(t *testing.T) {
 
 // A captured value takes the place of the recorded one in what follows.
 func TestCapture(t *testing.T) {
-	s := load(t, open+`
+	s := loaded(t, open+`
 {"k":"frame","d":">","op":"text","mask":"00000000","text":"0{\"sid\":\"abc\",\"n\":7}"}
 {"k":"frame","d":"<","op":"text","fin":false,"text":"40{\"for\":\"abc\","}
 {"k":"frame","d":"<","op":"cont","text":"\"path\":\"/abc/x\",\"abcd\":\"abcd\",\"n\":7,\"m\":17}"}
@@ -200,10 +200,12 @@ func TestCaptureByTheClock(t *testing.T) {
 {"k":"frame","t":0.2,"d":">","op":"text","mask":"00000000","text":"{\"re\":\"abc\",\"n\":77}"}
 `
 	synctest.Test(t, func(t *testing.T) {
-		client := load(t, text, Capture("$.id"), Capture("$.n"), Timing(Original))
+		client := loaded(t, text, Capture("$.id"), Capture("$.n"))
 		conn, peer := memconn.Pipe()
 		done := make(chan error, 1)
-		go func() { done <- client.PlayClient(t.Context(), conn, &url.URL{Scheme: "ws", Host: "x"}) }()
+		go func() {
+			done <- client.PlayClient(t.Context(), conn, &url.URL{Scheme: "ws", Host: "x"}, Timing(Original))
+		}()
 		defer peer.Close()
 		if _, err := ws.Upgrade(peer); err != nil {
 			t.Fatal(err)
@@ -226,7 +228,7 @@ func TestCaptureByTheClock(t *testing.T) {
 }
 
 func TestCaptureNames(t *testing.T) {
-	s := load(t, open+`
+	s := loaded(t, open+`
 {"k":"frame","d":">","op":"text","mask":"00000000","text":"{\"id\":\"abc\"}"}
 {"k":"frame","d":"<","op":"text","text":"[{ \"all\" : 0 , \"abc\" : {\"room abc\":\"abc\"}},{}]"}
 {"k":"frame","d":">","op":"text","mask":"00000000","text":"{\"abc\":1}"}
@@ -240,7 +242,7 @@ func TestCaptureNames(t *testing.T) {
 }
 
 func TestCaptureInto(t *testing.T) {
-	s := load(t, open+`
+	s := loaded(t, open+`
 {"k":"frame","d":">","op":"text","mask":"00000000","text":"{\"id\":1}"}
 {"k":"frame","d":"<","op":"text","text":"{\"re\":1,\"n\":1,\"id\":1}"}
 `, Capture("$.id", "$.re"))
@@ -263,8 +265,8 @@ func TestCaptureCompressed(t *testing.T) {
 {"k":"frame","d":"<","op":"text","text":"plain"}
 {"k":"frame","d":">","op":"text","mask":"00000000","deflate":"done abc"}
 `
-	server := load(t, text, Capture("$.id"))
-	client := load(t, strings.ReplaceAll(text, "abc", "xyz"))
+	server := loaded(t, text, Capture("$.id"))
+	client := loaded(t, strings.ReplaceAll(text, "abc", "xyz"))
 	serr, cerr := both(t, server, client)
 	check(t, serr, "")
 	check(t, cerr, "")
@@ -272,9 +274,9 @@ func TestCaptureCompressed(t *testing.T) {
 
 // Without the extension, compressed messages go as they are.
 func TestOtherExtensions(t *testing.T) {
-	s := load(t, talk, Ignore("Sec-WebSocket-Extensions:"))
+	s := loaded(t, talk, Ignore("Sec-WebSocket-Extensions:"))
 	for old, new := range map[string]string{`,["Sec-WebSocket-Extensions","permessage-deflate"]`: "", `"deflate":`: `"text":`} {
-		plain := load(t, strings.ReplaceAll(strings.ReplaceAll(talk, old, new), `"deflate":`, `"text":`), Ignore("Sec-WebSocket-Extensions:"))
+		plain := loaded(t, strings.ReplaceAll(strings.ReplaceAll(talk, old, new), `"deflate":`, `"text":`), Ignore("Sec-WebSocket-Extensions:"))
 		serr, cerr := both(t, s, plain)
 		check(t, serr, "")
 		check(t, cerr, "")
@@ -301,16 +303,16 @@ func TestOffers(t *testing.T) {
 		{"; client_max_window_bits=9", "x, permessage-deflate", false},
 		{"; client_max_window_bits=9", "permessage-deflate; client_max_window_bits", true},
 	} {
-		s := load(t, strings.Replace(talk, answered, answered+c.answer, 1))
+		s := loaded(t, strings.Replace(talk, answered, answered+c.answer, 1))
 		req := &decode.Head{Fields: []decode.Field{{Name: "Sec-WebSocket-Extensions", Value: c.offer}}}
-		if b, ext := s.answerTo(req); (len(ext) > 0) != c.want || strings.Contains(string(b), "permessage-deflate") != c.want {
+		if b, ext := s.answerTo(req, nil); (len(ext) > 0) != c.want || strings.Contains(string(b), "permessage-deflate") != c.want {
 			t.Errorf("answer %q to %q: got %v, %q", c.answer, c.offer, ext, b)
 		}
 	}
 
 	// To what was recorded the answer is that recorded, also where it is wrong.
 	unasked := strings.Replace(talk, `,["Sec-WebSocket-Extensions","permessage-deflate"]`, "", 1)
-	if _, ext := load(t, unasked).answerTo(&decode.Head{}); len(ext) != 1 {
+	if _, ext := loaded(t, unasked).answerTo(&decode.Head{}, nil); len(ext) != 1 {
 		t.Errorf("got %v", ext)
 	}
 }
@@ -326,18 +328,18 @@ func TestOrder(t *testing.T) {
 `
 	for _, c := range []struct {
 		group, sent string
-		opts        []Option
+		opts        []LoadOption
 		want        string
 	}{
 		{"", "abcd", nil, ""},
 		{"", "bacd", nil, `line 5: expected client frame 1, text "a", after the handshake; got text "b", which is expected later, as client frame 2 (line 6)`},
 		{"", "abxd", nil, `line 7: expected client frame 3, text that matches /^c+$/, after client frame 2 (line 6); got text "x"`},
-		{"", "cbad", []Option{AnyOrder()}, ""},
-		{"", "cdba", []Option{AnyOrder()}, `line 5: expected client frame 1, text "a", after client frame 3 (line 7); got text "d", which is expected later, as client frame 4 (line 9)`},
+		{"", "cbad", []LoadOption{AnyOrder()}, ""},
+		{"", "cdba", []LoadOption{AnyOrder()}, `line 5: expected client frame 1, text "a", after client frame 3 (line 7); got text "d", which is expected later, as client frame 4 (line 9)`},
 		{`,"group":"x"`, "bcad", nil, ""},
 		{`,"group":"x"`, "bbcd", nil, `line 5: expected client frame 1, text "a", after client frame 2 (line 6); got text "b", which differs at byte 0`},
 	} {
-		conn, wait := served(t, load(t, strings.ReplaceAll(text, "GROUP", c.group), c.opts...))
+		conn, wait := served(t, loaded(t, strings.ReplaceAll(text, "GROUP", c.group), c.opts...))
 		expect(t, conn, "\x81\x02go")
 		for _, r := range c.sent[:3] {
 			io.WriteString(conn, frame(ws.OpText, string(r)))
@@ -358,7 +360,7 @@ func TestLoadCut(t *testing.T) {
 	text := open + `{"k":"frame","d":"<","op":"text","text":"a"}
 `
 	for cut, want := range map[string]error{"": nil, `{"k":"frame","d":">","op":"te`: trace.ErrCut} {
-		if s := load(t, text+cut); s.Messages(decode.FromServer) != 1 || !errors.Is(s.Warning(), want) {
+		if s := loaded(t, text+cut); s.Messages(decode.FromServer) != 1 || !errors.Is(s.Warning(), want) {
 			t.Errorf("%q: got %d messages, %v, want 1, %v", cut, s.Messages(decode.FromServer), s.Warning(), want)
 		}
 	}
@@ -373,7 +375,7 @@ func TestAfter(t *testing.T) {
 {"k":"frame","d":"<","op":"text","text":"for 2"}
 `
 	synctest.Test(t, func(t *testing.T) {
-		conn, wait := served(t, load(t, strings.Replace(text, "AFTER", `"after":1,`, 1)))
+		conn, wait := served(t, loaded(t, strings.Replace(text, "AFTER", `"after":1,`, 1)))
 		io.WriteString(conn, frame(ws.OpText, "1"))
 		expect(t, conn, "\x81\x05for 1")
 		io.WriteString(conn, frame(ws.OpText, "2"))
@@ -381,7 +383,7 @@ func TestAfter(t *testing.T) {
 		conn.Close()
 		check(t, wait(), "")
 
-		conn, wait = served(t, load(t, strings.Replace(text, "AFTER", "", 1), Stall(time.Hour)))
+		conn, wait = served(t, loaded(t, strings.Replace(text, "AFTER", "", 1)), Stall(time.Hour))
 		began := time.Now()
 		io.WriteString(conn, frame(ws.OpText, "1"))
 		err := wait()
@@ -390,7 +392,7 @@ func TestAfter(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 	})
-	if _, err := Load(strings.NewReader(strings.Replace(text, "AFTER", `"after":3,`, 1))); err == nil ||
+	if _, err := Load(Trace(strings.NewReader(strings.Replace(text, "AFTER", `"after":3,`, 1)))); err == nil ||
 		err.Error() != "line 6: after: 3, but the other side sends 2" {
 		t.Error(err)
 	}
@@ -399,7 +401,7 @@ func TestAfter(t *testing.T) {
 // A ping is no progress.
 func TestStallWithPings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conn, wait := served(t, load(t, open+`{"k":"frame","d":">","op":"text","mask":"00000000","text":"1"}`+"\n"))
+		conn, wait := served(t, loaded(t, open+`{"k":"frame","d":">","op":"text","mask":"00000000","text":"1"}`+"\n"))
 		stop := make(chan struct{})
 		go func() {
 			for {
@@ -419,7 +421,7 @@ func TestStallWithPings(t *testing.T) {
 // A frame that comes slowly is progress.
 func TestSlowFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conn, wait := served(t, load(t, open+`{"k":"frame","d":">","op":"text","mask":"00000000","text":"0123456789"}`+"\n"))
+		conn, wait := served(t, loaded(t, open+`{"k":"frame","d":">","op":"text","mask":"00000000","text":"0123456789"}`+"\n"))
 		f := frame(ws.OpText, "0123456789")
 		io.WriteString(conn, f[:7])
 		for _, b := range []byte(f[7:]) {
@@ -429,7 +431,7 @@ func TestSlowFrame(t *testing.T) {
 		conn.Close()
 		check(t, wait(), "")
 
-		conn, wait = served(t, load(t, open+`{"k":"frame","d":">","op":"text","mask":"00000000","text":"0123456789"}`+"\n"))
+		conn, wait = served(t, loaded(t, open+`{"k":"frame","d":">","op":"text","mask":"00000000","text":"0123456789"}`+"\n"))
 		io.WriteString(conn, frame(ws.OpText, "0123456789")[:9])
 		check(t, wait(), "server waits for client frame 1 (line 3): nothing for 5s")
 	})
@@ -447,7 +449,7 @@ func TestTiming(t *testing.T) {
 		a, c  time.Duration
 	}{{Original, 1 * time.Second, 31 * time.Second}, {Scale(10), 100 * time.Millisecond, 3100 * time.Millisecond}} {
 		synctest.Test(t, func(t *testing.T) {
-			conn, wait := served(t, load(t, text, Timing(c.speed)))
+			conn, wait := served(t, loaded(t, text), Timing(c.speed))
 			began := time.Now()
 			expect(t, conn, "\x81\x01a")
 			if d := time.Since(began); d != c.a {
@@ -482,7 +484,7 @@ func TestBothSidesSend(t *testing.T) {
 		rec.Extra = []trace.Member{{Key: "after", Value: []byte("0")}}
 		b.Write(rec.Append(nil))
 	}
-	s := load(t, b.String())
+	s := loaded(t, b.String())
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -502,7 +504,7 @@ func TestBothSidesSend(t *testing.T) {
 
 // What the recorded server did wrong is done wrong again.
 func TestBadServer(t *testing.T) {
-	conn, wait := served(t, load(t, open+`
+	conn, wait := served(t, loaded(t, open+`
 {"k":"frame","d":"<","op":3,"text":"x"}
 {"k":"frame","d":"<","op":"text","rsv":7,"mask":"01010101","lenc":64,"hex":"00"}
 {"k":"frame","d":"<","op":"cont","hex":"ff"}
@@ -515,7 +517,7 @@ func TestBadServer(t *testing.T) {
 	}
 	check(t, wait(), "")
 
-	conn, wait = served(t, load(t, open+`
+	conn, wait = served(t, loaded(t, open+`
 {"k":"frame","d":"<","op":"bin","len":1000,"hex":"01 02"}
 {"k":"end","d":"<","how":"fin"}
 {"k":"frame","d":">","op":"close","mask":"00000000","code":1002}
@@ -534,7 +536,7 @@ func isReset(err error) bool { return endOf(err) == decode.EndRST && err != nil 
 
 // A reset goes over a socket as a reset, behind the frames sent before it.
 func TestReset(t *testing.T) {
-	s := load(t, open+`
+	s := loaded(t, open+`
 {"k":"frame","d":"<","op":"text","text":"bye"}
 {"k":"end","d":"<","how":"rst"}
 `)
@@ -551,7 +553,7 @@ func TestReset(t *testing.T) {
 		}
 		done <- err
 	}()
-	check(t, load(t, open+`
+	check(t, loaded(t, open+`
 {"k":"frame","d":"<","op":"text","text":"bye"}
 {"k":"end","d":"<","how":"rst"}
 `, Exact()).Connect(t.Context(), "ws://"+l.Addr().String()), "")
@@ -570,11 +572,11 @@ func TestBadClient(t *testing.T) {
 {"k":"frame","d":"<","op":"close","code":1002}
 {"k":"end","d":"<","how":"fin"}
 `
-	s := load(t, strings.Replace(text, "TEXT", "same", 1))
+	s := loaded(t, strings.Replace(text, "TEXT", "same", 1))
 	serr, cerr := both(t, s, s)
 	check(t, serr, "")
 	check(t, cerr, "")
-	serr, _ = both(t, load(t, strings.Replace(text, `"hex":"01"`, `"hex":"02"`, 1)), load(t, text))
+	serr, _ = both(t, loaded(t, strings.Replace(text, `"hex":"01"`, `"hex":"02"`, 1)), loaded(t, text))
 	check(t, serr, `line 7: expected client frame 4, binary [02] that is cut off, after client frame 3 (line 6); got binary [01] that is cut off, which differs at byte 0`)
 
 	const junk = open + `
@@ -584,26 +586,26 @@ func TestBadClient(t *testing.T) {
 {"k":"end","d":"<","how":"fin"}
 {"k":"end","d":">","how":"fin"}
 `
-	s = load(t, junk)
+	s = loaded(t, junk)
 	serr, cerr = both(t, s, s)
 	check(t, serr, "")
 	check(t, cerr, "")
-	serr, _ = both(t, load(t, strings.Replace(junk, "cc", "cd", 1)), s)
+	serr, _ = both(t, loaded(t, strings.Replace(junk, "cc", "cd", 1)), s)
 	check(t, serr, `line 5: expected client junk 2, junk [bb cd], after client junk 1 (line 4); got junk [bb cc], which differs at byte 1`)
 }
 
 func TestHandshakes(t *testing.T) {
 	bad := strings.Replace(talk, "C/0nmHhBztSRGR1CwL6Tf4ZjwpY=", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", 1)
-	serr, cerr := both(t, load(t, bad), load(t, talk))
+	serr, cerr := both(t, loaded(t, bad), loaded(t, talk))
 	if cerr == nil || !strings.HasSuffix(cerr.Error(), `got "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="`) {
 		t.Errorf("a wrong accept: %v, server %v", cerr, serr)
 	}
-	serr, cerr = both(t, load(t, bad), load(t, bad))
+	serr, cerr = both(t, loaded(t, bad), loaded(t, bad))
 	check(t, serr, "")
 	check(t, cerr, "")
 
 	badKey := strings.Replace(talk, `["Sec-WebSocket-Key","AQIDBAUGBwgJCgsMDQ4PEA=="]`, `["Sec-WebSocket-Key","short"]`, 1)
-	serr, _ = both(t, load(t, talk), load(t, badKey))
+	serr, _ = both(t, loaded(t, talk), loaded(t, badKey))
 	check(t, serr, `line 3: expected a key, got "short", which is not 16 bytes in base64`)
 
 	refused := `{"wstrace":1}
@@ -613,11 +615,11 @@ func TestHandshakes(t *testing.T) {
 {"k":"res","v":"HTTP/1.1","code":403,"reason":"Forbidden","h":[["Content-Length","2"]],"body":"bm8="}
 {"k":"end","how":"fin"}
 `
-	s := load(t, refused)
+	s := loaded(t, refused)
 	serr, cerr = both(t, s, s)
 	check(t, serr, "")
 	check(t, cerr, "")
-	_, cerr = both(t, s, load(t, strings.Replace(refused, "403", "401", 1)))
+	_, cerr = both(t, s, loaded(t, strings.Replace(refused, "403", "401", 1)))
 	check(t, cerr, "line 5: expected status 401, got 403 Forbidden")
 
 	c, server := memconn.Pipe()
@@ -644,7 +646,7 @@ func TestHandshakes(t *testing.T) {
 		c, server = memconn.Pipe()
 		io.WriteString(c, "GET /chat?name=John HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n")
 		c.CloseWrite()
-		addressed := load(t, `{"wstrace":1}
+		addressed := loaded(t, `{"wstrace":1}
 {"k":"open","c":1,"url":"`+address+`"}
 {"k":"end","d":">","how":"fin"}
 {"k":"frame","d":"<","op":"text","text":"x"}
@@ -659,32 +661,37 @@ func TestHandshakes(t *testing.T) {
 
 // The headers that are sent can be changed, and others be compared.
 func TestHeaders(t *testing.T) {
-	client := load(t, talk, Header("authorization", "Bearer x"), Header("Sec-WebSocket-Version", "13"), Header("Host", "y"))
-	head, _ := client.requestFor(&url.URL{Scheme: "ws", Host: "h:1"})
+	client := loaded(t, talk)
+	set := []PlayOption{Header("authorization", "Bearer x"), Header("Sec-WebSocket-Version", "13"), Header("Host", "y")}
+	how, err := newPlaying(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := client.requestFor(&url.URL{Scheme: "ws", Host: "h:1"}, how.headers)
 	req, err := decode.ParseRequest(string(head))
 	if err != nil || len(req.Values("Sec-WebSocket-Version")) != 1 || req.Get("Authorization") != "Bearer x" || req.Get("Host") != "y" ||
 		!strings.HasSuffix(req.Raw, "\r\n\r\n") || req.Target != "/chat?name=John" {
 		t.Errorf("%v %q", err, head)
 	}
-	serr, _ := both(t, load(t, talk, Headers("Authorization")), client)
+	serr, _ := bothAs(t, loaded(t, talk, Headers("Authorization")), client, nil, set)
 	check(t, serr, `line 3: expected Authorization none, got "Bearer x"`)
-	serr, _ = both(t, load(t, talk, Headers("Authorization"), Ignore("Authorization:")), client)
+	serr, _ = bothAs(t, loaded(t, talk, Headers("Authorization"), Ignore("Authorization:")), client, nil, set)
 	check(t, serr, "")
 
 	for origin, want := range map[string]string{"http://127.0.0.1:1901": "https://h:1", "http://elsewhere": "http://elsewhere", "null": "null"} {
 		page := strings.Replace(talk, `["Upgrade","websocket"]`, `["Upgrade","websocket"],["Origin","`+origin+`"]`, 1)
-		head, _ := load(t, page).requestFor(&url.URL{Scheme: "wss", Host: "h:1"})
+		head := loaded(t, page).requestFor(&url.URL{Scheme: "wss", Host: "h:1"}, nil)
 		if req, err := decode.ParseRequest(string(head)); err != nil || req.Get("Origin") != want {
 			t.Errorf("origin %s: got %q, %v, want %s", origin, req.Get("Origin"), err, want)
 		}
 	}
 
 	other, _ := url.Parse("ws://h/other?x=1")
-	head, _ = client.requestFor(other)
+	head = client.requestFor(other, how.headers)
 	if !strings.HasPrefix(string(head), "GET /other?x=1 HTTP/1.1\r\n") {
 		t.Errorf("got %q", head)
 	}
-	serr, _ = both(t, load(t, strings.Replace(talk, "?name=John", "?name=John&a=1", 1), Ignore("?a")), load(t, strings.Replace(talk, "?name=John", "?a=2&name=John", 1)))
+	serr, _ = both(t, loaded(t, strings.Replace(talk, "?name=John", "?name=John&a=1", 1), Ignore("?a")), loaded(t, strings.Replace(talk, "?name=John", "?a=2&name=John", 1)))
 	check(t, serr, "")
 }
 
@@ -695,14 +702,14 @@ func TestChoice(t *testing.T) {
 {"k":"open","c":3}
 {"k":"frame","c":3,"d":"<","op":"text","text":"third"}
 `
-	if s := load(t, two); s.number != 1 || s.request == nil {
+	if s := loaded(t, two); s.number != 1 || s.request == nil {
 		t.Errorf("got session %d", s.number)
 	}
-	if s := load(t, two, Session(3)); s.number != 3 || len(s.sides[decode.FromServer].units) != 1 {
+	if s := loaded(t, two, Session(3)); s.number != 3 || len(s.sides[decode.FromServer].units) != 1 {
 		t.Errorf("got session %d", s.number)
 	}
 	for n, want := range map[int64]string{2: "session 2 did not ask for websocket", 4: "the trace has no session 4"} {
-		_, err := Load(strings.NewReader(two), Session(n))
+		_, err := Load(Trace(strings.NewReader(two)), Session(n))
 		check(t, err, want)
 	}
 	for text, want := range map[string]string{
@@ -715,11 +722,11 @@ func TestChoice(t *testing.T) {
 		open + `{"k":"frame","d":">","op":"text","group":1}`:         "line 3: group: 1 is not a string",
 		open + `{"k":"frame","d":">","op":"text","after":"x"}`:       `line 3: after: "x" is not a number of messages`,
 	} {
-		_, err := Load(strings.NewReader(text))
+		_, err := Load(Trace(strings.NewReader(text)))
 		check(t, err, want)
 	}
 	for _, sel := range []string{"", "$.", "$x", "$[", "$['a", "$[x]", "?", "//", "/(/", "name"} {
-		if _, err := Load(strings.NewReader(talk), Ignore(sel)); err == nil {
+		if _, err := Load(Trace(strings.NewReader(talk)), Ignore(sel)); err == nil {
 			t.Errorf("selector %q is taken", sel)
 		}
 	}
@@ -727,19 +734,19 @@ func TestChoice(t *testing.T) {
 
 // A replay can be recorded, and the recording is equal to what was replayed.
 func TestRecord(t *testing.T) {
-	for _, opts := range [][]Option{nil, {Exact()}} {
+	for _, opts := range [][]LoadOption{nil, {Exact()}} {
 		var rec [2]bytes.Buffer
-		s := load(t, talk, append(opts, Events(trace.NewWriter(&rec[decode.FromServer], trace.Options{})))...)
-		c := load(t, talk, append(opts, Events(trace.NewWriter(&rec[decode.FromClient], trace.Options{})))...)
-		serr, cerr := both(t, s, c)
+		s := loaded(t, talk, opts...)
+		serr, cerr := bothAs(t, s, s, []PlayOption{Events(trace.NewWriter(&rec[decode.FromServer], trace.Options{}))},
+			[]PlayOption{Events(trace.NewWriter(&rec[decode.FromClient], trace.Options{}))})
 		check(t, serr, "")
 		check(t, cerr, "")
 		for _, b := range rec {
-			again := load(t, b.String(), opts...)
-			serr, cerr := both(t, load(t, talk, opts...), again)
+			again := loaded(t, b.String(), opts...)
+			serr, cerr := both(t, loaded(t, talk, opts...), again)
 			check(t, serr, "")
 			check(t, cerr, "")
-			serr, cerr = both(t, again, load(t, talk, opts...))
+			serr, cerr = both(t, again, loaded(t, talk, opts...))
 			check(t, serr, "")
 			check(t, cerr, "")
 		}
@@ -750,7 +757,7 @@ func TestRecord(t *testing.T) {
 func TestOpenEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const text = open + `{"k":"frame","d":"<","op":"text","text":"a"}` + "\n"
-		conn, wait := served(t, load(t, text))
+		conn, wait := served(t, loaded(t, text))
 		expect(t, conn, "\x81\x01a")
 		began := time.Now()
 		expect(t, conn, "\x88\x02\x03\xe8") // at the end of its patience
@@ -760,13 +767,13 @@ func TestOpenEnd(t *testing.T) {
 		io.WriteString(conn, frame(ws.OpClose, "\x03\xe8"))
 		check(t, wait(), "")
 
-		conn, wait = served(t, load(t, text))
+		conn, wait = served(t, loaded(t, text))
 		expect(t, conn, "\x81\x01a")
 		io.WriteString(conn, frame(ws.OpClose, "\x03\xe9"))
 		expect(t, conn, "\x88\x02\x03\xe9") // as the client closes
 		check(t, wait(), "")
 
-		conn, wait = served(t, load(t, text))
+		conn, wait = served(t, loaded(t, text))
 		io.WriteString(conn, frame(ws.OpText, "b"))
 		check(t, wait(), `expected nothing more from the client after the handshake; got text "b"`)
 	})
@@ -778,7 +785,7 @@ func TestThousand(t *testing.T) {
 	if testing.Short() {
 		n = 50
 	}
-	good, bad := load(t, talk), load(t, strings.Replace(talk, "morning", "evening", 1))
+	good, bad := loaded(t, talk), loaded(t, strings.Replace(talk, "morning", "evening", 1))
 	for range n {
 		serr, cerr := both(t, good, good)
 		check(t, serr, "")

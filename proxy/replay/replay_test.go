@@ -13,9 +13,9 @@ import (
 	"github.com/wstrace/wstrace/proxy/internal/memconn"
 )
 
-func load(t testing.TB, text string, opts ...Option) *Script {
+func loaded(t testing.TB, text string, opts ...LoadOption) *Script {
 	t.Helper()
-	s, err := Load(strings.NewReader(text), opts...)
+	s, err := Load(Trace(strings.NewReader(text)), opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,12 +23,18 @@ func load(t testing.TB, text string, opts ...Option) *Script {
 }
 
 // both plays the server of one script against the client of another.
-func both(t testing.TB, server, client *Script) (serverErr, clientErr error) {
+func both(t testing.TB, server, client *Script, opts ...PlayOption) (serverErr, clientErr error) {
+	t.Helper()
+	return bothAs(t, server, client, opts, opts)
+}
+
+// bothAs is both, where each has its options.
+func bothAs(t testing.TB, server, client *Script, serverOpts, clientOpts []PlayOption) (serverErr, clientErr error) {
 	t.Helper()
 	c, s := memconn.Pipe()
 	done := make(chan error)
-	go func() { done <- server.PlayServer(t.Context(), s) }()
-	clientErr = client.PlayClient(t.Context(), c, &url.URL{Scheme: "ws", Host: "replay.test"})
+	go func() { done <- server.PlayServer(t.Context(), s, serverOpts...) }()
+	clientErr = client.PlayClient(t.Context(), c, &url.URL{Scheme: "ws", Host: "replay.test"}, clientOpts...)
 	return <-done, clientErr
 }
 
@@ -54,10 +60,13 @@ const talk = handshake + `{"k":"frame","t":0.2,"c":1,"d":"<","op":"text","text":
 `
 
 func TestBothRoles(t *testing.T) {
-	for name, opts := range map[string][]Option{"messages": nil, "exact": {Exact()}, "clock": {Timing(Scale(100))}} {
+	for name, opts := range map[string]struct {
+		load []LoadOption
+		play []PlayOption
+	}{"messages": {}, "exact": {load: []LoadOption{Exact()}}, "clock": {play: []PlayOption{Timing(Scale(100))}}} {
 		t.Run(name, func(t *testing.T) {
-			s := load(t, talk, opts...)
-			if serr, cerr := both(t, s, s); serr != nil || cerr != nil {
+			s := loaded(t, talk, opts.load...)
+			if serr, cerr := both(t, s, s, opts.play...); serr != nil || cerr != nil {
 				t.Errorf("server: %v\nclient: %v", serr, cerr)
 			}
 		})
@@ -141,13 +150,7 @@ func TestMutations(t *testing.T) {
 			if changed == talk {
 				t.Fatalf("%s: nothing changes", m.name)
 			}
-			original, mutant := load(t, talk, Stall(time.Minute)), load(t, changed)
-			var err error
-			if m.role == decode.FromServer {
-				err, _ = both(t, mutant, original)
-			} else {
-				_, err = both(t, original, mutant)
-			}
+			err := against(t, m.role, loaded(t, changed), loaded(t, talk))
 			if err == nil {
 				t.Errorf("%s: the %s's replay does not fail", m.name, m.role)
 			} else if err.Error() != m.want {
@@ -164,7 +167,7 @@ func TestEachMutation(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{"talk": talk, "greeting": string(greeting), "reply": talkWithoutPings} {
-		for _, opts := range [][]Option{nil, {Exact()}} {
+		for _, opts := range [][]LoadOption{nil, {Exact()}} {
 			lines := slices.Collect(strings.Lines(text))
 			for i, l := range lines {
 				if !strings.Contains(l, `"k":"frame"`) || strings.Contains(l, `"op":"p`) {
@@ -199,20 +202,27 @@ var talkWithoutPings = strings.Replace(talk, line(talk, 8)+line(talk, 9), "", 1)
 
 // playedAgainst plays a changed recording against the original in the other
 // role, and returns what it says.
-func playedAgainst(t *testing.T, role decode.Dir, changed, original string, opts []Option) (err error) {
+func playedAgainst(t *testing.T, role decode.Dir, changed, original string, opts []LoadOption) (err error) {
 	synctest.Test(t, func(t *testing.T) {
-		mutant, err1 := Load(strings.NewReader(changed), opts...)
+		mutant, err1 := Load(Trace(strings.NewReader(changed)), opts...)
 		if err1 != nil { // it is no session any more
 			err = err1
 			return
 		}
-		patient := load(t, original, append(opts[:len(opts):len(opts)], Stall(time.Minute))...)
-		if role == decode.FromServer {
-			err, _ = both(t, mutant, patient)
-		} else {
-			_, err = both(t, patient, mutant)
-		}
+		err = against(t, role, mutant, loaded(t, original, opts...))
 	})
+	return err
+}
+
+// against plays script in a role against other, which has more patience, and
+// returns what it says.
+func against(t *testing.T, role decode.Dir, script, other *Script) (err error) {
+	patient := []PlayOption{Stall(time.Minute)}
+	if role == decode.FromServer {
+		err, _ = bothAs(t, script, other, nil, patient)
+	} else {
+		_, err = bothAs(t, other, script, patient, nil)
+	}
 	return err
 }
 

@@ -1,66 +1,88 @@
 package replay
 
 import (
-	"sync/atomic"
+	"fmt"
 	"time"
 
 	"github.com/gobwas/ws"
 
 	"github.com/wstrace/wstrace/decode"
-	"github.com/wstrace/wstrace/decode/trace"
 )
 
 // A Script is a recorded session, ready to be played by either side, any number
-// of times and also at the same time.
+// of times and also at the same time. It knows what counts as equal; how it is
+// played is said each time.
 type Script struct {
-	config
-	played atomic.Int64 // sessions, also those that are not over
+	equality
 
-	number  int64 // of the session in the trace
-	line    int   // of its first record after open
-	url     string
-	ext     string        // in force, for a trace without a handshake
-	request *trace.Record // as the client sent it; nil if the trace has none
-	edited  *trace.Record // as the server got it, if that was different
-	replies []*trace.Record
-	sides   [2]track // by Dir
-	redact  []string // the selectors that the trace was redacted with
-	cut     error
-	begin   time.Duration // of its first record after open
-	start   time.Duration // of the answer to the handshake
+	number   int64 // of the session in the trace
+	sessions int   // that the trace has
+	at       int   // position of its first event after open
+	lines    bool  // positions are lines of a file; else they count events
+	url      string
+	ext      string // in force, for a trace without a handshake
+	request  *head  // as the client sent it; nil if the trace has none
+	edited   *head  // as the server got it, if that was different
+	replies  []*head
+	sides    [2]side  // by Dir
+	redacted []string // the selectors that the trace was redacted with
+	warning  error
+	begin    time.Duration // of its first event after open
+	start    time.Duration // of the answer to the handshake
 }
 
-// A track is what one side did: in pieces to be sent, and in units to wait for.
-type track struct {
+// A head is a request or a response of the session, with the body behind it.
+type head struct {
+	*decode.Head
+	body []byte
+	at   int
+}
+
+// bytes returns what was sent, but with another head in front.
+func (h *head) bytes(as *decode.Head) []byte {
+	if as.Raw != "" {
+		return append([]byte(as.Raw), h.body...)
+	}
+	return append(as.Append(nil), h.body...)
+}
+
+// A side is what one side did: in pieces to be sent, and in units to wait for.
+type side struct {
 	items []item
 	units []unit
 }
 
-// An item is what is sent at one time: the bytes of one record, or the end.
+// An item is what is sent at one time: bytes of a frame, or the end. Positions
+// of items, units and heads tell which came before which, in all sessions.
 type item struct {
-	line  int
-	bytes []byte
-	end   bool
-	how   decode.End
-	close bool // it begins a Close frame
-	last  bool // no more bytes of the same frame follow
-	early bool // it came before the answer to the handshake
-	need  int  // how many units of the other side have to come before
-	takes int  // the same by the clock: they hold what is captured for it
-	alone bool // and nothing of other sessions
-	t     time.Duration
+	at      int
+	t       time.Duration
+	bytes   []byte
+	end     bool
+	how     decode.End
+	isClose bool // it begins a Close frame
+	ends    bool // a frame; no more bytes of it follow
+	early   bool // it came before the answer to the handshake
 
-	skip bool    // it is an answer to a ping, to be given when one comes
-	mask [4]byte // of the frame it begins
-	unit int     // the unit that it belongs to; -1 for none
+	need     int  // how many units of the other side have to come before
+	needOnly bool // and nothing of other sessions
+	captures int  // as need, by the clock: what is captured for it is in them
+
+	reply bool    // it answers a ping, and is given when one comes
+	mask  [4]byte // of the frame that it begins
+	unit  int     // the unit that it belongs to; -1 for none
 }
 
-// Warning returns an error that wraps [trace.ErrCut] and names the line, if the
-// trace ends in the middle of one. It is nil otherwise.
-func (s *Script) Warning() error { return s.cut }
+// Warning returns an error that wraps [decode.ErrCut] and says where, if the
+// trace is cut off. It is nil otherwise.
+func (s *Script) Warning() error { return s.warning }
 
 // Number returns the number of the session in its trace.
 func (s *Script) Number() int64 { return s.number }
+
+// Sessions returns how many sessions its trace has, of every kind. A trace with
+// others too is not to be replaced by a recording of this one.
+func (s *Script) Sessions() int { return s.sessions }
 
 // Messages returns how many messages d sends in the session.
 func (s *Script) Messages(d decode.Dir) int {
@@ -79,37 +101,53 @@ func (s *Script) Target() string {
 	if s.request == nil {
 		return "/"
 	}
-	return originForm(s.request.Head.Target)
+	return originForm(s.request.Target)
 }
 
 // Redacted returns the selectors with which the trace was redacted. A trace
 // made anew has to be redacted with them too.
-func (s *Script) Redacted() []string { return s.redact }
+func (s *Script) Redacted() []string { return s.redacted }
 
 // accepted reports whether the session became a WebSocket connection.
 func (s *Script) accepted() bool {
-	return len(s.replies) == 0 && s.request == nil || len(s.replies) > 0 && s.final().Head.Status == 101
+	return len(s.replies) == 0 && s.request == nil || len(s.replies) > 0 && s.final().Status == 101
 }
 
 // final returns the response that is not an interim one.
-func (s *Script) final() *trace.Record { return s.replies[len(s.replies)-1] }
+func (s *Script) final() *head { return s.replies[len(s.replies)-1] }
 
-// replyLine returns the line of the answer to the handshake, or where it would
+// replyAt returns the position of the answer to the handshake, or where it would
 // be.
-func (s *Script) replyLine() int {
+func (s *Script) replyAt() int {
 	if len(s.replies) > 0 {
-		return s.final().Line
+		return s.final().at
 	}
-	return s.line
+	return s.at
 }
 
 // extensions returns the extensions in force in the recorded session.
 func (s *Script) extensions() []string {
 	switch {
 	case len(s.replies) > 0:
-		return s.final().Head.Values("Sec-WebSocket-Extensions")
+		return s.final().Values("Sec-WebSocket-Extensions")
 	case s.ext != "":
 		return []string{s.ext}
 	}
 	return nil
+}
+
+// line returns the line at a position, or 0 if positions are none.
+func (s *Script) line(at int) int {
+	if !s.lines {
+		return 0
+	}
+	return at
+}
+
+// inLine returns " (line 3)" for a position, or nothing.
+func (s *Script) inLine(at int) string {
+	if n := s.line(at); n > 0 {
+		return fmt.Sprintf(" (line %d)", n)
+	}
+	return ""
 }

@@ -190,7 +190,7 @@ func TestSilentTLS(t *testing.T) {
 		client, server := memconn.Pipe()
 		defer server.Close()
 		dial := Dialer(func(context.Context, string, string) (net.Conn, error) { return client, nil })
-		err := load(t, talk, dial).Connect(t.Context(), "wss://anywhere")
+		err := loaded(t, talk).Connect(t.Context(), "wss://anywhere", dial)
 		check(t, err, "client waits for the TLS handshake of the server: nothing for 5s")
 		if !errors.Is(err, ErrStalled) {
 			t.Errorf("%v is no stall", err)
@@ -228,7 +228,7 @@ func TestTooMuch(t *testing.T) {
 
 // The end of the context ends a replay at once.
 func TestContext(t *testing.T) {
-	s := load(t, talk)
+	s := loaded(t, talk)
 	client, server := memconn.Pipe()
 	defer client.Close()
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -253,28 +253,28 @@ func TestUpdate(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			return
 		}
-		serr, cerr := both(t, s, load(t, other))
+		serr, cerr := both(t, s, loaded(t, other))
 		if serr != nil || cerr != nil {
 			t.Errorf("%s: %v, %v", name, serr, cerr)
 		}
-		if serr, cerr = both(t, load(t, other), s); serr != nil || cerr != nil {
+		if serr, cerr = both(t, loaded(t, other), s); serr != nil || cerr != nil {
 			t.Errorf("%s: %v, %v", name, serr, cerr)
 		}
 	}
 
 	// Only the words of the other side are new, so each is updated in turn.
-	Dial(t, Serve(t, now, Update(true, "")).URL, now)
+	Dial(t, Serve(t, now, Update(true)).URL, now)
 	verdict("server", now)
 
 	mixed := fixture(t, strings.Replace(talk, "good ", "bad ", 1))
-	if told := watch(t, func(t *witness) { Dial(t, Serve(t, now).URL, mixed, Update(true, "")) }); told != nil {
+	if told := watch(t, func(t *witness) { Dial(t, Serve(t, now).URL, mixed, Update(true)) }); told != nil {
 		t.Error(told)
 	}
 	verdict("client", mixed)
 
 	if told := watch(t, func(t *witness) {
 		real := Serve(t, now)
-		front := Serve(t, old, Update(true, real.URL))
+		front := Serve(t, old, UpdateFrom(true, real.URL))
 		Dial(t, front.URL, now)
 	}); told != nil {
 		t.Error(told)
@@ -285,16 +285,24 @@ func TestUpdate(t *testing.T) {
 // What was a secret stays one, and no session is lost.
 func TestUpdateKeeps(t *testing.T) {
 	file := fixture(t, strings.Replace(talk, `"wstrace":1`, `"wstrace":1,"redact":["$.name"]`, 1))
-	Dial(t, Serve(t, fixture(t, talk)).URL, file, Update(true, ""))
+	Dial(t, Serve(t, fixture(t, talk)).URL, file, Update(true))
 	b, err := os.ReadFile(file)
 	if err != nil || !strings.Contains(string(b), `"redact":["$.name"]`) {
 		t.Errorf("%v\n%s", err, b)
 	}
-	if s := load(t, string(b)); !strings.Contains(s.sides[decode.FromClient].units[1].String(), "redacted-name-1") {
+	if s := loaded(t, string(b)); !strings.Contains(s.sides[decode.FromClient].units[1].String(), "redacted-name-1") {
 		t.Errorf("got %v", &s.sides[decode.FromClient].units[1])
 	}
-	_, err = Load(strings.NewReader(talk+`{"k":"open","c":2}`+"\n"), Update(true, ""))
-	check(t, err, "the trace has 2 sessions, and an update would leave 1")
+	file = fixture(t, talk+`{"k":"open","c":2}`+"\n")
+	for _, do := range []func(t *witness){
+		func(t *witness) { Serve(t, file, Update(true)) },
+		func(t *witness) { Dial(t, "ws://x", file, Update(true)) },
+	} {
+		want := []string{"replay: " + file + ": the trace has 2 sessions, and an update would leave 1"}
+		if told := watch(t, do); !slices.Equal(told, want) {
+			t.Errorf("got %q, want %q", told, want)
+		}
+	}
 }
 
 // A frame that is longer than a Session holds, and an interim response, go
@@ -305,7 +313,7 @@ func TestLongFrame(t *testing.T) {
 {"k":"more","d":">","text":"` + long[60_000:] + `"}
 {"k":"frame","d":"<","op":"text","text":"ok"}
 `
-	s := load(t, text)
+	s := loaded(t, text)
 	if u := s.sides[decode.FromClient].units; len(u) != 1 || string(u[0].data) != long {
 		t.Fatalf("got %d units", len(u))
 	}

@@ -20,22 +20,22 @@ import (
 // others wrote.
 type stack struct {
 	name    string
-	needs   []string        // Node packages
-	opts    []replay.Option // what differs from run to run
-	changed [2]string       // part of what the server says, and other words
+	needs   []string            // Node packages
+	opts    []replay.LoadOption // what differs from run to run
+	changed [2]string           // part of what the server says, and other words
 }
 
 var stacks = []stack{
 	{"ws", []string{"ws"}, nil, [2]string{`again":"Ada"`, `again":"Bob"`}},
-	{"socket.io", []string{"socket.io", "socket.io-client"}, []replay.Option{replay.Capture("$.sid")}, [2]string{`430[3]`, `430[4]`}},
-	{"graphql-ws", []string{"ws", "graphql-ws"}, []replay.Option{replay.Capture("$.id")}, [2]string{`world`, `globe`}},
+	{"socket.io", []string{"socket.io", "socket.io-client"}, []replay.LoadOption{replay.Capture("$.sid")}, [2]string{`430[3]`, `430[4]`}},
+	{"graphql-ws", []string{"ws", "graphql-ws"}, []replay.LoadOption{replay.Capture("$.id")}, [2]string{`world`, `globe`}},
 	{"mqtt", []string{"ws", "aedes", "mqtt"}, nil, [2]string{"hello", "HELLO"}},
 	{"signalr", []string{"ws", "@microsoft/signalr"}, nil, [2]string{`Hello, Ada.`, `Hello, Bob.`}},
 }
 
-func load(t *testing.T, text string, opts ...replay.Option) *replay.Script {
+func load(t *testing.T, text string, opts ...replay.LoadOption) *replay.Script {
 	t.Helper()
-	s, err := replay.Load(strings.NewReader(text), opts...)
+	s, err := replay.Load(replay.Trace(strings.NewReader(text)), opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,18 +76,18 @@ func TestReplayStacks(t *testing.T) {
 			}
 
 			var b bytes.Buffer
+			s := load(t, recorded, st.opts...)
 			for range 3 {
 				b.Reset()
-				s := load(t, recorded, append(st.opts, replay.Events(trace.NewWriter(&b, trace.Options{})))...)
-				if err := s.Connect(t.Context(), "ws://"+origin); err != nil {
+				events := replay.Events(trace.NewWriter(&b, trace.Options{}))
+				if err := s.Connect(t.Context(), "ws://"+origin, events); err != nil {
 					t.Errorf("against the server: %v", err)
 				}
 				equal("client", b.String())
 			}
 
 			b.Reset()
-			s := load(t, recorded, append(st.opts, replay.Events(trace.NewWriter(&b, trace.Options{})))...)
-			cerr, err := againstClient(t, s, st.name)
+			cerr, err := againstClient(t, s, st.name, replay.Events(trace.NewWriter(&b, trace.Options{})))
 			if cerr != nil || err != nil {
 				t.Errorf("against the client: %v, %v", err, cerr)
 			}
@@ -122,14 +122,14 @@ func recordThrough(t *testing.T, origin string, client func(addr string) error) 
 }
 
 // againstClient plays the server to the client of a stack.
-func againstClient(t *testing.T, s *replay.Script, name string) (clientErr, err error) {
+func againstClient(t *testing.T, s *replay.Script, name string, opts ...replay.PlayOption) (clientErr, err error) {
 	t.Helper()
 	l := listen(t)
 	done := make(chan error, 1)
 	go func() {
 		conn, err := l.Accept()
 		if err == nil {
-			err = s.PlayServer(t.Context(), conn)
+			err = s.PlayServer(t.Context(), conn, opts...)
 		}
 		done <- err
 	}()

@@ -29,9 +29,9 @@ func recording(t *testing.T) string {
 	return text
 }
 
-func loadAll(t *testing.T, text string, opts ...replay.Option) *replay.Play {
+func loadAll(t *testing.T, text string) *replay.Play {
 	t.Helper()
-	p, err := replay.LoadAll(strings.NewReader(text), opts...)
+	p, err := replay.LoadAll(replay.Trace(strings.NewReader(text)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,11 +42,11 @@ func loadAll(t *testing.T, text string, opts ...replay.Option) *replay.Play {
 func same(t *testing.T, a, b string) {
 	t.Helper()
 	for n := int64(1); n <= 3; n++ {
-		as, err := replay.Load(strings.NewReader(a), replay.Session(n))
+		as, err := replay.Load(replay.Trace(strings.NewReader(a)), replay.Session(n))
 		if err != nil {
 			t.Fatal(err)
 		}
-		bs, err := replay.Load(strings.NewReader(b), replay.Session(n))
+		bs, err := replay.Load(replay.Trace(strings.NewReader(b)), replay.Session(n))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,8 +84,7 @@ func TestReplayClients(t *testing.T) {
 	var rec bytes.Buffer
 	base, stop := start(t, new(Server))
 	defer stop()
-	p = loadAll(t, text, replay.Events(trace.NewWriter(&rec, trace.Options{})))
-	if err := p.Connect(t.Context(), base); err != nil {
+	if err := p.Connect(t.Context(), base, replay.Events(trace.NewWriter(&rec, trace.Options{}))); err != nil {
 		t.Fatal(err)
 	}
 	same(t, text, rec.String())
@@ -97,14 +96,14 @@ func TestReplayServer(t *testing.T) {
 	for range 2 {
 		var rec bytes.Buffer
 		w := &watcher{sink: trace.NewWriter(&rec, trace.Options{}), closed: make(chan struct{}, 1)}
-		if err := stand(t, loadAll(t, text, replay.Events(w)), w); err != nil {
+		if err := stand(t, loadAll(t, text), w); err != nil {
 			t.Fatal(err)
 		}
 		same(t, text, rec.String())
 	}
 	changed := strings.Replace(text, "At nine.", "At ten.", 1)
 	w := &watcher{closed: make(chan struct{}, 1)}
-	err := stand(t, loadAll(t, changed, replay.Events(w)), w)
+	err := stand(t, loadAll(t, changed), w)
 	if err == nil || !strings.HasSuffix(err.Error(), `got text "At nine.", which differs at byte 3`) {
 		t.Errorf("got %v", err)
 	}
@@ -121,7 +120,7 @@ func stand(t *testing.T, p *replay.Play, w *watcher) error {
 	defer cancel()
 	served := make(chan error)
 	go func() {
-		err := p.Serve(ctx, l)
+		err := p.Serve(ctx, l, replay.Events(w))
 		cancel() // whoever waits for a server that has failed
 		served <- err
 	}()

@@ -1,0 +1,165 @@
+package replay
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// A builder makes a script of what was done in a session, in its order.
+type builder struct {
+	s          *Script
+	assemblers [2]assembler // by Dir
+	answers    int          // final responses so far
+	ended      [2]bool
+	pings      [2][]string // by Dir: not answered yet
+	marks      marks       // of what is at hand
+}
+
+// marks are what someone has written into a trace, next to what was recorded.
+type marks struct {
+	after    int // valid iff hasAfter
+	hasAfter bool
+	group    string
+	re       *regexp.Regexp
+}
+
+// newBuilder returns the builder of a script that begins at a position.
+func newBuilder(s *Script, at int, lines bool, t time.Duration) *builder {
+	s.at, s.lines, s.begin = at, lines, t
+	b := &builder{s: s}
+	for d := range decode.Dir(2) {
+		b.assemblers[d] = assembler{exact: s.exact, emit: func(u *unit) { b.unit(d, u) }}
+	}
+	return b
+}
+
+// response takes a response.
+func (b *builder) response(h *head, t time.Duration) {
+	b.s.replies = append(b.s.replies, h)
+	b.s.start = t
+	if h.Status >= 200 || h.Status == 101 {
+		b.answers++
+	}
+}
+
+// add takes an item of d. The units that come from now on are of it.
+func (b *builder) add(d decode.Dir, it item) {
+	it.unit = -1
+	it.early = !it.end && d == decode.FromClient && b.s.request != nil && b.answers == 0
+	if b.marks.hasAfter {
+		it.need, it.needOnly = b.marks.after, !it.end
+	}
+	sd := &b.s.sides[d]
+	b.assemblers[d].item = len(sd.items)
+	sd.items = append(sd.items, it)
+}
+
+// end takes the end of d, or one that is that of both sides. It reports whether
+// it is to be played.
+func (b *builder) end(d decode.Dir, both bool, at int, t time.Duration, how decode.End) bool {
+	if b.ended[d] {
+		return false
+	}
+	b.ended[d] = true
+	switch how {
+	case decode.EndFIN, decode.EndRST, decode.EndTLSEOF:
+	default: // it was none of this side's doing: the trace stops here
+		return false
+	}
+	it := item{at: at, t: t, end: true, how: how, ends: true, need: b.have(d.Peer())}
+	if both && d == decode.FromServer && it.need > 0 { // at once: nobody waits
+		it.need--
+	}
+	b.add(d, it)
+	return true
+}
+
+// have returns how many units d has so far.
+func (b *builder) have(d decode.Dir) int { return len(b.s.sides[d].units) }
+
+// unit takes a unit of d.
+func (b *builder) unit(d decode.Dir, u *unit) {
+	sd := &b.s.sides[d]
+	switch {
+	case u.kind == unitControl && u.op == ws.OpPing:
+		b.pings[d] = append(b.pings[d], string(u.data))
+		return
+	case u.kind == unitControl && u.op == ws.OpPong:
+		// An answer is given when it is asked for (RFC 6455 §5.5.3).
+		pings := b.pings[d.Peer()]
+		if i := slices.Index(pings, string(u.data)); i >= 0 {
+			b.pings[d.Peer()] = pings[i+1:]
+			for _, i := range u.items {
+				sd.items[i].reply = true
+			}
+		}
+		return
+	}
+	it := &sd.items[u.items[len(u.items)-1]]
+	u.at, u.t = it.at, it.t
+	u.group, u.re = b.marks.group, b.marks.re
+	if u.group == "" && b.s.anyOrder && u.kind == unitMessage {
+		u.group = fmt.Sprint("turn ", b.have(d.Peer()))
+	}
+	for _, i := range u.items {
+		sd.items[i].unit = len(sd.units)
+	}
+	sd.units = append(sd.units, *u)
+}
+
+// finish returns the script.
+func (b *builder) finish() (*Script, error) {
+	s := b.s
+	if s.request != nil && b.answers == 0 {
+		return nil, fmt.Errorf("session %d %w", s.number, errNoAnswer)
+	}
+	for d := range decode.Dir(2) {
+		n := b.have(d.Peer())
+		for _, it := range s.sides[d].items {
+			if it.need > n {
+				return nil, &decode.SourceError{Line: it.at, Err: fmt.Errorf("after: %d, but the other side sends %d", it.need, n)}
+			}
+		}
+		s.noteCaptures(d)
+	}
+	return s, nil
+}
+
+// noteCaptures notes which items of d hold values that are captured from earlier
+// messages of its peer: the clock can't send them before those have come.
+func (s *Script) noteCaptures(d decode.Dir) {
+	if len(s.captures) == 0 {
+		return
+	}
+	var subs []substitution // of values by the number of the unit that holds them
+	units, next := s.sides[d.Peer()].units, 0
+	items := s.sides[d].items
+	for i := range items {
+		it := &items[i]
+		if it.unit < 0 {
+			continue
+		}
+		for ; next < len(units) && units[next].at < it.at; next++ {
+			data := units[next].data
+			for _, sub := range s.substitutions(data, data) {
+				sub.live = unitCount(next + 1)
+				subs = remember(subs, []substitution{sub})
+			}
+		}
+		data := s.sides[d].units[it.unit].data
+		for _, sub := range subs {
+			if !sameMemory(put(data, []substitution{sub}), data) {
+				it.captures = max(it.captures, int(sub.live.(unitCount)))
+			}
+		}
+	}
+}
+
+// A unitCount stands for a value that is in the last of so many units.
+type unitCount int

@@ -1,0 +1,144 @@
+package replay
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// checkRequest compares the request of a client with the recorded one.
+func (s *Script) checkRequest(req *decode.Head) error {
+	if req.Cut {
+		return s.differAt(s.request, "expected a request from the client, got %s, which is not a whole one", appendQuoted(nil, []byte(req.Raw)))
+	}
+	if s.request == nil {
+		if !decode.AsksForWebSocket(req) {
+			return fmt.Errorf("expected a request for websocket, got %s %s", req.Method, req.Target)
+		}
+		if u, err := url.Parse(s.url); err == nil && (u.Path != "" && u.Path != "/" || u.RawQuery != "") {
+			return s.checkTarget(req.Target, u.RequestURI())
+		}
+		return nil
+	}
+	want := s.request
+	switch {
+	case !decode.AsksForWebSocket(req):
+		return s.differAt(want, "expected a request for websocket, got %s %s", req.Method, req.Target)
+	case req.Method != want.Method:
+		return s.differAt(want, "expected method %s, got %s", want.Method, req.Method)
+	}
+	if err := s.checkTarget(req.Target, want.Target); err != nil {
+		return err
+	}
+	if v := strings.Join(req.Values("Sec-WebSocket-Key"), ", "); validKey(want.Get("Sec-WebSocket-Key")) && !validKey(v) {
+		return s.differAt(want, "expected a key, got %q, which is not 16 bytes in base64", v)
+	}
+	return s.checkHeaders(want, req, "offered")
+}
+
+// checkTarget compares path and query with the recorded ones.
+func (s *Script) checkTarget(target, recorded string) error {
+	got, want := originForm(target), originForm(recorded)
+	gotPath, gotQuery, _ := strings.Cut(got, "?")
+	wantPath, wantQuery, _ := strings.Cut(want, "?")
+	if gotPath != wantPath {
+		return s.differAt(s.request, "expected path %q, got %q", wantPath, gotPath)
+	}
+	if gotQuery == wantQuery {
+		return nil
+	}
+	if s.queryKey(gotQuery) != s.queryKey(wantQuery) {
+		return s.differAt(s.request, "expected query %q, got %q", wantQuery, gotQuery)
+	}
+	return nil
+}
+
+// queryKey returns a string that is the same for queries that count as equal.
+func (s *Script) queryKey(query string) string {
+	vs, err := url.ParseQuery(query)
+	if err != nil {
+		return query
+	}
+	for i := range s.ignore {
+		vs.Del(s.ignore[i].Param)
+	}
+	return vs.Encode()
+}
+
+// checkResponse compares the answer of a server with the recorded one. The key
+// is the one that was sent.
+func (s *Script) checkResponse(res *decode.Head, key string) error {
+	want := 101
+	var recorded *head
+	if len(s.replies) > 0 {
+		recorded = s.final()
+		want = recorded.Status
+	}
+	if res.Cut {
+		return s.differAt(recorded, "expected a response from the server, got %s, which is not a whole one", appendQuoted(nil, []byte(res.Raw)))
+	}
+	if res.Status != want {
+		return s.differAt(recorded, "expected status %d, got %d %s", want, res.Status, res.Reason)
+	}
+	if want != 101 {
+		return s.checkHeaders(recorded, res, "")
+	}
+	accept := strings.Join(res.Values("Sec-WebSocket-Accept"), ", ")
+	right := decode.AcceptKey(key)
+	wasRight := recorded == nil || s.request == nil || s.acceptsKey()
+	if wasRight && accept != right {
+		return s.differAt(recorded, "expected accept %q for key %q, got %q", right, key, accept)
+	}
+	if recorded == nil {
+		if ext := res.Values("Sec-WebSocket-Extensions"); !sameExtensions(ext, s.extensions()) {
+			return s.differAt(recorded, "expected extensions %s, got %s", orNone(s.extensions()), orNone(ext))
+		}
+		return nil
+	}
+	return s.checkHeaders(recorded, res, "")
+}
+
+// checkHeaders compares subprotocols, extensions and the headers chosen.
+func (s *Script) checkHeaders(recorded *head, got *decode.Head, offered string) error {
+	word := func(w string) string { return strings.TrimSpace(offered + " " + w) }
+	if !s.ignoresHeader("Sec-WebSocket-Protocol") {
+		w, g := recorded.Tokens("Sec-WebSocket-Protocol"), got.Tokens("Sec-WebSocket-Protocol")
+		if !slices.Equal(w, g) {
+			return s.differAt(recorded, "expected %s %s, got %s", word("subprotocol"), orNone(w), orNone(g))
+		}
+	}
+	if !s.ignoresHeader("Sec-WebSocket-Extensions") {
+		w, g := recorded.Values("Sec-WebSocket-Extensions"), got.Values("Sec-WebSocket-Extensions")
+		if !sameExtensions(w, g) {
+			return s.differAt(recorded, "expected %s %s, got %s", word("extensions"), orNone(w), orNone(g))
+		}
+	}
+	for _, name := range s.headerNames {
+		w, g := recorded.Values(name), got.Values(name)
+		if !s.ignoresHeader(name) && !slices.Equal(w, g) {
+			return s.differAt(recorded, "expected %s %s, got %s", name, orNone(w), orNone(g))
+		}
+	}
+	return nil
+}
+
+// orNone returns a list in quotes, or "none".
+func orNone(list []string) string {
+	if len(list) == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%q", strings.Join(list, ", "))
+}
+
+// differAt returns an error that names the line of a recorded head, if there is
+// one.
+func (s *Script) differAt(h *head, format string, args ...any) error {
+	d := &Difference{Text: fmt.Sprintf(format, args...)}
+	if h != nil {
+		d.Line = s.line(h.at)
+	}
+	return d
+}

@@ -1,0 +1,116 @@
+package replay
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/url"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// Dial plays the client of the session in file against the server at rawURL,
+// and makes the test fail, in a sentence, at the first thing that the server
+// does otherwise. It returns when the session has been played. A path and query
+// in rawURL replace the recorded ones, and its host replaces the recorded one
+// in Host, and in Origin if that was the same.
+func Dial(t T, rawURL, file string, opts ...DialOption) {
+	t.Helper()
+	how, err := newDialing(opts)
+	if err != nil {
+		t.Fatalf("replay: %v", err)
+	}
+	var rec *recorder
+	if how.update {
+		rec = newRecorder(file)
+		how.events = rec.record(how.events)
+	}
+	scripts, err := loadFile(file, how.loading, how.all)
+	if err == nil && how.update {
+		err = keepsAll(file, scripts)
+	}
+	if err != nil {
+		t.Fatalf("replay: %v", err)
+	}
+	if how.all {
+		err = (&Play{scripts}).connect(t.Context(), rawURL, &how.connecting)
+	} else {
+		err = scripts[0].connect(t.Context(), rawURL, &how.connecting, performance{})
+	}
+	if err != nil {
+		t.Errorf("replay %s: %v", file, err)
+		return
+	}
+	if rec != nil {
+		if err := rec.finish(); err != nil {
+			t.Errorf("replay: %v", err)
+		}
+	}
+}
+
+// Connect connects to the server at rawURL and plays the client.
+func (s *Script) Connect(ctx context.Context, rawURL string, opts ...ConnectOption) error {
+	how, err := newConnecting(opts)
+	if err != nil {
+		return err
+	}
+	return s.connect(ctx, rawURL, how, performance{})
+}
+
+func (s *Script) connect(ctx context.Context, rawURL string, how *connecting, perf performance) error {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return err
+	}
+	port := u.Port()
+	secure := false
+	switch u.Scheme {
+	case "ws", "http":
+		port = cmp.Or(port, "80")
+	case "wss", "https":
+		port, secure = cmp.Or(port, "443"), true
+	default:
+		return fmt.Errorf("%q is not a ws:// or wss:// address", rawURL)
+	}
+	dial := how.dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	conn, err := dial(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	if err != nil {
+		return err
+	}
+	if secure {
+		if conn, err = how.secure(ctx, conn, u.Hostname()); err != nil {
+			return err
+		}
+	}
+	perf.how, perf.role, perf.url = &how.playing, decode.FromClient, u
+	return s.play(ctx, conn, perf)
+}
+
+// secure begins TLS with the server called name on conn, which it closes if that
+// fails.
+func (c *connecting) secure(ctx context.Context, conn net.Conn, name string) (net.Conn, error) {
+	conf := c.tls.Clone()
+	if conf == nil {
+		conf = &tls.Config{}
+	}
+	if conf.ServerName == "" {
+		conf.ServerName = name
+	}
+	t := tls.Client(conn, conf)
+	ctx, cancel := context.WithTimeoutCause(ctx, c.stall, &stallError{"client waits for the TLS handshake of the server", c.stall})
+	defer cancel()
+	err := t.HandshakeContext(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return t, nil
+}

@@ -1,0 +1,205 @@
+package replay
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gobwas/ws"
+
+	"github.com/wstrace/wstrace/decode/pick"
+)
+
+// An equality says what counts as equal.
+type equality struct {
+	exact       bool // frames, to the byte
+	anyOrder    bool // of messages within a turn
+	ignore      []pick.Selector
+	captures    []capture
+	headerNames []string // of the handshake, compared too
+
+	wrong []error // options
+}
+
+func (e *equality) fault(err error) {
+	if err != nil {
+		e.wrong = append(e.wrong, err)
+	}
+}
+
+// err returns what is wrong with the options.
+func (e *equality) err() error { return errors.Join(e.wrong...) }
+
+// compare reports whether what came is what was recorded, or says in what they
+// differ, if that is not plain to see.
+func (e *equality) compare(want, got *unit, subs []substitution) (ok bool, why string) {
+	if want.kind != got.kind {
+		return false, ""
+	}
+	switch {
+	case want.kind == unitEnd:
+		return !e.exact || want.how == got.how, ""
+	case want.op != got.op || want.cut != got.cut:
+		return false, ""
+	case e.exact && (want.flags != got.flags || want.masked != got.masked || want.lenBits != got.lenBits):
+		return false, ""
+	case want.re != nil:
+		return want.re.Match(got.data), ""
+	case want.kind == unitClose, want.kind == unitControl:
+		return bytes.Equal(want.data, got.data), ""
+	case e.exact && len(e.ignore) == 0 && len(e.captures) == 0 && len(subs) == 0:
+		why := bytesDiffer(want.data, got.data)
+		return why == "", why
+	}
+	text := want.op == ws.OpText && (want.kind == unitMessage || want.flags&0x40 == 0)
+	data := want.data
+	if text {
+		data = put(data, subs)
+	}
+	why = e.differs(data, got.data, text)
+	return why == "", why
+}
+
+// differs compares a message that came with the recorded one, in which values
+// captured earlier have their place already. It returns "" if they are equal,
+// and otherwise where they are not, to be put behind what came.
+func (e *equality) differs(want, got []byte, text bool) string {
+	if bytes.Equal(want, got) {
+		return ""
+	}
+	if !text {
+		return bytesDiffer(e.withoutMatches(want), e.withoutMatches(got))
+	}
+	want, got = e.withoutMatches(want), e.withoutMatches(got)
+	ws, gs := pick.Parts(want), pick.Parts(got)
+	alike := len(ws) == len(gs)
+	for i := 0; alike && i < len(ws); i++ {
+		alike = ws[i].JSON == gs[i].JSON
+	}
+	if !alike {
+		return bytesDiffer(want, got)
+	}
+	at := 0
+	for i, w := range ws {
+		g := gs[i]
+		if w.JSON {
+			if why := e.documentsDiffer(w.Bytes, g.Bytes); why != "" {
+				return why
+			}
+		} else if n := common(w.Bytes, g.Bytes); n < len(w.Bytes) || n < len(g.Bytes) {
+			return differAt(at + n)
+		}
+		at += len(g.Bytes)
+	}
+	return ""
+}
+
+// documentsDiffer says where two JSON documents differ, if they do.
+func (e *equality) documentsDiffer(want, got []byte) string {
+	cmp := comparison{ignored: e.ignores, captured: e.isCaptured}
+	if d := cmp.values(pick.Decode(want), pick.Decode(got)); d != nil {
+		return d.String()
+	}
+	return ""
+}
+
+// compared returns a text with … for each value, and in what is no JSON for each
+// match, that is not compared.
+func (e *equality) compared(b []byte) []byte {
+	if len(e.ignore) == 0 && len(e.captures) == 0 {
+		return b
+	}
+	out := []byte{}
+	for _, p := range pick.Parts(b) {
+		if !p.JSON {
+			out = append(out, e.mapMatches(p.Bytes, []byte("…"))...)
+			continue
+		}
+		var edits []pick.Edit
+		v := pick.Visitor{
+			Enter: func(at pick.Place, span pick.Span) bool {
+				if !e.mayVary(at) {
+					return true
+				}
+				edits = append(edits, pick.Edit{Span: span, Text: []byte(`"…"`)})
+				return false
+			},
+			Scalar: func(s pick.Scalar) {
+				if e.mayVary(s.At) {
+					edits = append(edits, pick.Edit{Span: s.Span, Text: []byte(`"…"`)})
+				}
+			},
+		}
+		v.Walk(p.Bytes)
+		out = pick.Apply(out, p.Bytes, edits)
+	}
+	return out
+}
+
+// ignores reports whether the value at a place is not compared, and may be
+// missing.
+func (e *equality) ignores(at pick.Place) bool {
+	return slices.ContainsFunc(e.ignore, func(s pick.Selector) bool { return s.Path != nil && s.Path.Matches(at) })
+}
+
+// isCaptured reports whether the value at a place is captured, so that it may be
+// another one.
+func (e *equality) isCaptured(at pick.Place) bool {
+	return slices.ContainsFunc(e.captures, func(c capture) bool { return c.from.Path != nil && c.from.Path.Matches(at) })
+}
+
+// mayVary reports whether the value at a place need not be the recorded one.
+func (e *equality) mayVary(at pick.Place) bool { return e.ignores(at) || e.isCaptured(at) }
+
+// withoutMatches returns b with what the regular expressions match taken out.
+func (e *equality) withoutMatches(b []byte) []byte { return e.mapMatches(b, nil) }
+
+// mapMatches returns b with text in place of what the regular expressions match.
+func (e *equality) mapMatches(b, text []byte) []byte {
+	for i := range e.ignore {
+		if expr := e.ignore[i].Expr; expr != nil {
+			b = expr.ReplaceAllLiteral(b, text)
+		}
+	}
+	for i := range e.captures {
+		from := e.captures[i].from
+		if from.Expr == nil {
+			continue
+		}
+		var edits []pick.Edit
+		for _, span := range from.Spans(b) {
+			edits = append(edits, pick.Edit{Span: span, Text: text})
+		}
+		b = pick.Apply(nil, b, edits)
+	}
+	return b
+}
+
+// ignoresHeader reports whether a header is not compared.
+func (e *equality) ignoresHeader(name string) bool {
+	return slices.ContainsFunc(e.ignore, func(s pick.Selector) bool { return strings.EqualFold(s.Header, name) })
+}
+
+func bytesDiffer(want, got []byte) string {
+	n := common(want, got)
+	if n == len(want) && n == len(got) {
+		return "" // but for what is ignored
+	}
+	return differAt(n)
+}
+
+func differAt(n int) string { return fmt.Sprintf("which differs at byte %d", n) }
+
+// common returns how many bytes a and b have in common at their start.
+func common(a, b []byte) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return n
+}
+
+// maxShown is how many bytes of a payload or value are shown in a sentence.
+const maxShown = 120

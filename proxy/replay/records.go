@@ -1,0 +1,265 @@
+package replay
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+
+	"github.com/gobwas/ws"
+
+	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/trace"
+	"github.com/wstrace/wstrace/decode/trace/edit"
+)
+
+// records reads a trace.
+func (l *library) records(r *trace.Reader) error {
+	loaders := map[int64]*recordLoader{}
+	for {
+		rec, err := r.Next()
+		if err == io.EOF {
+			return r.Warning()
+		}
+		if err != nil {
+			return err
+		}
+		if err := l.record(loaders, rec); err != nil {
+			return &decode.SourceError{Line: rec.Line, Err: err}
+		}
+	}
+}
+
+func (l *library) record(loaders map[int64]*recordLoader, rec *trace.Record) error {
+	if rec.IsHeader() {
+		l.redacted = append(l.redacted, rec.Redact...)
+		return nil
+	}
+	parseHead(rec)
+	switch rec.Kind {
+	case "open", "req", "res", "frame", "more", "junk", "end", "gap", "opaque", "done", "note", "violation", "closed", "sum":
+	default:
+		if !strings.HasPrefix(rec.Kind, "x-") {
+			return fmt.Errorf("kind %q is not known", rec.Kind)
+		}
+	}
+	if rec.Kind == "open" {
+		l.open(rec.C, rec.URL, rec.Ext)
+		return nil
+	}
+	loader := loaders[rec.C]
+	if loader == nil {
+		var s *Script
+		switch rec.Kind {
+		case "req":
+			s = l.want(rec.C, rec.Head)
+		case "frame", "junk":
+			s = l.want(rec.C, nil)
+		}
+		if s == nil {
+			return nil
+		}
+		loader = newRecordLoader(newBuilder(s, rec.Line, true, rec.T))
+		loaders[rec.C] = loader
+		l.builders = append(l.builders, loader.builder)
+	}
+	return loader.take(rec)
+}
+
+// parseHead takes the head of rec apart, if the trace has its bytes only.
+func parseHead(rec *trace.Record) {
+	if rec.Head == nil || !rec.RawHead {
+		return
+	}
+	parse := decode.ParseRequest
+	if rec.Kind == "res" {
+		parse = decode.ParseResponse
+	}
+	raw := rec.Head.Raw
+	rec.Head, _ = parse(raw) // with what there is of it
+	rec.Head.Cut = decode.HeadLen([]byte(raw), 0) == 0
+}
+
+// A recordLoader builds a script of the records of a session. What is sent is
+// the bytes of each record; a decode.Session makes the units of them.
+type recordLoader struct {
+	*builder
+	decoder decode.Session
+	begun   bool
+	streams [2]trace.Stream
+	freezer edit.Freezer
+	left    [2]uint64 // by Dir: payload of the frame in flight that is still to come
+}
+
+func newRecordLoader(b *builder) *recordLoader {
+	l := &recordLoader{builder: b}
+	for d := range decode.Dir(2) {
+		l.streams[d].Dir = d
+	}
+	l.decoder.Messages, l.decoder.Keep = true, maxMessage
+	l.decoder.Sink = decode.SinkFunc(func(ev *decode.Event) { l.assemblers[ev.Dir].take(ev) })
+	return l
+}
+
+func (l *recordLoader) take(rec *trace.Record) error {
+	switch rec.Kind {
+	case "req":
+		return l.takeRequest(rec)
+	case "res":
+		return l.takeResponse(rec)
+	case "frame", "more", "junk":
+		return l.takeBytes(rec)
+	case "end":
+		return l.takeEnd(rec)
+	case "gap":
+		return errLost(rec.N)
+	}
+	return nil
+}
+
+func errLost(n int64) error {
+	return fmt.Errorf("%d bytes are lost here, so the session can't be played", n)
+}
+
+func (l *recordLoader) takeRequest(rec *trace.Record) error {
+	h := &head{rec.Head, rec.Body, rec.Line}
+	switch {
+	case rec.Leg == "out":
+		l.s.edited = h
+	case l.s.request == nil:
+		l.s.request = h
+		l.open()
+		l.decoder.Data(decode.FromClient, rec.Time, rec.AppendHead(nil))
+	default:
+		return errors.New("a second request")
+	}
+	return nil
+}
+
+var (
+	errCutResponse = errors.New("the response is cut off")
+	errCutBody     = errors.New("bytes of the body were not recorded")
+)
+
+func (l *recordLoader) takeResponse(rec *trace.Record) error {
+	if rec.Head.Cut {
+		return errCutResponse
+	}
+	if missing := rec.BodyLen - int64(len(rec.Body)); missing > 0 {
+		return fmt.Errorf("%d %w", missing, errCutBody)
+	}
+	h := &head{rec.Head, rec.Body, rec.Line}
+	l.response(h, rec.T)
+	if l.begun {
+		l.decoder.Data(decode.FromServer, rec.Time, append(rec.AppendHead(nil), rec.Body...))
+		l.freezer.Agree(l.s.extensions()...)
+	}
+	return nil
+}
+
+// open opens the session that takes the recorded bytes.
+func (l *recordLoader) open() {
+	l.begun = true
+	l.decoder.Open(decode.Info{Ext: strings.Join(l.s.extensions(), ", ")})
+}
+
+// begin is called before the first frame, which in a trace made by hand may
+// come without a handshake, or with a response only.
+func (l *recordLoader) begin() {
+	if l.begun {
+		return
+	}
+	l.open()
+	l.decoder.Upgraded()
+	l.freezer.Agree(l.s.extensions()...)
+}
+
+func (l *recordLoader) takeBytes(rec *trace.Record) error {
+	d := rec.Dir
+	switch {
+	case !rec.HasDir:
+		return errors.New("has no d")
+	case rec.Cut:
+		return errors.New("the payload was cut when it was written, so the session can't be played")
+	case rec.Leg == "out" || rec.FX == "inject":
+		return nil
+	}
+	l.begin()
+	if rec.Form == trace.FormDeflate {
+		frozen, err := l.freezer.Freeze(rec)
+		if err != nil {
+			return err
+		}
+		rec = frozen
+	}
+	b, err := l.streams[d].Append(nil, rec)
+	if err == nil {
+		l.marks, err = marksOf(rec)
+	}
+	if err != nil {
+		return err
+	}
+	it := item{at: rec.Line, t: rec.T, bytes: b, need: l.have(d.Peer())}
+	switch rec.Kind {
+	case "frame":
+		it.isClose = rec.Op == ws.OpClose
+		it.mask = rec.Mask
+		l.left[d] = rec.Len - min(uint64(len(rec.Payload)), rec.Len)
+	case "more", "junk":
+		l.left[d] -= min(uint64(len(rec.Payload)), l.left[d])
+	}
+	it.ends = l.left[d] == 0
+	l.add(d, it)
+	l.decoder.Data(d, rec.Time, b)
+	if !it.ends {
+		l.decoder.FlushAll(d, rec.Time)
+	}
+	return nil
+}
+
+func (l *recordLoader) takeEnd(rec *trace.Record) error {
+	var err error
+	if l.marks, err = marksOf(rec); err != nil {
+		return err
+	}
+	how, _ := decode.ParseEnd(rec.How)
+	for d := range decode.Dir(2) {
+		if rec.HasDir && rec.Dir != d {
+			continue
+		}
+		if l.end(d, !rec.HasDir, rec.Line, rec.T, how) {
+			l.begin()
+			l.decoder.End(d, rec.Time, how, "")
+		}
+	}
+	return nil
+}
+
+// marksOf returns what someone has written into a record.
+func marksOf(rec *trace.Record) (m marks, err error) {
+	for _, extra := range rec.Extra {
+		v := extra.Value
+		switch extra.Key {
+		case "after":
+			m.hasAfter = true
+			if json.Unmarshal(v, &m.after) != nil || m.after < 0 {
+				return m, fmt.Errorf("after: %s is not a number of messages", v)
+			}
+		case "group":
+			if json.Unmarshal(v, &m.group) != nil {
+				return m, fmt.Errorf("group: %s is not a string", v)
+			}
+		case "re":
+			var expr string
+			if json.Unmarshal(v, &expr) != nil {
+				return m, fmt.Errorf("re: %s is not a string", v)
+			}
+			if m.re, err = regexp.Compile(expr); err != nil {
+				return m, err
+			}
+		}
+	}
+	return m, nil
+}

@@ -1,0 +1,71 @@
+package replay
+
+import (
+	"crypto/rand"
+
+	"github.com/gobwas/ws"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// bytesOf returns what is sent for an item: the recorded bytes, unless the
+// message that they belong to has to be another one.
+func (p *player) bytesOf(it *item) []byte {
+	if it.unit < 0 {
+		return it.bytes
+	}
+	u := &p.s.sides[p.role].units[it.unit]
+	switch {
+	case p.replaced == it.unit:
+		return nil // the whole message went with its first item
+	case u.kind != unitMessage && u.kind != unitFrame || u.cut || &p.s.sides[p.role].items[u.items[0]] != it:
+		return it.bytes
+	}
+	data := u.data
+	if u.op == ws.OpText && (u.kind == unitMessage || u.flags&0x40 == 0) {
+		data = put(data, p.subs)
+	}
+	changed := !sameMemory(data, u.data)
+	if !changed && !(u.compressed && p.uncompressed) {
+		return it.bytes
+	}
+	// The peer's window lacks this message from here on, so what is recorded
+	// of later ones can't be inflated any more.
+	p.uncompressed = p.uncompressed || u.compressed
+	p.replaced = it.unit
+	flags := u.flags
+	if u.kind == unitMessage {
+		flags = 0x80 | u.flags&0x3f
+	}
+	return appendFrame(nil, flags, data, u.masked, it.mask)
+}
+
+// sameMemory reports whether a and b are the same memory.
+func sameMemory(a, b []byte) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
+
+// appendFrame appends a frame with the given first byte.
+func appendFrame(dst []byte, flags byte, payload []byte, masked bool, mask [4]byte) []byte {
+	h := ws.Header{Fin: flags&0x80 != 0, Rsv: flags >> 4 & 7, OpCode: ws.OpCode(flags & 15), Masked: masked, Mask: mask, Length: int64(len(payload))}
+	var buf sliceWriter = dst
+	ws.WriteHeader(&buf, h)
+	n := len(buf)
+	buf = append(buf, payload...)
+	if masked {
+		ws.Cipher(buf[n:], mask, 0)
+	}
+	return buf
+}
+
+type sliceWriter []byte
+
+func (w *sliceWriter) Write(p []byte) (int, error) {
+	*w = append(*w, p...)
+	return len(p), nil
+}
+
+// ownFrame returns a control frame that is not recorded.
+func (p *player) ownFrame(op ws.OpCode, payload []byte) []byte {
+	var mask [4]byte
+	rand.Read(mask[:])
+	return appendFrame(nil, 0x80|byte(op), payload, p.role == decode.FromClient, mask)
+}

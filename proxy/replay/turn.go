@@ -1,0 +1,187 @@
+package replay
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// step finds out what to do next.
+func (p *player) step(now time.Time) action {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.err != nil:
+		return action{stop: true}
+	case p.handshake != nil && p.how.speed == 0 && !p.cast.turn(p.part, p.nextOurs()):
+		return p.holdOn(now)
+	case p.handshake != nil:
+		b := p.handshake
+		p.handshake = nil
+		if p.role == decode.FromServer {
+			p.handshaken(now)
+		}
+		return action{bytes: b}
+	case p.ready && p.notUpgraded:
+		return action{stop: true}
+	}
+	first := p.next
+	b, end, due := p.batch(now)
+	switch {
+	case len(b) > 0 || end != nil:
+		return action{bytes: b, pongs: p.next == first, end: end}
+	case p.ready && p.next == len(p.s.sides[p.role].items) && p.arrived == len(p.matched):
+		return p.finish(now)
+	case !due.IsZero():
+		return action{wait: due.Sub(now)}
+	}
+	return p.holdOn(now)
+}
+
+// holdOn waits for the peer, or for other sessions, if there is patience left.
+func (p *player) holdOn(now time.Time) action {
+	if now.Before(p.patience()) {
+		return action{wait: p.patience().Sub(now)}
+	}
+	if p.cast != nil {
+		part, begun := p.cast.blame()
+		if part != p.part && begun {
+			return action{wait: p.how.stall} // it will say what it waits for
+		}
+		if !begun {
+			s := p.cast.scripts[part]
+			p.fail(&stallError{fmt.Sprintf("server waits for the client of session %d%s", s.number, s.inLine(s.at)), p.how.stall})
+			return action{stop: true}
+		}
+	}
+	if p.how.update {
+		return p.goOn()
+	}
+	p.fail(p.stalled())
+	return action{stop: true}
+}
+
+// handshaken is called with mu locked.
+func (p *player) handshaken(now time.Time) {
+	p.ready = true
+	p.start, p.progress = now, now
+	if p.cast != nil && p.how.speed > 0 { // one clock for all
+		p.start = p.cast.due(p.s.start)
+	}
+}
+
+// patience returns until when the peer may be silent.
+func (p *player) patience() time.Time {
+	t := p.progress
+	if units := p.s.sides[p.peer].units; p.how.speed > 0 && p.ready && p.arrived < len(units) {
+		if due := p.due(units[p.arrived].t); due.After(t) {
+			t = due
+		}
+	}
+	return p.cast.latest(t).Add(p.how.stall)
+}
+
+// atEnd is a position behind all that a trace can have: nothing remains.
+const atEnd = math.MaxInt
+
+// nextOurs returns the position of what we send next. It is called with mu locked,
+// like those below.
+func (p *player) nextOurs() int {
+	items := p.s.sides[p.role].items
+	switch {
+	case p.over || p.err != nil:
+		return atEnd
+	case p.role == decode.FromClient && !p.sentOurPart:
+		return p.s.at
+	case p.role == decode.FromServer && !p.sentOurPart:
+		return p.s.replyAt()
+	case p.written < len(items):
+		return items[p.written].at
+	}
+	return atEnd
+}
+
+// nextTheirs returns the position of what we wait for next.
+func (p *player) nextTheirs() int {
+	units := p.s.sides[p.peer].units
+	switch {
+	case p.over || p.err != nil:
+		return atEnd
+	case p.role == decode.FromServer && !p.ready && p.handshake == nil:
+		return p.s.at
+	case p.role == decode.FromClient && !p.ready:
+		return p.s.replyAt()
+	case p.arrived < len(units):
+		return units[p.arrived].at
+	}
+	return atEnd
+}
+
+// report tells the sessions that are played together how far this one is.
+func (p *player) report() {
+	if p.cast != nil {
+		p.cast.set(p.part, p.nextOurs(), p.nextTheirs(), p.progress)
+	}
+}
+
+// due returns when something recorded at t comes by the clock.
+func (p *player) due(t time.Duration) time.Time {
+	return p.start.Add(time.Duration(float64(t-p.s.start) / float64(p.how.speed)))
+}
+
+// batch returns what can be sent now: bytes, or our end. Otherwise due is when
+// there will be something by the clock, or zero.
+func (p *player) batch(now time.Time) (b []byte, end *item, due time.Time) {
+	items := p.s.sides[p.role].items
+	first := p.next
+	for len(b) < maxBatch {
+		if !p.midFrame && !p.noMoreFrames {
+			b = append(b, p.pongs...)
+		}
+		if !p.midFrame {
+			p.pongs = nil
+		}
+		if p.next == len(items) {
+			break
+		}
+		it := &items[p.next]
+		if it.reply {
+			p.next++
+			continue
+		}
+		if !p.ready && !it.early {
+			break
+		}
+		inTurn := p.how.speed > 0 && !it.end && !it.isClose
+		if !inTurn && (it.need > p.arrived || !it.needOnly && !p.cast.turn(p.part, it.at)) || it.captures > p.arrived {
+			break
+		}
+		if p.how.speed > 0 && p.ready {
+			if due = p.due(it.t); due.After(now) {
+				break
+			}
+			due = time.Time{}
+		}
+		if it.end {
+			if len(b) == 0 {
+				end = it
+				p.next++
+			}
+			break
+		}
+		b = append(b, p.bytesOf(it)...)
+		p.midFrame = !it.ends
+		p.noMoreFrames = p.noMoreFrames || it.isClose || p.isJunk(it)
+		p.next++
+	}
+	if p.next > first && p.ready {
+		p.sent = now
+	}
+	return b, end, due
+}
+
+func (p *player) isJunk(it *item) bool {
+	return it.unit >= 0 && p.s.sides[p.role].units[it.unit].kind == unitJunk
+}
