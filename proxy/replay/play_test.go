@@ -714,13 +714,15 @@ func TestChoice(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		open: "the trace has no WebSocket session",
-		line(handshake, 1) + line(handshake, 2) + line(handshake, 3): "session 1 has a request and no answer",
-		open + `{"k":"gap","d":"<","n":3}`:                           "the trace has no WebSocket session",
-		handshake + `{"k":"gap","d":"<","n":3}`:                      "line 5: 3 bytes are lost here, so the session can't be played",
-		open + `{"k":"frame","d":"<","op":"text","deflate":"x"}`:     "line 3: deflate: the handshake agrees on no permessage-deflate",
-		open + `{"k":"frame","d":">","op":"text","re":"("}`:          "line 3: error parsing regexp: missing closing ): `(`",
-		open + `{"k":"frame","d":">","op":"text","group":1}`:         "line 3: group: 1 is not a string",
-		open + `{"k":"frame","d":">","op":"text","after":"x"}`:       `line 3: after: "x" is not a number of messages`,
+		line(handshake, 1) + line(handshake, 2) + line(handshake, 3):                      "session 1 has a request and no answer",
+		open + `{"k":"gap","d":"<","n":3}`:                                                "the trace has no WebSocket session",
+		handshake + `{"k":"gap","d":"<","n":3}`:                                           "line 5: 3 bytes are lost here, so the session can't be played",
+		open + `{"k":"frame","d":"<","op":"text","text":"a"}` + "\n" + line(handshake, 3): "line 4: the handshake comes after frames",
+		open + `{"k":"frame","d":"<","op":"text","text":"a"}` + "\n" + line(handshake, 4): "line 4: the handshake comes after frames",
+		open + `{"k":"frame","d":"<","op":"text","deflate":"x"}`:                          "line 3: deflate: the handshake agrees on no permessage-deflate",
+		open + `{"k":"frame","d":">","op":"text","re":"("}`:                               "line 3: error parsing regexp: missing closing ): `(`",
+		open + `{"k":"frame","d":">","op":"text","group":1}`:                              "line 3: group: 1 is not a string",
+		open + `{"k":"frame","d":">","op":"text","after":"x"}`:                            `line 3: after: "x" is not a number of messages`,
 	} {
 		_, err := Load(Trace(strings.NewReader(text)))
 		check(t, err, want)

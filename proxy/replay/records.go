@@ -87,7 +87,8 @@ func parseHead(rec *trace.Record) {
 type recordLoader struct {
 	*builder
 	decoder decode.Session
-	begun   bool
+	opened  bool // decoder is
+	frames  bool // have begun, without a request before
 	streams [2]trace.Stream
 	freezer edit.Freezer
 	left    [2]uint64 // by Dir: payload of the frame in flight that is still to come
@@ -126,6 +127,8 @@ func errLost(n int64) error {
 func (l *recordLoader) takeRequest(rec *trace.Record) error {
 	h := &head{rec.Head, rec.Body, rec.Line}
 	switch {
+	case l.frames:
+		return errLateHead
 	case rec.Leg == "out":
 		l.s.edited = h
 	case l.s.request == nil:
@@ -141,10 +144,14 @@ func (l *recordLoader) takeRequest(rec *trace.Record) error {
 var (
 	errCutResponse = errors.New("the response is cut off")
 	errCutBody     = errors.New("bytes of the body were not recorded")
+	errLateHead    = errors.New("the handshake comes after frames")
 )
 
 func (l *recordLoader) takeResponse(rec *trace.Record) error {
-	if rec.Head.Cut {
+	switch {
+	case l.frames:
+		return errLateHead
+	case rec.Head.Cut:
 		return errCutResponse
 	}
 	if missing := rec.BodyLen - int64(len(rec.Body)); missing > 0 {
@@ -152,7 +159,7 @@ func (l *recordLoader) takeResponse(rec *trace.Record) error {
 	}
 	h := &head{rec.Head, rec.Body, rec.Line}
 	l.response(h, rec.T)
-	if l.begun {
+	if l.opened {
 		l.decoder.Data(decode.FromServer, rec.Time, append(rec.AppendHead(nil), rec.Body...))
 		l.freezer.Agree(l.s.extensions()...)
 	}
@@ -161,16 +168,17 @@ func (l *recordLoader) takeResponse(rec *trace.Record) error {
 
 // open opens the session that takes the recorded bytes.
 func (l *recordLoader) open() {
-	l.begun = true
+	l.opened = true
 	l.decoder.Open(decode.Info{Ext: strings.Join(l.s.extensions(), ", ")})
 }
 
 // begin is called before the first frame, which in a trace made by hand may
 // come without a handshake, or with a response only.
 func (l *recordLoader) begin() {
-	if l.begun {
+	if l.opened {
 		return
 	}
+	l.frames = true
 	l.open()
 	l.decoder.Upgraded()
 	l.freezer.Agree(l.s.extensions()...)

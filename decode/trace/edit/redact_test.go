@@ -153,3 +153,17 @@ func TestRedactBody(t *testing.T) {
 		}
 	}
 }
+
+// A head in a place where none can be is no frame.
+func TestRedactLateHead(t *testing.T) {
+	text := open + `{"k":"frame","c":1,"d":"<","op":"text","text":"a"}
+{"k":"req","c":1,"m":"APPLE","target":"/?token=x","v":"HTTP/1.1","h":[]}
+{"k":"req","c":1,"m":"\u0081~","target":"/","v":"HTTP/1.1","h":[]}
+{"k":"res","c":1,"v":"APPLE","code":101,"reason":"","h":[]}
+{"k":"frame","c":1,"d":">","op":"text","mask":"01020304","text":"ab"}
+`
+	want := strings.NewReplacer(`"wstrace":1`, `"wstrace":1,"redact":["/b/","?token"]`, "token=x", "token=redacted-token-1", "ab", "aredacted-text-1").Replace(text)
+	if got := redacted(t, text, "/b/", "?token"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}

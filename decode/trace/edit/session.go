@@ -18,6 +18,7 @@ type session struct {
 	opened  *trace.Record
 	request bool // there was one
 	begun   bool
+	frames  bool // have begun, without a request before
 	decoder decode.Session
 	sides   [2]side // by Dir
 	freezer Freezer
@@ -47,7 +48,7 @@ const maxMessage = 64 << 20
 // head takes the head of a record.
 func (s *session) head(rec *trace.Record) {
 	switch {
-	case rec.Leg == "out" || rec.Head.Cut:
+	case rec.Leg == "out" || rec.Head.Cut || s.frames: // it stands where no head can be
 	case rec.Kind == "req":
 		s.begin(false)
 		s.request = true
@@ -71,7 +72,7 @@ func (s *session) begin(upgraded bool) {
 	s.decoder.Messages, s.decoder.Keep = true, maxMessage
 	s.decoder.Sink = decode.SinkFunc(s.take)
 	s.decoder.Open(decode.Info{Ext: s.opened.Ext})
-	if upgraded {
+	if s.frames = upgraded; upgraded {
 		s.decoder.Upgraded()
 		s.freezer.Agree(s.opened.Ext)
 	}
