@@ -65,6 +65,7 @@ func TestParse(t *testing.T) {
 		"/a+/":            "",
 		"":                `"" is not "$.path", "?parameter", "Header:" or "/expression/"`,
 		"x":               `"x" is not "$.path", "?parameter", "Header:" or "/expression/"`,
+		"$.\xff":          `"$.\xff" is not UTF-8`,
 		"$x":              `path "$x": "x" is neither .name nor [index]`,
 		"$.":              `path "$.": a name is missing before ""`,
 		"$.a..":           `path "$.a..": a name is missing before ""`,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 )
 
 // A Selector names a part of a session. One of its fields is set.
@@ -26,6 +27,8 @@ type Selector struct {
 func Parse(text string) (Selector, error) {
 	s := Selector{text: text}
 	switch {
+	case !utf8.ValidString(text):
+		return s, fmt.Errorf("%q is not UTF-8", text)
 	case strings.HasPrefix(text, "$"):
 		path, err := ParsePath(text)
 		s.Path = path

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -16,9 +17,10 @@ type builder struct {
 	s          *Script
 	assemblers [2]assembler // by Dir
 	answers    int          // final responses so far
-	ended      [2]bool
-	pings      [2][]string // by Dir: not answered yet
-	marks      marks       // of what is at hand
+	ended      [2]bool      // by Dir
+	played     [2]bool      // by Dir: its end is to be played, so nothing can follow
+	pings      [2][]string  // by Dir: not answered yet
+	marks      marks        // of what is at hand
 }
 
 // marks are what someone has written into a trace, next to what was recorded.
@@ -77,8 +79,12 @@ func (b *builder) end(d decode.Dir, both bool, at int, t time.Duration, how deco
 		it.need--
 	}
 	b.add(d, it)
+	b.played[d] = true
 	return true
 }
+
+// errAfterEnd is for bytes that come after the end of their side.
+var errAfterEnd = errors.New("its side has ended before")
 
 // have returns how many units d has so far.
 func (b *builder) have(d decode.Dir) int { return len(b.s.sides[d].units) }

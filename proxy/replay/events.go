@@ -80,6 +80,10 @@ func (e *eventLoader) take(ev *decode.Event) error {
 // take takes an event at a position. What is sent is its bytes.
 func (b *builder) take(ev *decode.Event, at int, t time.Duration) error {
 	d := ev.Dir
+	sends := ev.Kind == decode.KindFrame || ev.Kind == decode.KindJunk
+	if sends && b.played[d] {
+		return errAfterEnd
+	}
 	switch ev.Kind {
 	case decode.KindRequest:
 		hs := ev.Handshake

@@ -719,10 +719,11 @@ func TestChoice(t *testing.T) {
 		handshake + `{"k":"gap","d":"<","n":3}`:                                           "line 5: 3 bytes are lost here, so the session can't be played",
 		open + `{"k":"frame","d":"<","op":"text","text":"a"}` + "\n" + line(handshake, 3): "line 4: the handshake comes after frames",
 		open + `{"k":"frame","d":"<","op":"text","text":"a"}` + "\n" + line(handshake, 4): "line 4: the handshake comes after frames",
-		open + `{"k":"frame","d":"<","op":"text","deflate":"x"}`:                          "line 3: deflate: the handshake agrees on no permessage-deflate",
-		open + `{"k":"frame","d":">","op":"text","re":"("}`:                               "line 3: error parsing regexp: missing closing ): `(`",
-		open + `{"k":"frame","d":">","op":"text","group":1}`:                              "line 3: group: 1 is not a string",
-		open + `{"k":"frame","d":">","op":"text","after":"x"}`:                            `line 3: after: "x" is not a number of messages`,
+		open + `{"k":"frame","d":"<","op":"text","len":2,"text":"a"}` + "\n" + `{"k":"end","how":"fin"}` + "\n" + `{"k":"more","d":"<","text":"b"}`: "line 5: its side has ended before",
+		open + `{"k":"frame","d":"<","op":"text","deflate":"x"}`:                                                                                    "line 3: deflate: the handshake agrees on no permessage-deflate",
+		open + `{"k":"frame","d":">","op":"text","re":"("}`:                                                                                         "line 3: error parsing regexp: missing closing ): `(`",
+		open + `{"k":"frame","d":">","op":"text","group":1}`:                                                                                        "line 3: group: 1 is not a string",
+		open + `{"k":"frame","d":">","op":"text","after":"x"}`:                                                                                      `line 3: after: "x" is not a number of messages`,
 	} {
 		_, err := Load(Trace(strings.NewReader(text)))
 		check(t, err, want)

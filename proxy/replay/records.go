@@ -193,6 +193,8 @@ func (l *recordLoader) takeBytes(rec *trace.Record) error {
 		return errors.New("the payload was cut when it was written, so the session can't be played")
 	case rec.Leg == "out" || rec.FX == "inject":
 		return nil
+	case l.played[d]:
+		return errAfterEnd
 	}
 	l.begin()
 	if rec.Form == trace.FormDeflate {
