@@ -95,7 +95,7 @@ func (d *diffFlags) run(con *console, a, b string) error {
 		if err != nil {
 			return failed("diff", name, err)
 		}
-		scripts[i], err = replay.Load(replay.Trace(in), compare, replay.Session(d.sessions[i]))
+		scripts[i], err = replay.Load(in, compare, replay.Session(d.sessions[i]))
 		in.Close()
 		if err != nil {
 			return failed("diff", name, err)

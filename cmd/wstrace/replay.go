@@ -284,12 +284,12 @@ func (p *performance) load() (file.Compression, error) {
 	defer in.Close()
 	left := 1
 	if p.flags.session.all {
-		if p.all, err = replay.LoadAll(replay.Trace(in), p.flags.compare()); err == nil {
+		if p.all, err = replay.LoadAll(in, p.flags.compare()); err == nil {
 			p.script = p.all.Scripts()[0]
 			left = len(p.all.Scripts())
 		}
 	} else {
-		p.script, err = replay.Load(replay.Trace(in), p.flags.compare(), replay.Session(p.flags.session.n))
+		p.script, err = replay.Load(in, p.flags.compare(), replay.Session(p.flags.session.n))
 	}
 	if err == nil && p.flags.update && p.script.Sessions() > left {
 		err = fmt.Errorf("the trace has %d sessions, and an update would leave %d", p.script.Sessions(), left)

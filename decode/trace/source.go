@@ -34,8 +34,7 @@ type Source struct {
 // Play implements [decode.Source]. It returns the cause when ctx ends, which it
 // looks at between records.
 func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) error {
-	r := NewReader(s.R)
-	r.Bad, r.base, r.highest = s.Bad, s.After, s.After
+	r := s.Records()
 	defer func() { s.last = r.highest }()
 	p := player{r: r, sink: sink, look: look, sessions: map[int64]*session{}}
 	for ctx.Err() == nil {
@@ -57,6 +56,14 @@ func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) e
 		s.Bad(err)
 	}
 	return context.Cause(ctx)
+}
+
+// Records returns a reader of the records, for those who want them instead of
+// Play.
+func (s *Source) Records() *Reader {
+	r := NewReader(s.R)
+	r.Bad, r.base, r.highest = s.Bad, s.After, s.After
+	return r
 }
 
 // Last returns the highest number of a session that Play has met, or After.

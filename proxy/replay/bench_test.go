@@ -13,8 +13,8 @@ func BenchmarkPlay(b *testing.B) {
 	for _, size := range []int{128, 64 << 10} {
 		for _, way := range []struct {
 			name string
-			opts []Option
-		}{{"messages", nil}, {"exact", []Option{Exact()}}} {
+			opts []LoadOption
+		}{{"messages", nil}, {"exact", []LoadOption{Exact()}}} {
 			b.Run(fmt.Sprintf("%dB/%s", size, way.name), func(b *testing.B) {
 				text := strings.Repeat("x", size)
 				var trace strings.Builder
@@ -23,7 +23,7 @@ func BenchmarkPlay(b *testing.B) {
 					fmt.Fprintf(&trace, `{"k":"frame","c":1,"d":">","op":"text","mask":"01020304","text":"%s"}`+"\n", text)
 					fmt.Fprintf(&trace, `{"k":"frame","c":1,"d":"<","op":"text","text":"%s"}`+"\n", text)
 				}
-				s := load(b, trace.String(), way.opts...)
+				s := loaded(b, trace.String(), way.opts...)
 				b.SetBytes(int64(2 * turns * size))
 				b.ReportAllocs()
 				for b.Loop() {

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -110,19 +109,7 @@ type RecordSource interface {
 }
 
 // Trace returns the trace that r reads, without compression.
-func Trace(r io.Reader) RecordSource { return traceSource{r} }
-
-type traceSource struct{ r io.Reader }
-
-func (t traceSource) Records() *trace.Reader { return trace.NewReader(t.r) }
-
-func (t traceSource) Play(_ context.Context, sink decode.Sink, look decode.Look) error {
-	r := t.Records()
-	if err := trace.Play(r, sink, look); err != nil {
-		return err
-	}
-	return r.Warning()
-}
+func Trace(r io.Reader) RecordSource { return &trace.Source{R: r} }
 
 // load reads one session, or all.
 func load(src decode.Source, how loading, all bool) ([]*Script, error) {
@@ -172,7 +159,7 @@ var errNoAnswer = errors.New("has a request and no answer")
 
 // finish returns the scripts of what was read until err.
 func (l *library) finish(err error) ([]*Script, error) {
-	if errors.Is(err, decode.ErrCut) || errors.Is(err, trace.ErrCut) {
+	if errors.Is(err, decode.ErrCut) {
 		l.warning, err = err, nil
 	}
 	if err != nil {

@@ -9,7 +9,20 @@ import (
 
 // playTrace plays a .wst file.
 func playTrace(ctx context.Context, f *File, sink decode.Sink, look decode.Look) (last int64, err error) {
-	s := &trace.Source{R: f.r, Bad: f.Bad, After: f.After}
+	s := f.trace()
 	err = s.Play(ctx, sink, look)
 	return s.Last(), err
+}
+
+func (f *File) trace() *trace.Source {
+	return &trace.Source{R: f.r, Bad: f.Bad, After: f.After}
+}
+
+// Records returns a reader of the records of a .wst file, to be read instead of
+// Play, or nil if the file is in another format.
+func (f *File) Records() *trace.Reader {
+	if !f.format.records {
+		return nil
+	}
+	return f.trace().Records()
 }

@@ -29,11 +29,13 @@ type format struct {
 	// play gives the sessions of the file to sink, as [decode.Source] says, and
 	// returns the number of the last one.
 	play func(ctx context.Context, f *File, sink decode.Sink, look decode.Look) (last int64, err error)
+
+	records bool // it is .wst, whose records can be read, too
 }
 
 // formats are those that are known. They are asked in this order.
 var formats = []format{
-	{[]string{"wst", "wst.gz", "wst.zst"}, isTrace, playTrace},
+	{[]string{"wst", "wst.gz", "wst.zst"}, isTrace, playTrace, true},
 }
 
 // An answer says whether a file has a format.
