@@ -1,6 +1,8 @@
 package decode
 
 import (
+	"hash/maphash"
+	"strings"
 	"sync"
 	"time"
 )
@@ -13,7 +15,7 @@ type Seen struct {
 	mu      sync.Mutex
 	keys    memory[string, int64]
 	masks   memory[uint32, int64]
-	clients memory[string, clientPast]
+	clients memory[uint64, clientPast] // by a hash, for a client chooses how long its target is
 }
 
 // A clientPast is what one client did with one server.
@@ -56,7 +58,7 @@ func (s *Seen) key(key string, conn int64) (before int64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if before, ok = s.keys.m[key]; !ok {
-		s.keys.put(key, conn)
+		s.keys.put(strings.Clone(key), conn) // else the whole head would stay with it
 	}
 	return before, ok
 }
@@ -82,6 +84,10 @@ const (
 	backoffTimes = 3
 )
 
+var clientSeed = maphash.MakeSeed()
+
+func clientHash(client string) uint64 { return maphash.String(clientSeed, client) }
+
 // connected notes that a client connects to a server, and returns how often in
 // a row it has come back at once after a connection that failed. Clients that
 // have several connections can't be told from several clients.
@@ -91,14 +97,15 @@ func (s *Seen) connected(client string, now time.Time) int {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.clients.m[client]
+	k := clientHash(client)
+	c := s.clients.m[k]
 	if since := now.Sub(c.failed); c.open == 0 && !c.failed.IsZero() && since >= 0 && since < backoff {
 		c.again++
 	} else {
 		c.again = 0
 	}
 	c.open++
-	s.clients.put(client, c)
+	s.clients.put(k, c)
 	return c.again
 }
 
@@ -109,7 +116,8 @@ func (s *Seen) disconnected(client string, now time.Time, failed bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, ok := s.clients.m[client]
+	k := clientHash(client)
+	c, ok := s.clients.m[k]
 	if !ok {
 		return
 	}
@@ -118,5 +126,5 @@ func (s *Seen) disconnected(client string, now time.Time, failed bool) {
 	if failed {
 		c.failed = now
 	}
-	s.clients.put(client, c)
+	s.clients.put(k, c)
 }
