@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"hash/maphash"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -165,13 +166,21 @@ func (j *judge) adviseTalk(m *Message, say func(RuleID, string, ...any)) {
 	}
 }
 
-// deflatedLen returns to how many bytes b can be compressed.
-func deflatedLen(b []byte) int {
-	var n byteCount
-	w, err := flate.NewWriter(&n, flate.DefaultCompression)
+// flatePool holds compressors, each of which takes most of a megabyte.
+var flatePool = sync.Pool{New: func() any {
+	w, err := flate.NewWriter(nil, flate.DefaultCompression)
 	if err != nil {
 		panic(err) // the level is a constant
 	}
+	return w
+}}
+
+// deflatedLen returns the length of b when it is compressed.
+func deflatedLen(b []byte) int {
+	var n byteCount
+	w := flatePool.Get().(*flate.Writer)
+	defer flatePool.Put(w)
+	w.Reset(&n)
 	w.Write(b)
 	w.Flush()
 	return int(n)
