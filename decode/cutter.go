@@ -118,7 +118,7 @@ func (c *cutter) release() {
 	c.spent = 0
 	if n == len(c.hold) {
 		piecePool.Put((*[MaxPiece]byte)(c.hold[:MaxPiece]))
-		c.hold = nil
+		c.hold, c.dec.frame.payload = nil, nil
 		return
 	}
 	c.hold = c.hold[:copy(c.hold, c.hold[n:])]

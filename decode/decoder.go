@@ -43,7 +43,15 @@ func (d *Decoder) Frames(b []byte) iter.Seq[*Frame] {
 	return func(yield func(*Frame) bool) {
 		for d.next(&b) && yield(&d.frame) {
 		}
+		d.let()
 	}
+}
+
+// let lets go of the payload at hand, which is the caller's.
+func (d *Decoder) let() {
+	f := &d.frame
+	f.At += int64(len(f.payload))
+	f.payload = nil
 }
 
 // Lost returns the bytes that stand where a header should and are none, what
@@ -81,7 +89,6 @@ func (d *Decoder) next(b *[]byte) bool {
 		return false
 	}
 	if d.left > 0 {
-		f.At += int64(len(f.payload))
 		f.More = true
 	} else if !d.header(b) {
 		return false
