@@ -18,13 +18,14 @@ func (s *Session) newEvent(kind Kind, d Dir) *Event {
 	return &s.ev
 }
 
-// emitEvent is emit of s.ev.
+// emitEvent is emit of s.ev. Nothing follows the closed event: sinks have
+// forgotten the session by then.
 func (s *Session) emitEvent() {
 	ev := &s.ev
 	if s.judge != nil && len(s.judge.found) > 0 {
 		ev.Violations = s.judge.take()
 	}
-	if s.Sink == nil && s.Gate == nil {
+	if s.over && ev.Kind != KindClosed || s.Sink == nil && s.Gate == nil {
 		return
 	}
 	ev.Conn, ev.Time, ev.Info = s.info.Conn, s.now, &s.info
@@ -54,8 +55,10 @@ func (s *Session) lock(t time.Time) {
 	}
 }
 
-// unlock ends a call, and with it the run of events in the Tee.
+// unlock ends a call, and with it the run of events in the Tee. The caller's
+// bytes are let go, so that an idle session does not keep a read buffer alive.
 func (s *Session) unlock() {
+	s.ev.Data, s.ev.Frame = nil, nil
 	if s.locked {
 		s.locked = false
 		s.tee.Unlock()

@@ -175,9 +175,11 @@ func (s *Session) framesLost(d Dir, n int64) {
 	}
 }
 
-// whyTooLong is the reason of the junk that begins with a header whose length
-// is none.
-const whyTooLong = "length with its top bit set"
+// Why bytes are junk.
+const (
+	whyTooLong  = "length with its top bit set" // it begins with such a header
+	whyUnframed = "cannot be framed"            // it follows one, or a gap
+)
 
 // lost ends the framing of d at a header that can't be understood; rest is what
 // follows it at hand.
@@ -189,7 +191,8 @@ func (s *Session) lost(d Dir, head, rest []byte) {
 	n := min(len(rest), MaxPiece-len(head))
 	s.sides[d].phase = inJunk
 	s.junk(d, append(head[:len(head):len(head)], rest[:n]...), whyTooLong)
-	s.junk(d, rest[n:], "cannot be framed")
+	s.junk(d, rest[n:], whyUnframed)
+	s.conn.cutters[d].dec.rest = nil
 }
 
 // partialHeader emits the beginning of a header whose rest does not come.
@@ -204,11 +207,15 @@ func (s *Session) partialHeader(d Dir) {
 }
 
 // junk emits bytes that belong to no frame.
-func (s *Session) junk(d Dir, b []byte, why string) {
+func (s *Session) junk(d Dir, b []byte, why string) { s.emitJunk(Event{Dir: d}, b, why) }
+
+// emitJunk emits ev for each piece of bytes that belong to no frame.
+func (s *Session) emitJunk(ev Event, b []byte, why string) {
+	ev.Kind, ev.Text = KindJunk, why
 	for len(b) > 0 {
 		n := min(len(b), MaxPiece)
-		s.emit(Event{Kind: KindJunk, Dir: d, Data: b[:n], Text: why})
-		b = b[n:]
+		ev.Data, b = b[:n], b[n:]
+		s.emit(ev)
 	}
 }
 

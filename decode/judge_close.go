@@ -131,12 +131,13 @@ func (j *judge) closeOverdue(d Dir, end bool) {
 	}
 }
 
-// end judges how d ended. cut is inside of what, or "".
-func (j *judge) end(d Dir, how End, cut string) {
+// end judges how d ended: inside cut, if that is not "". gone says that one side
+// had ended the connection before.
+func (j *judge) end(d Dir, how End, cut string, gone bool) {
 	if how != EndFIN && how != EndRST && how != EndTLSEOF {
 		return // it was us
 	}
-	gone, both := j.verdict.gone, j.verdict.both()
+	both := j.verdict.both()
 	switch {
 	case how == EndTLSEOF && !j.totals.Unknown:
 		j.side(d, "tls-no-close-notify", "TLS ends without close_notify")

@@ -59,24 +59,33 @@ func (s *Session) Open(info Info) {
 	s.totals.Opened = s.now
 	if !s.unjudged && s.judge == nil {
 		s.judge = &judge{facts: &s.facts, advice: s.Advice, seen: s.Seen}
+		if s.conn != nil { // frames came first
+			s.judge.connection = new(judgedConnection)
+		}
 	}
 	s.emit(Event{Kind: KindOpen})
 }
 
 // Upgraded says that the handshake lies before the first byte of Data, as in a
 // trace made by hand or a capture that began too late. What it agreed on is in
-// [Info].
+// [Info]. It does nothing after a handshake.
 func (s *Session) Upgraded() {
 	s.lock(s.now)
 	defer s.unlock()
+	if s.hs.Accepted {
+		return
+	}
 	s.hs = Handshake{WebSocket: true, Accepted: true, Extensions: s.info.Ext}
 	var rsv byte
 	if s.info.Ext != "" {
 		rsv, s.hs.Deflate = agreement(s.info.Ext)
 	}
 	s.upgrade(rsv)
-	s.sides[FromClient].phase = inFrames
-	s.sides[FromServer].phase = inFrames
+	for d := range s.sides {
+		if s.sides[d].phase != inJunk {
+			s.sides[d].phase = inFrames
+		}
+	}
 }
 
 // upgrade begins the WebSocket connection. rsv are the reserved bits that the
@@ -149,7 +158,7 @@ func (s *Session) data(d Dir, b []byte) {
 			return
 		case inJunk:
 			s.totals.Bytes[d] += int64(len(b))
-			s.junk(d, b, "cannot be framed")
+			s.junk(d, b, whyUnframed)
 			return
 		case inOpaque:
 			s.totals.Bytes[d] += int64(len(b))
@@ -197,9 +206,9 @@ func (s *Session) Sent(d Dir, t time.Time, b []byte, change string) {
 		s.outs = &[2]Decoder{{Dir: FromClient}, {Dir: FromServer}}
 	}
 	dec := &s.outs[d]
-	fate := Fate{Change: change}
+	ev := Event{Dir: d, Fate: Fate{Change: change}, Out: true}
 	if dec.err != nil {
-		s.emit(Event{Kind: KindJunk, Dir: d, Data: b, Text: "cannot be framed", Fate: fate, Out: true})
+		s.emitJunk(ev, b, whyUnframed)
 		return
 	}
 	for f := range dec.Frames(b) {
@@ -208,12 +217,15 @@ func (s *Session) Sent(d Dir, t time.Time, b []byte, change string) {
 			n := min(len(p), MaxPiece)
 			piece.payload, p = p[:n], p[n:]
 			piece.Complete = f.Complete && len(p) == 0
-			s.emit(Event{Kind: KindFrame, Dir: d, Frame: &piece, Fate: fate, Out: true})
+			ev.Kind, ev.Frame = KindFrame, &piece
+			s.emit(ev)
 			piece.At, piece.More = piece.At+int64(n), true
 		}
 	}
 	if head, rest, err := dec.Lost(); err != nil {
-		s.emit(Event{Kind: KindJunk, Dir: d, Data: slices.Concat(head, rest), Text: "length with its top bit set", Fate: fate, Out: true})
+		ev.Frame = nil
+		s.emitJunk(ev, slices.Concat(head, rest), whyTooLong)
+		dec.rest = nil
 	}
 }
 
@@ -345,7 +357,11 @@ func (s *Session) End(d Dir, t time.Time, how End, text string) {
 	if !blind {
 		s.overdue(true)
 	}
-	s.end(d, how, blind)
+	gone := s.verdict.gone
+	cut := s.end(d, how)
+	if s.judge != nil && !blind {
+		s.judge.end(d, how, cut, gone)
+	}
 	s.emitEnd(Event{Kind: KindEnd, Dir: d, How: how, Text: text})
 }
 
@@ -362,26 +378,27 @@ func (s *Session) EndBoth(t time.Time, how End, text string) {
 	if !blind {
 		s.overdue(true)
 	}
-	s.end(FromClient, how, blind)
-	s.end(FromServer, how, blind)
+	// Judged once both have ended: what is held back of them comes out first.
+	cuts := [2]string{s.end(FromClient, how), s.end(FromServer, how)}
+	if s.judge != nil && !blind {
+		s.judge.end(FromClient, how, cuts[FromClient], true)
+		s.judge.end(FromServer, how, cuts[FromServer], true)
+	}
 	s.emitEnd(Event{Kind: KindEnd, How: how, Text: text, Both: true})
 }
 
-// end takes the end of d.
-func (s *Session) end(d Dir, how End, blind bool) {
-	cut := ""
+// end takes the end of d. It returns what that cuts off, as endsIn says it.
+func (s *Session) end(d Dir, how End) (cut string) {
 	if s.conn != nil {
 		cut = s.conn.cutters[d].endsIn()
 	}
 	s.flush(d, true)
 	s.giveUp(d)
 	s.verdict.end(d, how, s.ended, s.quiet(), &s.totals.Verdict)
-	if s.judge != nil && !blind {
-		s.judge.end(d, how, cut)
-	}
 	s.verdict.gone = s.verdict.gone || how <= EndTLSEOF
 	s.sides[d].ended = true
 	s.ended++
+	return cut
 }
 
 // emitEnd emits an end, which may be the last event but one.
