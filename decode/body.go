@@ -64,10 +64,10 @@ func ResponseBody(h *Head, method string) Body {
 	return lengthBody(h, Body{form: bodyUntilClose})
 }
 
-// lengthBody returns the body that Content-Length declares, or none without
-// one. A length that is repeated counts once. Where it is not one length, both
-// ends may differ on where the next head begins, so nothing that follows is
-// taken for one (RFC 9112 §6.3).
+// lengthBody returns the body that Content-Length declares, or none if there is no
+// such header. A length that is repeated counts once. If it is not one number, the
+// two ends may disagree on where the next head begins, so nothing that follows is
+// taken for a head (RFC 9112 §6.3).
 func lengthBody(h *Head, none Body) Body {
 	values := h.Values("Content-Length")
 	if len(values) == 0 {
@@ -97,7 +97,7 @@ func (b *Body) UntilClose() bool { return b.form == bodyUntilClose }
 
 // Next returns how many bytes at the start of p belong to the body; Done then
 // tells whether it ended there. Chunk sizes, trailers and line ends count as
-// body. A chunk that can't be read makes the rest of the stream body.
+// body. After a malformed chunk the rest of the stream is body.
 func (b *Body) Next(p []byte) int {
 	switch b.form {
 	case bodyLength:
@@ -112,7 +112,7 @@ func (b *Body) Next(p []byte) int {
 	return 0
 }
 
-// Skip passes over n bytes of the body that are not to be had.
+// Skip passes over n bytes of the body that are not available.
 func (b *Body) Skip(n int64) {
 	if b.form == bodyLength && n <= b.left {
 		b.left -= n
@@ -121,9 +121,8 @@ func (b *Body) Skip(n int64) {
 	b.form = bodyNone
 }
 
-// Lose is like Skip for bytes that were lost, of which nobody knows that they
-// were body. If it can't be told where the body ends without them, the rest of
-// the stream is body.
+// Lose is like Skip for bytes that were lost, not all of which need be body. If
+// the end of the body can't be found without them, the rest of the stream is body.
 func (b *Body) Lose(n int64) {
 	if b.form == bodyLength && n <= b.left {
 		b.left -= n

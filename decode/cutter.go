@@ -9,22 +9,22 @@ import (
 )
 
 // A cutter finds the frames of one direction (RFC 6455 §5.2) and cuts them into
-// the pieces that events carry: as much payload as a frame has, or MaxPiece
-// bytes of it, text between characters. Where it cuts does not depend on how
-// the bytes were split on their way. It also follows the message in flight
+// the pieces that events carry: a whole frame, or at most MaxPiece bytes of its
+// payload, with text cut between characters. Where it cuts does not depend on
+// how the bytes were split on their way. It also follows the message in flight
 // (RFC 6455 §5.4).
 type cutter struct {
 	dec   Decoder
-	fresh bool      // no piece of the frame in flight was handed out
+	fresh bool      // no piece of the frame in flight was handed out yet
 	chars bool      // its payload is text, to be cut between characters
-	at    int64     // where in the payload hold begins
-	hold  []byte    // payload of it that waits for more; from piecePool
+	at    int64     // where in its payload hold begins
+	hold  []byte    // its payload that waits for more; from piecePool
 	spent int       // how much of hold was handed out
-	since time.Time // when what waits came
+	since time.Time // since when something of the frame waits
 
 	// The message in flight.
-	open bool // it has begun, and its last frame has not come
-	text bool // it is text, not compressed
+	open bool // its first frame has come, its last has not
+	text bool // it is text that is not compressed
 
 	lastData  time.Time // when the latest data frame began
 	lastStart time.Time // and the latest message
@@ -33,7 +33,7 @@ type cutter struct {
 // piecePool holds the buffers for frames in flight.
 var piecePool = sync.Pool{New: func() any { return new([MaxPiece]byte) }}
 
-// begin begins a frame, whose header has come at now.
+// begin begins a frame, whose header came at now.
 func (c *cutter) begin(f *Frame, now time.Time) {
 	c.fresh, c.at, c.since = true, 0, now
 	c.chars = f.Rsv == 0 && (f.OpCode == ws.OpText || f.OpCode == ws.OpContinuation && c.text)
@@ -44,7 +44,7 @@ func (c *cutter) begin(f *Frame, now time.Time) {
 // if more has to come first. The piece is valid until release.
 func (c *cutter) next(p *[]byte, complete bool, now time.Time) bool {
 	c.release()
-	if len(c.hold) > 0 { // what waits goes first
+	if len(c.hold) > 0 { // held payload goes first
 		n := min(len(*p), MaxPiece-len(c.hold))
 		c.hold, *p = append(c.hold, (*p)[:n]...), (*p)[n:]
 		switch {
@@ -72,7 +72,7 @@ func (c *cutter) next(p *[]byte, complete bool, now time.Time) bool {
 		*p = nil
 		return true
 	case len(b) > 0:
-		if !c.fresh { // else the header has waited before
+		if !c.fresh { // otherwise the header is what has waited longest
 			c.since = now
 		}
 		c.hold = append(piecePool.Get().(*[MaxPiece]byte)[:0], b...)
@@ -81,9 +81,9 @@ func (c *cutter) next(p *[]byte, complete bool, now time.Time) bool {
 	return false
 }
 
-// flush sets the frame to what is held of it: all of it, or, unless all, so
-// much that text is cut between characters. It returns false if nothing waits.
-// The piece is valid until release.
+// flush sets the frame to the payload that is held: all of it, or, unless all is
+// set, as much as cuts text between characters. It returns false if nothing
+// waits. The piece is valid until release.
 func (c *cutter) flush(all bool, now time.Time) bool {
 	c.release()
 	n := len(c.hold)
@@ -124,8 +124,8 @@ func (c *cutter) release() {
 	c.hold = c.hold[:copy(c.hold, c.hold[n:])]
 }
 
-// whole makes p the piece that is handed out if it is a whole frame that has
-// come in one chunk, and short enough.
+// whole hands out p if that is the payload of a whole frame that came in one
+// chunk and is short enough. It reports whether it did.
 func (c *cutter) whole(p []byte, complete bool) bool {
 	if !complete || c.dec.frame.More || len(p) > MaxPiece {
 		return false
@@ -135,8 +135,8 @@ func (c *cutter) whole(p []byte, complete bool) bool {
 	return true
 }
 
-// uncut returns the length of p without a UTF-8 sequence that it ends inside
-// of, if p, which begins at c.at in the payload, is text.
+// uncut returns the length of p, which begins at c.at in the payload; if p is
+// text, without the character that it ends inside of.
 func (c *cutter) uncut(p []byte) int {
 	if !c.chars {
 		return len(p)
@@ -156,8 +156,8 @@ func (c *cutter) waits() bool { return c.fresh || len(c.hold) > c.spent }
 // lost reports whether frames can't be told apart any more.
 func (c *cutter) lost() bool { return c.dec.err != nil }
 
-// endsIn says inside of what the bytes so far end, or returns "" if that is
-// between frames.
+// endsIn names what the bytes so far end inside of; "" if they end between
+// frames.
 func (c *cutter) endsIn() string {
 	switch {
 	case c.dec.InPayload():
@@ -172,15 +172,15 @@ func (c *cutter) endsIn() string {
 type place uint8
 
 const (
-	placeNone       place = iota // it is a control frame, or its opcode means nothing
+	placeNone       place = iota // in none: a control frame, or a reserved opcode
 	placeStart                   // it begins a message
-	placeInterrupts              // it begins one before the last has ended
-	placeContinues
-	placeOrphan // it continues, and there is nothing to continue
+	placeInterrupts              // it begins a message before the last one has ended
+	placeContinues               // it continues a message
+	placeOrphan                  // it is a continuation with nothing to continue
 )
 
-// follow takes a data frame, whose header has come. It returns the place of it,
-// and whether it ends a message.
+// follow takes a data frame, whose header has come. It returns the frame's place,
+// and whether the frame ends a message.
 func (c *cutter) follow(f *Frame, now time.Time) (p place, ends bool) {
 	c.lastData = now
 	switch {

@@ -23,7 +23,7 @@ type Decoder struct {
 	offset int64                  // of the next header
 	left   int64                  // payload of frame still to come
 	err    error                  // why framing was lost
-	rest   []byte                 // what followed the header where it was lost; the caller's
+	rest   []byte                 // what followed the header where framing was lost; the caller's
 
 	rd  bytes.Reader           // over head, for ws.ReadHeaderBuffer
 	buf [ws.MaxHeaderSize]byte // its scratch
@@ -31,10 +31,10 @@ type Decoder struct {
 
 var errGap = errors.New("bytes are missing")
 
-// Frames returns the frames in b, which continues the bytes of the calls
-// before. A frame that b holds in part is yielded with the payload at hand;
-// the calls that follow yield its later pieces, with More set. A header that b
-// holds in part is kept until the rest of it comes.
+// Frames returns the frames in b, which continues the bytes of earlier calls. If
+// b holds only a part of a frame, the frame is yielded with the payload at hand;
+// later calls yield its later pieces, with More set. An incomplete header is kept
+// until the rest of it comes.
 //
 // The sequence must be ranged over to its end. A frame is valid until the next
 // step. Where a header can't be understood the sequence ends for good and
@@ -43,20 +43,20 @@ func (d *Decoder) Frames(b []byte) iter.Seq[*Frame] {
 	return func(yield func(*Frame) bool) {
 		for d.next(&b) && yield(&d.frame) {
 		}
-		d.let()
+		d.release()
 	}
 }
 
-// let lets go of the payload at hand, which is the caller's.
-func (d *Decoder) let() {
+// release lets go of the payload at hand, which is the caller's.
+func (d *Decoder) release() {
 	f := &d.frame
 	f.At += int64(len(f.payload))
 	f.payload = nil
 }
 
-// Lost returns the bytes that stand where a header should and are none, what
-// followed them in the bytes given to Frames, and why. The error is nil while
-// frames can be told apart. Once it is not, Frames yields nothing more.
+// Lost returns the bytes that stand where a header should but are not one, the
+// bytes after them that were given to Frames, and why. The error is nil as long
+// as frames can be told apart. After that, Frames yields nothing more.
 func (d *Decoder) Lost() (head, rest []byte, err error) {
 	if d.err == nil {
 		return nil, nil, nil
@@ -70,8 +70,9 @@ func (d *Decoder) Partial() []byte { return d.head[:d.nhead] }
 // InPayload reports whether payload of the latest frame is still to come.
 func (d *Decoder) InPayload() bool { return d.left > 0 }
 
-// Skip passes over n bytes that are not to be had. Beyond the payload of the
-// frame in flight nobody can tell where the next header is, so framing is lost.
+// Skip passes over n bytes that are not available. If they reach beyond the
+// payload of the frame in flight, the next header can't be found, and framing is
+// lost.
 func (d *Decoder) Skip(n int64) {
 	if n > d.left {
 		d.err = errGap

@@ -10,64 +10,66 @@
 //	                            ├ heartbeat  pings, pongs, times         facts
 //	                            ├ verdict    how it was closed           facts
 //	                            ├ judge      rules                       violations, from the facts alone
-//	                            └ gate       changes                     a fate for the event, only if set
+//	                            └ gate       changes                     a fate for each event, only if set
 //
 // # The flow
 //
 // Everything flows from left to right. A relay reads a chunk, gives it to
-// [Session.Data] with the time it came, and then writes the very same bytes to
-// the other side: what was forwarded was recorded before. A [Source] gives the
-// bytes of a file to a Session in the same way, so live traffic and a recording
-// of it come out as the same events. Sources that have no wire bytes give parsed
-// heads, bodies and messages instead ([Session.Head], [Session.Body],
+// [Session.Data] with the time of its arrival, and then writes the very same
+// bytes to the other side: everything is recorded before it is forwarded. A
+// [Source] gives the bytes of a file to a Session in the same way, so live
+// traffic and a recording of it come out as the same events. Sources that have
+// no wire bytes give parsed heads, bodies and messages instead ([Session.Head], [Session.Body],
 // [Session.Message]).
 //
 // A Session is one HTTP exchange and the WebSocket connection that it becomes.
-// It gathers the heads ([ParseRequest], [ParseResponse]), follows bodies
+// It collects the heads ([ParseRequest], [ParseResponse]), follows the bodies
 // ([Body]), and after a 101 finds the frames of each direction with a
-// [Decoder]. One event is emitted for a frame: when it is complete, or when
-// [MaxPiece] bytes of its payload are at hand, or at [Session.Flush]; longer
-// frames continue in later pieces, cut at the same places however the bytes
-// were split.
+// [Decoder]. A frame is emitted as one event: when it is complete, or when
+// [MaxPiece] bytes of its payload are at hand, or at [Session.Flush]. A longer
+// frame continues in later pieces, cut at the same places however the bytes
+// were split on their way. After the closed event nothing is emitted.
 //
 // # Who owns the bytes
 //
 // The bytes given to Data are the caller's; they are read during the call and
-// not changed. Masked payload is unmasked only where somebody asks for it, into
-// the asker's buffer ([Frame.AppendPayload]). An [Event] and all it points to
+// not changed or kept. Masked payload is unmasked only on request, into the
+// caller's buffer ([Frame.AppendPayload]). An [Event] and all it points to
 // belong to the Session and are valid during [Sink.Emit]; [Event.Clone] keeps
-// one. A Session holds at most MaxPiece bytes of a frame in flight per
-// direction, and MaxMessageData of a message, from pools, and nothing while it
-// waits between them; and 32 KiB per direction once a message was inflated.
+// one. Per direction a Session holds at most [MaxPiece] bytes of the frame in
+// flight and [MaxMessageData] bytes of the message in flight, both in pooled
+// buffers that it gives back between frames and messages; and 32 KiB once a
+// message was inflated.
 //
 // # Messages
 //
-// If [Look.Messages] is set, the frames of a data message are put together,
-// what is compressed is inflated, and text is checked to be UTF-8, all as the
-// bytes come. A [Message] comes with the event of its final frame, and once more
-// as an event of its own. Of its content the beginning is kept; the rest is
-// looked at and forgotten.
+// If [Look.Messages] is set, data messages are put together from their frames,
+// inflated if they are compressed, and checked for UTF-8 if they are text, all
+// as the bytes come. A [Message] comes with the event of its final frame, and
+// again as an event of its own. Only the beginning of its content is kept; the
+// rest is examined and forgotten.
 //
 // # Facts and violations
 //
-// The parts of a Session keep facts and emit nothing. What an endpoint does
-// wrong is a [Violation] of one of the [Rules], a value that the judge finds in
-// those facts and that travels with the event of its frame or head, or of an
-// end. The traffic goes on. The first time that a side of a session breaks a
-// rule it is reported, then it is counted ([Totals.Rules]). Rules that take time
-// are judged when a frame or an end comes, by its time; rules that compare
-// sessions need a [Seen] that the sessions share. Errors are for our own
-// failures, and a Session has none: bytes that can't be understood are junk, and
-// are reported once.
+// The parts of a Session keep facts; only the Session itself emits events. What
+// an endpoint does wrong is a [Violation] of one of the [Rules]: a value that the
+// judge finds in those facts and that travels with the event of the frame, head
+// or end at fault. The traffic goes on. The first time a side of a session
+// breaks a rule, that is reported; after that it is only counted
+// ([Totals.Rules]). Rules about time are judged when a frame or an end comes, by
+// its time; rules that compare sessions need a [Seen] that the sessions share.
+// Errors are for our own failures, and a Session has none: bytes that can't be
+// framed are junk, which is emitted as such ([KindJunk]).
 //
 // # Changes
 //
-// [Session.Gate], if set, decides what becomes of what came before its event is
-// emitted; what was sent in its place is told to [Session.Sent]. So the events
-// say both what each side sent and what the other side received.
+// [Session.Gate], if set, is asked about each event before it is emitted and
+// decides its [Fate]. Whoever sends something else instead reports that to
+// [Session.Sent]. So the events say both what each side sent and what the other
+// side received.
 //
 // # Locks
 //
-// A Session has one mutex, held for a call up to its last event. A [Tee] has
-// one, taken once for the events of a chunk, so that every sink sees one order.
+// A Session has one mutex, held for the whole of each call. A [Tee] has one,
+// locked once for all events of a call, so that every sink sees the same order.
 package decode

@@ -2,7 +2,7 @@ package decode
 
 import "time"
 
-// emit hands ev, with the violations found before it, to the sink.
+// emit hands ev to the sink, with the violations found since the last event.
 func (s *Session) emit(ev Event) {
 	if s.judge != nil && (ev.Kind == KindRequest || ev.Kind == KindResponse) {
 		s.judge.keepFault(ev.Dir)
@@ -11,14 +11,15 @@ func (s *Session) emit(ev Event) {
 	s.emitEvent()
 }
 
-// newEvent returns the event that emitEvent emits, which is faster than emit.
+// newEvent returns an empty event to fill in for emitEvent. On the hot path this
+// is faster than emit, which copies a whole Event.
 func (s *Session) newEvent(kind Kind, d Dir) *Event {
 	s.ev = Event{}
 	s.ev.Kind, s.ev.Dir = kind, d
 	return &s.ev
 }
 
-// emitEvent is emit of s.ev. Nothing follows the closed event: sinks have
+// emitEvent is emit for s.ev. Nothing follows the closed event: sinks have
 // forgotten the session by then.
 func (s *Session) emitEvent() {
 	ev := &s.ev
@@ -45,9 +46,9 @@ func (s *Session) emitEvent() {
 	}
 }
 
-// lock begins a call at time t. It counts by the wall clock, whose times can be
-// written down and read back; the difference to a monotonic clock would not be
-// that of the times shown.
+// lock begins a call at time t. It uses the wall clock alone, whose times can be
+// recorded and read back: with monotonic readings, durations would differ from
+// those between the times shown.
 func (s *Session) lock(t time.Time) {
 	s.mu.Lock()
 	if t = t.Round(0); t.After(s.now) {

@@ -21,12 +21,12 @@ const (
 	KindNotice                // a remark of ours or of the user's: Text
 	KindEnd                   // a direction ended: How, Text, Status
 	KindClosed                // the session is over: Totals
-	KindMessage               // a data message is complete, or will never be: Message
+	KindMessage               // a data message is complete, or never will be: Message
 )
 
 // An Event is one thing that happened in a [Session]. The session owns it and
-// everything it points to; it is valid during [Sink.Emit], and who keeps it
-// keeps a [Event.Clone].
+// everything it points to; it is valid during [Sink.Emit], and [Event.Clone]
+// makes a copy to keep.
 type Event struct {
 	Kind Kind
 	Dir  Dir
@@ -38,22 +38,22 @@ type Event struct {
 	Handshake  *Handshake  // set once the request is known
 	Head       *Head       // of a response
 	Frame      *Frame      // of a frame
-	Message    *Message    // of a message; of the last piece of its final frame
-	Part       bool        // of a frame: it is part of what a later message event has
+	Message    *Message    // of a message, and of the last piece of its final frame
+	Part       bool        // of a frame: it belongs to a message that a later event will have
 	Data       []byte      // of junk; the body of a refused upgrade, up to MaxPiece
 	BodyLen    int64       // of a response: the whole length of the body that Data begins
-	Lost       int64       // of a gap: so many bytes
-	Status     int         // of an end: the status of the answer that the proxy gave in place of the server; 0 if none
-	Both       bool        // of an end: it is that of both directions, and Dir means nothing
+	Lost       int64       // of a gap: how many bytes
+	Status     int         // of an end: the status of the answer that the proxy gave in place of the server; 0 if it gave none
+	Both       bool        // of an end: both directions ended, and Dir means nothing
 	Text       string      // why, or what
 	Violations []Violation // of this frame or head
 	Totals     *Totals     // when closed
 
-	Fate Fate // what becomes of it, by [Session.Gate]
-	Out  bool // it tells what was sent in place of what came; see [Session.Sent]
+	Fate Fate // what [Session.Gate] decided
+	Out  bool // it is about what was sent in place of what came; see [Session.Sent]
 
-	// Where it was read, if from a file: the line, from 1, or 0, and the offset
-	// in bytes.
+	// Where it was read in a file: the line, from 1, or 0 if there are none, and
+	// the offset in bytes.
 	Line   int
 	Offset int64
 }
@@ -123,7 +123,7 @@ type Info struct {
 	// [Session.Message].
 	NoFrames bool
 
-	ClientTLS, ServerTLS *TLS // of each leg; nil if it is in plain
+	ClientTLS, ServerTLS *TLS // of each leg; nil if it does not use TLS
 }
 
 // TLS is what a TLS handshake agreed on.
@@ -146,9 +146,9 @@ type Totals struct {
 	Errors, Warnings, Infos int
 	Rules                   []RuleCount // in the order in which they were broken first
 
-	// What looking into messages gave, if Look.Messages is set.
-	Checked   bool       // it is
-	Unchecked [2]int64   // by Dir: messages that could not be looked into
+	// What was learned from messages, if Look.Messages is set.
+	Checked   bool       // whether it is set
+	Unchecked [2]int64   // by Dir: messages that could not be read
 	Deflate   [2]Savings // by Dir: what compression did
 
 	Heartbeat [2]Heartbeat // by who sent the pings
@@ -160,19 +160,19 @@ type Totals struct {
 type Savings struct {
 	Messages int64
 	Wire     int64 // bytes of them on the wire
-	Len      int64 // bytes of them
+	Len      int64 // bytes of them, inflated
 }
 
 // A Heartbeat is what became of the pings that one side sent (RFC 6455 §5.5.2).
 type Heartbeat struct {
 	Pings   int64
-	Pongs   int64           // that answer one
-	Missing int64           // pings that neither they nor a later one got an answer
-	RTTs    []time.Duration // the latest round-trip times, up to 256, from here to the other side and back; ascending
+	Pongs   int64           // pongs that answer one of them
+	Missing int64           // pings at the end that got no answer
+	RTTs    []time.Duration // the latest round-trip times, up to 256, from the proxy to the other side and back; ascending
 }
 
-// Quantile returns the time that a share q of times, which ascend, do not
-// exceed; 0 if there are none.
+// Quantile returns the time that a share q of times does not exceed; 0 if there
+// are none. times must ascend.
 func Quantile(times []time.Duration, q float64) time.Duration {
 	if len(times) == 0 {
 		return 0
@@ -183,7 +183,8 @@ func Quantile(times []time.Duration, q float64) time.Duration {
 // Violations returns how many violations there were, of any severity.
 func (t *Totals) Violations() int { return t.Errors + t.Warnings + t.Infos }
 
-// count counts a case of from breaking r so badly and returns how many there are.
+// count counts a case in which from broke r with severity sev, and returns how
+// many there are now.
 func (t *Totals) count(r *Rule, sev Severity, from Dir) int64 {
 	switch sev {
 	case SeverityError:

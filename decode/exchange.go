@@ -2,8 +2,8 @@ package decode
 
 import "time"
 
-// An exchange is a request and its responses (RFC 9112 §2): it gathers the
-// heads from bytes, or takes them parsed, and follows the bodies behind them.
+// An exchange is a request and its responses (RFC 9112 §2): it collects their
+// heads, or takes them parsed, and follows the bodies behind them.
 type exchange struct {
 	hs        Handshake
 	parts     [2]part   // by Dir
@@ -12,16 +12,16 @@ type exchange struct {
 
 // A part is the head and body that one side sends.
 type part struct {
-	buf     []byte // the head at hand, or the body of a refused upgrade
+	buf     []byte // the head in flight, or the body of a refused upgrade
 	scanned int    // how much of buf HeadLen has seen
 	body    Body
-	bodyLen int64 // bytes of body so far
-	since   time.Time
+	bodyLen int64     // bytes of body so far
+	since   time.Time // when the head of a refused upgrade came
 }
 
-// gather adds b to the head at hand. Once that is complete it returns the head
-// and what follows it. tooLong says that no head ends within MaxHead bytes;
-// rest is then what follows those.
+// gather adds b to the head in flight. Once that is complete it returns the head
+// and the bytes that follow it. tooLong says that no head ends within MaxHead
+// bytes; rest is then what follows those.
 func (p *part) gather(b []byte) (raw string, rest []byte, tooLong bool) {
 	had := len(p.buf)
 	p.buf = append(p.buf, b[:min(len(b), MaxHead-had)]...)
@@ -38,7 +38,7 @@ func (p *part) gather(b []byte) (raw string, rest []byte, tooLong bool) {
 	return "", b[len(p.buf)-had:], true
 }
 
-// cut returns what there is of a head that is not complete, or nil.
+// cut returns the incomplete head in flight, or nil, and forgets it.
 func (p *part) cut() *Head {
 	if len(p.buf) == 0 {
 		return nil

@@ -21,7 +21,8 @@ type Param struct {
 }
 
 // ParseExtensions parses the Sec-WebSocket-Extensions headers of a head, in
-// order. It returns those before a mistake, and what the mistake is.
+// order. If there is a mistake, it returns the extensions before it, and the
+// mistake as an error.
 func ParseExtensions(lines []string) ([]Extension, error) {
 	p := extParser{s: strings.Join(lines, ",")}
 	if p.space(); p.s == "" {
@@ -67,8 +68,8 @@ func (p *extParser) extension() (ext Extension, err error) {
 	return ext, nil
 }
 
-// value parses a token or a quoted string that holds one. BBF TR-369 puts into
-// its quotes what is no token.
+// value parses a token, or a quoted string that must hold one; only BBF TR-369
+// quotes what is not a token.
 func (p *extParser) value(ext string) (string, error) {
 	at := p.i
 	if !p.skip('"') {
@@ -158,17 +159,17 @@ const permessageDeflate = "permessage-deflate"
 type Deflate struct {
 	On         bool
 	NoTakeover [2]bool // by Dir: each message of it is compressed on its own
-	WindowBits [2]int  // by Dir: its matches reach back at most 2 to this
+	WindowBits [2]int  // by Dir: matches reach back at most 2 to the power of this
 }
 
 // agreement returns what extensions, as a response or a trace lists them, mean
 // for the frames: the reserved bits that they define (RFC 6455 §5.2), RSV1 being
-// 4, and the agreement on compression. A mistake is for the rules to report;
-// here it stands for nothing.
+// 4, and the agreement on compression. Mistakes are left to the rules and
+// ignored here.
 func agreement(lines ...string) (rsv byte, _ Deflate) {
 	exts, err := ParseExtensions(lines)
 	if err != nil && strings.Trim(strings.Join(lines, ""), " \t,") != "" && len(exts) == 0 {
-		rsv = 7 // who knows
+		rsv = 7 // unknown extensions may define any bit
 	}
 	for _, ext := range exts {
 		if ext.Name == permessageDeflate {
@@ -227,7 +228,7 @@ const bitsAny = -1
 
 // A pmdFault is something wrong with the parameters of permessage-deflate.
 type pmdFault struct {
-	offer, response RuleID // that it breaks, in either of them
+	offer, response RuleID // the rule it breaks in an offer, and in a response
 	text            string
 }
 
@@ -269,7 +270,7 @@ func deflateParams(ext Extension, offer bool) (p pmdParams, faults []pmdFault) {
 		n, err := strconv.Atoi(param.Value)
 		switch {
 		case !param.HasValue && d == FromClient:
-			p.bits[d] = bitsAny // for a response there is a rule of its own
+			p.bits[d] = bitsAny // in a response this breaks a rule of its own
 		case !param.HasValue:
 			fault(invalid, "%s has no value", param.Name)
 		case err != nil || n < 8 || n > 15 || param.Value != strconv.Itoa(n):

@@ -4,20 +4,20 @@ import (
 	"time"
 )
 
-// facts are what a session knows, without a judgement on it. The parts of the
-// session keep them; its judge reads them.
+// facts are what a session knows of its traffic, without any judgement. The parts
+// of the session keep them; the judge only reads them.
 type facts struct {
-	now  time.Time // of the call; never runs backwards
+	now  time.Time // of the call at hand; never runs backwards
 	info Info
 	exchange
 	sides   [2]side     // by Dir
 	conn    *connection // nil until frames can come
 	verdict verdict
 	totals  Totals
-	ended   int // directions
+	ended   int // how many directions have ended
 }
 
-// A side is where one direction of a session is.
+// A side is how far one direction of a session has come.
 type side struct {
 	phase phase
 	ended bool
@@ -36,13 +36,13 @@ const (
 )
 
 // A connection is the WebSocket connection that an exchange becomes
-// (RFC 6455 §4, §5). It is there as soon as frames can come, which may be
-// before the answer to the handshake.
+// (RFC 6455 §4, §5). It exists as soon as frames can come, which may be before
+// the response to the handshake.
 type connection struct {
 	cutters   [2]cutter
 	hearts    [2]*heartbeat // by who sent the pings; nil if there were none
 	messages  *[2]assembly  // by Dir; nil unless messages are put together
-	rsv       byte          // reserved bits that the extensions in force define
+	rsv       byte          // reserved bits that extensions in force define (RFC 6455 §5.2)
 	lastFrame time.Time     // when the latest frame came, or the handshake ended
 }
 
@@ -52,7 +52,7 @@ func newConnection() *connection {
 	return c
 }
 
-// quiet returns for how long no frame has come.
+// quiet returns how long no frame has come.
 func (f *facts) quiet() time.Duration {
 	if f.conn == nil || f.conn.lastFrame.IsZero() {
 		return 0
@@ -60,7 +60,7 @@ func (f *facts) quiet() time.Duration {
 	return f.now.Sub(f.conn.lastFrame)
 }
 
-// blind reports whether frames may pass unseen.
+// blind reports whether frames may pass that the session does not see.
 func (f *facts) blind() bool {
 	return f.sides[FromClient].phase != inFrames || f.sides[FromServer].phase != inFrames
 }

@@ -2,20 +2,20 @@ package decode
 
 import "slices"
 
-// A Fate is what a gate makes of an event. The zero Fate lets it go on as it
-// came and at once.
+// A Fate is what a gate decides about an event. The zero Fate lets what came pass
+// unchanged and at once.
 type Fate struct {
 	FX     FX
 	Change string // what decided it: the line of a change, as a user wrote it
 }
 
-// An FX is the effect of a gate on what came.
+// An FX is the effect that a gate has on what came.
 type FX uint8
 
 const (
-	FXNone    FX = iota // it goes on as it came and at once
-	FXDrop              // nothing is sent in its place
-	FXDelay             // it goes on as it came, later
+	FXNone    FX = iota // it passes unchanged and at once
+	FXDrop              // it is not sent, nor anything in its place
+	FXDelay             // it passes unchanged, but later
 	FXReplace           // something else is sent in its place
 	FXHold              // it waits for a person to decide
 )

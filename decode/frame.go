@@ -23,7 +23,7 @@ type Frame struct {
 	Offset   int64  // of the header's first byte among the direction's WebSocket bytes
 	Head     []byte // the header as it came: 2 to 14 bytes
 	At       int64  // position in the payload of the first byte at hand
-	More     bool   // a later piece of a frame whose first piece was delivered before
+	More     bool   // this is a later piece: the first one was delivered before
 	Complete bool   // the payload at hand reaches the end of the frame
 
 	payload []byte // at hand, as on the wire: masked iff Masked

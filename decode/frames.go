@@ -28,8 +28,8 @@ func (s *Session) frames(d Dir, b []byte) {
 	}
 }
 
-// held emits what is held back of the frame in flight: all of it, or so much
-// that text is cut between characters.
+// held emits what is held back of the frame in flight: all of it, or as much as
+// cuts text between characters.
 func (s *Session) held(d Dir, all bool) {
 	if c := &s.conn.cutters[d]; c.flush(all, s.now) {
 		s.frame(d)
@@ -82,8 +82,8 @@ func (s *Session) frame(d Dir) {
 	}
 }
 
-// dataFrame keeps what a data frame, whose header has come, means for the
-// message in flight.
+// dataFrame notes what a data frame, whose header has come, means for the message
+// in flight.
 func (s *Session) dataFrame(f *Frame) {
 	p, ends := s.conn.cutters[f.Dir].follow(f, s.now)
 	if ends {
@@ -100,7 +100,7 @@ type controlFact struct {
 	pong  pongFact  // of a pong
 }
 
-// controlFrame keeps what a control frame, whose header has come, means for the
+// controlFrame notes what a control frame, whose header has come, means for the
 // connection.
 func (s *Session) controlFrame(f *Frame) {
 	c, d := s.conn, f.Dir
@@ -112,7 +112,7 @@ func (s *Session) controlFrame(f *Frame) {
 	case ws.OpPing:
 		s.totals.Heartbeat[d].Pings++
 		if !f.Complete {
-			break // what came of it is not enough to know its pong
+			break // its pong can't be recognized by a part of the payload
 		}
 		if c.hearts[d] == nil {
 			c.hearts[d] = new(heartbeat)
@@ -142,15 +142,16 @@ func (s *Session) count(m *Message) {
 	}
 }
 
-// overdue emits what is overdue by now, before the next frame or end is looked
-// at: violations that belong to no frame.
+// overdue emits the violations of whatever is overdue by now, which belong to no
+// frame. It comes before the next frame or end is taken.
 func (s *Session) overdue(end bool) {
 	if s.judge != nil && s.judge.overdue(end) {
 		s.emit(Event{Kind: KindViolation})
 	}
 }
 
-// giveUp emits the message of d that is open, for it will never be complete.
+// giveUp emits the message in flight of d, if any, as unfinished: it will never be
+// complete.
 func (s *Session) giveUp(d Dir) {
 	if s.conn == nil || s.conn.messages == nil {
 		return
@@ -181,8 +182,8 @@ const (
 	whyUnframed = "cannot be framed"            // it follows one, or a gap
 )
 
-// lost ends the framing of d at a header that can't be understood; rest is what
-// follows it at hand.
+// lost ends the framing of d at a header that can't be understood; rest are the
+// bytes at hand that follow it.
 func (s *Session) lost(d Dir, head, rest []byte) {
 	s.giveUp(d)
 	if s.judge != nil {
@@ -195,7 +196,8 @@ func (s *Session) lost(d Dir, head, rest []byte) {
 	s.conn.cutters[d].dec.rest = nil
 }
 
-// partialHeader emits the beginning of a header whose rest does not come.
+// partialHeader emits, as junk, the beginning of a header whose rest will not
+// come.
 func (s *Session) partialHeader(d Dir) {
 	if s.sides[d].phase != inFrames {
 		return

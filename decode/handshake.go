@@ -11,7 +11,7 @@ import (
 // websocket it is just the two heads.
 type Handshake struct {
 	Request   *Head
-	Forwarded *Head // the request as it was sent on; nil if it went as it came
+	Forwarded *Head // the request as it was forwarded; nil if unchanged
 	Response  *Head // the final one; nil until it comes
 
 	WebSocket   bool   // the request asks for websocket
@@ -35,9 +35,9 @@ func AcceptKey(key string) string {
 // AcceptOK reports whether the response proves that the server read the key.
 func (h *Handshake) AcceptOK() bool { return h.Accept == AcceptKey(h.Key) }
 
-// AsksForWebSocket reports whether the request h wants to become a WebSocket
-// connection, well or badly: Upgrade lists websocket, or there is a
-// Sec-WebSocket-Key or -Version. Over HTTP/2 it is an extended CONNECT with the
+// AsksForWebSocket reports whether the request h asks for a WebSocket connection,
+// even if it does so badly: Upgrade lists websocket, or there is a
+// Sec-WebSocket-Key or -Version. Over HTTP/2 that is an extended CONNECT with the
 // protocol websocket (RFC 8441 §5).
 func AsksForWebSocket(h *Head) bool {
 	if h.http2() {

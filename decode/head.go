@@ -22,7 +22,7 @@ type Head struct {
 	Status int    // of a response
 	Reason string // of a response
 	Fields []Field
-	Cut    bool // the stream ended inside it; only Raw is set
+	Cut    bool // it is incomplete; only Raw is set
 }
 
 // A Field is one header line: name and value with the white space around the
@@ -31,9 +31,7 @@ type Field struct {
 	Name, Value string
 }
 
-var (
-	errStartLine = errors.New("start line is not HTTP/1.x")
-)
+var errStartLine = errors.New("start line is not HTTP/1.x")
 
 // HeadLen returns the length of the head at the start of b, with the empty
 // line that ends it, or 0 if it is not complete. Lines end in LF or CRLF
@@ -80,9 +78,9 @@ func MayBeRequest(b []byte) bool {
 	return !whole
 }
 
-// ParseRequest parses the head of a request. The head keeps raw's bytes as
-// they are, and what is wrong in it is for the rules to say; the error is for
-// a start line that is no request.
+// ParseRequest parses the head of a request. The head keeps raw as it is, and
+// what is wrong in it is left to the rules; the error is for a start line that is
+// not that of a request.
 func ParseRequest(raw string) (*Head, error) {
 	h := &Head{Raw: raw}
 	method, target, proto, ok := cutRequestLine(h.parseFields())
@@ -207,8 +205,8 @@ func (h *Head) HasToken(name, token string) bool {
 	return false
 }
 
-// KeepAlive reports whether the sender of h is willing to use the connection
-// again after the exchange (RFC 9112 §9.3).
+// KeepAlive reports whether the sender of h is willing to reuse the connection
+// after the exchange (RFC 9112 §9.3).
 func (h *Head) KeepAlive() bool {
 	switch {
 	case h.HasToken("Connection", "close"):
@@ -222,10 +220,10 @@ func (h *Head) KeepAlive() bool {
 // http2 reports whether h is the head of an HTTP/2 stream.
 func (h *Head) http2() bool { return h.Proto == "HTTP/2" }
 
-// Canonical reports whether Raw is spelled as the head is usually written: CRLF
-// line ends, "Name: value" with one space, no folding, no control bytes. The
-// head can then be rebuilt from its parts by [Head.Append]. A head without Raw
-// is its parts.
+// Canonical reports whether Raw is spelled in the usual way: CRLF line ends,
+// "Name: value" with one space, no folding, no control bytes. Then [Head.Append]
+// rebuilds it from its parts. A head without Raw has only its parts and is
+// canonical.
 func (h *Head) Canonical() bool {
 	if h.Raw == "" {
 		return !h.Cut

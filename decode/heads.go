@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// head gathers a head from b and returns what follows it.
+// head takes bytes of a head from b and returns what follows the head.
 func (s *Session) head(d Dir, b []byte) (rest []byte) {
 	raw, rest, tooLong := s.parts[d].gather(b)
 	switch {
@@ -21,7 +21,7 @@ func (s *Session) head(d Dir, b []byte) (rest []byte) {
 	return rest
 }
 
-// request takes the head of the request; err says that it is none.
+// request takes the head of the request. err says why it is not a valid one.
 func (s *Session) request(h *Head, err error) {
 	if err != nil {
 		s.flush(FromServer, true) // what came before
@@ -41,8 +41,8 @@ func (s *Session) request(h *Head, err error) {
 }
 
 // response takes the head of a response: an interim one (RFC 9110 §15.2), or
-// the final one; err says that it is none. The event of a refused upgrade waits
-// for the body.
+// the final one. err says why it is not a valid one. The event of a refused
+// upgrade waits for the body.
 func (s *Session) response(h *Head, err error) {
 	if err == nil && h.Status < 200 && h.Status != 101 {
 		s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: h})
@@ -108,7 +108,7 @@ func (s *Session) takeBody(d Dir, b []byte) {
 	}
 }
 
-// bodyDone moves on if the body of d has ended.
+// bodyDone moves on to what follows the body of d, if that has ended.
 func (s *Session) bodyDone(d Dir) {
 	sd, p := &s.sides[d], &s.parts[d]
 	switch {
@@ -124,8 +124,8 @@ func (s *Session) bodyDone(d Dir) {
 	}
 }
 
-// refusal emits the answer to a refused upgrade, with the body at hand and its
-// whole length, which is 0 if that is not known.
+// refusal emits the response to a refused upgrade, with the body at hand and the
+// whole length of the body, or 0 if that is not known.
 func (s *Session) refusal(whole int64) {
 	p := &s.parts[FromServer]
 	if s.judge != nil {
@@ -135,7 +135,7 @@ func (s *Session) refusal(whole int64) {
 	p.buf = nil
 }
 
-// headCut emits what there is of a head that is not complete.
+// headCut emits the incomplete head in flight, if there is one.
 func (s *Session) headCut(d Dir) {
 	h := s.parts[d].cut()
 	switch {
@@ -150,7 +150,7 @@ func (s *Session) headCut(d Dir) {
 
 // opaque makes the session a tunnel.
 func (s *Session) opaque(d Dir, why string) {
-	defer func() { // whatever a sink does
+	defer func() { // even if a sink panics
 		s.sides[FromClient].phase = inOpaque
 		s.sides[FromServer].phase = inOpaque
 	}()

@@ -5,49 +5,49 @@ import (
 	"time"
 )
 
-// maxRTTs is how many round-trip times are kept of one side.
+// maxRTTs is how many round-trip times are kept for each side.
 const maxRTTs = 256
 
 // A heartbeat is the latest pings of one side and what became of them
 // (RFC 6455 §5.5.2, §5.5.3).
 type heartbeat struct {
 	latest [8]ping // ring
-	n      int64   // how many there were; the last one is latest[(n-1)%8]
+	n      int64   // pings so far; the last one is latest[(n-1)%8]
 
-	// The first ping that neither it nor a later one got an answer.
-	waiting int64     // how many there are, from that one on
-	since   time.Time // when it came
-	frame   int64     // which frame it was
+	// The pings that wait for an answer: none of them and none after them got one.
+	waiting int64     // how many they are
+	since   time.Time // when the first of them came
+	frame   int64     // which frame that was
 
-	extra int64 // pings that were answered by the pong to one with the same payload
-	lone  bool  // the other side sends pongs of its own accord
+	extra int64 // pings that share their payload, and its pong, with the one answered last
+	lone  bool  // the other side also sends pongs that answer no ping
 
 	rtts []time.Duration // the latest, up to maxRTTs; ring
 	nrtt int64
 }
 
 type ping struct {
-	sum  uint64 // of its payload
-	time time.Time
-	i    int64 // which ping it is
-	n    int64 // which frame it is
-	done bool  // it or a later one was answered
+	sum  uint64    // hash of its payload
+	time time.Time // when it came
+	i    int64     // which ping of its side it is, from 0
+	n    int64     // which frame of its side it is
+	done bool      // it or a later one was answered
 }
 
 // A pongFact is what a pong means.
 type pongFact struct {
 	kind        pongKind
-	first, last ping  // of those with its payload that waited; iff pongAnswers
-	waited      int64 // frame of the first ping that waited before it; -1 if none did
+	first, last ping  // of the pings with its payload that waited; valid iff pongAnswers
+	waited      int64 // frame of the first ping that waited when it came; -1 if none did
 }
 
 type pongKind uint8
 
 const (
-	pongUnclear     pongKind = iota // it may answer an old ping, or one that was answered
+	pongUnclear     pongKind = iota // it may answer a ping that is old or already answered
 	pongAnswers                     // it answers a ping
 	pongUnsolicited                 // no ping waits
-	pongMismatch                    // it repeats the payload of no ping that waits
+	pongMismatch                    // pings wait, and none of them has its payload
 )
 
 // ping takes a whole ping.
@@ -60,8 +60,8 @@ func (h *heartbeat) ping(f *Frame, sum uint64, now time.Time) {
 	h.n++
 }
 
-// pong takes a pong to the pings of h, which may be nil: there were none. It
-// reports whether it counts as the answer to a ping.
+// pong takes a pong to the pings of h; a nil h has none. It reports whether the
+// pong counts as the answer to a ping.
 func (h *heartbeat) pong(f *Frame, sum uint64, now time.Time) (p pongFact, counts bool) {
 	if h == nil {
 		return pongFact{kind: pongUnsolicited, waited: -1}, false
@@ -70,7 +70,7 @@ func (h *heartbeat) pong(f *Frame, sum uint64, now time.Time) (p pongFact, count
 	if h.waiting > 0 {
 		p.waited = h.frame
 	}
-	if !f.Complete { // what came of it is not enough to know its ping
+	if !f.Complete { // its ping can't be recognized by a part of the payload
 		h.answered(h.n - 1)
 		return p, false
 	}

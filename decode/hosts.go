@@ -25,7 +25,7 @@ func hostOf(authority string) string {
 	return host
 }
 
-// isIP reports whether host is an IP address and no name.
+// isIP reports whether host is an IP address, not a name.
 func isIP(host string) bool {
 	if strings.Contains(host, ":") {
 		return true
@@ -33,8 +33,8 @@ func isIP(host string) bool {
 	return strings.Trim(host, "0123456789.") == "" && strings.Count(host, ".") == 3
 }
 
-// originFault says what keeps o from being an origin (RFC 6454 §6.2), or
-// returns "". Files and some applications have one without a host.
+// originFault says why o is not an origin (RFC 6454 §6.2), or returns "". The
+// origins of files and some applications have no host.
 func originFault(o string) string {
 	scheme, host, ok := strings.Cut(o, "://")
 	switch {
@@ -56,8 +56,8 @@ func isLoopback(host string) bool {
 		strings.HasPrefix(host, "127.") && isIP(host)
 }
 
-// sameSite reports whether two hosts may well belong to the same site: they are
-// the same, or both loopback, or end in the same two labels.
+// sameSite reports whether two hosts probably belong to the same site: they are
+// equal, or both loopback, or end in the same two labels.
 func sameSite(a, b string) bool {
 	a, b = strings.ToLower(a), strings.ToLower(b)
 	if a == b || isLoopback(a) && isLoopback(b) {

@@ -1,7 +1,7 @@
 package decode
 
-// What IANA's WebSocket Protocol Registries hold. The close codes are in
-// [CloseName].
+// The contents of IANA's WebSocket Protocol Registries. Those of the close codes
+// are in close.go.
 
 // registeredExtensions are the names of the WebSocket Extension Name Registry.
 var registeredExtensions = map[string]bool{

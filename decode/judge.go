@@ -2,10 +2,10 @@ package decode
 
 import "fmt"
 
-// A judge finds the violations of [Rules]. It sees what happens in a session
-// together with the facts, which it reads and does not write, and finds
-// violations, which go with the next event. Without it every event is the same
-// but for them and their counts in [Totals].
+// A judge finds violations of the [Rules]. It is called for what happens in a
+// session, reads the facts, and adds violations to the next event. It writes no
+// facts: without it every event is the same, but for the violations and their
+// counts in [Totals].
 //
 // A rule is in one place: where its violation is found, the bytes at fault are
 // named, and what the other side has to do about it is noted.
@@ -27,27 +27,27 @@ type judge struct {
 // A judgedConnection is what the judge remembers of the frames of a connection.
 type judgedConnection struct {
 	keys      maskKeys // of the client
-	muted     [2]bool  // by Dir: framing is lost more likely than not; no more to say on it
+	muted     [2]bool  // by Dir: its framing is probably lost; its frames are not judged any more
 	fragments [2]fragments
 	pings     [2]pingRate
-	missing   [2]int64 // by Dir of the pings: frame of the one that is known to be missed, counted from 1
-	faults    [2]fault // by Dir: that the other side must not let pass
+	missing   [2]int64 // by Dir of the pings: 1 + the frame of the one whose pong was reported missing
+	faults    [2]fault // by Dir: what the other side must not let pass
 	closing   [2]closing
-	late      bool     // tcp-close-late was found
+	late      bool     // tcp-close-late was reported
 	talks     *[2]talk // by Dir; nil unless messages are put together
 }
 
-// take returns what was found for the event that is next. It is valid until the
-// next call.
+// take returns the violations for the next event. They are valid until another
+// one is found.
 func (j *judge) take() []Violation {
 	v := j.found
 	j.found = j.found[:0]
 	return v
 }
 
-// add adds a violation. Of a rule that a side breaks again and again, the first
-// case of each severity is added and the others are counted. It reports whether
-// it was added.
+// add adds a violation. When a side breaks a rule again and again, the first case
+// of each severity is added and the others are only counted. It reports whether
+// the violation was added.
 func (j *judge) add(sev Severity, id RuleID, from Dir, frame int64, where Span, format string, args []any) bool {
 	if sev == SeverityInfo && !j.advice {
 		return false
@@ -87,17 +87,17 @@ func (j *judge) atAs(sev Severity, f *Frame, where Span, id RuleID, format strin
 }
 
 // fatal is at for a fault that the receiver of the frame must not let pass: it
-// fails the connection (RFC 6455 §7.1.7). If it goes on all the same, that is a
-// violation of severity duty.
+// must fail the connection (RFC 6455 §7.1.7). If it goes on all the same, that
+// is a violation too, of severity duty.
 func (j *judge) fatal(duty Severity, f *Frame, where Span, id RuleID, format string, args ...any) {
 	if j.add(ruleByID[id].Severity, id, f.Dir, f.N, where, format, args) {
 		j.noteFault(duty, id, f)
 	}
 }
 
-// repeated counts a case of from breaking a rule and reports true, unless it is
-// the first, which is left to add. To ask it first saves gathering what only the
-// first case needs, where a side may break a rule with each frame.
+// repeated reports whether from has broken a rule before, and if so counts this
+// case too; the first case is left to add. Where a side may break a rule with
+// each frame, asking first saves the cost of a text that would not be used.
 func (j *judge) repeated(id RuleID, from Dir) bool {
 	r := ruleByID[id]
 	for i := range j.totals.Rules {

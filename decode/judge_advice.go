@@ -24,13 +24,13 @@ func (j *judge) adviseFirstKey(f *Frame, key uint32) {
 
 // fragments are the frames of a message as far as advice needs them.
 type fragments struct {
-	n, small int64 // all, and those of less than 128 bytes
-	length   int64
-	size     int64 // of the one before
-	equal    int64 // how many in a row had it, if it is that of a usual buffer
+	n, small int64 // all of them, and those of less than 128 bytes
+	length   int64 // of the message so far
+	size     int64 // of the latest frame
+	equal    int64 // how many in a row had that size, if buffers usually have it
 }
 
-// hugeMessage is the longest message that goes without a remark.
+// hugeMessage is the length of the longest message that gets no remark.
 const hugeMessage = 1 << 20
 
 // adviseFragment looks at a frame of the message m, which has several.
@@ -57,8 +57,8 @@ func (j *judge) adviseFragment(f *Frame, m *fragments) {
 	m.size = f.Length
 }
 
-// size looks at the length of a message that is complete with f: as sent if m is
-// nil, else inflated.
+// size looks at the length of the message that f completes: inflated if m is set,
+// otherwise as it was sent.
 func (j *judge) size(f *Frame, m *Message) {
 	n := j.connection.fragments[f.Dir].length
 	if m != nil && !m.Unread {
@@ -103,14 +103,14 @@ func (j *judge) adviseQuiet() {
 	}
 }
 
-// A talk is what one side said lately, as far as advice needs it.
+// A talk is what one side sent lately, as far as advice needs it.
 type talk struct {
-	second      time.Time // when the second began that is counted
-	count, tiny int       // messages in it, and those of less than 16 bytes
+	second      time.Time // the beginning of the second in which messages are counted
+	count, tiny int       // all messages in it, and those of less than 16 bytes
 
-	sum   uint64 // of the latest message
-	since time.Time
-	times int // how often in a row it came within 100 ms
+	sum   uint64    // hash of the latest message
+	since time.Time // when it came first
+	times int       // how often in a row it came within 100 ms
 }
 
 var adviceSeed = maphash.MakeSeed()
@@ -193,8 +193,8 @@ func (c *byteCount) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// base64Run returns the length of the longest run in text that may be base64:
-// it has letters of both cases and digits.
+// base64Run returns the length of the longest run in text that may be base64: one
+// with letters of both cases and digits.
 func base64Run(text []byte) int {
 	longest, start := 0, 0
 	var upper, lower, digit bool

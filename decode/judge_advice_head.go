@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// adviseRequest looks at what is legal in a request and seldom meant.
+// adviseRequest looks for what is legal in a request but seldom intended.
 func (j *judge) adviseRequest(h *Head) {
 	say := func(field string, id RuleID, format string, args ...any) {
 		j.field(FromClient, field, id, format, args...)
@@ -49,7 +49,7 @@ func (j *judge) adviseRequest(h *Head) {
 	}
 }
 
-// client names the client and where it goes, for Seen.
+// client identifies the client and what it connects to, for Seen.
 func (j *judge) client() string {
 	if j.info.Client == "" || j.hs.Request == nil || j.seen == nil {
 		return ""
@@ -57,12 +57,12 @@ func (j *judge) client() string {
 	return hostOf(j.info.Client) + " " + j.info.Server + " " + j.hs.Request.Target
 }
 
-// plain reports whether the client is known not to use TLS.
+// plain reports whether it is known that the client does not use TLS.
 func (j *judge) plain() bool {
 	return j.info.ClientTLS == nil && strings.HasPrefix(strings.ToLower(j.info.URL), "ws://")
 }
 
-// serverHost returns the host that the client wants, by the URL.
+// serverHost returns the host in the URL that the client asked for.
 func (j *judge) serverHost() string {
 	_, rest, ok := strings.Cut(j.info.URL, "://")
 	if !ok {
@@ -72,9 +72,10 @@ func (j *judge) serverHost() string {
 	return hostOf(rest[strings.LastIndexByte(rest, '@')+1:])
 }
 
-// secretKeys are the keys of a query that hold what should not be in logs.
+// secretKeys are the query parameters whose values should not get into logs.
 var secretKeys = []string{"token", "access_token", "api_key", "apikey", "auth", "jwt", "sig", "session", "password"}
 
+// adviseURL looks for credentials in the target.
 func (j *judge) adviseURL(h *Head) {
 	rest := h.Target
 	if _, after, ok := strings.Cut(rest, "://"); ok {
@@ -110,7 +111,7 @@ func looksSecret(v string) bool {
 	return true
 }
 
-// adviseResponse looks at what is legal in a 101 and seldom meant.
+// adviseResponse looks for what is legal in a 101 but seldom intended.
 func (j *judge) adviseResponse(h *Head) {
 	req := j.hs.Request
 	say := func(field string, id RuleID, format string, args ...any) {

@@ -13,8 +13,8 @@ const closeSoon = 2 * time.Second
 
 // closing is what the judge remembers of the closing handshake of one side.
 type closing struct {
-	unanswered bool // that its Close got no answer was found
-	failed     bool // its Close failed the connection
+	unanswered bool // it was reported that its Close got no answer
+	failed     bool // with its Close it failed the connection
 }
 
 // close judges a Close frame (RFC 6455 §5.5.1, §7).
@@ -90,8 +90,8 @@ func closeCodeRule(code int) RuleID {
 	return ""
 }
 
-// overdue judges what is overdue by now, before the next frame or the end is
-// looked at. It reports whether there is anything.
+// overdue judges what is overdue by now, before the next frame or end is taken.
+// It reports whether it found anything.
 func (j *judge) overdue(end bool) bool {
 	j.pongOverdue(FromClient, end)
 	j.pongOverdue(FromServer, end)
@@ -112,8 +112,8 @@ func (j *judge) overdue(end bool) bool {
 	return len(j.found) > 0
 }
 
-// closeOverdue finds that the Close frame of d got no answer in time, or at the
-// end of the connection.
+// closeOverdue finds that the Close frame of d got no answer in time, or none
+// before the end of the connection (RFC 6455 §5.5.1).
 func (j *judge) closeOverdue(d Dir, end bool) {
 	own, state := &j.verdict.closes[d], &j.connection.closing[d]
 	if state.unanswered {
@@ -131,11 +131,11 @@ func (j *judge) closeOverdue(d Dir, end bool) {
 	}
 }
 
-// end judges how d ended: inside cut, if that is not "". gone says that one side
-// had ended the connection before.
+// end judges how d ended (RFC 6455 §7.1.1, §7.1.7): inside cut, if that is not "".
+// gone says that one side had ended the connection before.
 func (j *judge) end(d Dir, how End, cut string, gone bool) {
 	if how != EndFIN && how != EndRST && how != EndTLSEOF {
-		return // it was us
+		return // it was the proxy's doing
 	}
 	both := j.verdict.both()
 	switch {
@@ -148,7 +148,7 @@ func (j *judge) end(d Dir, how End, cut string, gone bool) {
 		j.side(d, "tcp-client-closed-first", "the client ends the connection before the server does, and keeps the port in TIME_WAIT")
 	}
 	peerClosed := j.verdict.closes[d.Peer()].sent
-	open := j.conn.cutters[d].open && !j.verdict.closes[d].sent // else its Close was judged for it
+	open := j.conn.cutters[d].open && !j.verdict.closes[d].sent // with a Close, that was judged then
 	switch {
 	case cut != "" && how != EndRST && !both:
 		j.side(d, "frame-truncated", "the connection ends inside %s", cut)

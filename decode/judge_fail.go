@@ -2,19 +2,19 @@ package decode
 
 import "time"
 
-// A fault is the worst that one side has sent of what its peer must not let
-// pass (RFC 6455 §5.1, §5.2, §8.1, RFC 7692 §6.1).
+// A fault is the worst thing sent by one side for which its peer must fail the
+// connection (RFC 6455 §5.1, §5.2, §8.1, RFC 7692 §6.1).
 type fault struct {
-	rule      RuleID // "" if there is none
-	duty      Severity
+	rule      RuleID   // "" if there is none
+	duty      Severity // of the violation if the peer goes on all the same
 	frame     int64
 	at        time.Time
-	tolerated bool // that the other side lets it pass was found
+	tolerated bool // it was reported that the peer goes on
 }
 
-// noteFault notes a fault in a frame, for what the peer of its sender makes of
-// it. duty is how bad it is to let it pass: for some faults only the sender has
-// a duty in the text.
+// noteFault notes a fault in a frame, to see whether the peer of its sender lets
+// it pass. duty is how bad that would be: for some faults the RFC puts a duty on
+// the sender only.
 func (j *judge) noteFault(duty Severity, id RuleID, f *Frame) {
 	x := &j.connection.faults[f.Dir]
 	if x.rule == "" || duty < x.duty {
@@ -36,10 +36,10 @@ func (j *judge) tolerance(f *Frame) {
 	}
 }
 
-// answers finds that the sender of the pong f should not be there any more to
-// answer p: it got a frame before that it should have failed the connection
-// for, or has done so. An empty payload does not prove that the pong is an
-// answer.
+// answers finds that the sender of the pong f should not have answered the ping
+// p: before p it got a frame that it should have failed the connection for, or
+// it has failed the connection already. An empty payload does not prove that the
+// pong is an answer.
 func (j *judge) answers(f *Frame, p *ping) {
 	d := f.Dir.Peer()
 	own, x := j.verdict.closes[f.Dir], &j.connection.faults[d]

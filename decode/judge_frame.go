@@ -6,9 +6,9 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// frame judges a frame whose header has come, as far as that and, for a control
-// frame, its payload tell. A data frame has the place p in its message, a control
-// frame means fact; the connection has taken both already.
+// frame judges a frame when its header has come; of a control frame the payload
+// too. p is the place of a data frame in its message, fact what a control frame
+// means. The facts of the connection include the frame already.
 func (j *judge) frame(f *Frame, p place, fact *controlFact) {
 	if j.connection.muted[f.Dir] {
 		return
@@ -54,7 +54,8 @@ func (j *judge) frame(f *Frame, p place, fact *controlFact) {
 	}
 }
 
-// checkBits reports reserved bits and opcodes.
+// checkBits reports reserved bits and opcodes in use (RFC 6455 §5.2,
+// RFC 7692 §6.1).
 func (j *judge) checkBits(f *Frame) {
 	undefined := f.Rsv &^ j.conn.rsv
 	if j.hs.Deflate.On && f.Rsv&4 != 0 {
@@ -70,12 +71,13 @@ func (j *judge) checkBits(f *Frame) {
 	}
 	if f.OpCode.IsReserved() {
 		j.fatal(SeverityError, f, flagsOf(f), "frame-opcode-reserved", "opcode %d, which is not defined", f.OpCode)
-		if undefined != 0 { // framing is lost more likely than not
+		if undefined != 0 { // the framing is probably lost
 			j.connection.muted[f.Dir] = true
 		}
 	}
 }
 
+// checkReserved reports reserved bits that no extension defines (RFC 6455 §5.2).
 func (j *judge) checkReserved(f *Frame, undefined byte) {
 	if j.repeated("frame-rsv-set", f.Dir) {
 		return
@@ -93,8 +95,8 @@ func (j *judge) checkReserved(f *Frame, undefined byte) {
 	j.fatal(SeverityError, f, flagsOf(f), "frame-rsv-set", "%s", text)
 }
 
-// checkControlSize reports control frames in fragments or longer than they may
-// be (RFC 6455 §5.5).
+// checkControlSize reports control frames that are fragmented or too long
+// (RFC 6455 §5.5).
 func (j *judge) checkControlSize(f *Frame) {
 	if !f.Fin {
 		j.fatal(SeverityWarning, f, flagsOf(f), "control-fragmented", "%s without FIN, control frames are not fragmented", OpName(f.OpCode))
@@ -128,8 +130,8 @@ func (j *judge) checkFragment(f *Frame, p place) {
 	j.adviseFragment(f, m)
 }
 
-// lost judges the header at which the framing of d is lost: that of its nth
-// frame.
+// lost judges the header at which the framing of d is lost, that of frame n
+// (RFC 6455 §5.2).
 func (j *judge) lost(d Dir, n int64, head []byte) {
 	const id = "frame-length-msb"
 	j.add(ruleByID[id].Severity, id, d, n, Span{From: 2, N: 1}, "64-bit payload length with its top bit set, % x", []any{head})

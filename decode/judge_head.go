@@ -11,7 +11,8 @@ const (
 	fieldAccept     = "Sec-WebSocket-Accept"
 )
 
-// head judges the lines of a head. A head without Raw has none.
+// head judges a head, line by line, and its framing of the body. A head without
+// Raw has no lines (RFC 9112 §2.2, §5, §6).
 func (j *judge) head(d Dir, h *Head) {
 	rest := strings.TrimLeft(h.Raw, "\r\n")
 	for n := 0; rest != ""; n++ {

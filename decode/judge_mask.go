@@ -16,21 +16,21 @@ func (j *judge) checkMask(f *Frame) {
 	}
 }
 
-// maskKeys is what is known of the masking keys of a client.
+// maskKeys is what the judge remembers of the masking keys of a client.
 type maskKeys struct {
 	n         int64  // keys so far
 	last      uint32 // the latest
 	diff, xor uint32 // between the latest two
-	same      int64  // how often in a row the latest came
-	diffs     int64  // how often in a row the latest two differed by diff
-	xors      int64  // and by xor
-	small     int64  // how often in a row keys were below 65536
-	moved     bool   // not all keys were the same
-	zero      bool   // one was 0
+	same      int64  // how many in a row were the latest
+	diffs     int64  // how often in a row keys had the difference diff
+	xors      int64  // the same for xor
+	small     int64  // how many in a row were below 65536
+	changed   bool   // not all keys were the same
+	zero      bool   // one of them was 0
 }
 
-// checkKeys looks for keys that are not random. That 8 keys in a row follow
-// such a simple pattern by chance does not happen.
+// checkKeys looks for keys that are not random (RFC 6455 §5.3). By chance, 8 keys
+// in a row never follow such a simple pattern.
 func (j *judge) checkKeys(f *Frame) {
 	const enough = 8
 	k := &j.connection.keys
@@ -42,7 +42,7 @@ func (j *judge) checkKeys(f *Frame) {
 	} else {
 		k.diffs, k.xors = again(k.diffs, diff == k.diff), again(k.xors, xor == k.xor)
 		k.same = again(k.same, diff == 0)
-		k.moved = k.moved || diff != 0
+		k.changed = k.changed || diff != 0
 	}
 	if k.n == 1 || diff != 0 {
 		k.same = 1
@@ -61,7 +61,7 @@ func (j *judge) checkKeys(f *Frame) {
 		j.atAs(SeverityError, f, maskOf(f), "mask-key-zero", "masking key 00-00-00-00 again, which chance does not bring twice")
 	}
 	switch {
-	case k.same > 2 && !k.moved:
+	case k.same > 2 && !k.changed:
 		if !j.repeated("mask-key-constant", f.Dir) {
 			j.at(f, maskOf(f), "mask-key-constant", "the %d frames so far all have masking key %s", k.n, keyText(f.Mask))
 		}

@@ -2,8 +2,8 @@ package decode
 
 import "strconv"
 
-// content judges what the assembly found in a piece of a data frame, and the
-// message m, if that is complete with it.
+// content judges the flaws that the assembly found in a piece of a data frame,
+// and the message m that this piece completes, if any.
 func (j *judge) content(f *Frame, a *assembly, m *Message) {
 	for i := range a.flaws {
 		j.flaw(f, &a.m, &a.flaws[i])
@@ -46,7 +46,7 @@ func (j *judge) flaw(f *Frame, m *Message, x *flaw) {
 	}
 }
 
-// in says where the text of x stands, in a violation of frame f.
+// in says where the text of x stands, for a violation in frame f.
 func (x *flaw) in(f *Frame) string {
 	switch {
 	case x.offset < 0:
@@ -57,7 +57,7 @@ func (x *flaw) in(f *Frame) string {
 	return "byte " + itoa(x.place.offset) + " of frame " + itoa(x.place.frame)
 }
 
-// consequence says what becomes of later messages of d when one can't be
+// consequence says what happens to later messages of d when one can't be
 // inflated.
 func (j *judge) consequence(d Dir) string {
 	if j.hs.Deflate.NoTakeover[d] {
@@ -66,8 +66,8 @@ func (j *judge) consequence(d Dir) string {
 	return "; later messages refer to this one and are not inflated"
 }
 
-// notText judges a text message of which no frames are known and that is not
-// UTF-8.
+// notText judges a text message that is not UTF-8 and whose frames are not known
+// (RFC 6455 §8.1).
 func (j *judge) notText(m *Message, b []byte) {
 	at, bad := new(utf8Check).add(b)
 	if at < 0 {

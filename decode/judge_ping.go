@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// How long an answer may take, and how long it may be missing.
+// How long an answer may take before it is late, and before it counts as missing.
 const (
 	answerSoon   = time.Second
 	answerWithin = 10 * time.Second
@@ -28,8 +28,8 @@ func (j *judge) pong(f *Frame, p *pongFact) {
 	}
 }
 
-// pongOverdue finds that a ping of d got no answer in time, or at the end of
-// the connection.
+// pongOverdue finds that a ping of d got no answer in time, or none before the end
+// of the connection (RFC 6455 §5.5.2).
 func (j *judge) pongOverdue(d Dir, end bool) {
 	h, missing := j.conn.hearts[d], &j.connection.missing[d]
 	if h == nil || h.waiting == 0 || *missing == h.frame+1 || j.ended > 0 || j.verdict.closes[FromClient].sent || j.verdict.closes[FromServer].sent {

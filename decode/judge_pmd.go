@@ -23,7 +23,7 @@ func (j *judge) checkAccepted(h *Head) {
 	offers, broken := ParseExtensions(wanted)
 	compress := ""
 	for _, ext := range exts {
-		// Nobody can tell what all a list that is wrong offers.
+		// If the offers can't be parsed, the name somewhere in them is enough.
 		offered := broken != nil && strings.Contains(strings.Join(wanted, ","), ext.Name)
 		for _, o := range offers {
 			offered = offered || o.Name == ext.Name
@@ -44,8 +44,9 @@ func (j *judge) checkAccepted(h *Head) {
 	}
 }
 
-// checkDeflate compares an accepted permessage-deflate with the offers. The
-// server may have accepted any of them, so a demand counts if all make it.
+// checkDeflate compares an accepted permessage-deflate with the offers
+// (RFC 7692 §7.1). The server may have accepted any of them, so a demand counts
+// only if all offers make it.
 func (j *judge) checkDeflate(ext Extension, offers []Extension) {
 	bad := func(field string, id RuleID, format string, args ...any) {
 		j.field(FromServer, field, id, format, args...)
@@ -60,8 +61,8 @@ func (j *judge) checkDeflate(ext Extension, offers []Extension) {
 	}
 
 	count, valid := 0, 0
-	clientBits, clientMost := false, 0 // some offer has client_max_window_bits, and the largest
-	serverCap, serverMost := true, 0   // all have server_max_window_bits, and the largest
+	clientBits, clientMost := false, 0 // some offer has client_max_window_bits, and the largest value
+	serverCap, serverMost := true, 0   // all have server_max_window_bits, and the largest value
 	serverAlone := true                // all have server_no_context_takeover
 	for _, o := range offers {
 		if o.Name != permessageDeflate {

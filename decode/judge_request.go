@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// request judges the head of a request.
+// request judges the head of a request (RFC 6455 §4.1).
 func (j *judge) request(h *Head) {
 	j.head(FromClient, h)
 	switch {
@@ -20,7 +20,7 @@ func (j *judge) request(h *Head) {
 	}
 }
 
-// refuse adds a violation in the request that a server must refuse
+// refuse adds a violation in the request for which the server must refuse it
 // (RFC 6455 §4.2.1, §9.1).
 func (j *judge) refuse(name string, id RuleID, format string, args ...any) {
 	if j.badRequest == "" {
@@ -38,7 +38,7 @@ func (j *judge) extendedConnect(h *Head) {
 	j.adviseRequest(h)
 }
 
-// upgradeRequest judges a request for websocket.
+// upgradeRequest judges a request for websocket over HTTP/1.1 (RFC 6455 §4.1).
 func (j *judge) upgradeRequest(h *Head) {
 	bad := func(field string, id RuleID, format string, args ...any) {
 		j.field(FromClient, field, id, format, args...)
@@ -102,7 +102,7 @@ func (j *judge) checkTarget(h *Head) {
 	scheme, rest, absolute := strings.Cut(target, "://")
 	switch strings.ToLower(scheme) {
 	case "http", "https":
-	case "ws", "wss": // some clients name it so to a proxy, which is all right (RFC 9112 §3.2.2)
+	case "ws", "wss": // which some clients send to a proxy, as they may (RFC 9112 §3.2.2)
 		absolute = absolute && j.info.Via == "forward"
 	default:
 		absolute = false
@@ -153,12 +153,12 @@ func (j *judge) checkKey(h *Head) {
 	}
 }
 
-// decodeKey decodes a Sec-WebSocket-Key, or says what keeps it from being 16
-// bytes in base64 (RFC 6455 §4.2.1).
+// decodeKey decodes a Sec-WebSocket-Key, or says why it is not 16 bytes in base64
+// (RFC 6455 §4.2.1).
 func decodeKey(key string) (b []byte, fault string) {
 	b, err := base64.StdEncoding.DecodeString(key)
 	switch {
-	case err != nil, strings.ContainsAny(key, "\r\n"): // which the decoder skips
+	case err != nil, strings.ContainsAny(key, "\r\n"): // the decoder skips line ends
 		return nil, "is not base64"
 	case len(b) != 16:
 		return nil, fmt.Sprintf("is %d bytes in base64, not 16", len(b))
@@ -230,6 +230,7 @@ func (j *judge) checkOffers(h *Head) {
 	}
 }
 
+// checkWindow8 reports a window that zlib can't compress with.
 func (j *judge) checkWindow8(d Dir, p pmdParams) {
 	for of, bits := range p.bits {
 		if bits == 8 {

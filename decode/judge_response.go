@@ -22,14 +22,15 @@ func (j *judge) accepted(h *Head) {
 	j.adviseResponse(h)
 }
 
-// reject adds a violation in the response that a client must not accept
-// (RFC 6455 §4.1, RFC 7692 §7).
+// reject adds a violation in the response for which the client must fail the
+// connection (RFC 6455 §4.1, RFC 7692 §7).
 func (j *judge) reject(name string, id RuleID, format string, args ...any) {
 	j.rejected = true
 	j.field(FromServer, name, id, format, args...)
 }
 
-// upgradeResponse judges what makes a 101 one to a request for websocket.
+// upgradeResponse judges the header fields that accept the upgrade
+// (RFC 6455 §4.2.2).
 func (j *judge) upgradeResponse(h *Head) {
 	bad := func(field string, id RuleID, format string, args ...any) {
 		j.field(FromServer, field, id, format, args...)
@@ -117,8 +118,8 @@ func (j *judge) refused(h *Head) {
 	}
 }
 
-// unsolicited judges a 101 to a request that did not ask for websocket. One that
-// asked for another protocol has asked.
+// unsolicited judges a 101 to a request that did not ask for websocket
+// (RFC 9110 §7.8). It is fine if the request asked for another protocol.
 func (j *judge) unsolicited(h *Head) {
 	_, asked := j.hs.Request.Lookup("Upgrade")
 	if j.hs.Request != nil && (!asked || upgradesToWebSocket(h)) {

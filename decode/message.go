@@ -9,19 +9,19 @@ import (
 	"github.com/wstrace/wstrace/decode/internal/inflate"
 )
 
-// MaxMessageData is the most of a message, in bytes, that [Message.Data] holds,
+// MaxMessageData is how many bytes of a message [Message.Data] holds at most,
 // unless [Look.Keep] says otherwise.
 const MaxMessageData = 1 << 20
 
-// Limits of what is inflated of one message (RFC 6455 §10.4). Both are looked
-// at where the output fills the window, so a little more may come out.
+// Limits for inflating one message (RFC 6455 §10.4). Both are checked when the
+// output fills the window, so a little more may come out.
 const (
-	MaxInflated     = 64 << 20 // bytes
-	MaxInflateRatio = 1000     // times what was sent of it, past 4 MiB; reported, and no more
+	MaxInflated     = 64 << 20 // bytes; then the message is given up
+	MaxInflateRatio = 1000     // to the compressed bytes, past 4 MiB; this is only reported
 )
 
-// unmaskAtOnce is how much payload is unmasked before it is looked at: so little
-// that it is still in the fastest cache then.
+// unmaskAtOnce is how much payload is unmasked before it is examined: little
+// enough to be still in the fastest cache.
 const unmaskAtOnce = 16 << 10
 
 // A Message is a data message put together from its frames and, if it was
@@ -30,17 +30,17 @@ const unmaskAtOnce = 16 << 10
 // It belongs to the [Session] and is valid during [Sink.Emit]; Clone keeps it.
 type Message struct {
 	Dir        Dir
-	Op         ws.OpCode // text or binary; of a source without frames also a control message
+	Op         ws.OpCode // text or binary; from a source without frames also a control opcode
 	N          int64     // which data message of its direction this is, from 0
 	First      int64     // number of its first frame
-	Frames     int64     // so many there were, control frames between them not counted; 0 if that is not known
+	Frames     int64     // how many frames it has, without control frames between them; 0 if not known
 	Compressed bool
 	Wire       int64  // bytes of payload that came
 	Len        int64  // length in bytes, inflated
-	Data       []byte // the beginning of it, inflated, up to Look.Keep
+	Data       []byte // its beginning, inflated, up to Look.Keep
 	Cut        bool   // Data is not all of it
-	Unread     bool   // it could not be inflated, or something of it is missing: Len and Data are what could be had
-	Unfinished bool   // the connection, or another message, came before its end
+	Unread     bool   // it could not be inflated, or a part is missing: Len and Data cover only what could be read
+	Unfinished bool   // the connection ended, or another message began, before its end
 }
 
 // Clone returns a copy of m that shares no bytes with it.
@@ -50,25 +50,25 @@ func (m *Message) Clone() *Message {
 	return &c
 }
 
-// An assembly puts the messages of one direction together: it inflates them
-// and follows their text, as the bytes come, and notes the flaws that it finds.
+// An assembly puts the messages of one direction together (RFC 6455 §5.4). As the
+// bytes come, it inflates them, checks text, and notes the flaws that it finds.
 type assembly struct {
 	deflate *Deflate // of the session
-	keep    int      // the most bytes of m.Data
+	keep    int      // limit for m.Data, in bytes
 
 	m     Message
-	open  bool
+	open  bool    // m has begun and not ended
 	buf   *[]byte // holds m.Data; from dataPool
-	text  bool    // the message is to be UTF-8, and is so far
+	text  bool    // m should be UTF-8, and is so far
 	utf8  utf8Check
-	begun bytePlace // where the sequence that utf8 has open begins
+	begun bytePlace // where the sequence begins that utf8 has open
 
 	inflater *inflate.Stream // of the direction; nil before its first compressed message
-	lost     bool            // it can't follow the stream any more
+	lost     bool            // the compressed stream can't be followed any more
 
-	flaws    []flaw // found with the frame at hand
-	farNoted bool   // that a match of the message reaches too far is among those so far
-	bomb     int64  // the message whose growth is among them, counted from 1
+	flaws    []flaw // found in the piece at hand
+	farNoted bool   // a match of m that reaches too far was noted
+	bomb     int64  // 1 + N of the latest message whose growth was noted
 }
 
 // A bytePlace is where a byte of payload stands.
@@ -78,8 +78,8 @@ type bytePlace struct{ frame, offset int64 }
 // beyond MaxMessageData do not come back.
 var dataPool = sync.Pool{New: func() any { return new([]byte) }}
 
-// take takes a piece of a data frame. It returns the message if that is
-// complete with it; release must follow. Scratch is for unmasked payload.
+// take takes a piece of a data frame. It returns the message if this piece
+// completes it; release must follow. scratch is room for unmasked payload.
 func (a *assembly) take(f *Frame, scratch []byte) *Message {
 	a.flaws = a.flaws[:0]
 	if !f.More && f.OpCode != ws.OpContinuation {
@@ -90,7 +90,7 @@ func (a *assembly) take(f *Frame, scratch []byte) *Message {
 	}
 	if !f.More {
 		a.m.Frames++
-		if !a.m.Compressed && f.Rsv != 0 { // who knows what it means
+		if !a.m.Compressed && f.Rsv != 0 { // of an extension that we do not know
 			a.unread()
 		}
 	}
@@ -103,7 +103,7 @@ func (a *assembly) take(f *Frame, scratch []byte) *Message {
 	return &a.m
 }
 
-// begin begins a message. One that is open must have been given up.
+// begin begins a message. The one before must have ended or been given up.
 func (a *assembly) begin(f *Frame) {
 	n := a.m.N
 	a.m = Message{}
@@ -121,7 +121,7 @@ func (a *assembly) begin(f *Frame) {
 	}
 	switch {
 	case !a.lost:
-	case z.Alone: // which makes this a new stream
+	case z.Alone: // the message refers to none before it
 		z.Reset()
 		a.lost = false
 	default:
@@ -131,12 +131,12 @@ func (a *assembly) begin(f *Frame) {
 	z.Start()
 }
 
-// unread gives up on looking into the message.
+// unread gives up on reading the message.
 func (a *assembly) unread() {
 	a.m.Unread, a.text = true, false
 }
 
-// lose gives up on the compressed stream: it can't be followed any more.
+// lose gives up on the compressed stream, and so on the message.
 func (a *assembly) lose() {
 	a.lost = true
 	a.unread()
@@ -250,8 +250,8 @@ func (a *assembly) inFrame(f *Frame, offset int64) int64 {
 	return offset
 }
 
-// noteMatches notes the first match that the inflater could follow and that
-// reaches too far.
+// noteMatches notes the first match that reaches farther back than was agreed,
+// and that the inflater could follow all the same.
 func (a *assembly) noteMatches(f *Frame) {
 	z := a.inflater
 	if a.farNoted || z.Far.Dist == 0 && z.Kept.Dist == 0 {
@@ -265,8 +265,8 @@ func (a *assembly) noteMatches(f *Frame) {
 	}
 }
 
-// content takes content of the message: of frame f, from offset at of its
-// payload on, or, if at is negative, inflated.
+// content takes content of the message: payload of frame f that begins at offset
+// at, or, if at is negative, the output of the inflater.
 func (a *assembly) content(f *Frame, p []byte, at int64) {
 	m := &a.m
 	m.Len += int64(len(p))
@@ -338,7 +338,7 @@ func (a *assembly) inflateEnd(f *Frame) {
 	if err := z.End(); err != nil && !a.m.Unread {
 		a.inflateFailed(f, err)
 	}
-	if a.m.Unread { // what the tail gave is not of the message
+	if a.m.Unread { // what came out of the tail is not part of the message
 		a.m.Len, a.m.Data = n, a.m.Data[:kept]
 	}
 }
@@ -355,15 +355,15 @@ func (a *assembly) release() {
 	}
 }
 
-// A flaw is something in the content of a message that should not be so.
+// A flaw is something wrong in the content of a message, or worth a remark.
 type flaw struct {
 	kind   flawKind
-	at     int64     // in the message: in its compressed bytes, or, of text, in the text
-	offset int64     // of that byte in the payload of the frame at hand, or -1; of text that began in an earlier frame, 0
+	at     int64     // offset in the compressed bytes of the message; for text, in the text
+	offset int64     // of that byte in the payload of the frame at hand, or -1; 0 for text that began in an earlier frame
 	n      int64     // a distance or a length
-	err    error     // what the inflater says
+	err    error     // from the inflater
 	place  bytePlace // of text that was not compressed
-	bytes  [4]byte   // of text
+	bytes  [4]byte   // the first nbytes of it are the text at fault
 	nbytes int
 }
 
@@ -372,11 +372,11 @@ type flawKind uint8
 const (
 	flawInflate  flawKind = iota // it can't be inflated
 	flawEmpty                    // it is compressed to no bytes at all
-	flawTooLarge                 // more than MaxInflated comes out of it
-	flawBomb                     // n bytes come out of it, over MaxInflateRatio times as many
-	flawFar                      // a match reaches n back, out of the window agreed on
-	flawKept                     // a match reaches n back, out of the message, and context takeover is off
-	flawTail                     // it ends in the marker that is to be left out
+	flawTooLarge                 // it inflates to more than MaxInflated
+	flawBomb                     // it inflates to n bytes, over MaxInflateRatio times its size
+	flawFar                      // a match reaches n bytes back, beyond the window agreed on
+	flawKept                     // a match reaches n bytes back, into an earlier message, without context takeover
+	flawTail                     // it ends in the flush marker, which should be left out
 	flawFinal                    // it has a final block
 	flawText                     // text is not UTF-8
 	flawTextCut                  // text ends inside a character

@@ -36,8 +36,8 @@ type Rule struct {
 	ID       RuleID
 	Severity Severity
 	Who      Who
-	Section  string // where it is written: "RFC 6455 §5.2"; "advice" if it is ours
-	Text     string // what it asks for
+	Section  string // where it is written: "RFC 6455 §5.2"; "advice" if it is our own
+	Text     string // what it demands
 }
 
 const (

@@ -8,9 +8,10 @@ import (
 )
 
 // Seen is what the rules that compare sessions remember of a run: handshake
-// keys, first masking keys, and how connections of a client ended. The sessions
-// of a run share one; it forgets the oldest when there is too much. The zero
-// value is ready for use, and a nil *Seen remembers nothing.
+// keys, first masking keys, and how the connections of a client ended. The
+// sessions of a run share one. It remembers a limited number of each and forgets
+// the oldest first. The zero value is ready for use, and a nil *Seen remembers
+// nothing.
 type Seen struct {
 	mu      sync.Mutex
 	keys    memory[string, int64]
@@ -20,9 +21,9 @@ type Seen struct {
 
 // A clientPast is what one client did with one server.
 type clientPast struct {
-	open   int       // connections
-	failed time.Time // when the last one ended without a Close
-	again  int       // how often in a row it came back at once
+	open   int       // open connections
+	failed time.Time // when the last one ended, if that was without a Close
+	again  int       // how often in a row the client came back at once
 }
 
 // A memory is a map that forgets what was put into it first.
@@ -77,8 +78,8 @@ func (s *Seen) mask(key uint32, conn int64) (before int64, ok bool) {
 	return before, ok
 }
 
-// backoff is how soon a client comes back that does not wait, and how often it
-// must do so to be sure.
+// A client that comes back sooner than backoff does not wait; backoffTimes in a
+// row make that certain.
 const (
 	backoff      = time.Second
 	backoffTimes = 3
@@ -89,8 +90,9 @@ var clientSeed = maphash.MakeSeed()
 func clientHash(client string) uint64 { return maphash.String(clientSeed, client) }
 
 // connected notes that a client connects to a server, and returns how often in
-// a row it has come back at once after a connection that failed. Clients that
-// have several connections can't be told from several clients.
+// a row it has come back at once after a connection that failed. One client with
+// several connections can't be told from several clients, so it counts only while
+// no other is open.
 func (s *Seen) connected(client string, now time.Time) int {
 	if s == nil {
 		return 0
@@ -109,7 +111,8 @@ func (s *Seen) connected(client string, now time.Time) int {
 	return c.again
 }
 
-// disconnected notes that a connection ended, and whether without a Close.
+// disconnected notes that a connection ended; failed says that it did so without a
+// Close.
 func (s *Seen) disconnected(client string, now time.Time, failed bool) {
 	if s == nil {
 		return

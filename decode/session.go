@@ -8,7 +8,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// MaxHead is the longest head, in bytes, that a [Session] takes for one.
+// MaxHead is the length, in bytes, of the longest head that a [Session] accepts.
 const MaxHead = 1 << 20
 
 // A Session turns the bytes of one HTTP exchange, and of the WebSocket
@@ -18,35 +18,36 @@ const MaxHead = 1 << 20
 // Call [Session.Open] first. The bytes given to Data are borrowed for the
 // call. All methods may be called from several goroutines.
 //
-// It is made of parts, which emit nothing: the exchange takes heads and bodies,
-// a cutter for each direction finds frames, an assembly for each direction puts
-// messages together, heartbeats follow pings, the verdict follows the close.
-// They keep the facts. The judge reads those and adds violations.
+// A Session is made of parts that keep the facts: the exchange takes heads and
+// bodies, a cutter for each direction finds frames, an assembly for each
+// direction puts messages together, heartbeats follow the pings, and the verdict
+// follows the close. The judge reads the facts and adds violations. Only the
+// methods of Session emit events.
 type Session struct {
-	Sink Sink // nil drops the events
-	Look      // what else to look into, set before Open
+	Sink Sink // set before Open; nil drops the events
+	Look      // what else to examine; set before Open
 
-	// Gate, if not nil, is asked what becomes of an event just before that is
-	// emitted. It is called with the session locked, answers at once and does
-	// no I/O. What it decides to send in place of what came is told to
-	// [Session.Sent], from outside of the call.
+	// Gate, if not nil, decides the fate of each event just before it is
+	// emitted. It is called with the session locked, so it must answer at once,
+	// do no I/O and call no method of the session. Whatever is sent in place of
+	// what came is reported to [Session.Sent] later.
 	Gate func(*Event) Fate
 
 	mu     sync.Mutex
-	tee    sync.Locker // Sink, if it is one that sessions share
-	locked bool        // this session has it locked
+	tee    sync.Locker // Sink, if sessions share it
+	locked bool        // whether this session has locked tee
 
 	facts
-	judge    *judge // of the rules; nil before Open, and if unjudged
-	unjudged bool   // for tests
+	judge    *judge // nil before Open, and if unjudged
+	unjudged bool   // for tests: only the facts
 
-	over bool // it is closed
+	over bool // the closed event was emitted
 
-	answer  int         // by Answer, for the next end
-	outs    *[2]Decoder // by Dir, of what Sent was told; nil until then
-	line    int         // where the bytes at hand were read, if from a file
+	answer  int         // status given to Answer, for the next end
+	outs    *[2]Decoder // by Dir: what Sent was given; nil before its first call
+	line    int         // where in a file the bytes at hand stand, as At says
 	offset  int64       // the same in bytes
-	ev      Event       // the one being emitted
+	ev      Event       // the event being emitted
 	scratch [128]byte   // for the payload of a control frame
 }
 
@@ -66,9 +67,9 @@ func (s *Session) Open(info Info) {
 	s.emit(Event{Kind: KindOpen})
 }
 
-// Upgraded says that the handshake lies before the first byte of Data, as in a
-// trace made by hand or a capture that began too late. What it agreed on is in
-// [Info]. It does nothing after a handshake.
+// Upgraded says that the handshake came before the first byte of Data, as in a
+// trace made by hand or a capture that began too late. [Info.Ext] says which
+// extensions it agreed on. After a handshake Upgraded does nothing.
 func (s *Session) Upgraded() {
 	s.lock(s.now)
 	defer s.unlock()
@@ -88,8 +89,8 @@ func (s *Session) Upgraded() {
 	}
 }
 
-// upgrade begins the WebSocket connection. rsv are the reserved bits that the
-// extensions in force define.
+// upgrade begins the WebSocket connection. rsv holds the reserved bits that the
+// extensions in force define (RFC 6455 §5.2).
 func (s *Session) upgrade(rsv byte) {
 	s.connect()
 	s.conn.rsv = rsv
@@ -114,15 +115,16 @@ func (s *Session) connect() {
 	}
 }
 
-// Head takes a head that is parsed already, and, if it is not sent on as it
-// came, the one that is: sent, else nil. What follows it comes by Data. A head
-// without Raw, as those of HTTP/2, is known by its parts alone. The session
-// keeps both heads.
+// Head takes a head that is already parsed. If another head is forwarded in its
+// place, that is sent; otherwise sent is nil. So far only the edits of a request
+// are kept ([Handshake.Forwarded]). What follows the head is given to Data or
+// Body. A head without Raw, such as one of HTTP/2, is known by its parts alone.
+// The session keeps both heads.
 func (s *Session) Head(d Dir, t time.Time, h, sent *Head) {
 	s.lock(t)
 	defer s.unlock()
 	switch {
-	case s.sides[d].phase != inHead || len(s.parts[d].buf) > 0: // nobody expects one here
+	case s.sides[d].phase != inHead || len(s.parts[d].buf) > 0: // no head can begin here
 		b := []byte(h.Raw)
 		if h.Raw == "" {
 			b = h.Append(nil)
@@ -137,7 +139,8 @@ func (s *Session) Head(d Dir, t time.Time, h, sent *Head) {
 }
 
 // Data takes bytes that one side sent, and the time when they came. The events
-// that they complete are emitted before it returns; b is not changed.
+// that they complete are emitted before Data returns; b is neither changed nor
+// kept.
 func (s *Session) Data(d Dir, t time.Time, b []byte) {
 	s.lock(t)
 	defer s.unlock()
@@ -167,9 +170,9 @@ func (s *Session) data(d Dir, b []byte) {
 	}
 }
 
-// Body takes a part of the body behind the head of d as a file has it, without
-// a transfer coding. last says that the body ends with it. Outside of a body it
-// is counted only.
+// Body takes a part of the body that follows the head of d, as files store it:
+// without its transfer coding. last says that the body ends with this part.
+// Where no body is expected, the bytes are only counted.
 func (s *Session) Body(d Dir, t time.Time, b []byte, last bool) {
 	s.lock(t)
 	defer s.unlock()
@@ -185,9 +188,9 @@ func (s *Session) Body(d Dir, t time.Time, b []byte, last bool) {
 	}
 }
 
-// Message takes a message, data or control, of a session whose source knows no
-// frames ([Info.NoFrames]). Nothing is made up for the frames: the event has a
-// message and no frame.
+// Message takes a message, data or control, from a source that knows no frames
+// ([Info.NoFrames]). No frames are invented for it: the event has a message and
+// no frame.
 func (s *Session) Message(d Dir, t time.Time, op ws.OpCode, b []byte) {
 	s.lock(t)
 	defer s.unlock()
@@ -195,10 +198,10 @@ func (s *Session) Message(d Dir, t time.Time, op ws.OpCode, b []byte) {
 	s.wholeMessage(d, op, b)
 }
 
-// Sent takes what is written to the peer of d in place of what d sent, just
-// before it is written: whole frames, or a part that goes on in the next call.
-// change says what decided it ([Fate.Change]). The events tell of it and have
-// Out set; it counts for nothing else.
+// Sent takes what is about to be written to the peer of d in place of what d
+// sent: whole frames, or a part of one that the next call continues. change says
+// what decided it ([Fate.Change]). The bytes are emitted as events with
+// [Event.Out] set; they count in no total and are not judged.
 func (s *Session) Sent(d Dir, t time.Time, b []byte, change string) {
 	s.lock(t)
 	defer s.unlock()
@@ -240,9 +243,9 @@ func (s *Session) SentGap(d Dir, n int64) {
 	}
 }
 
-// Skip says that n bytes of d were relayed and are not to be had: the body of
-// an exchange or the contents of an opaque tunnel, of which traces keep only
-// the length.
+// Skip says that n bytes of d were relayed but are not available: the body of an
+// exchange or the contents of an opaque tunnel, of which traces keep only the
+// length.
 func (s *Session) Skip(d Dir, t time.Time, n int64) {
 	s.lock(t)
 	defer s.unlock()
@@ -257,26 +260,25 @@ func (s *Session) Skip(d Dir, t time.Time, n int64) {
 }
 
 // Flush emits what is held back of d: the beginning of a frame whose payload is
-// slow to come, or of the answer to a refused upgrade.
+// slow to come, or the response to a refused upgrade with the body so far.
 func (s *Session) Flush(d Dir, t time.Time) {
 	s.lock(t)
 	defer s.unlock()
 	s.flush(d, false)
 }
 
-// FlushAll emits all that is held back of d: a frame so far, up to its last byte
-// at hand; a head that is cut off; the answer to a refused upgrade, with the
-// length of its body so far for its whole length. The reader of a trace, where
-// each of them is a record, calls it after that record.
+// FlushAll emits everything that is held back of d: the frame in flight up to the
+// last byte at hand, even inside a character; an incomplete head; the response to
+// a refused upgrade, as if its body were complete. In a trace each of these is a
+// record, after which the reader calls FlushAll.
 func (s *Session) FlushAll(d Dir, t time.Time) {
 	s.lock(t)
 	defer s.unlock()
 	s.flushAll(d)
 }
 
-// Pending returns since when something that came from d is held back and not
-// emitted. ok is false if nothing is. A relay calls Flush when it has been so
-// for a second.
+// Pending returns since when something that d sent has been held back. ok is
+// false if nothing is. A relay calls Flush once that has lasted a second.
 func (s *Session) Pending(d Dir) (since time.Time, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -312,9 +314,9 @@ func (s *Session) Gap(d Dir, t time.Time, n int64) {
 	}
 }
 
-// Opaque says that the bytes of d are not to be decoded any more. Frames give
-// way to junk, which is still recorded; a session that has no handshake becomes
-// a tunnel, whose bytes are counted in both directions.
+// Opaque says that the bytes of d are not to be decoded any more. After a
+// handshake they are junk, which is still recorded; a session without one becomes
+// a tunnel, whose bytes are only counted, in both directions.
 func (s *Session) Opaque(d Dir, t time.Time, why string) {
 	s.lock(t)
 	defer s.unlock()
@@ -322,31 +324,31 @@ func (s *Session) Opaque(d Dir, t time.Time, why string) {
 		s.opaque(d, why)
 		return
 	}
-	defer func() { s.sides[d].phase = inJunk }() // whatever a sink does
+	defer func() { s.sides[d].phase = inJunk }() // even if a sink panics
 	s.flush(d, true)
 	s.giveUp(d)
 	s.emit(Event{Kind: KindOpaque, Dir: d, Text: why})
 }
 
-// Notice adds a remark to the session.
+// Notice emits a remark on the session.
 func (s *Session) Notice(t time.Time, text string) {
 	s.lock(t)
 	defer s.unlock()
 	s.emit(Event{Kind: KindNotice, Text: text})
 }
 
-// Answer announces that the next End comes with an answer to the client that is
-// not the server's but the proxy's own, and the HTTP status of it. Its bytes
-// are no part of the session.
+// Answer says that at the next End the proxy itself answers the client, in place
+// of the server, with this HTTP status. The bytes of that answer are not part of
+// the session.
 func (s *Session) Answer(status int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.answer, s.totals.Status = status, status
 }
 
-// End says that a direction has ended, how, and, unless that says it all, why.
-// After the end of both directions of a session that asked for websocket, the
-// session is closed; others wait for Done.
+// End says that a direction has ended, and how; text says more, or is "". When
+// both directions of a session that asked for websocket have ended, the session
+// is closed; others wait for Done.
 func (s *Session) End(d Dir, t time.Time, how End, text string) {
 	s.lock(t)
 	defer s.unlock()
@@ -365,8 +367,8 @@ func (s *Session) End(d Dir, t time.Time, how End, text string) {
 	s.emitEnd(Event{Kind: KindEnd, Dir: d, How: how, Text: text})
 }
 
-// EndBoth is like End for both directions, when it is not known which of them
-// ended the other: that is held against neither side.
+// EndBoth is like End for both directions, for when it is not known which side
+// ended the connection: neither is blamed for it.
 func (s *Session) EndBoth(t time.Time, how End, text string) {
 	s.lock(t)
 	defer s.unlock()
@@ -387,7 +389,8 @@ func (s *Session) EndBoth(t time.Time, how End, text string) {
 	s.emitEnd(Event{Kind: KindEnd, How: how, Text: text, Both: true})
 }
 
-// end takes the end of d. It returns what that cuts off, as endsIn says it.
+// end takes the end of d. It returns what the bytes so far end inside of, as
+// endsIn does.
 func (s *Session) end(d Dir, how End) (cut string) {
 	if s.conn != nil {
 		cut = s.conn.cutters[d].endsIn()
@@ -401,7 +404,7 @@ func (s *Session) end(d Dir, how End) (cut string) {
 	return cut
 }
 
-// emitEnd emits an end, which may be the last event but one.
+// emitEnd emits an end, and closes the session if that was the last one.
 func (s *Session) emitEnd(ev Event) {
 	ev.Status = s.answer
 	s.answer = 0
@@ -411,7 +414,8 @@ func (s *Session) emitEnd(ev Event) {
 	}
 }
 
-// Done says that the exchange is over, whether or not its connections go on.
+// Done says that the exchange is over, though its connections may be used again,
+// and closes the session.
 func (s *Session) Done(t time.Time) {
 	s.lock(t)
 	defer s.unlock()
@@ -427,6 +431,7 @@ func (s *Session) Done(t time.Time) {
 	s.close()
 }
 
+// close emits the closed event, with all that the session adds up to.
 func (s *Session) close() {
 	s.over, s.totals.Closed = true, s.now
 	for d := range s.parts {
@@ -446,8 +451,8 @@ func (s *Session) close() {
 	s.emit(Event{Kind: KindClosed, Totals: &s.totals})
 }
 
-// flush emits what is held back of d; at the end of it, also what can't be
-// understood without more.
+// flush emits what is held back of d. At the end of a direction that is
+// everything, also a head or a frame header that is incomplete.
 func (s *Session) flush(d Dir, end bool) {
 	if end {
 		s.flushAll(d)
@@ -475,17 +480,16 @@ func (s *Session) flushAll(d Dir) {
 	}
 }
 
-// At says where in a file the bytes of the calls that follow stand: the number
-// of the line, from 1, or 0 if the file has none, and the offset in bytes.
+// At says where in a file the input of the calls that follow stands: the number
+// of its line, from 1, or 0 if the file has no lines, and the offset in bytes.
 func (s *Session) At(line int, offset int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.line, s.offset = line, offset
 }
 
-// HeadFault returns the first violation of severity error in the opening
-// handshake of d, in words, or "". A proxy that is told to be strict refuses
-// such a handshake.
+// HeadFault returns the text of the first violation of severity error in the
+// heads of d, or "". A strict proxy refuses such a handshake.
 func (s *Session) HeadFault(d Dir) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -58,8 +58,8 @@ func Locked(sink Sink, f func()) {
 	f()
 }
 
-// LockedWith returns a sink that calls emit, and that is locked when sink is: for
-// who stands between sessions and a sink that they share.
+// LockedWith returns a sink that calls emit and is locked together with sink. It
+// is for a sink that wraps one which sessions share.
 func LockedWith(sink Sink, emit func(*Event)) Sink {
 	l, ok := sink.(sync.Locker)
 	if !ok {
@@ -71,7 +71,7 @@ func LockedWith(sink Sink, emit func(*Event)) Sink {
 	}{emit, l}
 }
 
-// Where returns a sink that hands on to sink the events that ok selects.
+// Where returns a sink that passes on to sink the events that ok selects.
 func Where(ok func(*Event) bool, sink Sink) Sink {
 	return SinkFunc(func(ev *Event) {
 		if ok(ev) {
@@ -80,12 +80,11 @@ func Where(ok func(*Event) bool, sink Sink) Sink {
 	})
 }
 
-// MessagesOnly returns a sink that hands on to sink an event for each message
+// MessagesOnly returns a sink that passes on to sink one event for each message
 // in place of those of its frames: the event of its final frame, which has the
-// message, or, where there is none, the one that tells that it is unfinished.
-// Everything else goes on as it is, and so do frames that bring violations or
-// that a gate has changed. The sessions have to put messages together
-// ([Look]).
+// message, or the message event if it has no final frame or no frames at all.
+// Frames with violations, or that a gate has changed, and all other events pass
+// as they are. The sessions have to put messages together ([Look.Messages]).
 func MessagesOnly(sink Sink) Sink {
 	return Where(func(ev *Event) bool {
 		switch ev.Kind {
@@ -98,13 +97,13 @@ func MessagesOnly(sink Sink) Sink {
 	}, sink)
 }
 
-// PerSession keeps something of each session that is open, by its number. The
-// zero value is ready for use.
+// PerSession keeps a T for each open session, by the session's number. The zero
+// value is ready for use.
 type PerSession[T any] struct{ m map[int64]*T }
 
-// Of returns what is kept of the session of ev, which is a new T if nothing is.
-// Numbers begin anew with each recording, so an open event makes it new. After
-// a closed event it is the caller's.
+// Of returns the T of the session of ev, a new one if there is none yet. Session
+// numbers start over with each recording, so an open event always makes a new one.
+// A closed event removes it; it is then the caller's.
 func (p *PerSession[T]) Of(ev *Event) *T {
 	v := p.m[ev.Conn]
 	switch {
@@ -123,14 +122,13 @@ func (p *PerSession[T]) Of(ev *Event) *T {
 	return v
 }
 
-// Lookup returns what is kept of a session, or nil.
+// Lookup returns the T of a session, or nil.
 func (p *PerSession[T]) Lookup(conn int64) *T { return p.m[conn] }
 
-// Forget drops what is kept of a session.
+// Forget removes the T of a session.
 func (p *PerSession[T]) Forget(conn int64) { delete(p.m, conn) }
 
-// Open returns the numbers of the sessions of which something is kept, in
-// ascending order.
+// Open returns the numbers of the sessions that have a T, in ascending order.
 func (p *PerSession[T]) Open() []int64 {
 	numbers := make([]int64, 0, len(p.m))
 	for n := range p.m {

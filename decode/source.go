@@ -8,7 +8,7 @@ import (
 // ErrCut is the end of a file in the middle of a record.
 var ErrCut = errors.New("the file is cut off here")
 
-// A SourceError is something wrong at one place of a file.
+// A SourceError is an error at one place in a file.
 type SourceError struct {
 	Line   int   // from 1; 0 if the file has no lines
 	Offset int64 // of a byte in the file, if Line is 0

@@ -5,7 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// WholeChars returns b without a UTF-8 sequence that it ends inside of.
+// WholeChars returns b without the UTF-8 sequence, if any, that is cut off at its
+// end.
 func WholeChars(b []byte) []byte { return b[:len(b)-partial(b)] }
 
 // printable are the ASCII characters that need no escape, quotable those that
@@ -17,9 +18,9 @@ var printable, quotable = func() (p, q [256]bool) {
 	return p, q
 }()
 
-// AppendEscaped appends b to dst, with control characters and what is not UTF-8
-// escaped as %q does, so that nothing from the wire reaches a terminal as it
-// came. Quoted also escapes quotes and backslashes.
+// AppendEscaped appends b to dst, with control characters and invalid UTF-8
+// escaped as %q does, so that nothing from the wire can control a terminal. If
+// quoted is set, quotes and backslashes are escaped too.
 func AppendEscaped(dst, b []byte, quoted bool) []byte {
 	asIs := &printable
 	if quoted {

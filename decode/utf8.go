@@ -2,17 +2,17 @@ package decode
 
 import "unicode/utf8"
 
-// utf8Check follows a text that comes in pieces and finds the first byte that
-// keeps it from being UTF-8 (RFC 3629), however long it is.
+// utf8Check follows a text that comes in pieces and finds the first sequence in it
+// that is not UTF-8 (RFC 3629).
 type utf8Check struct {
 	n      int64             // bytes so far
-	start  [utf8.UTFMax]byte // a sequence that has begun and not ended
+	start  [utf8.UTFMax]byte // its first nstart bytes are a sequence that has not ended
 	nstart int
 }
 
-// add takes the next piece. If the text goes wrong in it, at is the offset in
-// the text of the first byte of the sequence that is wrong, and bad are its
-// bytes up to the one that makes it so; else at is negative.
+// add takes the next piece. If that makes the text invalid, at is the offset in
+// the text of the sequence at fault, and bad are its bytes up to the first wrong
+// one; otherwise at is negative.
 func (u *utf8Check) add(p []byte) (at int64, bad []byte) {
 	for u.nstart > 0 && len(p) > 0 {
 		u.start[u.nstart] = p[0]
@@ -53,7 +53,7 @@ func (u *utf8Check) add(p []byte) (at int64, bad []byte) {
 	return -1, nil
 }
 
-// partial returns the length of the sequence that p ends inside of, or 0.
+// partial returns the length of the incomplete sequence at the end of p, or 0.
 func partial(p []byte) int {
 	for n := 1; n < utf8.UTFMax && n <= len(p); n++ {
 		if tail := p[len(p)-n:]; utf8.RuneStart(tail[0]) {
@@ -66,7 +66,7 @@ func partial(p []byte) int {
 	return 0
 }
 
-// open returns the sequence that the text ends inside of, and its offset.
+// open returns the incomplete sequence at the end of the text, and its offset.
 func (u *utf8Check) open() (at int64, seq []byte) {
 	return u.n - int64(u.nstart), u.start[:u.nstart]
 }

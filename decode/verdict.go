@@ -7,25 +7,24 @@ import "time"
 type Verdict struct {
 	// Code is the status code of the first Close frame; 1005 for a Close
 	// without one; 1006 if a WebSocket connection ended without a Close; 0 for
-	// any other session. By sent that Close or, without one, ended the
-	// connection.
+	// any other session.
 	Code     int
-	Said     bool // Code is what a Close frame says: 1005 and 1006 too, where one does
-	By       Dir
+	Said     bool          // a Close frame has this Code in it, even if that is 1005 or 1006
+	By       Dir           // who sent that Close or, without one, ended the connection
 	Reason   string        // of that Close
 	Answered bool          // the other side sent a Close too
-	How      End           // how the first direction to end ended
+	How      End           // how the first direction to end did so
 	Ended    Dir           // that direction
-	Unknown  bool          // which side ended the connection: Ended, and By unless there was a Close, mean nothing
-	Idle     time.Duration // from the last frame before the close, or the end without one, to it
-	Status   int           // of the answer that the client got from the proxy in place of the server; 0 if there was none
+	Unknown  bool          // nobody knows which side ended the connection: Ended means nothing, nor does By without a Close
+	Idle     time.Duration // from the last frame to the Close after it or, without one, to the end
+	Status   int           // of the proxy's own answer to the client, given in place of the server's; 0 if there was none
 }
 
 // Abnormal reports whether there was no Close frame.
 func (v *Verdict) Abnormal() bool { return !v.Said && (v.Code == 0 || v.Code == CodeAbnormal) }
 
-// Closer names who closed the connection: client, server, or wstrace, which is
-// the proxy; or nobody, "", if that is not known.
+// Closer names who closed the connection: "client", "server", or "wstrace" for the
+// proxy; "" if that is not known.
 func (v *Verdict) Closer() string {
 	switch {
 	case v.Status != 0 || v.How == EndLocal && v.Abnormal():
@@ -43,33 +42,33 @@ func (v *Verdict) IdleTimeout() time.Duration {
 	return limit
 }
 
-// verdict follows the closing of a connection (RFC 6455 §7) to a [Verdict].
+// verdict follows how a connection is closed (RFC 6455 §7) and fills a [Verdict].
 type verdict struct {
 	closes [2]sentClose // by Dir
-	closed bool         // there was a Close frame, and the Verdict is that of the first
-	gone   bool         // a side has ended the connection
+	closed bool         // a Close frame has come, and the Verdict has its code
+	gone   bool         // one side has ended the connection
 }
 
 // A sentClose is the first Close frame of one side.
 type sentClose struct {
 	sent  bool
-	frame int64 // number of it
-	at    time.Time
-	heard int64 // frames of the other side before it
+	frame int64     // its number
+	at    time.Time // when it came
+	heard int64     // how many frames the other side had sent before it
 }
 
 // A closeFact is what a Close frame says, and which one it is.
 type closeFact struct {
-	first      bool // of both sides: the verdict is that of it
+	first      bool // neither side sent one before: it decides the verdict
 	again      bool // its sender sent one before
-	peerClosed bool // the other side has sent one
-	code       int  // iff ok
+	peerClosed bool // the other side sent one before
+	code       int  // valid iff ok
 	reason     []byte
 	ok         bool // it has a code
 }
 
-// close takes a Close frame with so much of its body at hand. heard is how many
-// frames the other side has sent, quiet for how long no frame had come.
+// close takes a Close frame and as much of its body as is at hand. heard is how
+// many frames the other side has sent, quiet how long no frame had come.
 func (v *verdict) close(f *Frame, body []byte, now time.Time, heard int64, quiet time.Duration, to *Verdict) closeFact {
 	own, peer := &v.closes[f.Dir], &v.closes[f.Dir.Peer()]
 	c := closeFact{again: own.sent, peerClosed: peer.sent}
@@ -90,7 +89,7 @@ func (v *verdict) close(f *Frame, body []byte, now time.Time, heard int64, quiet
 
 // end takes the end of d, the nth direction to end.
 func (v *verdict) end(d Dir, how End, n int, quiet time.Duration, to *Verdict) {
-	if n == 0 || to.How == EndLocal && how != EndLocal { // what we ended was ended by something
+	if n == 0 || to.How == EndLocal && how != EndLocal { // ours follows the end of a side, whichever is seen first
 		to.How, to.Ended = how, d
 		if !v.closed {
 			to.By, to.Idle = d, quiet
@@ -101,7 +100,7 @@ func (v *verdict) end(d Dir, how End, n int, quiet time.Duration, to *Verdict) {
 // both reports whether both sides have sent a Close frame.
 func (v *verdict) both() bool { return v.closes[FromClient].sent && v.closes[FromServer].sent }
 
-// sinceBoth returns for how long both sides have sent a Close frame.
+// sinceBoth returns how long ago the later of both Close frames came.
 func (v *verdict) sinceBoth(now time.Time) time.Duration {
 	return min(now.Sub(v.closes[FromClient].at), now.Sub(v.closes[FromServer].at))
 }

@@ -6,7 +6,7 @@ import "fmt"
 // the traffic goes on.
 type Violation struct {
 	*Rule
-	Severity Severity // of this case of it; for most rules always the rule's
+	Severity Severity // of this case; nearly always that of the rule
 	From     Dir      // the side at fault
 	Frame    int64    // the frame's number in that side's direction, or -1
 	Where    Span     // the bytes at fault
@@ -14,11 +14,11 @@ type Violation struct {
 }
 
 // A Span is the part of a head, a frame or junk that is at fault. The zero Span
-// is none in particular.
+// is no part in particular.
 type Span struct {
 	Field string // in a head: the name of the header field
 	From  int64  // in a frame, its header counted, or in junk: the first byte
-	N     int    // so many bytes; 0 for none in particular
+	N     int    // how many bytes; 0 for none in particular
 }
 
 // String returns "client frame-rsv-set: … (RFC 6455 §5.2)", as texts show it.

@@ -4,7 +4,7 @@ package inflate
 
 import "errors"
 
-// MaxWindow is how far back a match of DEFLATE can reach (RFC 1951 §2).
+// MaxWindow is how many bytes a match of DEFLATE can reach back (RFC 1951 §2).
 const MaxWindow = 32 << 10
 
 // A Stream decodes the endless DEFLATE stream (RFC 1951) that the compressed
@@ -16,8 +16,8 @@ const MaxWindow = 32 << 10
 // It is forgiving where decoding can go on: a match that reaches farther back
 // than was agreed is decoded and noted.
 type Stream struct {
-	Limit int  // how far back a match may reach: 2 to the agreed window bits
-	Alone bool // no context takeover: nor may it reach into earlier messages
+	Limit int  // how far back a match may reach: 2 to the power of the agreed window bits
+	Alone bool // no context takeover: no match may reach into earlier messages
 
 	window []byte // ring of the latest output; its length is a power of two
 	pos    int    // in window, of the next byte
@@ -39,9 +39,9 @@ type Stream struct {
 	off    *distTable    // in force
 	codes  *dynamicCodes // of the dynamic block at hand; from codesPool
 
-	// What was seen in the message and is allowed in none, or worth a remark.
+	// What was seen in the message that is not allowed, or is worth a remark.
 	Finals  int      // blocks with BFINAL
-	FinalAt int64    // offset of the input byte that has the BFINAL of the first, in the message
+	FinalAt int64    // offset in the message of the input byte with the first such BFINAL
 	Far     FarMatch // first match beyond Limit
 	Kept    FarMatch // first match into an earlier message despite Alone
 }
@@ -72,7 +72,7 @@ const (
 // A FarMatch is a match that reaches too far back.
 type FarMatch struct {
 	Dist int   // how far; 0 if there is none
-	At   int64 // offset of the input byte it ends in, in the message
+	At   int64 // offset in the message of the input byte that it ends in
 }
 
 var (
@@ -91,9 +91,9 @@ var (
 // message is one byte 00 (RFC 7692 §7.2.3.6).
 var ErrEmpty = errors.New("no bytes, where an empty message is one byte 00")
 
-// Next inflates bytes of in. It returns how many of them it took and output,
-// which is valid until the next call. There is nothing left to do once it took
-// all of in and returns no output.
+// Next inflates bytes of in. It returns how many of them it took, and the output,
+// which is valid until the next call. Call it again with the rest until it has
+// taken all of in and returns no output.
 func (z *Stream) Next(in []byte) (n int, out []byte, err error) {
 	if z.pos == len(z.window) {
 		z.room()
@@ -128,14 +128,14 @@ func (z *Stream) Offset() int64 { return z.taken - int64(z.remain) - int64(z.nbi
 // Full reports whether the latest output ends with the window.
 func (z *Stream) Full() bool { return z.pos == MaxWindow }
 
-// Start prepares for a new message. The stream must be sound.
+// Start begins a new message. The stream must not have failed.
 func (z *Stream) Start() {
 	z.begin, z.taken, z.Finals = z.total, 0, 0
 	z.Far, z.Kept = FarMatch{}, FarMatch{}
 	z.last = endPlain
 }
 
-// Reset makes the stream a new one, without a past.
+// Reset makes the stream a new one that has seen nothing.
 func (z *Stream) Reset() {
 	z.Release()
 	*z = Stream{Limit: z.Limit, Alone: z.Alone, window: z.window}
@@ -153,8 +153,8 @@ func (z *Stream) Release() {
 // (RFC 7692 §7.2.1).
 var flushMarker = []byte{0, 0, 0xff, 0xff}
 
-// Tail returns what is to be inflated after the last byte of a message: the
-// marker, unless the message has it already or ends in a final block.
+// Tail returns what must be inflated after the last byte of a message: the flush
+// marker, unless the message already has it or ends in a final block.
 func (z *Stream) Tail() []byte {
 	if z.taken == 0 || z.aligned() && z.last != endPlain {
 		return nil
@@ -162,8 +162,8 @@ func (z *Stream) Tail() []byte {
 	return flushMarker
 }
 
-// TailKept reports whether the message ends in the marker that
-// should have been left out. It is to be asked before the tail is inflated.
+// TailKept reports whether the message ends in the flush marker, which should have
+// been left out. Call it before the tail is inflated.
 func (z *Stream) TailKept() bool { return z.taken > 0 && z.aligned() && z.last == endEmpty }
 
 // End says that the message with its tail is complete.
@@ -184,7 +184,7 @@ func (z *Stream) End() error {
 // aligned reports whether the input so far ends where a block ends.
 func (z *Stream) aligned() bool { return z.step == stepHeader && z.nbits == 0 }
 
-// need gathers at least n ≤ 48 bits and reports whether there are as many.
+// need collects at least n ≤ 48 bits and reports whether there are that many.
 func (z *Stream) need(in *[]byte, n uint) bool {
 	for z.nbits < n {
 		if len(*in) == 0 {

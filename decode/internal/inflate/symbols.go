@@ -71,7 +71,7 @@ func lookup(table []entry, root uint, bits *uint64, nbits *uint) (e entry, ok bo
 		*nbits -= root
 	}
 	if e&entryKind == 0 {
-		return 0, *nbits >= root // what more bits would tell is not known before
+		return 0, *nbits >= root // with fewer bits, more of them may still make a code
 	}
 	if e.drop() > *nbits {
 		return 0, false

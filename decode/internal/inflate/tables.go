@@ -2,7 +2,7 @@ package inflate
 
 import "sync"
 
-// Entries of the code tables: what to do and what to drop.
+// An entry of a code table says what a code stands for and how many bits it has.
 //
 //	bits 0–3    code bits to drop
 //	bits 4–7    extra bits that follow, or the index bits of a second table
