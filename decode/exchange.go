@@ -6,12 +6,12 @@ import "time"
 // heads, or takes them parsed, and follows the bodies behind them.
 type exchange struct {
 	hs        Handshake
-	parts     [2]part   // by Dir
+	halves    [2]half   // by Dir
 	requested time.Time // when the request came
 }
 
-// A part is the head and body that one side sends.
-type part struct {
+// A half is the head and body that one side sends.
+type half struct {
 	buf     []byte // the head in flight, or the body of a refused upgrade
 	scanned int    // how much of buf HeadLen has seen
 	body    Body
@@ -22,7 +22,7 @@ type part struct {
 // gather adds b to the head in flight. Once that is complete it returns the head
 // and the bytes that follow it. tooLong says that no head ends within MaxHead
 // bytes; rest is then what follows those.
-func (p *part) gather(b []byte) (raw string, rest []byte, tooLong bool) {
+func (p *half) gather(b []byte) (raw string, rest []byte, tooLong bool) {
 	had := len(p.buf)
 	p.buf = append(p.buf, b[:min(len(b), MaxHead-had)]...)
 	n := HeadLen(p.buf, p.scanned)
@@ -39,7 +39,7 @@ func (p *part) gather(b []byte) (raw string, rest []byte, tooLong bool) {
 }
 
 // cut returns the incomplete head in flight, or nil, and forgets it.
-func (p *part) cut() *Head {
+func (p *half) cut() *Head {
 	if len(p.buf) == 0 {
 		return nil
 	}
@@ -49,7 +49,7 @@ func (p *part) cut() *Head {
 }
 
 // keep adds b to the body of a refused upgrade, up to MaxPiece bytes.
-func (p *part) keep(b []byte) {
+func (p *half) keep(b []byte) {
 	p.buf = append(p.buf, b[:min(len(b), MaxPiece-len(p.buf))]...)
 }
 

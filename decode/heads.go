@@ -7,7 +7,7 @@ import (
 
 // head takes bytes of a head from b and returns what follows the head.
 func (s *Session) head(d Dir, b []byte) (rest []byte) {
-	raw, rest, tooLong := s.parts[d].gather(b)
+	raw, rest, tooLong := s.halves[d].gather(b)
 	switch {
 	case tooLong:
 		s.flush(d.Peer(), true)
@@ -36,7 +36,7 @@ func (s *Session) request(h *Head, err error) {
 		s.opaque(FromClient, err.Error())
 		return
 	}
-	s.sides[FromClient].phase, s.parts[FromClient].body = inBody, RequestBody(h)
+	s.sides[FromClient].phase, s.halves[FromClient].body = inBody, RequestBody(h)
 	s.bodyDone(FromClient)
 }
 
@@ -76,21 +76,21 @@ func (s *Session) response(h *Head, err error) {
 		s.opaque(FromServer, "upgraded to "+strings.Join(h.Values("Upgrade"), ", "))
 	case s.hs.WebSocket:
 		sd.phase = inRefusal
-		s.parts[FromServer].body, s.parts[FromServer].since = ResponseBody(h, s.method()), s.now
+		s.halves[FromServer].body, s.halves[FromServer].since = ResponseBody(h, s.method()), s.now
 		s.bodyDone(FromServer)
 	default:
 		if s.judge != nil {
 			s.judge.head(FromServer, h)
 		}
 		s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: h})
-		sd.phase, s.parts[FromServer].body = inBody, ResponseBody(h, s.method())
+		sd.phase, s.halves[FromServer].body = inBody, ResponseBody(h, s.method())
 		s.bodyDone(FromServer)
 	}
 }
 
 // bodyBytes takes the body at the start of b and returns what follows it.
 func (s *Session) bodyBytes(d Dir, b []byte) (rest []byte) {
-	n := s.parts[d].body.Next(b)
+	n := s.halves[d].body.Next(b)
 	s.takeBody(d, b[:n])
 	s.bodyDone(d)
 	return b[n:]
@@ -98,7 +98,7 @@ func (s *Session) bodyBytes(d Dir, b []byte) (rest []byte) {
 
 // takeBody takes bytes of a body.
 func (s *Session) takeBody(d Dir, b []byte) {
-	p := &s.parts[d]
+	p := &s.halves[d]
 	p.bodyLen += int64(len(b))
 	switch {
 	case s.sides[d].phase == inRefusal:
@@ -110,7 +110,7 @@ func (s *Session) takeBody(d Dir, b []byte) {
 
 // bodyDone moves on to what follows the body of d, if that has ended.
 func (s *Session) bodyDone(d Dir) {
-	sd, p := &s.sides[d], &s.parts[d]
+	sd, p := &s.sides[d], &s.halves[d]
 	switch {
 	case !p.body.Done():
 	case sd.phase == inRefusal:
@@ -127,7 +127,7 @@ func (s *Session) bodyDone(d Dir) {
 // refusal emits the response to a refused upgrade, with the body at hand and the
 // whole length of the body, or 0 if that is not known.
 func (s *Session) refusal(whole int64) {
-	p := &s.parts[FromServer]
+	p := &s.halves[FromServer]
 	if s.judge != nil {
 		s.judge.refused(s.hs.Response)
 	}
@@ -137,7 +137,7 @@ func (s *Session) refusal(whole int64) {
 
 // headCut emits the incomplete head in flight, if there is one.
 func (s *Session) headCut(d Dir) {
-	h := s.parts[d].cut()
+	h := s.halves[d].cut()
 	switch {
 	case h == nil:
 	case d == FromClient:

@@ -124,7 +124,7 @@ func (s *Session) Head(d Dir, t time.Time, h, sent *Head) {
 	s.lock(t)
 	defer s.unlock()
 	switch {
-	case s.sides[d].phase != inHead || len(s.parts[d].buf) > 0: // no head can begin here
+	case s.sides[d].phase != inHead || len(s.halves[d].buf) > 0: // no head can begin here
 		b := []byte(h.Raw)
 		if h.Raw == "" {
 			b = h.Append(nil)
@@ -180,7 +180,7 @@ func (s *Session) Body(d Dir, t time.Time, b []byte, last bool) {
 	case inBody, inRefusal:
 		s.takeBody(d, b)
 		if last {
-			s.parts[d].body = Body{}
+			s.halves[d].body = Body{}
 		}
 		s.bodyDone(d)
 	default:
@@ -251,8 +251,8 @@ func (s *Session) Skip(d Dir, t time.Time, n int64) {
 	defer s.unlock()
 	switch s.sides[d].phase {
 	case inBody, inRefusal:
-		s.parts[d].body.Skip(n)
-		s.parts[d].bodyLen += n
+		s.halves[d].body.Skip(n)
+		s.halves[d].bodyLen += n
 		s.bodyDone(d)
 	default:
 		s.totals.Bytes[d] += n
@@ -284,7 +284,7 @@ func (s *Session) Pending(d Dir) (since time.Time, ok bool) {
 	defer s.mu.Unlock()
 	switch {
 	case s.sides[d].phase == inRefusal:
-		return s.parts[d].since, true
+		return s.halves[d].since, true
 	case s.conn != nil:
 		c := &s.conn.cutters[d]
 		return c.since, c.waits()
@@ -304,8 +304,8 @@ func (s *Session) Gap(d Dir, t time.Time, n int64) {
 		s.totals.Bytes[d] += n
 		s.framesLost(d, n)
 	case inBody:
-		s.parts[d].body.Lose(n)
-		s.parts[d].bodyLen += n
+		s.halves[d].body.Lose(n)
+		s.halves[d].bodyLen += n
 		s.bodyDone(d)
 	case inJunk, inOpaque:
 		s.totals.Bytes[d] += n
@@ -434,8 +434,8 @@ func (s *Session) Done(t time.Time) {
 // close emits the closed event, with all that the session adds up to.
 func (s *Session) close() {
 	s.over, s.totals.Closed = true, s.now
-	for d := range s.parts {
-		s.totals.Bytes[d] += s.parts[d].bodyLen
+	for d := range s.halves {
+		s.totals.Bytes[d] += s.halves[d].bodyLen
 	}
 	if s.hs.Accepted && !s.verdict.closed {
 		s.totals.Code = CodeAbnormal
@@ -473,7 +473,7 @@ func (s *Session) flushAll(d Dir) {
 	case inHead:
 		s.headCut(d)
 	case inRefusal:
-		s.refusal(s.parts[d].bodyLen)
+		s.refusal(s.halves[d].bodyLen)
 		s.sides[d].phase = inBody
 	case inFrames:
 		s.held(d, true)
