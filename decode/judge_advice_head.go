@@ -14,7 +14,7 @@ func (j *judge) adviseRequest(h *Head) {
 	origin, hasOrigin := h.Lookup("Origin")
 	switch {
 	case !hasOrigin:
-		say("Origin", "origin-missing", "no Origin header, as from a program that is no browser")
+		say("Origin", "origin-missing", "no Origin header, as from a program that is not a browser")
 	case origin == "null":
 		say("Origin", "origin-null", "Origin is null, as from a sandboxed frame or a file")
 	}

@@ -58,7 +58,7 @@ func (j *judge) checkKeys(f *Frame) {
 		k.zero = true
 		j.at(f, maskOf(f), "mask-key-zero", "masking key 00-00-00-00 masks nothing")
 	default:
-		j.atAs(SeverityError, f, maskOf(f), "mask-key-zero", "masking key 00-00-00-00 again, which chance does not bring twice")
+		j.atAs(SeverityError, f, maskOf(f), "mask-key-zero", "masking key 00-00-00-00 again, which is no coincidence")
 	}
 	switch {
 	case k.same > 2 && !k.changed:

@@ -16,7 +16,7 @@ func (j *judge) pong(f *Frame, p *pongFact) {
 	where := payloadOf(f, 0, int(min(f.Length, 16)))
 	switch p.kind {
 	case pongUnsolicited:
-		j.at(f, where, "pong-unsolicited", "pong, and no ping waits for one")
+		j.at(f, where, "pong-unsolicited", "pong, but no ping waits for one")
 	case pongAnswers:
 		j.answers(f, &p.first)
 		missed := j.connection.missing[f.Dir.Peer()] == p.waited+1

@@ -88,12 +88,12 @@ func (j *judge) checkDeflate(ext Extension, offers []Extension) {
 	case count == 0:
 		return
 	case valid == 0:
-		bad(fieldExtensions, "pmd-res-accepted-bad-offer", "permessage-deflate is accepted, and no offer of it was valid")
+		bad(fieldExtensions, "pmd-res-accepted-bad-offer", "permessage-deflate is accepted, but no offer of it was valid")
 		return
 	}
 	switch n := res.bits[FromClient]; {
 	case n != 0 && !clientBits:
-		bad(fieldExtensions, "pmd-res-client-bits-unoffered", "client_max_window_bits is set, and no offer has it")
+		bad(fieldExtensions, "pmd-res-client-bits-unoffered", "client_max_window_bits is set, but no offer has it")
 	case n > clientMost:
 		bad(fieldExtensions, "pmd-res-client-bits-larger", "client_max_window_bits is %d, the client said at most %d", n, clientMost)
 	}

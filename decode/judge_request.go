@@ -191,7 +191,7 @@ func (j *judge) checkSubprotocols(h *Head) {
 			case p == "":
 				j.field(FromClient, fieldProtocol, "req-protocol-syntax", "an element of the list %.60q is empty", v)
 			case !isToken(p):
-				j.field(FromClient, fieldProtocol, "req-protocol-syntax", "subprotocol %.60q is no token", p)
+				j.field(FromClient, fieldProtocol, "req-protocol-syntax", "subprotocol %.60q is not a token", p)
 			case slices.Contains(all, p):
 				j.field(FromClient, fieldProtocol, "req-protocol-duplicate", "subprotocol %.60q is offered twice", p)
 			}

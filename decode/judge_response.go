@@ -82,7 +82,7 @@ func (j *judge) checkSubprotocol(h *Head) {
 		bad(fieldProtocol, "res-protocol-empty", "Sec-WebSocket-Protocol is empty, without a choice it is left out")
 		return
 	case !isToken(chosen[0]):
-		bad(fieldProtocol, "res-protocol-empty", "subprotocol %.60q is no token", chosen[0])
+		bad(fieldProtocol, "res-protocol-empty", "subprotocol %.60q is not a token", chosen[0])
 		return
 	}
 	offered := j.hs.Request.Tokens("Sec-WebSocket-Protocol")
@@ -123,6 +123,6 @@ func (j *judge) refused(h *Head) {
 func (j *judge) unsolicited(h *Head) {
 	_, asked := j.hs.Request.Lookup("Upgrade")
 	if j.hs.Request != nil && (!asked || upgradesToWebSocket(h)) {
-		j.field(FromServer, "", "res-101-unsolicited", "101 to %.40q, and the request does not ask for it", strings.Join(h.Values("Upgrade"), ", "))
+		j.field(FromServer, "", "res-101-unsolicited", "101 to %.40q, but the request does not ask for it", strings.Join(h.Values("Upgrade"), ", "))
 	}
 }
