@@ -1,9 +1,7 @@
 package proxy
 
 import (
-	"errors"
 	"io"
-	"net"
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
@@ -33,10 +31,6 @@ const (
 	refused                // the answer can't be relayed: failure
 )
 
-// errTorn says that a write failed. How the other side ended is for the
-// goroutine that reads it to say.
-var errTorn = errors.New("write failed")
-
 // send writes the head of a request and relays its body.
 func (k *link) send(x *exchange, head []byte, body decode.Body) error {
 	for {
@@ -51,7 +45,7 @@ func (k *link) send(x *exchange, head []byte, body decode.Body) error {
 		}
 		if len(out) > 0 {
 			if _, err := k.up.Write(out); err != nil {
-				return errTorn
+				return errWrite
 			}
 			k.client.use(n)
 		}
@@ -118,7 +112,7 @@ func (k *link) sendEarly(x *exchange) error {
 	_, err := k.up.Write(k.client.unread())
 	k.client.drop()
 	if err != nil {
-		return errTorn
+		return errWrite
 	}
 	return nil
 }
@@ -132,17 +126,17 @@ func (k *link) finish(x *exchange, err error) (again bool) {
 	}
 	switch {
 	case err == nil:
-	case err == errTorn:
+	case err == errWrite:
 		k.torn.Store(true)
 		x.End(decode.FromClient, time.Now(), decode.EndLocal, "")
 	default:
-		k.ended(decode.FromClient, k.client, k.up.leg, x.session, err)
+		endDirection(decode.FromClient, k.client, k.up.leg, x.session, err)
 	}
 	<-x.answered
 	k.client.SetReadDeadline(time.Time{})
 	if x.outcome == last && err == nil && k.torn.Load() {
 		err = k.client.cause()
-		k.ended(decode.FromClient, k.client, k.up.leg, x.session, err)
+		endDirection(decode.FromClient, k.client, k.up.leg, x.session, err)
 	}
 
 	switch {
@@ -164,70 +158,10 @@ func (k *link) finish(x *exchange, err error) (again bool) {
 	return again
 }
 
-// relay is the loop of one direction after the upgrade: read a chunk, decode
-// and record it, write the very same bytes. It holds no buffer while it waits.
-// It returns when src has ended or dst can't be written to; an end is passed on
-// as it came.
+// relay runs one direction after the upgrade.
 func (k *link) relay(d decode.Dir, src, dst *leg, s *session) {
-	for {
-		if b := src.unread(); len(b) > 0 {
-			s.Data(d, src.when, b)
-			_, err := dst.Write(b)
-			src.drop()
-			if err != nil {
-				k.torn.Store(true)
-				s.End(d, time.Now(), decode.EndLocal, "")
-				return
-			}
-		}
-		if err := fillFlushing(d, src, s); err != nil {
-			k.ended(d, src, dst, s, err)
-			return
-		}
-	}
-}
-
-// ended records that src ended with err, and ends dst likewise.
-func (k *link) ended(d decode.Dir, src, dst *leg, s *session, err error) {
-	how, text := howEnded(err), ""
-	if how == decode.EndLocal && err != errTorn && !errors.Is(err, net.ErrClosed) {
-		text = "read from " + d.String() + ": " + errorText(err)
-	}
-	s.End(d, src.when, how, text)
-	passOn(err, dst)
-}
-
-// passOn ends dst as its peer ended, with err.
-func passOn(err error, dst *leg) {
-	switch {
-	case err == io.EOF, errors.Is(err, net.ErrClosed):
-		dst.closeWrite()
-	case howEnded(err) == decode.EndTLSEOF: // without close_notify there too
-		for ; dst.below != nil; dst = dst.below {
-			dst.shut.Store(true)
-		}
-		dst.closeWrite()
-	default:
-		dst.reset()
-	}
-}
-
-// fillFlushing is src.fill; while it waits it flushes what the session has held
-// back of d for a second.
-func fillFlushing(d decode.Dir, src *leg, s *session) error {
-	for {
-		since, pending := s.Pending(d)
-		if pending && !src.ticking {
-			src.SetReadDeadline(since.Add(flushAfter))
-			src.ticking = true
-		}
-		err := src.fill()
-		if !src.ticking || !isTimeout(err) {
-			return err
-		}
-		src.untick()
-		if since, pending := s.Pending(d); pending && src.when.Sub(since) >= flushAfter {
-			s.Flush(d, src.when)
-		}
+	r := relay{dir: d, src: src, dst: dst, session: s}
+	if r.run() == errWrite {
+		k.torn.Store(true)
 	}
 }

@@ -30,8 +30,7 @@ type leg struct {
 	r, w  int     // the unread bytes are buf.b[r:w]
 	class int     // size of the next buffer
 
-	ticking bool        // a read deadline is set, to flush the session
-	shut    atomic.Bool // we have ended our side
+	shut atomic.Bool // we have ended our side
 }
 
 func newLeg(c net.Conn) *leg {
@@ -52,6 +51,9 @@ func (l *leg) unread() []byte {
 	}
 	return l.buf.b[l.r:l.w]
 }
+
+// readAt returns when the latest fill returned.
+func (l *leg) readAt() time.Time { return l.when }
 
 // use drops the first n unread bytes.
 func (l *leg) use(n int) {
@@ -170,11 +172,19 @@ func (l *leg) closeWrite() {
 	l.Close()
 }
 
-// untick gives up the read deadline that fillFlushing has set.
-func (l *leg) untick() {
-	if l.ticking {
-		l.ticking = false
-		l.SetReadDeadline(time.Time{})
+// endLike ends our side of the connection as its peer ended, with err: a
+// half-close as a half-close, a reset as a reset.
+func (l *leg) endLike(err error) {
+	switch {
+	case err == io.EOF, errors.Is(err, net.ErrClosed):
+		l.closeWrite()
+	case howEnded(err) == decode.EndTLSEOF: // without close_notify here too
+		for ; l.below != nil; l = l.below {
+			l.shut.Store(true)
+		}
+		l.closeWrite()
+	default:
+		l.reset()
 	}
 }
 

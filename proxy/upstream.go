@@ -157,7 +157,7 @@ func (u *upstream) unasked() bool {
 	u.drop()
 	if err != nil {
 		u.link.torn.Store(true)
-		u.end(errTorn)
+		u.end(errWrite)
 	}
 	return err == nil
 }
@@ -258,16 +258,17 @@ func (u *upstream) body(x *exchange, h *decode.Head, n int) bool {
 	body := decode.ResponseBody(h, x.method)
 	u.tied = !x.keepAlive || !h.KeepAlive()
 	n += body.Next(u.unread()[n:])
+	r := relay{dir: decode.FromServer, src: u.leg, session: x.session}
 	for {
-		if !u.pass(x, n) {
+		if n > 0 && !u.pass(x, n) {
 			return false
 		}
 		if body.Done() {
-			u.untick()
+			r.stopTicking()
 			u.done(x, keep)
 			return true
 		}
-		if err := fillFlushing(decode.FromServer, u.leg, x.session); err != nil {
+		if err := r.fill(); err != nil {
 			u.end(err)
 			return false
 		}
@@ -295,20 +296,20 @@ func (u *upstream) end(err error) {
 		if u.prev != nil {
 			u.prev.End(decode.FromServer, u.when, howEnded(err), "")
 		}
-		if k.ctx.Err() != nil || u.isLeft() || err == errTorn {
+		if k.ctx.Err() != nil || u.isLeft() || err == errWrite {
 			return
 		}
 		k.p.log().Debug(fmt.Sprintf("upstream %q has ended an idle connection", u.addr))
 		if u.told {
-			passOn(err, k.client)
+			k.client.endLike(err)
 		}
 	case x.outcome == upgrade: // a tunnel
-		k.ended(decode.FromServer, u.leg, k.client, x.session, err)
+		endDirection(decode.FromServer, u.leg, k.client, x.session, err)
 	case isTimeout(err):
 		x.failure = failed(http.StatusGatewayTimeout, "server %q has not answered after %v", u.addr, k.p.handshakeTimeout())
 		u.done(x, refused)
 	default:
-		k.ended(decode.FromServer, u.leg, k.client, x.session, err)
+		endDirection(decode.FromServer, u.leg, k.client, x.session, err)
 		u.done(x, last)
 	}
 }

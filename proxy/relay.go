@@ -1,0 +1,99 @@
+package proxy
+
+import (
+	"errors"
+	"net"
+	"time"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// A source is what a relay reads: a connection, a stream of one, or a pipe in
+// memory. It has a buffer of its own, which it needs only while something is
+// unread.
+type source interface {
+	unread() []byte                    // what was read and not used; valid until the next fill or use
+	use(n int)                         // drops the first n unread bytes
+	fill() error                       // waits for more bytes and adds them; io.EOF at the end
+	readAt() time.Time                 // when the latest fill returned
+	SetReadDeadline(t time.Time) error // when fill gives up, with os.ErrDeadlineExceeded
+}
+
+// A destination is what a relay writes to.
+type destination interface {
+	Write(b []byte) (int, error)
+	endLike(err error) // ends it as the source has ended, of which fill returned err
+}
+
+// A relay is one direction of what two peers say to each other once requests
+// are over: the bytes of src go to the session and then, the very same, to dst.
+type relay struct {
+	dir     decode.Dir
+	src     source
+	dst     destination
+	session *session
+
+	ticking bool // a read deadline is set, to flush the session
+}
+
+// errWrite says that a write failed. How the other side has ended is for the
+// goroutine that reads it to say.
+var errWrite = errors.New("write failed")
+
+// run reads a chunk, gives it to the session and writes it on, until src has
+// ended, which it passes on as it came, or dst can't be written to. It returns
+// why. It holds no buffer while it waits.
+func (r *relay) run() error {
+	for {
+		if b := r.src.unread(); len(b) > 0 {
+			r.session.Data(r.dir, r.src.readAt(), b)
+			_, err := r.dst.Write(b)
+			r.src.use(len(b))
+			if err != nil {
+				r.session.End(r.dir, time.Now(), decode.EndLocal, "")
+				return errWrite
+			}
+		}
+		if err := r.fill(); err != nil {
+			endDirection(r.dir, r.src, r.dst, r.session, err)
+			return err
+		}
+	}
+}
+
+// fill waits for more of src, but flushes what the session has held back for a
+// second and then returns, with nothing more to read.
+func (r *relay) fill() error {
+	since, pending := r.session.Pending(r.dir)
+	if pending && !r.ticking {
+		r.src.SetReadDeadline(since.Add(flushAfter))
+		r.ticking = true
+	}
+	err := r.src.fill()
+	if !r.ticking || !isTimeout(err) {
+		return err
+	}
+	r.stopTicking()
+	if since, pending := r.session.Pending(r.dir); pending && r.src.readAt().Sub(since) >= flushAfter {
+		r.session.Flush(r.dir, r.src.readAt())
+	}
+	return nil
+}
+
+// stopTicking gives up the read deadline that fill has set.
+func (r *relay) stopTicking() {
+	if r.ticking {
+		r.ticking = false
+		r.src.SetReadDeadline(time.Time{})
+	}
+}
+
+// endDirection records that src has ended with err, and ends dst likewise.
+func endDirection(d decode.Dir, src source, dst destination, s *session, err error) {
+	how, text := howEnded(err), ""
+	if how == decode.EndLocal && err != errWrite && !errors.Is(err, net.ErrClosed) {
+		text = "read from " + d.String() + ": " + errorText(err)
+	}
+	s.End(d, src.readAt(), how, text)
+	dst.endLike(err)
+}
