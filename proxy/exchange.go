@@ -15,20 +15,20 @@ type exchange struct {
 	method    string // of the request; "" for a tunnel
 	websocket bool   // the request asks for websocket
 	keepAlive bool   // the client may go on after the answer
-	early     bool   // the client sent frames before the answer
+	sentEarly bool   // the client sent frames before the answer, which were relayed
 
 	answered chan struct{}
 	outcome  outcome
-	failure  *failure // iff refused
+	failure  *failure // iff outcomeRefused
 }
 
 type outcome uint8
 
 const (
-	keep    outcome = iota // the answer is complete; another request may follow
-	upgrade                // both directions are relayed from here on
-	last                   // the server ended, or the client can't be reached
-	refused                // the answer can't be relayed: failure
+	outcomeKeep    outcome = iota // the answer is complete; another request may follow
+	outcomeUpgrade                // both directions are relayed from here on
+	outcomeLast                   // the server ended, or the client can't be reached
+	outcomeRefused                // the answer can't be relayed: failure
 )
 
 // send writes the head of a request and relays its body.
@@ -55,7 +55,7 @@ func (k *link) send(x *exchange, head []byte, body decode.Body) error {
 		if err := k.client.fill(); isTimeout(err) { // interrupted: the answer came first
 			<-x.answered
 			k.client.SetReadDeadline(time.Time{})
-			if x.outcome != keep {
+			if x.outcome != outcomeKeep {
 				return nil
 			}
 		} else if err != nil {
@@ -107,7 +107,7 @@ func isNextRequest(b []byte) bool {
 }
 
 func (k *link) sendEarly(x *exchange) error {
-	x.early = true
+	x.sentEarly = true
 	x.Data(decode.FromClient, k.client.when, k.client.unread())
 	_, err := k.up.Write(k.client.unread())
 	k.client.drop()
@@ -118,50 +118,44 @@ func (k *link) sendEarly(x *exchange) error {
 }
 
 // finish waits for the answer to an exchange whose request was sent, unless err
-// says what kept it from being sent, and does what the outcome asks for. It
-// reports whether the client's connection can carry another exchange.
-func (k *link) finish(x *exchange, err error) (again bool) {
+// says what kept it from being sent, and does what the outcome asks for.
+func (k *link) finish(x *exchange, err error) phase {
 	if err == nil {
 		err = k.await(x)
 	}
 	switch {
 	case err == nil:
 	case err == errWrite:
-		k.torn.Store(true)
+		k.mustReset.Store(true)
 		x.End(decode.FromClient, time.Now(), decode.EndLocal, "")
 	default:
 		endDirection(decode.FromClient, k.client, k.up.leg, x.session, err)
 	}
 	<-x.answered
 	k.client.SetReadDeadline(time.Time{})
-	if x.outcome == last && err == nil && k.torn.Load() {
+	if x.outcome == outcomeLast && err == nil && k.mustReset.Load() {
 		err = k.client.cause()
 		endDirection(decode.FromClient, k.client, k.up.leg, x.session, err)
 	}
 
+	next := phaseClose
 	switch {
-	case x.outcome == upgrade, x.outcome == keep && x.early:
+	case x.outcome == outcomeUpgrade, x.outcome == outcomeKeep && x.sentEarly:
 		// A client that went on after a refusal is relayed until it notices.
-		k.upgraded, k.silent = x.session, err != nil
-		return false
-	case x.outcome == keep:
-		again = err == nil
-	case x.outcome == refused:
+		k.relayed, k.clientEnded = x.session, err != nil
+		return phaseRelay
+	case x.outcome == outcomeKeep:
+		if err == nil {
+			next = phaseNext
+		}
+	case x.outcome == outcomeRefused:
 		k.fail(x.session, x.failure)
-	case x.outcome == last:
+	case x.outcome == outcomeLast:
 		x.End(decode.FromClient, time.Now(), decode.EndLocal, "")
 	}
 	x.Done(time.Now())
-	if x.outcome == last && err == nil {
+	if x.outcome == outcomeLast && err == nil {
 		k.client.lingerClose()
 	}
-	return again
-}
-
-// relay runs one direction after the upgrade.
-func (k *link) relay(d decode.Dir, src, dst *leg, s *session) {
-	r := relay{dir: d, src: src, dst: dst, session: s}
-	if r.run() == errWrite {
-		k.torn.Store(true)
-	}
+	return next
 }

@@ -161,10 +161,7 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 		}
 		pause = 0
 		links.Go(func() {
-			k := &link{p: p, ctx: ctx, self: l.Addr(), client: newLeg(c)}
-			if p.Upstream != nil && isSecure(p.Upstream.Scheme) {
-				k.serverName = p.Upstream.Hostname()
-			}
+			k := p.newLink(ctx, l.Addr(), newLeg(c))
 			defer context.AfterFunc(ctx, k.abort)()
 			k.serve()
 		})

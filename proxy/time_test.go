@@ -75,7 +75,7 @@ func inBubble(t *testing.T, test func(*testing.T, *clockRig)) {
 		theirs, server := memPipe(2, 80)
 		p := &Proxy{Upstream: &url.URL{Scheme: "ws", Host: "origin:80"}, KeepHost: true, ours: map[ends]int{endsOf(theirs): 1}}
 		p.sink = &decode.Tee{Sinks: []decode.Sink{r}}
-		k := &link{p: p, ctx: ctx, client: newLeg(ours)}
+		k := p.newLink(ctx, nil, newLeg(ours))
 		if err := k.use("origin:80", theirs, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -412,15 +412,15 @@ func TestInterrupt(t *testing.T) {
 		if !k.up.hand(x) {
 			t.Fatal("got false, want the exchange taken")
 		}
-		if got := k.up.interrupt(nil); got != x || k.up.impatience() != "" {
-			t.Errorf("got %v and %q, want the exchange that was handed over, and patience", got, k.up.impatience())
+		if got := k.up.interrupt(nil); got != x || k.up.wentFirst() != "" {
+			t.Errorf("got %v and %q, want the exchange that was handed over, and patience", got, k.up.wentFirst())
 		}
 
 		k.up.x = nil
 		got := make(chan *exchange)
 		go func() { got <- k.up.interrupt(io.EOF) }()
 		synctest.Wait()
-		if why := k.up.impatience(); why != "server ends first" {
+		if why := k.up.wentFirst(); why != "server ends first" {
 			t.Errorf("got %q, want that the server ends first", why)
 		}
 		for _, d := range []time.Time{time.Now().Add(time.Hour), {}} {

@@ -28,10 +28,10 @@ var alpn = []string{"http/1.1"}
 // startsTLS reports whether the client's first bytes begin a TLS connection
 // that is to be looked into.
 func (k *link) startsTLS() bool {
-	if !looksLikeTLS(k.client.unread()) || k.p.Authority == nil || k.clientTLS != nil || k.asked || !k.bound() {
+	if !looksLikeTLS(k.client.unread()) || k.p.Authority == nil || k.clientTLS != nil || k.phase != phaseFirst || k.server == "" {
 		return false
 	}
-	host, _, _ := net.SplitHostPort(k.boundTo())
+	host, _, _ := net.SplitHostPort(k.server)
 	return k.p.Pass == nil || !k.p.Pass(host)
 }
 
@@ -42,9 +42,8 @@ func looksLikeTLS(b []byte) bool {
 }
 
 // interceptTLS ends the client's TLS here and, in a tunnel, begins ours with
-// the server; if that fails, requests are told. It reports whether requests can
-// follow.
-func (k *link) interceptTLS() bool {
+// the server; if that fails, the answers to requests say so.
+func (k *link) interceptTLS() phase {
 	var c net.Conn
 	if k.up != nil {
 		c = k.detach()
@@ -56,16 +55,19 @@ func (k *link) interceptTLS() bool {
 		}
 		k.clientTLS = &decode.TLS{SNI: k.hello.sni}
 		k.distrusted(err)
-		return false
+		return phaseClose
 	}
-	if k.tunnel != "" { // a reverse proxy speaks to its origin as it was told to
+	if k.via == viaConnect { // a reverse proxy speaks to its origin as it was told to
 		k.serverName = k.hello.name
 		if c != nil {
-			k.upErr = k.use(k.tunnel, c, nil)
+			k.upstreamErr = k.use(k.server, c, nil)
 		}
 	}
 	k.hello.done = time.Now()
-	return k.tunnel == "" || k.enter()
+	if k.via == viaConnect {
+		return k.enter()
+	}
+	return phaseFirst
 }
 
 // A clientHello is what a client's first message, and our answer to it, say.
@@ -81,9 +83,11 @@ type clientHello struct {
 // name that the client asks for. A client that asks for none wants the host
 // that it has connected to.
 func (k *link) acceptTLS(h *clientHello) error {
-	if h.name, _, _ = net.SplitHostPort(k.tunnel); h.name == "" {
-		h.name, _, _ = net.SplitHostPort(k.client.LocalAddr().String())
+	at := k.client.LocalAddr().String()
+	if k.via == viaConnect {
+		at = k.server
 	}
+	h.name, _, _ = net.SplitHostPort(at)
 	r := &records{Conn: k.client.Conn, leg: k.client, wait: true}
 	c := tls.Server(r, &tls.Config{
 		NextProtos:   alpn,
@@ -121,7 +125,7 @@ const soon = time.Second
 // gone takes the end, with err, of a client between requests, and reports
 // whether it was because of the client's TLS.
 func (k *link) gone(err error) bool {
-	if k.clientTLS == nil || k.asked || isTimeout(err) || !isAlert(err) && time.Since(k.hello.done) > soon {
+	if k.clientTLS == nil || k.phase != phaseFirst || isTimeout(err) || !isAlert(err) && time.Since(k.hello.done) > soon {
 		return false
 	}
 	k.distrusted(err)
@@ -137,7 +141,7 @@ func (k *link) distrusted(err error) {
 	case errors.Is(err, context.DeadlineExceeded):
 		how = decode.EndTimeout
 	}
-	s := k.open(decode.Info{Server: k.boundTo(), URL: k.boundTo()})
+	s := k.open(decode.Info{Server: k.server, URL: k.server})
 	now := time.Now()
 	s.End(decode.FromClient, now, how, text)
 	s.End(decode.FromServer, now, decode.EndLocal, "")

@@ -20,18 +20,18 @@ type upstream struct {
 	link *link
 	addr string // as dialled
 
-	x    *exchange // not answered yet; used by serve only
-	prev *exchange // the one answered before; used by serve only
-	tied bool      // the client is to be told when the server ends; used by serve only
+	x       *exchange // not answered yet; used by serve only
+	prev    *exchange // the one answered before; used by serve only
+	passEnd bool      // the client is to learn of the server's end; used by serve only
 
 	next chan *exchange // holds at most one: the next is handed over after the last was answered
 	left chan struct{}  // closed when the link no longer needs the connection
 	gone chan struct{}  // closed when serve has returned
 
-	mu        sync.Mutex
-	ended     error  // why no exchange can be handed over, or nil; protected by mu
-	told      bool   // the client has been told of that; protected by mu
-	impatient string // what the server does before the first exchange, or ""; protected by mu
+	mu          sync.Mutex
+	ended       error  // why no exchange can be handed over, or nil; protected by mu
+	toldClient  bool   // that has been passed on to the client; protected by mu
+	serverFirst string // that the server speaks or ends before the first exchange, or ""; protected by mu
 }
 
 // hand gives serve the next exchange, unless it is nil. It returns false if the
@@ -42,8 +42,8 @@ func (u *upstream) hand(x *exchange) bool {
 	if u.ended != nil || x == nil {
 		return u.ended == nil
 	}
-	if u.impatient != "" {
-		u.impatient = ""
+	if u.serverFirst != "" {
+		u.serverFirst = ""
 		u.link.client.SetReadDeadline(time.Time{})
 	}
 	if x.websocket {
@@ -53,19 +53,21 @@ func (u *upstream) hand(x *exchange) bool {
 	return true
 }
 
-func (u *upstream) impatience() string {
+// wentFirst says that the server has spoken or ended before the first exchange,
+// or returns "".
+func (u *upstream) wentFirst() string {
 	if u == nil { // TLS did not come about
 		return ""
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.impatient
+	return u.serverFirst
 }
 
-func (u *upstream) hasTold() bool {
+func (u *upstream) hasToldClient() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.told
+	return u.toldClient
 }
 
 // take makes the exchange that was handed over, if any, the current one.
@@ -103,16 +105,16 @@ func (u *upstream) answer() bool {
 		}
 	}
 	switch {
-	case isAlert(err) && u.prev == nil && x.outcome != upgrade:
+	case isAlert(err) && u.prev == nil && x.outcome != outcomeUpgrade:
 		x.failure = u.link.p.upstreamTLSFailure(u.addr, err, true)
-		u.done(x, refused)
+		u.done(x, outcomeRefused)
 		return false
 	case err != nil:
 		u.end(err)
 		return false
 	case x == nil:
 		return u.unasked()
-	case x.outcome == upgrade: // a tunnel
+	case x.outcome == outcomeUpgrade: // a tunnel
 		u.link.relay(decode.FromServer, u.leg, u.link.client, x.session)
 		return false
 	}
@@ -125,8 +127,8 @@ func (u *upstream) answer() bool {
 func (u *upstream) interrupt(err error) *exchange {
 	u.mu.Lock()
 	if u.take() == nil {
-		if u.impatient = "server speaks first"; err != nil {
-			u.impatient = "server ends first"
+		if u.serverFirst = "server speaks first"; err != nil {
+			u.serverFirst = "server ends first"
 		}
 		u.link.client.SetReadDeadline(longAgo)
 	}
@@ -151,12 +153,12 @@ var longAgo = time.Unix(1, 0)
 // unasked relays bytes that answer no request: some servers send a 408 before
 // they close an idle connection, and some do not stop at the end of an answer.
 func (u *upstream) unasked() bool {
-	u.tied = true
+	u.passEnd = true
 	u.prev.Data(decode.FromServer, u.when, u.unread())
 	_, err := u.link.client.Write(u.unread())
 	u.drop()
 	if err != nil {
-		u.link.torn.Store(true)
+		u.link.mustReset.Store(true)
 		u.end(errWrite)
 	}
 	return err == nil
@@ -169,14 +171,14 @@ func (u *upstream) response(x *exchange) bool {
 		b := u.unread()
 		if !mayBeResponse(b) {
 			x.Opaque(decode.FromServer, u.when, "not an HTTP response")
-			return u.upgrade(x)
+			return u.upgrade(x, nil)
 		}
 		n := decode.HeadLen(b, seen)
 		seen = len(b)
 		if n > limit || n == 0 && len(b) > limit {
 			x.Data(decode.FromServer, u.when, b)
 			x.failure = failed(http.StatusBadGateway, "response head is longer than %d bytes", limit)
-			u.done(x, refused)
+			u.done(x, outcomeRefused)
 			return false
 		}
 		if n == 0 {
@@ -186,13 +188,18 @@ func (u *upstream) response(x *exchange) bool {
 			}
 			continue
 		}
-		switch h, err := decode.ParseResponse(string(b[:n])); {
-		case err != nil, h.Status == http.StatusSwitchingProtocols, h.Status/100 == 2 && x.method == http.MethodConnect:
-			return u.upgrade(x)
-		case h.Status >= 200:
-			return u.body(x, h, n)
+		h, err := decode.ParseResponse(string(b[:n]))
+		if err != nil {
+			return u.upgrade(x, nil)
 		}
-		if seen = 0; !u.pass(x, n) { // an interim response
+		x.Head(decode.FromServer, u.when, h, nil)
+		switch {
+		case h.Status == http.StatusSwitchingProtocols, h.Status/100 == 2 && x.method == http.MethodConnect:
+			return u.upgrade(x, h)
+		case h.Status >= 200:
+			return u.body(x, h)
+		}
+		if seen = 0; !u.write(x, n) { // an interim response
 			return false
 		}
 	}
@@ -201,25 +208,16 @@ func (u *upstream) response(x *exchange) bool {
 // cut takes the end of the server's direction inside a response head. A client
 // that waited in vain gets an answer of ours, without the bytes in front of it.
 func (u *upstream) cut(x *exchange, err error) {
-	if isTimeout(err) {
-		x.Data(decode.FromServer, u.when, u.unread())
-	} else if !u.pass(x, len(u.unread())) {
-		return
+	x.Data(decode.FromServer, u.when, u.unread())
+	if isTimeout(err) || u.write(x, len(u.unread())) {
+		u.end(err)
 	}
-	u.end(err)
 }
 
 func mayBeResponse(b []byte) bool {
 	const start = "HTTP/"
 	b = bytes.TrimLeft(b, "\r\n")
 	return len(b) < len(start) && start[:len(b)] == string(b) || bytes.HasPrefix(b, []byte(start))
-}
-
-// pass relays the first n unread bytes. It returns false if the client can't be
-// written to.
-func (u *upstream) pass(x *exchange, n int) bool {
-	x.Data(decode.FromServer, u.when, u.unread()[:n])
-	return u.write(x, n)
 }
 
 // write relays the first n unread bytes, which the session has.
@@ -229,50 +227,58 @@ func (u *upstream) write(x *exchange, n int) bool {
 	if err == nil {
 		return true
 	}
-	u.link.torn.Store(true)
+	u.link.mustReset.Store(true)
 	x.End(decode.FromServer, time.Now(), decode.EndLocal, "")
-	u.done(x, last)
+	u.done(x, outcomeLast)
 	return false
 }
 
-// upgrade relays everything from here on.
-func (u *upstream) upgrade(x *exchange) bool {
+// upgrade relays everything from here on: the answer whose head is h, or nil if
+// it has none, and what follows.
+func (u *upstream) upgrade(x *exchange, h *decode.Head) bool {
 	u.SetReadDeadline(time.Time{})
-	x.Data(decode.FromServer, u.when, u.unread())
+	n := len(u.unread())
+	if h != nil { // what follows is the relay's
+		n = len(h.Raw)
+	} else {
+		x.Data(decode.FromServer, u.when, u.unread())
+	}
 	if fault := x.HeadFault(decode.FromServer); x.websocket && u.link.p.Strict && fault != "" {
+		x.Data(decode.FromServer, u.when, u.unread()[n:])
 		x.failure = refusal(http.StatusBadGateway, fault)
-		u.done(x, refused)
+		u.done(x, outcomeRefused)
 		return false
 	}
-	if u.write(x, len(u.unread())) {
-		u.done(x, upgrade)
+	if u.write(x, n) {
+		u.done(x, outcomeUpgrade)
 		u.link.relay(decode.FromServer, u.leg, u.link.client, x.session)
 	}
 	return false
 }
 
-// body relays the final response to x: its head, the first n unread bytes, and
+// body relays the final response to x: its head h, which the session has, and
 // what follows by its framing.
-func (u *upstream) body(x *exchange, h *decode.Head, n int) bool {
+func (u *upstream) body(x *exchange, h *decode.Head) bool {
 	u.SetReadDeadline(time.Time{})
 	body := decode.ResponseBody(h, x.method)
-	u.tied = !x.keepAlive || !h.KeepAlive()
-	n += body.Next(u.unread()[n:])
+	u.passEnd = !x.keepAlive || !h.KeepAlive()
 	r := relay{dir: decode.FromServer, src: u.leg, session: x.session}
-	for {
-		if n > 0 && !u.pass(x, n) {
+	for head := len(h.Raw); ; head = 0 {
+		b := u.unread()[head:]
+		b = b[:body.Next(b)]
+		x.Data(decode.FromServer, u.when, b)
+		if n := head + len(b); n > 0 && !u.write(x, n) {
 			return false
 		}
 		if body.Done() {
 			r.stopTicking()
-			u.done(x, keep)
+			u.done(x, outcomeKeep)
 			return true
 		}
 		if err := r.fill(); err != nil {
 			u.end(err)
 			return false
 		}
-		n = body.Next(u.unread())
 	}
 }
 
@@ -289,7 +295,7 @@ func (u *upstream) end(err error) {
 	k := u.link
 	u.mu.Lock()
 	x := u.take()
-	u.ended, u.told = err, x == nil && (u.tied || k.bound())
+	u.ended, u.toldClient = err, x == nil && (u.passEnd || k.server != "")
 	u.mu.Unlock()
 	switch {
 	case x == nil:
@@ -300,17 +306,17 @@ func (u *upstream) end(err error) {
 			return
 		}
 		k.p.log().Debug(fmt.Sprintf("upstream %q has ended an idle connection", u.addr))
-		if u.told {
+		if u.toldClient {
 			k.client.endLike(err)
 		}
-	case x.outcome == upgrade: // a tunnel
+	case x.outcome == outcomeUpgrade: // a tunnel
 		endDirection(decode.FromServer, u.leg, k.client, x.session, err)
 	case isTimeout(err):
 		x.failure = failed(http.StatusGatewayTimeout, "server %q has not answered after %v", u.addr, k.p.handshakeTimeout())
-		u.done(x, refused)
+		u.done(x, outcomeRefused)
 	default:
 		endDirection(decode.FromServer, u.leg, k.client, x.session, err)
-		u.done(x, last)
+		u.done(x, outcomeLast)
 	}
 }
 

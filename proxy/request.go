@@ -1,0 +1,198 @@
+package proxy
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// errNotRequest says that the client's bytes are no HTTP request.
+var errNotRequest = errors.New("not an HTTP request")
+
+// readHead gathers the head at the start of the client's unread bytes and
+// returns its length.
+func (k *link) readHead(deadline time.Time) (int, error) {
+	c := k.client
+	k.setDeadline(deadline)
+	defer k.setDeadline(time.Time{})
+	for seen := 0; ; {
+		b := c.unread()
+		n := decode.HeadLen(b, seen)
+		seen = len(b)
+		if !decode.MayBeRequest(b) {
+			return 0, errNotRequest
+		}
+		if n > k.p.maxHead() || n == 0 && len(b) > k.p.maxHead() {
+			return 0, failed(http.StatusRequestHeaderFieldsTooLarge, "request head is longer than %d bytes", k.p.maxHead())
+		}
+		if n > 0 {
+			return n, nil
+		}
+		if err := c.fill(); isTimeout(err) {
+			return 0, failed(http.StatusRequestTimeout, "request head is not complete after %v", k.p.handshakeTimeout())
+		} else if err != nil {
+			return 0, err
+		}
+	}
+}
+
+// setDeadline limits the wait for the client. A server that does not wait for
+// the first request of a tunnel may have ended it already; then it stays so.
+func (k *link) setDeadline(t time.Time) {
+	if k.up != nil {
+		k.up.mu.Lock()
+		defer k.up.mu.Unlock()
+		if k.up.serverFirst != "" {
+			return
+		}
+	}
+	k.client.SetReadDeadline(t)
+}
+
+// describe says what the client's bytes are, if not a request.
+func (k *link) describe() string {
+	switch b := k.client.unread(); {
+	case len(b) == 0:
+		return "client ends first"
+	case looksLikeTLS(b):
+		return "TLS, not intercepted"
+	}
+	return "not HTTP"
+}
+
+// request relays a request whose head is the first n unread bytes.
+func (k *link) request(h *decode.Head, n int) phase {
+	k.method = h.Method
+	r, err := k.route(h)
+	if err == errSelf {
+		return k.answer(http.StatusOK, "text/html", k.p.page(k.self))
+	}
+	if err != nil {
+		return k.refuse(decode.Info{URL: h.Target}, k.client.unread()[:n], err)
+	}
+	if k.serverName != "" { // the session tells of the TLS with the server
+		err = k.reach(r.addr, nil)
+	}
+	s := k.open(decode.Info{Server: r.addr, URL: r.url})
+	var sent *decode.Head
+	if r.head == "" {
+		r.head = h.Raw
+	} else {
+		sent, _ = decode.ParseRequest(r.head)
+	}
+	s.Head(decode.FromClient, k.client.when, h, sent)
+	k.client.use(n)
+	x := &exchange{
+		session: s, method: h.Method, websocket: decode.AsksForWebSocket(h), keepAlive: h.KeepAlive(),
+		answered: make(chan struct{}),
+	}
+	if fault := s.HeadFault(decode.FromClient); x.websocket && k.p.Strict && fault != "" {
+		err = refusal(http.StatusBadRequest, fault)
+	}
+	if err == nil {
+		err = k.reach(r.addr, x)
+	}
+	if err != nil {
+		return k.fail(s, err)
+	}
+	return k.finish(x, k.send(x, []byte(r.head), decode.RequestBody(h)))
+}
+
+// opaque relays what is no HTTP to addr without looking into it.
+func (k *link) opaque(d decode.Dir, addr, why string) phase {
+	if k.p.isOurs(k.client) {
+		return k.refuse(decode.Info{Server: addr, URL: addr}, k.client.unread(), errLoop)
+	}
+	if k.clientTLS == nil && looksLikeTLS(k.client.unread()) {
+		k.serverName = "" // it is for the server, as it is
+	}
+	s := k.open(decode.Info{Server: addr, URL: addr})
+	s.Opaque(d, k.client.when, why)
+	x := &exchange{session: s, answered: make(chan struct{}), outcome: outcomeUpgrade}
+	close(x.answered)
+	if err := k.reach(addr, x); err != nil {
+		return k.fail(s, err)
+	}
+	return k.finish(x, nil)
+}
+
+// connect answers a CONNECT whose head is the first n unread bytes. HTTP inside
+// the tunnel is relayed like any other; anything else is opaque.
+func (k *link) connect(h *decode.Head, n int) phase {
+	r, err := connect(h)
+	switch {
+	case err != nil:
+		err = failed(http.StatusBadRequest, "%v", err)
+	case k.p.isOurs(k.client):
+		err = errLoop
+	case isSelf(r.addr, k.self):
+		err = failed(http.StatusBadRequest, "CONNECT to the proxy itself; for a server on this machine start wstrace URL and point the client at it")
+	}
+	k.client.use(n)
+	k.leave()
+	k.phase, k.via, k.server = phaseFirst, viaConnect, r.addr
+	if err == nil {
+		err = k.reach(r.addr, nil)
+	}
+	if err != nil {
+		return k.refuse(decode.Info{URL: h.Target, Server: r.addr}, nil, err)
+	}
+	if _, err := k.client.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
+		return phaseClose
+	}
+	return k.enter()
+}
+
+// enter waits for the first bytes in a tunnel, or in the TLS inside it, and
+// relays them if they are no request.
+func (k *link) enter() phase {
+	var err error
+	if len(k.client.unread()) == 0 {
+		if err = k.client.fill(); err != nil && k.gone(err) { // neither side has to speak
+			return phaseClose
+		}
+	}
+	if err == nil {
+		if k.startsTLS() {
+			return phaseFirst
+		}
+		_, err = k.readHead(time.Now().Add(k.p.handshakeTimeout()))
+	}
+	f, _ := err.(*failure)
+	switch why := k.up.wentFirst(); {
+	case err == nil:
+		return phaseFirst
+	case why != "":
+		return k.opaque(decode.FromServer, k.server, why)
+	case f == nil: // no request, or the client has ended
+		return k.opaque(decode.FromClient, k.server, k.describe())
+	case f.status == http.StatusRequestTimeout:
+		return k.opaque(decode.FromClient, k.server, "no HTTP request within "+k.p.handshakeTimeout().String())
+	}
+	return phaseFirst // refused where requests are
+}
+
+var errLoop = failed(http.StatusLoopDetected, "loop: the request came from this proxy")
+
+// route decides where a request goes.
+func (k *link) route(h *decode.Head) (r route, err error) {
+	switch {
+	case k.p.isOurs(k.client):
+		return r, errLoop
+	case k.via == viaReverse:
+		return k.p.reverse(h), nil
+	case k.via == viaConnect && k.clientTLS != nil:
+		return tunneled("https", k.server, h), nil
+	case k.via == viaConnect:
+		return tunneled("http", k.server, h), nil
+	}
+	switch r, err = forward(h); {
+	case err == errSelf, err == nil && isSelf(r.addr, k.self):
+		return r, errSelf
+	case err != nil:
+		return r, failed(http.StatusBadRequest, "%v", err)
+	}
+	return r, nil
+}
