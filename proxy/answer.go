@@ -10,7 +10,7 @@ import (
 
 // refuse fails a request that is not relayed: raw is what there is of it.
 func (k *link) refuse(info decode.Info, raw []byte, err error) phase {
-	s := k.open(info)
+	s := k.open(info, nil)
 	s.Data(decode.FromClient, k.client.when, raw)
 	return k.fail(s, err)
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/proxy"
 	"github.com/wstrace/wstrace/proxy/ca"
 )
@@ -27,7 +28,8 @@ import (
 // BenchmarkRelay compares the proxy with a relay that only copies; where both
 // ends speak TLS, with one that ends it, copies, and begins it anew. Both carry
 // the same echoes in turns; of-copy is the median of rate to rate: more is
-// better, and 1 means that decoding costs nothing. Rates themselves say more about the machine.
+// better, and 1 means that decoding costs nothing. Rates themselves say more
+// about the machine.
 func BenchmarkRelay(b *testing.B) {
 	for _, load := range []load{
 		{name: "S1", conns: 1, flight: 1, size: 128},
@@ -42,21 +44,7 @@ func BenchmarkRelay(b *testing.B) {
 			origin := listen(b, load.trust.server(serveEcho))
 			plain := load.connect(b, listen(b, load.trust.server(copyTo(load.trust.dialer(origin)))))
 			ours := load.connect(b, listen(b, relayTo(origin, load.trust)))
-			rounds := load.rounds(b, plain, 50*time.Millisecond)
-			var ratios []float64
-			for b.Loop() {
-				// They go first in turns.
-				var p, o time.Duration
-				if len(ratios)%2 == 0 {
-					p, o = plain.play(b, rounds), ours.play(b, rounds)
-				} else {
-					o, p = ours.play(b, rounds), plain.play(b, rounds)
-				}
-				ratios = append(ratios, float64(p)/float64(o))
-			}
-			slices.Sort(ratios)
-			b.ReportMetric(ratios[len(ratios)/2], "of-copy(more=better)")
-			b.ReportMetric(0, "ns/op")
+			compare(b, "of-copy(more=better)", plain, ours, load.rounds(b, plain, 50*time.Millisecond))
 		})
 	}
 }
@@ -384,4 +372,50 @@ func serveEcho(ctx context.Context, l net.Listener) error {
 			r.Discard(len(p))
 		}
 	})
+}
+
+// BenchmarkGate compares the proxy that has a gate, which changes nothing, with
+// the proxy that has none. Both carry the same echoes in turns; of-no-gate is
+// the median of rate to rate: more is better, and 1 means that such a gate costs
+// nothing.
+func BenchmarkGate(b *testing.B) {
+	for _, load := range []load{
+		{name: "S1", conns: 1, flight: 1, size: 128},
+		{name: "S2", conns: 64, flight: 16, size: 128},
+		{name: "S4", conns: 4, flight: 2, size: 1 << 20},
+	} {
+		b.Run(load.name, func(b *testing.B) {
+			origin := listen(b, serveEcho)
+			without := load.connect(b, listen(b, relayTo(origin, nil)))
+			with := load.connect(b, listen(b, func(ctx context.Context, l net.Listener) error {
+				p := &proxy.Proxy{Upstream: &url.URL{Scheme: "ws", Host: origin}, KeepHost: true}
+				p.NewGate = func(decode.Info, *proxy.Outlet) proxy.Gate { return passing{} }
+				return p.Serve(ctx, l)
+			}))
+			compare(b, "of-no-gate(more=better)", without, with, load.rounds(b, without, 50*time.Millisecond))
+		})
+	}
+}
+
+// passing is a gate that changes nothing.
+type passing struct{}
+
+func (passing) Decide(*decode.Event) (d proxy.Decision) { return d }
+
+// compare reports, as what, how fast ours is compared with plain. They go first
+// in turns.
+func compare(b *testing.B, what string, plain, ours *group, rounds int) {
+	var ratios []float64
+	for b.Loop() {
+		var p, o time.Duration
+		if len(ratios)%2 == 0 {
+			p, o = plain.play(b, rounds), ours.play(b, rounds)
+		} else {
+			o, p = ours.play(b, rounds), plain.play(b, rounds)
+		}
+		ratios = append(ratios, float64(p)/float64(o))
+	}
+	slices.Sort(ratios)
+	b.ReportMetric(ratios[len(ratios)/2], what)
+	b.ReportMetric(0, "ns/op")
 }

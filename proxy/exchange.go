@@ -75,7 +75,7 @@ func (k *link) await(x *exchange) error {
 		default:
 		}
 		b := k.client.unread()
-		if len(b) > 0 && x.websocket && !isNextRequest(b) {
+		if len(b) > 0 && x.websocket && !isNextRequest(b) && x.outlet == nil {
 			if err := k.sendEarly(x); err != nil {
 				return err
 			}
@@ -129,18 +129,18 @@ func (k *link) finish(x *exchange, err error) phase {
 		k.mustReset.Store(true)
 		x.End(decode.FromClient, time.Now(), decode.EndLocal, "")
 	default:
-		endDirection(decode.FromClient, k.client, k.up.leg, x.session, err)
+		k.endClient(x, err)
 	}
 	<-x.answered
 	k.client.SetReadDeadline(time.Time{})
 	if x.outcome == outcomeLast && err == nil && k.mustReset.Load() {
 		err = k.client.cause()
-		endDirection(decode.FromClient, k.client, k.up.leg, x.session, err)
+		k.endClient(x, err)
 	}
 
 	next := phaseClose
 	switch {
-	case x.outcome == outcomeUpgrade, x.outcome == outcomeKeep && x.sentEarly:
+	case x.outcome == outcomeUpgrade, x.outcome == outcomeKeep && (x.sentEarly || k.frameWaits(x)):
 		// A client that went on after a refusal is relayed until it notices.
 		k.relayed, k.clientEnded = x.session, err != nil
 		return phaseRelay
@@ -158,4 +158,18 @@ func (k *link) finish(x *exchange, err error) phase {
 		k.client.lingerClose()
 	}
 	return next
+}
+
+// endClient takes the end of the client's direction, with err, before it is
+// relayed.
+func (k *link) endClient(x *exchange, err error) {
+	recordEnd(decode.FromClient, k.client, x.session, err)
+	k.up.endLike(err)
+}
+
+// frameWaits reports whether what the client has sent is a frame that has to
+// wait for the answer to x, because the gate comes in only after it.
+func (k *link) frameWaits(x *exchange) bool {
+	b := k.client.unread()
+	return x.outlet != nil && x.websocket && len(b) > 0 && !isNextRequest(b)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -166,8 +167,15 @@ func (k *link) relayBoth() phase {
 // relay relays one direction to its end.
 func (k *link) relay(d decode.Dir, src, dst *leg, s *session) {
 	r := relay{dir: d, src: src, dst: dst, session: s}
-	if r.run() == errWrite {
+	if s.gated {
+		r.out, r.stop = &s.outlet.boxes[d], k.ctx.Done()
+	}
+	err := r.run()
+	if err == errWrite {
 		k.mustReset.Store(true)
+	}
+	if err != io.EOF && s.gated { // the other direction will end too, and must not wait
+		s.outlet.boxes[d.Peer()].release()
 	}
 }
 
@@ -181,8 +189,8 @@ func (k *link) close() {
 	k.leave()
 }
 
-// open begins a session on this link.
-func (k *link) open(info decode.Info) *session {
+// open begins a session on this link, with a gate if newGate makes one.
+func (k *link) open(info decode.Info, newGate func(decode.Info, *Outlet) Gate) *session {
 	s := &session{log: k.p.log()}
 	s.Sink, s.Look = k.p.sink, k.p.Look
 	info.Conn = k.p.sessions.Add(1)
@@ -190,6 +198,9 @@ func (k *link) open(info decode.Info) *session {
 	info.Client = k.client.RemoteAddr().String()
 	info.Via = k.via
 	info.ClientTLS, info.ServerTLS = k.clientTLS, k.serverTLS
+	if s.outlet = newOutlet(newGate, info, s.log); s.outlet != nil {
+		s.Gate = s.outlet.decide
+	}
 	s.Open(info)
 	return s
 }

@@ -53,6 +53,13 @@ type Proxy struct {
 	// Look says what the sessions look into besides frames.
 	Look decode.Look
 
+	// NewGate, if not nil, makes the gate of a session that asks for websocket:
+	// what decides which of its frames go on, and how. It may return nil, for
+	// none. It is called before the first event of the session; out is where the
+	// gate sends what it adds. Frames of a client that does not wait for the
+	// answer to its request then wait for it.
+	NewGate func(info decode.Info, out *Outlet) Gate
+
 	// MaxHead is the longest head in bytes that is relayed, at most 512 KiB.
 	MaxHead int
 

@@ -453,7 +453,7 @@ func (r *record) wire(conn int64, d decode.Dir) []byte {
 	evs, _ := r.snapshot(conn)
 	var b []byte
 	for _, ev := range evs {
-		if ev.Dir != d {
+		if ev.Dir != d || ev.Out {
 			continue
 		}
 		switch ev.Kind {

@@ -33,6 +33,9 @@ type relay struct {
 	dst     destination
 	session *session
 
+	out  *outbox         // iff a gate decides what is written
+	stop <-chan struct{} // with out: closed when the relay is to end
+
 	ticking bool // a read deadline is set, to flush the session
 }
 
@@ -40,10 +43,18 @@ type relay struct {
 // goroutine that reads it to say.
 var errWrite = errors.New("write failed")
 
+// errUngated says that a relay goes on without its gate.
+var errUngated = errors.New("the gate is left out")
+
 // run reads a chunk, gives it to the session and writes it on, until src has
 // ended, which it passes on as it came, or dst can't be written to. It returns
 // why. It holds no buffer while it waits.
 func (r *relay) run() error {
+	if r.out != nil {
+		if err := r.runGated(); err != errUngated {
+			return err
+		}
+	}
 	for {
 		if b := r.src.unread(); len(b) > 0 {
 			r.session.Data(r.dir, r.src.readAt(), b)
@@ -55,7 +66,8 @@ func (r *relay) run() error {
 			}
 		}
 		if err := r.fill(); err != nil {
-			endDirection(r.dir, r.src, r.dst, r.session, err)
+			recordEnd(r.dir, r.src, r.session, err)
+			r.dst.endLike(err)
 			return err
 		}
 	}
@@ -88,12 +100,11 @@ func (r *relay) stopTicking() {
 	}
 }
 
-// endDirection records that src has ended with err, and ends dst likewise.
-func endDirection(d decode.Dir, src source, dst destination, s *session, err error) {
+// recordEnd records that src, which d is read from, has ended with err.
+func recordEnd(d decode.Dir, src source, s *session, err error) {
 	how, text := howEnded(err), ""
 	if how == decode.EndLocal && err != errWrite && !errors.Is(err, net.ErrClosed) {
 		text = "read from " + d.String() + ": " + errorText(err)
 	}
 	s.End(d, src.readAt(), how, text)
-	dst.endLike(err)
 }

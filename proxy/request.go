@@ -75,7 +75,11 @@ func (k *link) request(h *decode.Head, n int) phase {
 	if k.serverName != "" { // the session tells of the TLS with the server
 		err = k.reach(r.addr, nil)
 	}
-	s := k.open(decode.Info{Server: r.addr, URL: r.url})
+	newGate := k.p.NewGate
+	if !decode.AsksForWebSocket(h) {
+		newGate = nil
+	}
+	s := k.open(decode.Info{Server: r.addr, URL: r.url}, newGate)
 	var sent *decode.Head
 	if r.head == "" {
 		r.head = h.Raw
@@ -108,7 +112,7 @@ func (k *link) opaque(d decode.Dir, addr, why string) phase {
 	if k.clientTLS == nil && looksLikeTLS(k.client.unread()) {
 		k.serverName = "" // it is for the server, as it is
 	}
-	s := k.open(decode.Info{Server: addr, URL: addr})
+	s := k.open(decode.Info{Server: addr, URL: addr}, nil)
 	s.Opaque(d, k.client.when, why)
 	x := &exchange{session: s, answered: make(chan struct{}), outcome: outcomeUpgrade}
 	close(x.answered)

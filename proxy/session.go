@@ -16,6 +16,8 @@ import (
 type session struct {
 	decode.Session
 	log      *slog.Logger
+	outlet   *Outlet         // nil without a gate
+	gated    bool            // it is upgraded, and its frames go through outlet
 	panics   [2]atomic.Int32 // by direction
 	reported atomic.Bool
 }
@@ -39,9 +41,24 @@ func (s *session) Head(d decode.Dir, t time.Time, h, sent *decode.Head) {
 	s.Session.Head(d, t, h, sent)
 }
 
+func (s *session) Sent(d decode.Dir, t time.Time, b []byte, change string) {
+	defer s.guard(d, t)
+	s.Session.Sent(d, t, b, change)
+}
+
+func (s *session) Notice(t time.Time, text string) {
+	defer s.guard(decode.FromClient, t)
+	s.Session.Notice(t, text)
+}
+
 func (s *session) Flush(d decode.Dir, t time.Time) {
 	defer s.guard(d, t)
 	s.Session.Flush(d, t)
+}
+
+func (s *session) FlushAll(d decode.Dir, t time.Time) {
+	defer s.guard(d, t)
+	s.Session.FlushAll(d, t)
 }
 
 // Pending holds nothing back after a panic.
@@ -64,6 +81,9 @@ func (s *session) End(d decode.Dir, t time.Time, how decode.End, text string) {
 
 func (s *session) Done(t time.Time) {
 	defer s.guard(decode.FromClient, t)
+	if s.outlet != nil {
+		s.outlet.report(s)
+	}
 	s.Session.Done(t)
 }
 
@@ -76,6 +96,9 @@ func (s *session) guard(d decode.Dir, t time.Time) {
 	if s.reported.CompareAndSwap(false, true) {
 		s.log.Error(fmt.Sprintf("panic while decoding the %s's bytes: %v", d, e))
 		s.log.Debug(string(debug.Stack()))
+	}
+	if s.outlet != nil {
+		s.outlet.boxes[d].stopAsking(true)
 	}
 	if s.panics[d].Add(1) == 1 {
 		s.Opaque(d, t, fmt.Sprintf("panic: %v", e))

@@ -68,6 +68,11 @@ func (r *clockRig) Emit(ev *decode.Event) {
 
 // inBubble runs a test with a link whose connections are there already.
 func inBubble(t *testing.T, test func(*testing.T, *clockRig)) {
+	inBubbleWith(t, func(*Proxy) {}, test)
+}
+
+// inBubbleWith is inBubble with a proxy that set has set up.
+func inBubbleWith(t *testing.T, set func(*Proxy), test func(*testing.T, *clockRig)) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &clockRig{record: newRecord(), t: t}
 		ctx, cancel := context.WithCancel(context.Background())
@@ -75,6 +80,7 @@ func inBubble(t *testing.T, test func(*testing.T, *clockRig)) {
 		theirs, server := memPipe(2, 80)
 		p := &Proxy{Upstream: &url.URL{Scheme: "ws", Host: "origin:80"}, KeepHost: true, ours: map[ends]int{endsOf(theirs): 1}}
 		p.sink = &decode.Tee{Sinks: []decode.Sink{r}}
+		set(p)
 		k := p.newLink(ctx, nil, newLeg(ours))
 		if err := k.use("origin:80", theirs, nil); err != nil {
 			t.Fatal(err)

@@ -141,7 +141,7 @@ func (k *link) distrusted(err error) {
 	case errors.Is(err, context.DeadlineExceeded):
 		how = decode.EndTimeout
 	}
-	s := k.open(decode.Info{Server: k.server, URL: k.server})
+	s := k.open(decode.Info{Server: k.server, URL: k.server}, nil)
 	now := time.Now()
 	s.End(decode.FromClient, now, how, text)
 	s.End(decode.FromServer, now, decode.EndLocal, "")

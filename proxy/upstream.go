@@ -249,6 +249,7 @@ func (u *upstream) upgrade(x *exchange, h *decode.Head) bool {
 		u.done(x, outcomeRefused)
 		return false
 	}
+	x.gated = x.outlet != nil && x.websocket && h != nil && h.Status == http.StatusSwitchingProtocols
 	if u.write(x, n) {
 		u.done(x, outcomeUpgrade)
 		u.link.relay(decode.FromServer, u.leg, u.link.client, x.session)
@@ -310,12 +311,14 @@ func (u *upstream) end(err error) {
 			k.client.endLike(err)
 		}
 	case x.outcome == outcomeUpgrade: // a tunnel
-		endDirection(decode.FromServer, u.leg, k.client, x.session, err)
+		recordEnd(decode.FromServer, u.leg, x.session, err)
+		k.client.endLike(err)
 	case isTimeout(err):
 		x.failure = failed(http.StatusGatewayTimeout, "server %q has not answered after %v", u.addr, k.p.handshakeTimeout())
 		u.done(x, outcomeRefused)
 	default:
-		endDirection(decode.FromServer, u.leg, k.client, x.session, err)
+		recordEnd(decode.FromServer, u.leg, x.session, err)
+		k.client.endLike(err)
 		u.done(x, outcomeLast)
 	}
 }

@@ -1,0 +1,323 @@
+package proxy
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// maxQueue is how many bytes of what came wait in an outbox at most. While
+// there are as many, the direction is not read.
+const maxQueue = 1 << 20
+
+// maxBatch is how many bytes the writer of an outbox writes at once, unless one
+// item has more.
+const maxBatch = 64 << 10
+
+// An outbox is what waits to be written in one direction of a session that has
+// a gate. Without one there is none.
+//
+// Two goroutines write, never at the same time. The relay, which reads the
+// direction, writes what goes on as it came and at once. The writer, which the
+// relay starts and waits for, writes all else, and just before that tells the
+// session of it. Decisions are made during calls of the session; they only put
+// things here. So in the order of events what was sent stands as it was sent:
+// frames without a fate, and what the writer told.
+type outbox struct {
+	dir      decode.Dir
+	deaf     atomic.Bool   // the gate is not asked any more
+	wake     chan struct{} // for the writer: there may be something to write
+	progress chan struct{} // for the relay: something was written
+	done     chan struct{} // closed when the writer has ended
+
+	mu     sync.Mutex // protects what follows
+	open   bool       // the relay runs, and does as is decided here
+	closed bool       // nothing more is taken, and the writer ends after what waits
+	err    error      // why nothing can be written any more
+
+	covered int    // so many of the bytes that the relay has not used yet are decided on
+	direct  []span // those among them that the relay writes at once
+
+	queue   []item // in order
+	size    int    // bytes in queue, and those of it that are being written
+	urgent  []item // pings and pongs, for the next end of a frame
+	parked  []item // injections, for the next end of a frame or message in queue
+	extra   int    // bytes in urgent and parked
+	writing bool   // the writer is
+	midway  bool   // what was written, direct included, ends inside a frame
+
+	fate      Decision       // of the frame in flight
+	change    string         // what decided it
+	passes    bool           // that frame is direct
+	inFrame   bool           // what was decided on ends inside a frame
+	inMessage bool           // and what is to be sent of it inside a message
+	made      decode.Decoder // of the bytes in place of the frame in flight
+}
+
+// A span is bytes among those that the relay has not used.
+type span struct{ from, to int }
+
+// An item is bytes that wait in an outbox: whole frames, or a part of one.
+type item struct {
+	b      []byte
+	until  time.Time // when they may go on
+	change string
+	asCame bool // they are what came
+	ends   bool // the last byte ends a frame
+	urgent bool // they overtake; not counted as the queue's
+}
+
+func (it *item) held(now time.Time) bool { return !it.until.IsZero() && it.until.After(now) }
+
+func (o *outbox) init(d decode.Dir) {
+	o.dir = d
+	o.wake, o.progress, o.done = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{})
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// begin opens the outbox and starts its writer, which ends after finish, or
+// when it can't write.
+func (o *outbox) begin(dst destination, s *session) {
+	o.mu.Lock()
+	o.open = true
+	o.mu.Unlock()
+	go o.write(dst, s)
+}
+
+// stopAsking leaves the gate out from here on, or from the end of the frame in
+// flight, unless that is lost.
+func (o *outbox) stopAsking(lost bool) {
+	o.deaf.Store(true)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.inFrame = o.inFrame && !lost
+	o.releaseLocked()
+}
+
+// frame does as was decided on a frame, or a piece of one, and returns the fate
+// that it has then.
+func (o *outbox) frame(f *decode.Frame, decision Decision) decode.Fate {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.open {
+		return decode.Fate{}
+	}
+	n := f.Len()
+	if !f.More {
+		n += len(f.Head)
+		o.decided(f, decision)
+	}
+	switch {
+	case o.passes:
+		o.pass(n, f.Complete)
+	case o.fate.FX == decode.FXReplace:
+		if b := decision.Bytes; len(b) > 0 {
+			o.push(item{b: b, change: o.fate.Change, ends: o.replaced(b)})
+		}
+	case o.fate.FX != decode.FXDrop:
+		o.keep(f)
+	}
+	if !o.passes {
+		o.covered += n
+	}
+	if o.inFrame = !f.Complete; f.Complete {
+		if b := o.fate.After; len(b) > 0 {
+			o.insert(b, o.change)
+		}
+		o.unpark()
+	}
+	return o.fate.Fate
+}
+
+// decided begins a frame.
+func (o *outbox) decided(f *decode.Frame, decision Decision) {
+	if b := decision.Before; len(b) > 0 {
+		o.insert(b, decision.Change)
+	}
+	if f.OpCode == ws.OpClose && decision.FX != decode.FXDrop {
+		o.releaseLocked()
+	}
+	o.fate, o.change = decision, decision.Change
+	o.passes = decision.FX == decode.FXNone && o.free(overtakes(f))
+	switch {
+	case decision.FX == decode.FXDrop:
+		return
+	case decision.FX == decode.FXReplace:
+		o.made = decode.Decoder{}
+		return
+	case o.passes:
+		o.fate.Fate = decode.Fate{}
+	case decision.FX == decode.FXNone:
+		o.fate.FX, o.fate.Until = decode.FXDelay, time.Time{}
+	}
+	if !f.Control() {
+		o.inMessage = !f.Fin
+	}
+}
+
+// overtakes reports whether f may overtake data that is held: a whole ping or
+// pong, as far as it has come by now.
+func overtakes(f *decode.Frame) bool {
+	return (f.OpCode == ws.OpPing || f.OpCode == ws.OpPong) && f.Complete && !f.More
+}
+
+// free reports whether nothing is in front of a frame.
+func (o *outbox) free(overtakes bool) bool {
+	switch {
+	case o.writing, len(o.urgent) > 0:
+		return false
+	case len(o.queue) == 0:
+		return true
+	}
+	return overtakes && !o.midway && o.queue[0].held(time.Now())
+}
+
+// pass has the relay write the next n bytes, which may end a frame.
+func (o *outbox) pass(n int, ends bool) {
+	o.midway = !ends
+	from := o.covered
+	o.covered += n
+	if i := len(o.direct) - 1; i >= 0 && o.direct[i].to == from {
+		o.direct[i].to += n
+		return
+	}
+	o.direct = append(o.direct, span{from, from + n})
+}
+
+// keep puts a frame, or a piece of one, in the queue, with the bytes in front of
+// it if they have the same fate.
+func (o *outbox) keep(f *decode.Frame) {
+	it := item{until: o.fate.Until, change: o.fate.Change, asCame: true, ends: f.Complete}
+	if overtakes(f) && it.until.IsZero() {
+		it.b, it.urgent = f.AppendWire(nil), true
+		o.push(it)
+		return
+	}
+	if i := len(o.queue) - 1; i >= 0 {
+		if last := &o.queue[i]; last.asCame && last.until.Equal(it.until) && last.change == it.change && len(last.b)+f.Len() < maxBatch {
+			n := len(last.b)
+			last.b, last.ends = f.AppendWire(last.b), it.ends
+			o.size += len(last.b) - n
+			return
+		}
+	}
+	it.b = f.AppendWire(make([]byte, 0, len(f.Head)+f.Len()))
+	o.push(it)
+}
+
+// junk takes bytes that can't be framed.
+func (o *outbox) junk(b []byte) decode.Fate {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case !o.open:
+		return decode.Fate{}
+	case o.free(false):
+		o.pass(len(b), true)
+		return decode.Fate{}
+	}
+	o.covered += len(b)
+	o.push(item{b: append([]byte(nil), b...), ends: true})
+	return decode.Fate{FX: decode.FXDelay}
+}
+
+// replaced takes note of bytes that are sent in place of the frame in flight,
+// and reports whether they end with a frame.
+func (o *outbox) replaced(b []byte) (ends bool) {
+	for f := range o.made.Frames(b) {
+		if !f.More && !f.Control() {
+			o.inMessage = !f.Fin
+		}
+	}
+	return !o.made.InPayload() && len(o.made.Partial()) == 0
+}
+
+// push adds it to the queue, or to what overtakes it.
+func (o *outbox) push(it item) {
+	if it.urgent {
+		o.urgent = append(o.urgent, it)
+		o.extra += len(it.b)
+	} else {
+		o.queue = append(o.queue, it)
+		o.size += len(it.b)
+	}
+	signal(o.wake)
+}
+
+func (o *outbox) inject(b []byte, change string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case len(b) == 0, o.closed, o.deaf.Load(), o.err != nil, o.extra+len(b) > maxQueue:
+		return false
+	case opcode(b) == ws.OpPing, opcode(b) == ws.OpPong:
+		o.push(item{b: b, change: change, ends: true, urgent: true})
+		return true
+	case opcode(b) == ws.OpClose:
+		o.releaseLocked()
+	}
+	o.insert(b, change)
+	return true
+}
+
+func opcode(b []byte) ws.OpCode { return ws.OpCode(b[0] & 15) }
+
+// insert puts whole frames behind what was decided on so far, or, inside a frame
+// or message that they must not break up, behind that.
+func (o *outbox) insert(b []byte, change string) {
+	it := item{b: b, change: change, ends: true}
+	if o.fits(it) {
+		o.push(it)
+		return
+	}
+	o.parked = append(o.parked, it)
+	o.extra += len(b)
+}
+
+// fits reports whether an injection can stand behind what was decided on so far
+// (RFC 6455 §5.4: control frames may be in the middle of a message, others not).
+func (o *outbox) fits(it item) bool {
+	return !o.inFrame && (!o.inMessage || opcode(it.b) >= ws.OpClose)
+}
+
+// unpark puts injections in the queue that have waited for the frame, or the
+// message, that has just ended.
+func (o *outbox) unpark() {
+	rest := o.parked[:0]
+	for _, it := range o.parked {
+		if !o.fits(it) {
+			rest = append(rest, it)
+			continue
+		}
+		o.extra -= len(it.b)
+		o.push(it)
+	}
+	o.parked = rest
+}
+
+// release has what is held go on now.
+func (o *outbox) release() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.releaseLocked()
+}
+
+func (o *outbox) releaseLocked() {
+	for i := range o.queue {
+		o.queue[i].until = time.Time{}
+	}
+	if o.inFrame {
+		o.fate.Until = time.Time{}
+	}
+	signal(o.wake)
+}
