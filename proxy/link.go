@@ -200,6 +200,9 @@ func (k *link) open(info decode.Info, newGate func(decode.Info, *Outlet) Gate) *
 	info.ClientTLS, info.ServerTLS = k.clientTLS, k.serverTLS
 	if s.outlet = newOutlet(newGate, info, s.log); s.outlet != nil {
 		s.Gate = s.outlet.decide
+		if s.Sink == nil { // an event that nobody wants is not made
+			s.Sink = decode.SinkFunc(func(*decode.Event) {})
+		}
 	}
 	s.Open(info)
 	return s

@@ -167,7 +167,9 @@ func (o *outbox) taken(covered int, err error) {
 	if err != nil {
 		o.err = errWrite
 	}
-	signal(o.wake)
+	if len(o.queue)+len(o.urgent) > 0 { // it has waited for this write
+		signal(o.wake)
+	}
 }
 
 // isOver reports whether the gate is left out and nothing waits any more, and
