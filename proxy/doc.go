@@ -4,12 +4,16 @@
 //	client ──► link ──► Session ──► server      the link's goroutine
 //	client ◄── Session ◄── upstream ◄── server  the upstream's goroutine
 //
-// A [Proxy] accepts connections. Each is a link with one goroutine that reads
-// the client; the upstream connection that it is relayed to has another, which
-// reads the server. Until an upgrade they take turns: the link sends a request
-// and hands the exchange to the upstream, which relays the answer and says what
-// came of it. After a 101 both run the same loop, relay: read a chunk, give it
-// to the session, write it on.
+// A [Proxy] accepts connections. Each is a link, whose goroutine reads the
+// client; the upstream connection that it is relayed to has another, which reads
+// the server. A link goes through phases: it waits for a first request, then for
+// others, until an upgrade has it relay both directions, or it closes.
+//
+// Until an upgrade the two take turns: the link sends a request and hands the
+// exchange to the upstream, which relays the answer and says what came of it.
+// After a 101 both run a relay each: read a chunk, give it to the session, write
+// it on. A relay knows nothing of HTTP. What it reads is a source and what it
+// writes is a destination, be it a connection, a stream of one, or a pipe.
 //
 // # Taking turns
 //
@@ -31,6 +35,20 @@
 // Proxy-Authorization go. The sessions tell of it. How a connection ends is
 // passed on: a half-close as a half-close, a reset as a reset.
 //
+// # Gates
+//
+// If NewGate makes a gate for a session, its frames go on as the gate decides:
+//
+//	source ──► relay ──► Session ──► Gate ──► outbox ──► relay or writer ──► destination
+//
+// The session asks the gate about each event while it is locked; the answer goes
+// into the outbox of the direction. A frame that goes on as it came and at once
+// is written by the relay. Everything else waits in the outbox, up to 1 MiB, for
+// its writer, which tells the session of it just before it writes (Session.Sent).
+// While the outbox is full the direction is not read. Before the end of the
+// direction, or a Close, what is held is released. Without a gate there is
+// neither outbox nor writer.
+//
 // # TLS
 //
 // A client that begins TLS, in a tunnel or to a reverse proxy, gets a
@@ -48,11 +66,14 @@
 //
 // Bytes are read into a buffer of their leg, from a pool, which is taken when
 // there is something to read and put back when it has been written on. A
-// session borrows them for the call. A connection that waits holds no buffer.
+// session borrows them for the call. A connection that waits holds no buffer,
+// unless it has a gate and waits for the rest of a frame.
 //
 // # Ends
 //
 // The link's goroutine is owned by [Proxy.Serve], which returns when all have
-// ended. The upstream's is owned by its link, which waits for it. A connection
-// that is closed, by its peer or at the end of the context, ends both.
+// ended. The upstream's is owned by its link, which waits for it. The writer of
+// an outbox is owned by the relay that starts it, and ends before the session
+// hears of the end of its direction. A connection that is closed, by its peer or
+// at the end of the context, ends them all.
 package proxy

@@ -13,35 +13,32 @@ import (
 // A Gate decides what becomes of the frames of one session; see
 // [Proxy.NewGate].
 //
-// Decide is given every event of the session just before it is emitted, but for
+// Decide is given every event of the session just before it is emitted, save
 // those that tell what was sent in place of what came. The session is locked
 // meanwhile: Decide answers at once, does no I/O and calls no method of the
 // session. ev is valid during the call.
 //
-// What it answers counts for frames. Of a frame that comes in pieces, it is the
-// first piece that decides: later ones have the same fate whatever is answered,
-// save that the Bytes of each are sent.
+// What Decide returns counts for frames alone. When a frame comes in pieces, the
+// first decides for all of them; of a frame that is replaced, the Bytes that are
+// returned for each piece are sent.
 //
-// After a panic in Decide, or bytes that can't be framed, Decide is not asked
-// about that direction any more: what is held is sent on, and the rest goes as
-// it comes.
+// If Decide panics, or when bytes can't be framed, it is not asked about that
+// direction any more: what is held is sent on, and the rest as it comes.
 type Gate interface {
 	Decide(ev *decode.Event) Decision
 }
 
-// A Decision is the fate of a frame, and what is to be sent. The zero Decision
-// lets the frame go on as it came.
-//
-// A frame goes on at once unless something waits in front of it; then its event
-// says that it was delayed. Bytes, Before and After are the proxy's once they
-// are returned.
+// A Decision is the fate of a frame, and what is sent besides. The zero Decision
+// lets the frame go on as it came, and at once unless something waits in front
+// of it; then its event says that it was delayed. The slices are the proxy's
+// from then on.
 type Decision struct {
 	decode.Fate
 
-	Until  time.Time // with FXDelay or FXHold: the frame, and what follows it, goes on no sooner
-	Bytes  []byte    // with FXReplace: what is sent in its place, if anything
-	Before []byte    // what is sent in front of the frame, as by [Outlet.Inject]
-	After  []byte    // and behind it
+	Until  time.Time // with FXDelay, FXHold and FXReplace: it, and all behind it, goes on no sooner
+	Bytes  []byte    // with FXReplace: what is sent in place of the frame, if anything
+	Before []byte    // sent right in front of the frame: a control frame, or whole messages
+	After  []byte    // sent right behind it
 }
 
 // An Outlet sends what a gate adds of its own accord.
@@ -70,12 +67,12 @@ func newOutlet(newGate func(decode.Info, *Outlet) Gate, info decode.Info, log *s
 	return o
 }
 
-// Inject sends b, as if it came from the side d, as soon as a frame of d ends,
-// or a message if b is data: one or more whole messages, or one control frame. A
-// ping or pong overtakes what is held; a Close releases it first. Inject may be
-// called at any time, from Decide too, and does not wait. It reports whether b
-// was taken: after the end of d nothing is, nor while a lot waits to be sent.
-// The outlet owns b from then on; change says what made it.
+// Inject sends b as if it came from the side d: one control frame, as soon as a
+// frame of d ends, or whole messages, as soon as a message of d ends. A ping or
+// pong overtakes what is held, a Close has it sent first. Inject may be called
+// at any time, also in Decide, and does not wait. It reports whether b was
+// taken: nothing is after the end of d, nor while a lot waits already. b is the
+// proxy's from then on; change says what made it.
 func (o *Outlet) Inject(d decode.Dir, b []byte, change string) bool {
 	return o.boxes[d].inject(b, change)
 }
@@ -84,7 +81,7 @@ func (o *Outlet) Inject(d decode.Dir, b []byte, change string) bool {
 func (o *Outlet) decide(ev *decode.Event) decode.Fate {
 	box := &o.boxes[ev.Dir]
 	var decision Decision
-	if !o.deaf(ev) {
+	if !o.leavesOut(ev) {
 		decision = o.ask(ev)
 	}
 	switch ev.Kind {
@@ -99,13 +96,13 @@ func (o *Outlet) decide(ev *decode.Event) decode.Fate {
 	return decode.Fate{}
 }
 
-// deaf reports whether the gate is not to be asked about ev.
-func (o *Outlet) deaf(ev *decode.Event) bool {
+// leavesOut reports whether the gate is not to be asked about ev.
+func (o *Outlet) leavesOut(ev *decode.Event) bool {
 	switch ev.Kind {
 	case decode.KindOpen, decode.KindNotice, decode.KindClosed: // of no direction
-		return o.boxes[0].deaf.Load() && o.boxes[1].deaf.Load()
+		return o.boxes[0].ungated.Load() && o.boxes[1].ungated.Load()
 	}
-	return o.boxes[ev.Dir].deaf.Load()
+	return o.boxes[ev.Dir].ungated.Load()
 }
 
 // ask asks the gate. If it panics, its direction is asked about no more.

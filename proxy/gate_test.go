@@ -14,6 +14,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/trace"
 )
 
 // A gateFunc is a Gate.
@@ -262,12 +263,16 @@ func randomFrames(d decode.Dir, random *rand.Rand, n int) (b []byte) {
 }
 
 // Whatever a gate does, what each side sent and what the other got can be
-// rebuilt from the events, byte by byte.
+// rebuilt from the events, and from the trace, byte by byte.
 func TestGateByChance(t *testing.T) {
 	for _, m := range []mode{inReverse, inForward, inTLS, inTLSTunnel} {
 		for seed := range uint64(10) {
 			t.Run(fmt.Sprintf("%s %d", m, seed), func(t *testing.T) {
-				r := newRig(t, m, func(p *Proxy) { p.NewGate = newRandomGate(seed) })
+				var recording bytes.Buffer
+				r := newRig(t, m, func(p *Proxy) {
+					p.NewGate = newRandomGate(seed)
+					p.Sink = &decode.Tee{Sinks: []decode.Sink{trace.NewWriter(&recording, trace.Options{}), p.Sink}}
+				})
 				c, s := r.upgrade()
 				random := rand.New(rand.NewPCG(seed, 3))
 				up := randomFrames(decode.FromClient, random, 200)
@@ -286,6 +291,18 @@ func TestGateByChance(t *testing.T) {
 				all.Wait()
 				r.wait(t, 1, "closed")
 				r.wantRebuilt(t, 1, c, s)
+				r.stop()
+				for d, ends := range [2][2]*peer{{c, s}, {s, c}} {
+					for what, rebuilt := range map[string]struct {
+						bytes func(*trace.Reader, int64, decode.Dir) ([]byte, error)
+						want  []byte
+					}{"sent": {trace.Bytes, ends[0].sent}, "got": {trace.SentBytes, ends[1].got}} {
+						got, err := rebuilt.bytes(trace.NewReader(bytes.NewReader(recording.Bytes())), 1, decode.Dir(d))
+						if err != nil || !bytes.Equal(got, rebuilt.want) {
+							t.Errorf("from the %s: the trace has %s, %v, %s was %s", decode.Dir(d), short(string(got)), err, what, short(string(rebuilt.want)))
+						}
+					}
+				}
 			})
 		}
 	}

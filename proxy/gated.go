@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net"
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
@@ -87,4 +88,99 @@ func (r *relay) endGated(given int, err error) error {
 	r.writeUndecided(given)
 	r.dst.endLike(err)
 	return err
+}
+
+// room returns how many of n bytes the relay may give to the session, when it
+// has given some that no event has told of yet, and waits until it may give any.
+// It gives up when stop is closed.
+func (o *outbox) room(n, given int, stop <-chan struct{}) (int, error) {
+	for {
+		o.mu.Lock()
+		free, err := maxQueue-o.size-given, o.err
+		if o.size == 0 {
+			free = max(free, 1)
+		}
+		o.mu.Unlock()
+		if err != nil || free > 0 {
+			return min(n, free), err
+		}
+		if !o.awaitProgress(stop) {
+			return 0, net.ErrClosed
+		}
+	}
+}
+
+// settle waits until the writer has nothing to write now. It gives up when stop
+// is closed.
+func (o *outbox) settle(stop <-chan struct{}) error {
+	for {
+		o.mu.Lock()
+		busy, err := o.busy(), o.err
+		o.mu.Unlock()
+		if err != nil || !busy {
+			return err
+		}
+		if !o.awaitProgress(stop) {
+			return net.ErrClosed
+		}
+	}
+}
+
+func (o *outbox) awaitProgress(stop <-chan struct{}) bool {
+	select {
+	case <-o.progress:
+		return true
+	case <-stop:
+		return false
+	}
+}
+
+// take returns how many of the relay's unread bytes are decided on, and which of
+// them it is to write. Until the relay calls taken, the writer does not write.
+func (o *outbox) take() (direct []span, covered int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.direct, o.covered
+}
+
+// taken notes that the relay has written and used what take returned, or could
+// not write.
+func (o *outbox) taken(covered int, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.direct = o.direct[:0]
+	o.covered -= covered
+	if err != nil {
+		o.err = errWrite
+	}
+	if len(o.queue)+len(o.urgent) > 0 { // it has waited for this write
+		signal(o.wake)
+	}
+}
+
+// isOver reports whether the gate is left out and nothing waits any more, and
+// closes the outbox then.
+func (o *outbox) isOver() bool {
+	if !o.ungated.Load() {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.inFrame || o.writing || len(o.queue) > 0 || len(o.urgent) > 0 {
+		return false
+	}
+	o.open, o.closed = false, true
+	signal(o.wake)
+	return true
+}
+
+// finish releases what is held, waits until it is written, and ends the writer.
+// An injection that still waits for the end of a frame or message is lost.
+func (o *outbox) finish() error {
+	o.mu.Lock()
+	o.closed = true
+	o.releaseLocked()
+	o.mu.Unlock()
+	<-o.done
+	return o.err
 }

@@ -23,42 +23,42 @@ const maxBatch = 64 << 10
 //
 // Two goroutines write, never at the same time. The relay, which reads the
 // direction, writes what goes on as it came and at once. The writer, which the
-// relay starts and waits for, writes all else, and just before that tells the
-// session of it. Decisions are made during calls of the session; they only put
-// things here. So in the order of events what was sent stands as it was sent:
-// frames without a fate, and what the writer told.
+// relay starts and waits for, writes everything else, and tells the session just
+// before it does. Decisions are made inside calls of the session and only change
+// what stands here. So the events have what was sent in the order in which it
+// was sent: frames without a fate, and what the writer told.
 type outbox struct {
 	dir      decode.Dir
-	deaf     atomic.Bool   // the gate is not asked any more
+	ungated  atomic.Bool   // the gate is not asked any more
 	wake     chan struct{} // for the writer: there may be something to write
 	progress chan struct{} // for the relay: something was written
 	done     chan struct{} // closed when the writer has ended
 
 	mu     sync.Mutex // protects what follows
-	open   bool       // the relay runs, and does as is decided here
-	closed bool       // nothing more is taken, and the writer ends after what waits
+	open   bool       // the relay runs: frames are as is decided here
+	closed bool       // nothing more is taken, and the writer ends after what is left
 	err    error      // why nothing can be written any more
 
-	covered int    // so many of the bytes that the relay has not used yet are decided on
-	direct  []span // those among them that the relay writes at once
+	covered int    // how many of the relay's unread bytes are decided on
+	direct  []span // which of those the relay writes at once
 
 	queue   []item // in order
-	size    int    // bytes in queue, and those of it that are being written
+	size    int    // of queue in bytes, with what is being written of it
 	urgent  []item // pings and pongs, for the next end of a frame
-	parked  []item // injections, for the next end of a frame or message in queue
+	parked  []item // injections that wait for the end of a frame or message
 	extra   int    // bytes in urgent and parked
-	writing bool   // the writer is
-	midway  bool   // what was written, direct included, ends inside a frame
+	writing bool   // the writer is writing
+	midway  bool   // what was written, or is direct, ends inside a frame
 
 	fate      Decision       // of the frame in flight
 	change    string         // what decided it
-	passes    bool           // that frame is direct
+	passes    bool           // it is direct
+	made      decode.Decoder // of what is sent in its place
 	inFrame   bool           // what was decided on ends inside a frame
-	inMessage bool           // and what is to be sent of it inside a message
-	made      decode.Decoder // of the bytes in place of the frame in flight
+	inMessage bool           // what is sent of that ends inside a message
 }
 
-// A span is bytes among those that the relay has not used.
+// A span is a part of the relay's unread bytes.
 type span struct{ from, to int }
 
 // An item is bytes that wait in an outbox: whole frames, or a part of one.
@@ -97,15 +97,15 @@ func (o *outbox) begin(dst destination, s *session) {
 // stopAsking leaves the gate out from here on, or from the end of the frame in
 // flight, unless that is lost.
 func (o *outbox) stopAsking(lost bool) {
-	o.deaf.Store(true)
+	o.ungated.Store(true)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.inFrame = o.inFrame && !lost
 	o.releaseLocked()
 }
 
-// frame does as was decided on a frame, or a piece of one, and returns the fate
-// that it has then.
+// frame carries out the decision on a frame, or a piece of one, and returns the
+// fate that the frame has then.
 func (o *outbox) frame(f *decode.Frame, decision Decision) decode.Fate {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -122,7 +122,7 @@ func (o *outbox) frame(f *decode.Frame, decision Decision) decode.Fate {
 		o.pass(n, f.Complete)
 	case o.fate.FX == decode.FXReplace:
 		if b := decision.Bytes; len(b) > 0 {
-			o.push(item{b: b, change: o.fate.Change, ends: o.replaced(b)})
+			o.push(item{b: b, until: o.fate.Until, change: o.fate.Change, ends: o.replaced(b)})
 		}
 	case o.fate.FX != decode.FXDrop:
 		o.keep(f)
@@ -139,7 +139,7 @@ func (o *outbox) frame(f *decode.Frame, decision Decision) decode.Fate {
 	return o.fate.Fate
 }
 
-// decided begins a frame.
+// decided takes the decision on the first piece of a frame.
 func (o *outbox) decided(f *decode.Frame, decision Decision) {
 	if b := decision.Before; len(b) > 0 {
 		o.insert(b, decision.Change)
@@ -165,8 +165,8 @@ func (o *outbox) decided(f *decode.Frame, decision Decision) {
 	}
 }
 
-// overtakes reports whether f may overtake data that is held: a whole ping or
-// pong, as far as it has come by now.
+// overtakes reports whether f may overtake data that is held: it is a ping or a
+// pong, and all of it is at hand.
 func overtakes(f *decode.Frame) bool {
 	return (f.OpCode == ws.OpPing || f.OpCode == ws.OpPong) && f.Complete && !f.More
 }
@@ -194,8 +194,8 @@ func (o *outbox) pass(n int, ends bool) {
 	o.direct = append(o.direct, span{from, from + n})
 }
 
-// keep puts a frame, or a piece of one, in the queue, with the bytes in front of
-// it if they have the same fate.
+// keep puts a frame, or a piece of one, in the queue, in one item with what
+// stands in front of it if that has the same fate.
 func (o *outbox) keep(f *decode.Frame) {
 	it := item{until: o.fate.Until, change: o.fate.Change, asCame: true, ends: f.Complete}
 	if overtakes(f) && it.until.IsZero() {
@@ -231,8 +231,8 @@ func (o *outbox) junk(b []byte) decode.Fate {
 	return decode.Fate{FX: decode.FXDelay}
 }
 
-// replaced takes note of bytes that are sent in place of the frame in flight,
-// and reports whether they end with a frame.
+// replaced notes what is sent in place of the frame in flight, and reports
+// whether that ends with a frame.
 func (o *outbox) replaced(b []byte) (ends bool) {
 	for f := range o.made.Frames(b) {
 		if !f.More && !f.Control() {
@@ -258,7 +258,7 @@ func (o *outbox) inject(b []byte, change string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
-	case len(b) == 0, o.closed, o.deaf.Load(), o.err != nil, o.extra+len(b) > maxQueue:
+	case len(b) == 0, o.closed, o.ungated.Load(), o.err != nil, o.extra+len(b) > maxQueue:
 		return false
 	case opcode(b) == ws.OpPing, opcode(b) == ws.OpPong:
 		o.push(item{b: b, change: change, ends: true, urgent: true})
@@ -272,8 +272,8 @@ func (o *outbox) inject(b []byte, change string) bool {
 
 func opcode(b []byte) ws.OpCode { return ws.OpCode(b[0] & 15) }
 
-// insert puts whole frames behind what was decided on so far, or, inside a frame
-// or message that they must not break up, behind that.
+// insert puts whole frames behind what was decided on so far; inside a frame or
+// message that they would break up, they wait for its end.
 func (o *outbox) insert(b []byte, change string) {
 	it := item{b: b, change: change, ends: true}
 	if o.fits(it) {

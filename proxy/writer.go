@@ -1,11 +1,9 @@
 package proxy
 
-import (
-	"net"
-	"time"
-)
+import "time"
 
-// write is the writer of an outbox.
+// write is the writer of an outbox. It ends when the outbox is closed and what
+// is left is written, or when dst can't be written to.
 func (o *outbox) write(dst destination, s *session) {
 	defer close(o.done)
 	var batch []byte
@@ -80,7 +78,7 @@ func (o *outbox) next() (items []item, wait time.Duration, ok bool) {
 	return items, 0, true
 }
 
-// wrote takes note of what the writer has written, or why it could not.
+// wrote notes that the writer has written items, or could not.
 func (o *outbox) wrote(items []item, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -102,99 +100,4 @@ func (o *outbox) wrote(items []item, err error) {
 // busy reports whether the writer writes or is about to.
 func (o *outbox) busy() bool {
 	return o.writing || len(o.urgent) > 0 && !o.midway || len(o.queue) > 0 && !o.queue[0].held(time.Now())
-}
-
-// What follows is the relay's part.
-
-// room returns how many of n bytes the relay may give to the session, when it
-// has given some that no event has told of yet, and waits until it may give any.
-// It gives up when stop is closed.
-func (o *outbox) room(n, given int, stop <-chan struct{}) (int, error) {
-	for {
-		o.mu.Lock()
-		free, err := maxQueue-o.size-given, o.err
-		if o.size == 0 {
-			free = max(free, 1)
-		}
-		o.mu.Unlock()
-		if err != nil || free > 0 {
-			return min(n, free), err
-		}
-		if !o.awaitProgress(stop) {
-			return 0, net.ErrClosed
-		}
-	}
-}
-
-// settle waits until the writer has nothing to write now. It gives up when stop
-// is closed.
-func (o *outbox) settle(stop <-chan struct{}) error {
-	for {
-		o.mu.Lock()
-		busy, err := o.busy(), o.err
-		o.mu.Unlock()
-		if err != nil || !busy {
-			return err
-		}
-		if !o.awaitProgress(stop) {
-			return net.ErrClosed
-		}
-	}
-}
-
-func (o *outbox) awaitProgress(stop <-chan struct{}) bool {
-	select {
-	case <-o.progress:
-		return true
-	case <-stop:
-		return false
-	}
-}
-
-// take returns what the relay is to write of the bytes that it has not used, and
-// how many of those are decided on. It calls taken when it has written.
-func (o *outbox) take() (direct []span, covered int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.direct, o.covered
-}
-
-func (o *outbox) taken(covered int, err error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.direct = o.direct[:0]
-	o.covered -= covered
-	if err != nil {
-		o.err = errWrite
-	}
-	if len(o.queue)+len(o.urgent) > 0 { // it has waited for this write
-		signal(o.wake)
-	}
-}
-
-// isOver reports whether the gate is left out and nothing waits any more, and
-// closes the outbox then.
-func (o *outbox) isOver() bool {
-	if !o.deaf.Load() {
-		return false
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.inFrame || o.writing || len(o.queue) > 0 || len(o.urgent) > 0 {
-		return false
-	}
-	o.open, o.closed = false, true
-	signal(o.wake)
-	return true
-}
-
-// finish releases what is held, waits until it is written, and ends the writer.
-// An injection that still waits for the end of a frame or message is lost.
-func (o *outbox) finish() error {
-	o.mu.Lock()
-	o.closed = true
-	o.releaseLocked()
-	o.mu.Unlock()
-	<-o.done
-	return o.err
 }
