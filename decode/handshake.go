@@ -13,6 +13,7 @@ type Handshake struct {
 	Request   *Head
 	Forwarded *Head // the request as it was forwarded; nil if unchanged
 	Response  *Head // the final one; nil until it comes
+	Relayed   *Head // the response as it was sent on; nil if it went as it came
 
 	WebSocket   bool   // the request asks for websocket
 	Accepted    bool   // the response is a 101 to it, or a 2xx over HTTP/2

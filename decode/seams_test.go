@@ -62,6 +62,18 @@ func TestSessionHTTP2Refused(t *testing.T) {
 	s.want("> request CONNECT /chat", `< response 403 "not you" of 7`)
 }
 
+// TestSessionEditedResponse has a response of which another head is sent on.
+func TestSessionEditedResponse(t *testing.T) {
+	s := newScript(t)
+	s.client(upgradeRequest)
+	res, _ := ParseResponse(upgradeResponse)
+	s.Head(FromServer, s.tick(), res, res.WithField("X-Added", "1"))
+	hs := s.record[len(s.record)-1].Handshake
+	if hs.Relayed.Get("X-Added") != "1" || hs.Response.Get("X-Added") != "" || !hs.Accepted {
+		t.Errorf("got %q sent in place of %q", hs.Relayed.Raw, hs.Response.Raw)
+	}
+}
+
 // TestSessionBody gives bodies as files have them, without transfer coding.
 func TestSessionBody(t *testing.T) {
 	s := newScript(t)

@@ -116,10 +116,10 @@ func (s *Session) connect() {
 }
 
 // Head takes a head that is already parsed. If another head is forwarded in its
-// place, that is sent; otherwise sent is nil. So far only the edits of a request
-// are kept ([Handshake.Forwarded]). What follows the head is given to Data or
-// Body. A head without Raw, such as one of HTTP/2, is known by its parts alone.
-// The session keeps both heads.
+// place, that is sent ([Handshake.Forwarded], [Handshake.Relayed]); otherwise
+// sent is nil. What follows the head is given to Data or Body. A head without
+// Raw, such as one of HTTP/2, is known by its parts alone. The session keeps both
+// heads.
 func (s *Session) Head(d Dir, t time.Time, h, sent *Head) {
 	s.lock(t)
 	defer s.unlock()
@@ -134,6 +134,9 @@ func (s *Session) Head(d Dir, t time.Time, h, sent *Head) {
 		s.hs.Forwarded = sent
 		s.request(h, nil)
 	default:
+		if h.Status == 101 || h.Status >= 200 {
+			s.hs.Relayed = sent
+		}
 		s.response(h, nil)
 	}
 }

@@ -243,7 +243,7 @@ func randomFrames(d decode.Dir, random *rand.Rand, n int) (b []byte) {
 			size = random.IntN(5 * decode.MaxPiece)
 		}
 		payload := noise()[random.IntN(1000):][:size]
-		f := ws.NewBinaryFrame(payload)
+		var f ws.Frame
 		switch {
 		case random.IntN(5) == 0:
 			f = ws.NewPingFrame(payload[:min(size, 125)])

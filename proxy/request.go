@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"time"
@@ -80,13 +81,7 @@ func (k *link) request(h *decode.Head, n int) phase {
 		newGate = nil
 	}
 	s := k.open(decode.Info{Server: r.addr, URL: r.url}, newGate)
-	var sent *decode.Head
-	if r.head == "" {
-		r.head = h.Raw
-	} else {
-		sent, _ = decode.ParseRequest(r.head)
-	}
-	s.Head(decode.FromClient, k.client.when, h, sent)
+	s.Head(decode.FromClient, k.client.when, h, r.sent)
 	k.client.use(n)
 	x := &exchange{
 		session: s, method: h.Method, websocket: decode.AsksForWebSocket(h), keepAlive: h.KeepAlive(),
@@ -101,7 +96,7 @@ func (k *link) request(h *decode.Head, n int) phase {
 	if err != nil {
 		return k.fail(s, err)
 	}
-	return k.finish(x, k.send(x, []byte(r.head), decode.RequestBody(h)))
+	return k.finish(x, k.send(x, []byte(cmp.Or(r.sent, h).Raw), decode.RequestBody(h)))
 }
 
 // opaque relays what is no HTTP to addr without looking into it.

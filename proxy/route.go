@@ -13,9 +13,9 @@ import (
 
 // A route says where a request goes and as what.
 type route struct {
-	addr string // "host:port" to dial
-	url  string // what the client asks for, for people
-	head string // the head to send, if it is not the one that came
+	addr string       // "host:port" to dial
+	url  string       // what the client asks for, for people
+	sent *decode.Head // the head to send, if it is not the one that came
 }
 
 var defaultPorts = map[string]string{"http": "80", "ws": "80", "https": "443", "wss": "443"}
@@ -38,7 +38,7 @@ func (p *Proxy) reverse(h *decode.Head) route {
 	r := route{addr: dialAddr(p.Upstream.Scheme, p.Upstream.Host)}
 	if !p.KeepHost {
 		if sent := h.WithValue("Host", p.Upstream.Host); sent != h {
-			r.head = sent.Raw
+			r.sent = sent
 		}
 	}
 	r.url = requestURL(p.Upstream.Scheme, p.Upstream.Host, h)
@@ -121,7 +121,7 @@ func forward(h *decode.Head) (route, error) {
 	return route{
 		addr: dialAddr(scheme, authority),
 		url:  h.Target,
-		head: h.WithTarget(origin).Without("Proxy-Connection", "Proxy-Authorization").Raw,
+		sent: h.WithTarget(origin).Without("Proxy-Connection", "Proxy-Authorization"),
 	}, nil
 }
 

@@ -207,7 +207,7 @@ func (s *session) keep(rec *Record) {
 		fx = decode.FXReplace // at least it was not sent on as it came
 	}
 	fate := decode.Fate{FX: fx, Change: rec.Change}
-	if rec.Kind == KindReq && fate == (decode.Fate{FX: decode.FXReplace}) {
+	if (rec.Kind == KindReq || rec.Kind == KindRes) && fate == (decode.Fate{FX: decode.FXReplace}) {
 		fate = decode.Fate{}
 	}
 	s.latest[rec.dir()] = lastRecord{fate, rec.Line, rec.Offset}

@@ -65,6 +65,7 @@ func describe(ev *decode.Event) string {
 		fmt.Fprintf(&b, " handshake %v %v %q", h.WebSocket, h.Accepted, h.Key)
 		describeHead("request", h.Request)
 		describeHead("forwarded", h.Forwarded)
+		describeHead("relayed", h.Relayed)
 		// A response is known before its event where that waits for the body.
 		if h.Accepted || ev.Kind == decode.KindResponse || ev.Kind == decode.KindClosed {
 			fmt.Fprintf(&b, " %q %q %q", h.Accept, h.Subprotocol, h.Extensions)

@@ -119,6 +119,12 @@ func (w *Writer) line(ev *decode.Event) {
 		r.setHead(ev.Head)
 		r.setFate(ev)
 		r.Body, r.BodyLen = w.cut(ev.Data), ev.BodyLen
+		if hs := ev.Handshake; hs != nil && hs.Relayed != nil && ev.Head == hs.Response && ev.Fate.FX != decode.FXDrop {
+			r.FX = cmp.Or(r.FX, decode.FXReplace.String())
+			w.buf = r.Append(w.buf)
+			r.FX, r.Leg = "", LegOut
+			r.setHead(hs.Relayed)
+		}
 	case decode.KindFrame:
 		if ev.Part && w.o.Derived && w.o.Messages {
 			if ev.Message == nil {

@@ -115,6 +115,32 @@ func TestWriterTLS(t *testing.T) {
 	}
 }
 
+// TestWriterEditedResponse keeps both heads of a response that was edited, and
+// gives them back.
+func TestWriterEditedResponse(t *testing.T) {
+	rec := newTeller()
+	s := decode.Session{Sink: rec}
+	s.Open(decode.Info{Conn: 1, Time: start})
+	s.Data(client, start, []byte(upgrade()))
+	res, _ := decode.ParseResponse(accept())
+	s.Head(server, start, res, res.WithField("X-Added", "1"))
+	s.Data(server, start, []byte(frame(0x81, 0, "hi")))
+	text := rec.trace.String()
+	if strings.Count(text, `{"k":"res"`) != 2 || !strings.Contains(text, `"fx":"replace"}`) || !strings.Contains(text, `["X-Added","1"]],"leg":"out"}`) {
+		t.Errorf("got\n%s", text)
+	}
+	if b, err := SentBytes(NewReader(strings.NewReader(text)), 1, server); err != nil || !strings.Contains(string(b), "X-Added: 1\r\n") {
+		t.Errorf("sent: got %q, %v", b, err)
+	}
+	again := newTeller()
+	src := Source{R: strings.NewReader(text)}
+	if err := src.Play(t.Context(), again, decode.Look{}); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "event", again.said, rec.said)
+	same(t, "line", strings.Split(again.trace.String(), "\n"), strings.Split(text, "\n"))
+}
+
 func TestWriterHeads(t *testing.T) {
 	got := write(t, Options{}, edited{head("GET http://b/ HTTP/1.1", "Host: b"), head("GET / HTTP/1.1", "Host: b")},
 		data{server, "HTTP/1.1 200 OK\nContent-Length: 3\n\nabc"}, done)
