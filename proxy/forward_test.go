@@ -255,12 +255,12 @@ func TestLoop(t *testing.T) {
 	})
 }
 
-// A CONNECT to the proxy itself is told what to do instead.
+// A CONNECT to the proxy itself is refused.
 func TestConnectToSelf(t *testing.T) {
 	r := newRig(t, inForward)
 	c := r.dial()
 	c.send("CONNECT " + r.addr + " HTTP/1.1\r\nHost: a\r\n\r\n")
-	c.wantAnswer(400, "CONNECT to the proxy itself; for a server on this machine start wstrace URL and point the client at it\n")
+	c.wantAnswer(400, "CONNECT to the proxy itself\n")
 	r.wantStatus(t, 1, 400)
 }
 

@@ -12,6 +12,10 @@ const (
 	// A client does not trust [Proxy.Authority], or seems not to.
 	ReasonUntrustedAuthority Reason = "authority-untrusted"
 
+	// A client asks the proxy for a tunnel to the proxy itself: it takes it for
+	// a server.
+	ReasonConnectToSelf Reason = "connect-to-self"
+
 	// A client does not speak HTTP/1.1 inside TLS.
 	ReasonClientProtocol Reason = "client-protocol"
 

@@ -127,7 +127,8 @@ func (k *link) connect(h *decode.Head, n int) phase {
 	case k.p.isOurs(k.client):
 		err = errLoop
 	case isSelf(r.addr, k.self):
-		err = failed(http.StatusBadRequest, "CONNECT to the proxy itself; for a server on this machine start wstrace URL and point the client at it")
+		err = failed(http.StatusBadRequest, "CONNECT to the proxy itself")
+		k.p.warn(ReasonConnectToSelf, "a client asks for a tunnel to the proxy itself")
 	}
 	k.client.use(n)
 	k.leave()

@@ -12,6 +12,7 @@ import (
 var remedies = map[proxy.Reason]string{
 	proxy.ReasonUntrustedAuthority: "wstrace ca install makes this machine trust it; wstrace ca export prints it for clients " +
 		"with their own list; --pass HOST relays TLS to HOST without reading it",
+	proxy.ReasonConnectToSelf:           "for a server on this machine start wstrace URL and point the client at wstrace",
 	proxy.ReasonClientProtocol:          "--pass HOST relays TLS to HOST without reading it",
 	proxy.ReasonUntrustedServer:         "--upstream-ca FILE trusts the authority, or the certificate, in FILE; --insecure trusts any server",
 	proxy.ReasonInvalidCertificate:      "--insecure trusts any server",

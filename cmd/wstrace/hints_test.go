@@ -64,7 +64,6 @@ func TestLibraryNamesNoCommand(t *testing.T) {
 
 // namesCommand are texts that may.
 var namesCommand = map[string]bool{
-	"CONNECT to the proxy itself; for a server on this machine start wstrace URL and point the client at it": true, // not yet mended
 	"wstrace CA ": true, // in the name of a certificate
 }
 

@@ -132,7 +132,7 @@ func (b *builder) message(m *decode.Message, at int, t time.Duration) error {
 		return errLost(m.Len - int64(len(m.Data)))
 	}
 	u := &unit{kind: unitMessage, op: m.Op, data: bytes.Clone(m.Data), frames: 1,
-		flags: 0x80 | byte(m.Op), masked: m.Dir == decode.FromClient, lenBits: minBits(len(m.Data))}
+		flags: 0x80 | byte(m.Op), masked: m.Dir == decode.FromClient, lenBits: decode.LengthBits(uint64(len(m.Data)))}
 	if b.s.exact {
 		u.kind = unitFrame
 	}

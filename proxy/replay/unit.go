@@ -60,7 +60,7 @@ func (u *unit) String() string {
 		if !u.masked {
 			b = append(b, "unmasked "...)
 		}
-		if u.lenBits > minBits(len(u.data)) {
+		if u.lenBits > decode.LengthBits(uint64(len(u.data))) {
 			b = fmt.Appendf(b, "with a %d-bit length ", u.lenBits)
 		}
 	}
@@ -122,15 +122,4 @@ func hexes(p []byte) string {
 		return fmt.Sprintf("[% x]", p)
 	}
 	return fmt.Sprintf("[% x…] (%d bytes)", p[:most], len(p))
-}
-
-// minBits returns the width of the narrowest length field for n.
-func minBits(n int) int {
-	switch {
-	case n < 126:
-		return 7
-	case n <= 0xffff:
-		return 16
-	}
-	return 64
 }
