@@ -58,16 +58,13 @@ var keysByKind = map[Kind][]key{
 		closeCode("code"),
 		closeReason("reason"),
 		otherPayload("deflate", FormDeflate),
-	}, fate, cut, []key{
-		inflated("=text"),
-		flag("=cut", func(r *Record) *bool { return &r.InflatedCut }),
-	}),
+	}, fate, cut, inflatedText),
 	KindMore: slices.Concat(oneSided, []key{
 		cutLength("len"),
 		payload("text", FormText),
 		otherPayload("b64", FormBase64),
 		otherPayload("hex", FormHex),
-	}, fate, cut),
+	}, fate, cut, inflatedText),
 	KindJunk: slices.Concat(oneSided, []key{
 		cutLength("len"),
 		payload("b64", FormBase64),
@@ -115,7 +112,7 @@ var keysByKind = map[Kind][]key{
 		flag("cut", func(r *Record) *bool { return &r.Cut }),
 		flag("unread", func(r *Record) *bool { return &r.Message.Unread }),
 		flag("unfinished", func(r *Record) *bool { return &r.Message.Unfinished }),
-	}),
+	}, fate),
 	KindClosed: slices.Concat(common, []key{
 		derivedCount("code", func(r *Record) **int64 { return &r.Closed.Code }),
 		text("by", func(r *Record) *string { return &r.Closed.By }),
@@ -158,6 +155,13 @@ var fate = []key{
 	text("leg", func(r *Record) *string { return &r.Leg }),
 	text("fx", func(r *Record) *string { return &r.FX }),
 	text("change", func(r *Record) *string { return &r.Change }),
+}
+
+// inflatedText are the derived keys of the last piece of the frame that ends a
+// compressed message.
+var inflatedText = []key{
+	inflated("=text"),
+	flag("=cut", func(r *Record) *bool { return &r.InflatedCut }),
 }
 
 var cut = []key{flag("cut", func(r *Record) *bool { return &r.Cut })}

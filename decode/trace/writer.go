@@ -39,7 +39,8 @@ type Writer struct {
 	o     Options
 	begun bool
 	t0    time.Time
-	ended map[int64]int // directions that have ended, of sessions that are not closed
+	ended decode.PerSession[int] // directions that have ended
+	sink  decode.Sink            // what Emit gives events to: emit, or only those of messages
 	err   error
 
 	rec     Record
@@ -52,9 +53,14 @@ type Writer struct {
 // first event, whose time it has.
 func NewWriter(w io.Writer, o Options) *Writer {
 	if !o.Derived {
-		o.Preview = -1
+		o.Preview, o.Messages = -1, false
 	}
-	return &Writer{w: w, o: o, ended: map[int64]int{}}
+	wr := &Writer{w: w, o: o}
+	wr.sink = decode.SinkFunc(wr.emit)
+	if o.Messages {
+		wr.sink = decode.MessagesOnly(wr.sink)
+	}
+	return wr
 }
 
 // Err returns the first error of writing. After it, nothing more was written.
@@ -62,7 +68,9 @@ func NewWriter(w io.Writer, o Options) *Writer {
 func (w *Writer) Err() error { return w.err }
 
 // Emit writes the lines of ev.
-func (w *Writer) Emit(ev *decode.Event) {
+func (w *Writer) Emit(ev *decode.Event) { w.sink.Emit(ev) }
+
+func (w *Writer) emit(ev *decode.Event) {
 	if w.err != nil {
 		return
 	}
@@ -126,21 +134,21 @@ func (w *Writer) line(ev *decode.Event) {
 			r.setHead(hs.Relayed)
 		}
 	case decode.KindFrame:
-		if ev.Part && w.o.Derived && w.o.Messages {
-			if ev.Message == nil {
-				return
+		switch m := ev.Message; {
+		case m != nil && w.o.Messages:
+			w.message(m)
+		case ev.Part && w.o.Messages && ev.Fate.FX == decode.FXNone:
+			return // it has violations
+		default:
+			w.frame(ev.Frame)
+			if m != nil && w.o.Derived {
+				w.inflated(m)
 			}
-			w.message(ev.Message)
-			break
 		}
-		w.frame(ev.Frame)
 		r.setFate(ev)
-		if m := ev.Message; m != nil && w.o.Derived {
-			w.inflated(m)
-		}
 	case decode.KindMessage:
-		if !ev.Info.NoFrames && !(ev.Message.Unfinished && w.o.Derived && w.o.Messages) {
-			return // those that are complete came with their final frames
+		if ev.Message.Frames > 0 && !w.o.Messages {
+			return // its frames were written
 		}
 		w.message(ev.Message)
 	case decode.KindJunk:
@@ -164,13 +172,12 @@ func (w *Writer) line(ev *decode.Event) {
 		r.Kind = KindEnd
 		r.Dir, r.HasDir = ev.Dir, !ev.Both
 		r.How, r.Err, r.Status = ev.How.String(), ev.Text, int64(ev.Status)
-		if w.ended[ev.Conn]++; ev.Both {
-			w.ended[ev.Conn]++
+		ended := w.ended.Of(ev)
+		if *ended++; ev.Both {
+			*ended++
 		}
 	case decode.KindClosed:
-		ends := w.ended[ev.Conn]
-		delete(w.ended, ev.Conn)
-		if ends == 2 && accepted(ev) {
+		if ends := w.ended.Of(ev); *ends == 2 && accepted(ev) {
 			return // as the two ends say
 		}
 		r.Kind = KindDone

@@ -115,6 +115,22 @@ func TestWriterTLS(t *testing.T) {
 	}
 }
 
+// TestWriterInflatedInPieces has the text of a compressed message on the last
+// piece of its final frame.
+func TestWriterInflatedInPieces(t *testing.T) {
+	var b bytes.Buffer
+	s := decode.Session{Sink: NewWriter(&b, Options{Derived: true, Preview: -1}), Look: decode.Look{Messages: true}}
+	s.Open(decode.Info{Conn: 1, Time: start, Ext: "permessage-deflate"})
+	s.Upgraded()
+	hello := frame(0xc1, 0, "\xf2\x48\xcd\xc9\xc9\x07\x00")
+	s.Data(server, start, []byte(hello[:5]))
+	s.Flush(server, start)
+	s.Data(server, start, []byte(hello[5:]))
+	if !strings.Contains(b.String(), `{"k":"more","t":0,"c":1,"d":"<","b64":"yckHAA==","=text":"Hello"}`) {
+		t.Errorf("got\n%s", b.String())
+	}
+}
+
 // TestWriterEditedResponse keeps both heads of a response that was edited, and
 // gives them back.
 func TestWriterEditedResponse(t *testing.T) {
