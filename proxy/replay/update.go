@@ -5,8 +5,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io"
 	"strings"
 
 	"github.com/wstrace/wstrace/decode"
@@ -72,24 +71,13 @@ func (r *recorder) finish() error {
 	if err := r.redact(); err != nil {
 		return err
 	}
-	if strings.HasSuffix(r.file, ".gz") {
-		var z bytes.Buffer
-		w := gzip.NewWriter(&z)
-		w.Write(r.buf.Bytes())
-		w.Close()
-		r.buf = z
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(r.file), filepath.Base(r.file)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(r.buf.Bytes())
-	if err == nil {
-		err = tmp.Chmod(0o644)
-	}
-	if err := errors.Join(err, tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), r.file)
+	return edit.Replace(r.file, func(w io.Writer) error {
+		if !strings.HasSuffix(r.file, ".gz") {
+			_, err := w.Write(r.buf.Bytes())
+			return err
+		}
+		z := gzip.NewWriter(w)
+		_, err := z.Write(r.buf.Bytes())
+		return errors.Join(err, z.Close())
+	})
 }

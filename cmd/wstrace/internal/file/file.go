@@ -3,17 +3,17 @@
 package file
 
 import (
-	"bufio"
 	"cmp"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/wstrace/wstrace/decode/trace/edit"
 )
 
 // Compression is how a file is compressed.
@@ -85,16 +85,21 @@ func (w *Writer) Same(other *Writer) bool {
 func newWriter(f *os.File, c Compression) (*Writer, error) {
 	w := &Writer{Writer: f, f: f}
 	var err error
-	switch c {
-	case Gzip:
-		w.comp, err = gzip.NewWriterLevel(f, gzip.BestSpeed)
-	case Zstd:
-		w.comp, err = zstd.NewWriter(f, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
-	}
-	if w.comp != nil {
+	if w.comp, err = compress(f, c); w.comp != nil {
 		w.Writer = w.comp
 	}
 	return w, err
+}
+
+// compress returns what compresses to w, or nil for Plain.
+func compress(w io.Writer, c Compression) (compressor, error) {
+	switch c {
+	case Gzip:
+		return gzip.NewWriterLevel(w, gzip.BestSpeed)
+	case Zstd:
+		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
+	}
+	return nil, nil
 }
 
 // Regular reports whether w is a file on a disk, not a terminal, pipe or
@@ -143,31 +148,14 @@ func (w *Writer) Abandon() {
 // same permissions and compression c. The old content stays until the new is
 // complete.
 func Replace(name string, c Compression, write func(io.Writer) error) error {
-	name, err := filepath.EvalSymlinks(name)
-	if err != nil {
-		return err
-	}
-	st, err := os.Stat(name)
-	if err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	if err := f.Chmod(st.Mode().Perm()); err != nil {
-		f.Close()
-		return err
-	}
-	w, err := newWriter(f, c)
-	if err != nil {
-		f.Close()
-		return err
-	}
-	b := bufio.NewWriterSize(w, 64<<10)
-	if err := cmp.Or(write(b), b.Flush(), w.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), name)
+	return edit.Replace(name, func(w io.Writer) error {
+		z, err := compress(w, c)
+		switch {
+		case err != nil:
+			return err
+		case z == nil:
+			return write(w)
+		}
+		return cmp.Or(write(z), z.Close())
+	})
 }
