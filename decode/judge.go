@@ -76,6 +76,11 @@ func (j *judge) field(from Dir, name string, id RuleID, format string, args ...a
 	j.add(ruleByID[id].Severity, id, from, noFrame, Span{Field: name}, format, args)
 }
 
+// line adds a violation in a line of a head: in n bytes of Raw from an offset on.
+func (j *judge) line(from Dir, offset, n int, id RuleID, format string, args ...any) {
+	j.add(ruleByID[id].Severity, id, from, noFrame, Span{From: int64(offset), N: n}, format, args)
+}
+
 // at adds a violation in a frame.
 func (j *judge) at(f *Frame, where Span, id RuleID, format string, args ...any) {
 	j.add(ruleByID[id].Severity, id, f.Dir, f.N, where, format, args)

@@ -16,34 +16,36 @@ const (
 func (j *judge) head(d Dir, h *Head) {
 	rest := strings.TrimLeft(h.Raw, "\r\n")
 	for n := 0; rest != ""; n++ {
+		at := len(h.Raw) - len(rest)
 		line, more, _ := strings.Cut(rest, "\n")
 		rest = more
 		text, crlf := strings.CutSuffix(line, "\r")
 		if !crlf {
-			j.field(d, "", "head-bare-lf", "the line %.40q ends in LF without CR", text)
+			j.line(d, at+len(line), 1, "head-bare-lf", "the line %.40q ends in LF without CR", text)
 		}
 		if text == "" {
 			break
 		}
 		if strings.ContainsAny(text, "\x00\r") {
-			j.field(d, "", "head-bad-bytes", "the line %.60q holds NUL or CR", text)
+			j.line(d, at+strings.IndexAny(text, "\x00\r"), 1, "head-bad-bytes", "the line %.60q holds NUL or CR", text)
 		}
 		switch name, _, ok := strings.Cut(text, ":"); {
 		case n == 0:
 		case text[0] == ' ' || text[0] == '\t':
-			j.field(d, "", "head-fold", "the line %.40q continues the one before it", text)
+			j.line(d, at, len(text), "head-fold", "the line %.40q continues the one before it", text)
 		case ok && name != strings.TrimRight(name, " \t"):
-			j.field(d, "", "head-space-colon", "white space stands between %.40q and the colon", strings.TrimSpace(name))
+			trimmed := len(strings.TrimRight(name, " \t"))
+			j.line(d, at+trimmed, len(name)-trimmed, "head-space-colon", "white space stands between %.40q and the colon", strings.TrimSpace(name))
 		}
 	}
 	_, te := h.Lookup("Transfer-Encoding")
 	if cl, ok := h.Lookup("Content-Length"); ok && te {
-		j.field(d, "", "head-cl-te-conflict", "both Content-Length %.20q and Transfer-Encoding", cl)
+		j.field(d, "Transfer-Encoding", "head-cl-te-conflict", "both Content-Length %.20q and Transfer-Encoding", cl)
 	}
 	if b := lengthBody(h, Body{}); b.UntilClose() {
-		j.field(d, "", "head-length-ambiguous", "Content-Length is %.40q, not one number", strings.Join(h.Values("Content-Length"), ", "))
+		j.field(d, "Content-Length", "head-length-ambiguous", "Content-Length is %.40q, not one number", strings.Join(h.Values("Content-Length"), ", "))
 	}
 	if codings := h.Tokens("Transfer-Encoding"); te && (len(codings) == 0 || !strings.EqualFold(codings[len(codings)-1], "chunked")) && d == FromClient {
-		j.field(d, "", "head-te-not-chunked", "Transfer-Encoding of the request is %.40q, which does not end in chunked", strings.Join(h.Values("Transfer-Encoding"), ", "))
+		j.field(d, "Transfer-Encoding", "head-te-not-chunked", "Transfer-Encoding of the request is %.40q, which does not end in chunked", strings.Join(h.Values("Transfer-Encoding"), ", "))
 	}
 }

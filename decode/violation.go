@@ -17,7 +17,7 @@ type Violation struct {
 // is no part in particular.
 type Span struct {
 	Field string // in a head: the name of the header field
-	From  int64  // in a frame, its header counted, or in junk: the first byte
+	From  int64  // the first byte: of a frame, its header counted, of junk, or of the Raw of a head
 	N     int    // how many bytes; 0 for none in particular
 }
 
