@@ -143,10 +143,10 @@ func TestBadTargets(t *testing.T) {
 		"http://[::1/":    `target "http://[::1/" has no valid host`,
 		"http://a:b/":     `target "http://a:b/" has no valid host`,
 		"http://a\x00b/":  `target "http://a\x00b/" has no valid host`,
-		"http:/x":         `target "http:/x" is no absolute URL`,
-		"a.test:80":       `target "a.test:80" is no absolute URL`,
-		"*":               `target "*" is no absolute URL`,
-		"":                `target "" is no absolute URL`,
+		"http:/x":         `target "http:/x" is not an absolute URL`,
+		"a.test:80":       `target "a.test:80" is not an absolute URL`,
+		"*":               `target "*" is not an absolute URL`,
+		"":                `target "" is not an absolute URL`,
 	} {
 		t.Run(target, func(t *testing.T) {
 			c := r.dialProxy()

@@ -457,20 +457,20 @@ func TestUntrustedServers(t *testing.T) {
 		}, nil, "certificate of upstream UPSTREAM: certificate is valid for 127.0.0.2, not 127.0.0.1", ReasonInvalidCertificate},
 		{"wants a certificate", func(c *tls.Config) {
 			c.ClientAuth = tls.RequireAndVerifyClientCert
-		}, nil, "upstream UPSTREAM refuses us without the right certificate: certificate required", ReasonClientCertificateWanted},
+		}, nil, "upstream UPSTREAM demands a client certificate that it accepts: certificate required", ReasonClientCertificateWanted},
 		{"wants a certificate, TLS 1.2", func(c *tls.Config) {
 			c.ClientAuth, c.MaxVersion = tls.RequireAndVerifyClientCert, tls.VersionTLS12
-		}, nil, "upstream UPSTREAM refuses us without the right certificate: handshake failure", ReasonClientCertificateWanted},
+		}, nil, "upstream UPSTREAM demands a client certificate that it accepts: handshake failure", ReasonClientCertificateWanted},
 		{"wants another certificate", func(c *tls.Config) {
 			c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, trusting(known.cert).RootCAs
 		}, func(c *tls.Config) {
 			c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return other, nil }
-		}, "upstream UPSTREAM refuses us without the right certificate: unknown certificate authority", ReasonClientCertificateWanted},
+		}, "upstream UPSTREAM demands a client certificate that it accepts: unknown certificate authority", ReasonClientCertificateWanted},
 		{"wants another certificate, TLS 1.2", func(c *tls.Config) {
 			c.ClientAuth, c.ClientCAs, c.MaxVersion = tls.RequireAndVerifyClientCert, trusting(known.cert).RootCAs, tls.VersionTLS12
 		}, func(c *tls.Config) {
 			c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return other, nil }
-		}, "upstream UPSTREAM refuses us without the right certificate: unknown certificate authority", ReasonClientCertificateWanted},
+		}, "upstream UPSTREAM demands a client certificate that it accepts: unknown certificate authority", ReasonClientCertificateWanted},
 		{"other protocols", func(c *tls.Config) { c.NextProtos = []string{"h3"} },
 			nil, "TLS with upstream UPSTREAM: no application protocol", ""},
 		{"old", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS11, tls.VersionTLS11 },

@@ -90,7 +90,7 @@ func forward(h *decode.Head) (route, error) {
 		if strings.HasPrefix(h.Target, "/") {
 			return route{}, errSelf
 		}
-		return route{}, fmt.Errorf("target %.80q is no absolute URL", h.Target)
+		return route{}, fmt.Errorf("target %.80q is not an absolute URL", h.Target)
 	}
 	scheme = strings.ToLower(scheme)
 	switch scheme {

@@ -314,7 +314,7 @@ func (p *Proxy) upstreamTLSFailure(addr string, err error, wanted bool) *failure
 		return failed(http.StatusBadGateway, "certificate of upstream %q: %s", addr, p.certificateText(unverified))
 	case isAlert && (aboutCertificate(a) || wanted && a == handshakeFailure):
 		p.warn(ReasonClientCertificateWanted, "a server wants a client certificate")
-		return failed(http.StatusBadGateway, "upstream %q refuses us without the right certificate: %s", addr, tlsText(err))
+		return failed(http.StatusBadGateway, "upstream %q demands a client certificate that it accepts: %s", addr, tlsText(err))
 	case errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/":
 		return failed(http.StatusBadGateway, "TLS with upstream %q: it speaks HTTP without TLS", addr)
 	case errors.Is(err, context.DeadlineExceeded):

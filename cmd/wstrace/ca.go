@@ -61,7 +61,7 @@ func newCA(con *console) *cobra.Command {
 	sub("export", "Print the certificate (PEM)", caExport)
 	for _, c := range []*cobra.Command{
 		sub("install [system] [nss] [java]", "Install the authority, so that clients trust it", func(dir string, args []string) error { return caInstall(con, dir, args) }),
-		sub("uninstall [system] [nss] [java]", "Remove the authority", func(dir string, args []string) error { return caUninstall(con, dir, args) }),
+		sub("uninstall [system] [nss] [java]", "Remove the authority from the trust stores", func(dir string, args []string) error { return caUninstall(con, dir, args) }),
 	} {
 		c.Args = storeArgs
 		c.ValidArgsFunction = cobra.FixedCompletions([]string{"system", "nss", "java"}, cobra.ShellCompDirectiveNoFileComp)

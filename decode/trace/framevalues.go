@@ -44,7 +44,7 @@ func opcode(name string) key {
 				return nil
 			}
 		}
-		return fmt.Errorf("%s is no opcode", v)
+		return fmt.Errorf("%s is not an opcode", v)
 	})
 }
 

@@ -338,7 +338,7 @@ func (s *session) message(rec *Record) error {
 	}
 	op, ok := decode.ParseOp(rec.Message.Op)
 	if !ok {
-		return fmt.Errorf("%q is no opcode", rec.Message.Op)
+		return fmt.Errorf("%q is not an opcode", rec.Message.Op)
 	}
 	if !s.begun {
 		s.begun = true

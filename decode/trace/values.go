@@ -65,7 +65,7 @@ func timestamp(name string, field func(*Record) *string) key {
 func ending(name string) key {
 	return checkedText(name, func(r *Record) *string { return &r.How }, func(s string) string {
 		if _, ok := decode.ParseEnd(s); !ok {
-			return "is no way to end"
+			return "is not a way to end"
 		}
 		return ""
 	})
@@ -172,7 +172,7 @@ func status(name string, field func(*Record) *int64) key {
 func statusCode(v []byte) (int64, error) {
 	n, err := whole(v, 100)
 	if err == nil && n > 999 {
-		err = fmt.Errorf("%d is no status code", n)
+		err = fmt.Errorf("%d is not a status code", n)
 	}
 	return n, err
 }

@@ -132,7 +132,7 @@ func (a *Authority) load() error {
 	case certErr != nil:
 		return certErr
 	case !cert.IsCA:
-		return fmt.Errorf("certificate authority %q: %s is no authority", a.dir, CertFile)
+		return fmt.Errorf("certificate authority %q: %s is not a certificate authority", a.dir, CertFile)
 	case !key.PublicKey.Equal(cert.PublicKey):
 		return fmt.Errorf("certificate authority %q: the key does not match the certificate", a.dir)
 	case time.Now().After(cert.NotAfter):

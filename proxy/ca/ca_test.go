@@ -128,7 +128,7 @@ func TestLoadRefuses(t *testing.T) {
 				return err
 			}
 			return writeFile(filepath.Join(dir, CertFile), 0o644, "CERTIFICATE", leaf.Certificate[0], os.Rename)
-		}, "is no authority"},
+		}, "is not a certificate authority"},
 		{"a key of another authority", func(dir string) error {
 			other := t.TempDir()
 			if _, err := New(other); err != nil {
