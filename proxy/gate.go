@@ -23,7 +23,9 @@ import (
 // returned for each piece are sent.
 //
 // If Decide panics, or when bytes can't be framed, it is not asked about that
-// direction any more: what is held is sent on, and the rest as it comes.
+// direction any more: what is held is sent on, and the rest as it comes. So it is
+// when a sink panics. An injection that then can't stand between two frames is
+// lost.
 type Gate interface {
 	Decide(ev *decode.Event) Decision
 }
@@ -88,10 +90,10 @@ func (o *Outlet) decide(ev *decode.Event) decode.Fate {
 	case decode.KindFrame:
 		return box.frame(ev.Frame, decision)
 	case decode.KindJunk:
-		box.stopAsking(true)
+		box.lose(false)
 		return box.junk(ev.Data)
 	case decode.KindOpaque:
-		box.stopAsking(true)
+		box.lose(true)
 	}
 	return decode.Fate{}
 }
@@ -113,7 +115,7 @@ func (o *Outlet) ask(ev *decode.Event) (decision Decision) {
 			return
 		}
 		decision = Decision{}
-		o.boxes[ev.Dir].stopAsking(false)
+		o.boxes[ev.Dir].stopAsking()
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		o.notice = fmt.Sprintf("panic in the gate: %v; what the %s sends is changed no more", e, ev.Dir)

@@ -331,6 +331,65 @@ func TestGateLosesFrames(t *testing.T) {
 			})
 		})
 	})
+	long := maskedFrame(ws.NewBinaryFrame(noise()[:2*decode.MaxPiece+1000]))
+	cut := decode.MaxPiece + 5000
+	for what, injected := range map[string]string{"": "", " and a ping waits": ping, " and a message waits": masked("data")} {
+		// In the middle of a chunk, which has bytes that no event tells of.
+		t.Run("panic in a long frame"+what, func(t *testing.T) {
+			behindGate(t, func(t *testing.T, r *clockRig, g *testGate) {
+				r.fails = func(ev *decode.Event) bool {
+					if ev.Kind != decode.KindFrame || ev.Frame.Length < decode.MaxPiece {
+						return false
+					}
+					if injected != "" {
+						g.out.Inject(decode.FromClient, []byte(injected), "a test")
+					}
+					return true
+				}
+				took(t, 0, func() {
+					sent := make(chan struct{})
+					go func() { defer close(sent); r.c.send(long[:cut]) }()
+					r.s.want("the beginning", long[:cut])
+					<-sent
+					go r.c.send(long[cut:] + masked("drop"))
+					r.s.want("the rest as it comes, and nothing else", long[cut:]+masked("drop"))
+				})
+			})
+		})
+		t.Run("panic in a held frame"+what, func(t *testing.T) {
+			behindGate(t, func(t *testing.T, r *clockRig, g *testGate) {
+				r.fails = func(ev *decode.Event) bool {
+					return ev.Kind == decode.KindFrame && ev.Frame.Length > decode.MaxPiece && ev.Frame.More
+				}
+				r.c.send(masked("late"))
+				sent := make(chan struct{})
+				go func() { defer close(sent); r.c.send(ping + long[:cut]) }()
+				r.s.want("a ping overtakes", ping)
+				<-sent
+				synctest.Wait()
+				if injected != "" {
+					g.out.Inject(decode.FromClient, []byte(injected), "a test")
+				}
+				want := masked("late") + long
+				if injected == ping {
+					r.s.want("and so does another", ping)
+				}
+				took(t, 0, func() {
+					go func() { r.c.send(long[cut:]); r.c.closeWrite() }()
+					r.s.wantRest("what was held, and the rest", want, decode.EndFIN)
+				})
+			})
+		})
+	}
+	t.Run("panic of what is sent", func(t *testing.T) {
+		behindGate(t, func(t *testing.T, r *clockRig, g *testGate) {
+			r.fails = func(ev *decode.Event) bool { return ev.Out }
+			r.c.send(masked("late") + long[:1])
+			took(t, time.Minute, func() { r.s.want("what was held", masked("late")) })
+			go r.c.send(long[1:] + "more")
+			r.s.want("the rest", long+"more")
+		})
+	})
 }
 
 // Frames that a client sends before the answer wait for it, and for the gate.

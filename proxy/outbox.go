@@ -55,6 +55,8 @@ type outbox struct {
 	passes    bool           // it is direct
 	made      decode.Decoder // of what is sent in its place
 	inFrame   bool           // what was decided on ends inside a frame
+	lost      bool           // no event tells where frames end any more
+	blind     bool           // nor tells of every byte, and so nothing is decided any more
 	inMessage bool           // what is sent of that ends inside a message
 }
 
@@ -94,14 +96,26 @@ func (o *outbox) begin(dst destination, s *session) {
 	go o.write(dst, s)
 }
 
-// stopAsking leaves the gate out from here on, or from the end of the frame in
-// flight, unless that is lost.
-func (o *outbox) stopAsking(lost bool) {
+// stopAsking leaves the gate out from the end of the frame in flight on.
+func (o *outbox) stopAsking() {
+	o.ungated.Store(true)
+	o.release()
+}
+
+// lose leaves the gate out from here on, because frames can't be told apart any
+// more: what waits for the end of the frame in flight is given up. If blind is
+// set, there may also be bytes that no event tells of; then nothing is decided on
+// whatever follows, and the relay sends it on, in order, once the outbox is empty.
+func (o *outbox) lose(blind bool) {
 	o.ungated.Store(true)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.inFrame = o.inFrame && !lost
 	o.releaseLocked()
+	o.inFrame, o.lost, o.blind = false, true, o.blind || blind
+	for _, it := range o.parked {
+		o.extra -= len(it.b)
+	}
+	o.parked = nil
 }
 
 // frame carries out the decision on a frame, or a piece of one, and returns the
@@ -109,7 +123,7 @@ func (o *outbox) stopAsking(lost bool) {
 func (o *outbox) frame(f *decode.Frame, decision Decision) decode.Fate {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.open {
+	if !o.open || o.blind {
 		return decode.Fate{}
 	}
 	n := f.Len()
@@ -204,7 +218,7 @@ func (o *outbox) keep(f *decode.Frame) {
 		return
 	}
 	if i := len(o.queue) - 1; i >= 0 {
-		if last := &o.queue[i]; last.asCame && last.until.Equal(it.until) && last.change == it.change && len(last.b)+f.Len() < maxBatch {
+		if last := &o.queue[i]; last.asCame && !(last.ends && len(o.urgent) > 0) && last.until.Equal(it.until) && last.change == it.change && len(last.b)+f.Len() < maxBatch {
 			n := len(last.b)
 			last.b, last.ends = f.AppendWire(last.b), it.ends
 			o.size += len(last.b) - n
@@ -220,7 +234,7 @@ func (o *outbox) junk(b []byte) decode.Fate {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
-	case !o.open:
+	case !o.open, o.blind:
 		return decode.Fate{}
 	case o.free(false):
 		o.pass(len(b), true)

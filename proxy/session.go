@@ -98,7 +98,7 @@ func (s *session) guard(d decode.Dir, t time.Time) {
 		s.log.Debug(string(debug.Stack()))
 	}
 	if s.outlet != nil {
-		s.outlet.boxes[d].stopAsking(true)
+		s.outlet.boxes[d].lose(true)
 	}
 	if s.panics[d].Add(1) == 1 {
 		s.Opaque(d, t, fmt.Sprintf("panic: %v", e))

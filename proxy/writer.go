@@ -54,12 +54,13 @@ func (o *outbox) next() (items []item, wait time.Duration, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
+	o.giveUpUrgent()
 	switch {
 	case o.err != nil:
 		return nil, 0, false
 	case len(o.direct) > 0: // the relay is about to write
 		return nil, 0, true
-	case len(o.urgent) > 0 && !o.midway:
+	case o.urgentNow():
 		items, o.urgent = o.urgent, nil
 	case len(o.queue) == 0:
 		return nil, 0, !o.closed
@@ -68,6 +69,9 @@ func (o *outbox) next() (items []item, wait time.Duration, ok bool) {
 	default:
 		n := 1
 		for size := len(o.queue[0].b); n < len(o.queue) && !o.queue[n].held(now); n++ {
+			if o.queue[n-1].ends && len(o.urgent) > 0 {
+				break
+			}
 			if size += len(o.queue[n].b); size > maxBatch {
 				break
 			}
@@ -76,6 +80,37 @@ func (o *outbox) next() (items []item, wait time.Duration, ok bool) {
 	}
 	o.writing = true
 	return items, 0, true
+}
+
+// urgentNow reports whether something urgent can be written now: what was written
+// ends with a frame, or nothing will come that ends it.
+func (o *outbox) urgentNow() bool {
+	return len(o.urgent) > 0 && (!o.midway || o.cutOff())
+}
+
+// cutOff reports whether what was written ends inside a frame whose end will not
+// come through the outbox.
+func (o *outbox) cutOff() bool {
+	return o.midway && (o.lost || o.closed) && len(o.queue)+len(o.direct) == 0 && !o.writing
+}
+
+// giveUpUrgent drops injections that wait for the end of a frame when there will
+// be none. What came is left; only what a gate has made of the frame in front of
+// it can have no end.
+func (o *outbox) giveUpUrgent() {
+	if len(o.urgent) == 0 || !o.cutOff() {
+		return
+	}
+	came := o.urgent[:0]
+	for _, it := range o.urgent {
+		if it.asCame {
+			came = append(came, it)
+		} else {
+			o.extra -= len(it.b)
+		}
+	}
+	o.urgent = came
+	signal(o.progress)
 }
 
 // wrote notes that the writer has written items, or could not.
@@ -99,5 +134,5 @@ func (o *outbox) wrote(items []item, err error) {
 
 // busy reports whether the writer writes or is about to.
 func (o *outbox) busy() bool {
-	return o.writing || len(o.urgent) > 0 && !o.midway || len(o.queue) > 0 && !o.queue[0].held(time.Now())
+	return o.writing || o.urgentNow() || len(o.queue) > 0 && !o.queue[0].held(time.Now())
 }
