@@ -198,7 +198,7 @@ func TestGateReleases(t *testing.T) {
 			in, out := newPipe(), newPipe()
 			r := relay{dir: decode.FromClient, src: in, dst: out, session: s, out: &s.outlet.boxes[decode.FromClient]}
 			done := make(chan error)
-			go func() { done <- r.run() }()
+			go func() { done <- r.runGated() }()
 			io.WriteString(in, held)
 			in.endLike(syscall.ECONNRESET)
 			took(t, 0, func() { out.want(t, "all", held) })

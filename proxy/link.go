@@ -167,10 +167,19 @@ func (k *link) relayBoth() phase {
 // relay relays one direction to its end.
 func (k *link) relay(d decode.Dir, src, dst *leg, s *session) {
 	r := relay{dir: d, src: src, dst: dst, session: s}
+	err := errUngated
 	if s.gated {
 		r.out, r.stop = &s.outlet.boxes[d], k.ctx.Done()
+		err = r.runGated()
 	}
-	err := r.run()
+	if err == errUngated {
+		err = r.run()
+	}
+	k.relayEnded(d, s, err)
+}
+
+// relayEnded takes the end of a direction that was relayed.
+func (k *link) relayEnded(d decode.Dir, s *session, err error) {
 	if err == errWrite {
 		k.mustReset.Store(true)
 	}

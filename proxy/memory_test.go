@@ -162,6 +162,58 @@ func TestIdleHoldsNoBuffer(t *testing.T) {
 	}
 }
 
+// A goroutine that waits for a peer keeps a stack of 4 KiB, though it needed more
+// before. A stack shrinks to that only if less than a quarter of twice as much is
+// in use, 800 bytes of which Go keeps for itself.
+func TestIdleStacks(t *testing.T) {
+	if raceEnabled() {
+		t.Skip("the race detector needs more stack")
+	}
+	for _, m := range []mode{inReverse, inTLS} {
+		t.Run(string(m), func(t *testing.T) {
+			const n = 100
+			r := newRig(t, m, func(p *Proxy) { p.Sink = decode.SinkFunc(func(*decode.Event) { needStack(10) }) })
+			open := func() {
+				c, s := r.upgrade()
+				c.send(masked("hello"))
+				s.want("a frame", masked("hello"))
+				s.send(text("hello"))
+				c.want("a frame", text("hello"))
+			}
+			open()
+			before := stacks()
+			for range n {
+				open()
+			}
+			each := float64(stacks()-before) / n / 1024
+			if want := 2 * 4.0; each > want+1 {
+				t.Errorf("got %.1f KiB of stacks a connection, want %v for two goroutines", each, want)
+			}
+		})
+	}
+}
+
+// needStack needs n KiB of stack.
+//
+//go:noinline
+func needStack(n int) byte {
+	var b [1024]byte
+	if n > 0 {
+		b[n] = needStack(n - 1)
+	}
+	return b[n]
+}
+
+// stacks returns how many bytes of stacks are in use, after they have shrunk.
+func stacks() int64 {
+	for range 8 { // by half each time
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.StackInuse)
+}
+
 // A chunk costs no allocation once the relay is warm.
 func TestRelayAllocatesNothing(t *testing.T) {
 	limit := 0.0

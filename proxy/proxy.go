@@ -167,8 +167,8 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 			continue
 		}
 		pause = 0
+		k := p.newLink(ctx, l.Addr(), newLeg(c))
 		links.Go(func() {
-			k := p.newLink(ctx, l.Addr(), newLeg(c))
 			defer context.AfterFunc(ctx, k.abort)()
 			k.serve()
 		})

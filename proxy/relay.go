@@ -33,7 +33,7 @@ type relay struct {
 	dst     destination
 	session *session
 
-	out  *outbox         // iff a gate decides what is written
+	out  *outbox         // of runGated: what a gate decides on
 	stop <-chan struct{} // with out: closed when the relay is to end
 
 	ticking bool // a read deadline is set, to flush the session
@@ -43,56 +43,80 @@ type relay struct {
 // goroutine that reads it to say.
 var errWrite = errors.New("write failed")
 
-// errUngated says that a relay goes on without its gate.
+// errUngated says that the gate is left out from here on, and run is next.
 var errUngated = errors.New("the gate is left out")
 
 // run reads a chunk, gives it to the session and writes it on, until src has
 // ended, which it passes on as it came, or dst can't be written to. It returns
-// why. It holds no buffer while it waits.
+// why. It holds no buffer while it waits, and little stack.
 func (r *relay) run() error {
-	if r.out != nil {
-		if err := r.runGated(); err != errUngated {
-			return err
-		}
-	}
 	for {
-		if b := r.src.unread(); len(b) > 0 {
-			r.session.Data(r.dir, r.src.readAt(), b)
-			_, err := r.dst.Write(b)
-			r.src.use(len(b))
-			if err != nil {
-				r.session.End(r.dir, time.Now(), decode.EndLocal, "")
-				return errWrite
-			}
+		err := r.pass()
+		if err == nil {
+			err = r.fill()
 		}
-		if err := r.fill(); err != nil {
-			recordEnd(r.dir, r.src, r.session, err)
-			r.dst.endLike(err)
-			return err
+		if err != nil {
+			return r.end(err)
 		}
 	}
+}
+
+// pass gives what is unread to the session and writes it on.
+func (r *relay) pass() error {
+	b := r.src.unread()
+	if len(b) == 0 {
+		return nil
+	}
+	r.session.Data(r.dir, r.src.readAt(), b)
+	_, err := r.dst.Write(b)
+	r.src.use(len(b))
+	if err != nil {
+		return errWrite
+	}
+	return nil
+}
+
+// end ends the direction, because of err, which it returns.
+func (r *relay) end(err error) error {
+	if err == errWrite {
+		r.session.End(r.dir, time.Now(), decode.EndLocal, "")
+		return err
+	}
+	recordEnd(r.dir, r.src, r.session, err)
+	r.dst.endLike(err)
+	return err
 }
 
 // fill waits for more of src, but flushes what the session has held back for a
 // second and then returns, with nothing more to read.
 func (r *relay) fill() error {
-	since, pending := r.session.Pending(r.dir)
-	if pending && !r.ticking {
+	r.tick()
+	err := r.src.fill()
+	if r.ticking && isTimeout(err) {
+		r.flush()
+		return nil
+	}
+	return err
+}
+
+// tick sets a read deadline if the session holds something back.
+func (r *relay) tick() {
+	if since, pending := r.session.Pending(r.dir); pending && !r.ticking {
 		r.src.SetReadDeadline(since.Add(flushAfter))
 		r.ticking = true
 	}
-	err := r.src.fill()
-	if !r.ticking || !isTimeout(err) {
-		return err
-	}
+}
+
+// flush flushes what the session has held back for a second, at the deadline
+// that tick has set.
+func (r *relay) flush() {
 	r.stopTicking()
 	if since, pending := r.session.Pending(r.dir); pending && r.src.readAt().Sub(since) >= flushAfter {
 		r.session.Flush(r.dir, r.src.readAt())
 	}
-	return nil
 }
 
-// stopTicking gives up the read deadline that fill has set.
+// stopTicking gives up the read deadline that tick has set.
 func (r *relay) stopTicking() {
 	if r.ticking {
 		r.ticking = false

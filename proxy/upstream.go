@@ -23,6 +23,7 @@ type upstream struct {
 	x       *exchange // not answered yet; used by serve only
 	prev    *exchange // the one answered before; used by serve only
 	passEnd bool      // the client is to learn of the server's end; used by serve only
+	relayed *session  // whose bytes are relayed from here on, or nil; used by serve only
 
 	next chan *exchange // holds at most one: the next is handed over after the last was answered
 	left chan struct{}  // closed when the link no longer needs the connection
@@ -83,11 +84,14 @@ func (u *upstream) serve() {
 	defer close(u.gone)
 	for u.answer() {
 	}
+	if u.relayed != nil { // from here, where the stack is small, for as long as it takes
+		u.link.relay(decode.FromServer, u.leg, u.link.client, u.relayed)
+	}
 	u.release()
 }
 
 // answer waits for the server and relays what comes. It returns false when the
-// server's direction has ended.
+// server's direction has ended, or is relayed from here on.
 func (u *upstream) answer() bool {
 	var err error
 	if len(u.unread()) == 0 {
@@ -115,7 +119,7 @@ func (u *upstream) answer() bool {
 	case x == nil:
 		return u.unasked()
 	case x.outcome == outcomeUpgrade: // a tunnel
-		u.link.relay(decode.FromServer, u.leg, u.link.client, x.session)
+		u.relayed = x.session
 		return false
 	}
 	return u.response(x)
@@ -233,8 +237,8 @@ func (u *upstream) write(x *exchange, n int) bool {
 	return false
 }
 
-// upgrade relays everything from here on: the answer whose head is h, or nil if
-// it has none, and what follows.
+// upgrade has everything relayed from here on: the answer whose head is h, or nil
+// if it has none, and what follows. It returns false.
 func (u *upstream) upgrade(x *exchange, h *decode.Head) bool {
 	u.SetReadDeadline(time.Time{})
 	n := len(u.unread())
@@ -252,7 +256,7 @@ func (u *upstream) upgrade(x *exchange, h *decode.Head) bool {
 	x.gated = x.outlet != nil && x.websocket && h != nil && h.Status == http.StatusSwitchingProtocols
 	if u.write(x, n) {
 		u.done(x, outcomeUpgrade)
-		u.link.relay(decode.FromServer, u.leg, u.link.client, x.session)
+		u.relayed = x.session
 	}
 	return false
 }
