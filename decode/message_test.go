@@ -324,7 +324,9 @@ func BenchmarkMessages(b *testing.B) {
 		for _, messages := range []bool{false, true} {
 			b.Run(fmt.Sprintf("%d/%t", size, messages), func(b *testing.B) {
 				s := whole(SinkFunc(func(*Event) {}), "")
-				if !messages {
+				if messages {
+					s.conn.messages[FromClient].keep = 80 // as much as a line shows
+				} else {
 					s.conn.messages = nil
 				}
 				frame := []byte(masked(0x81, testKey, strings.Repeat("x", size)))
