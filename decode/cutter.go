@@ -24,6 +24,7 @@ type cutter struct {
 
 	// The message in flight.
 	open bool // its first frame has come, its last has not
+	mid  bool // its first frame may have come before the session began here
 	text bool // it is text that is not compressed
 
 	lastData  time.Time // when the latest data frame began
@@ -186,6 +187,9 @@ func (c *cutter) follow(f *Frame, now time.Time) (p place, ends bool) {
 	switch {
 	case f.OpCode.IsReserved():
 		return placeNone, false
+	case f.OpCode == ws.OpContinuation && c.mid:
+		c.mid = !f.Fin
+		return placeNone, f.Fin
 	case f.OpCode == ws.OpContinuation && !c.open:
 		return placeOrphan, false
 	case f.OpCode == ws.OpContinuation:
@@ -196,7 +200,7 @@ func (c *cutter) follow(f *Frame, now time.Time) (p place, ends bool) {
 			p = placeInterrupts
 		}
 		c.text = f.OpCode == ws.OpText && f.Rsv == 0
-		c.lastStart = now
+		c.lastStart, c.mid = now, false
 	}
 	c.open = !f.Fin
 	c.text = c.text && c.open

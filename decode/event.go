@@ -119,6 +119,11 @@ type Info struct {
 	Via    string    // how it came to us: forward, reverse, connect
 	Ext    string    // extensions in force, for a session without a handshake
 
+	// Something of the session is missing in the source, which is not held
+	// against either side: with Cont its beginning, with Piece any events.
+	Cont  bool
+	Piece bool
+
 	// NoFrames says that the source knows messages, and no frames: see
 	// [Session.Message].
 	NoFrames bool

@@ -176,10 +176,14 @@ func (s *Session) framesLost(d Dir, n int64) {
 	}
 }
 
+// WhyUnframed is the text of junk that could be frames, but follows bytes from
+// which on nobody can tell them apart. See [Session.Unframed].
+const WhyUnframed = "cannot be framed"
+
 // Why bytes are junk.
 const (
 	whyTooLong  = "length with its top bit set" // it begins with such a header
-	whyUnframed = "cannot be framed"            // it follows one, or a gap
+	whyUnframed = WhyUnframed                   // it follows one, or a gap
 )
 
 // lost ends the framing of d at a header that can't be understood; rest are the

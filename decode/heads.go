@@ -52,6 +52,10 @@ func (s *Session) response(h *Head, err error) {
 		s.flush(FromClient, true) // what came before
 	}
 	s.hs.setResponse(h)
+	if s.hs.Request == nil && s.info.incomplete() && h.Status == 101 && upgradesToWebSocket(h) {
+		s.hs.WebSocket, s.hs.Accepted = true, true // the request is missing
+		s.sides[FromClient].phase = inFrames
+	}
 	sd := &s.sides[FromServer]
 	switch {
 	case err != nil:
@@ -64,7 +68,11 @@ func (s *Session) response(h *Head, err error) {
 		}
 		s.upgrade(rsv)
 		if s.judge != nil {
-			s.judge.accepted(h)
+			if s.hs.Request == nil {
+				s.judge.head(FromServer, h)
+			} else {
+				s.judge.accepted(h)
+			}
 		}
 		s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: h})
 		sd.phase = inFrames

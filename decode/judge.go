@@ -49,7 +49,7 @@ func (j *judge) take() []Violation {
 // of each severity is added and the others are only counted. It reports whether
 // the violation was added.
 func (j *judge) add(sev Severity, id RuleID, from Dir, frame int64, where Span, format string, args []any) bool {
-	if sev == SeverityInfo && !j.advice {
+	if sev == SeverityInfo && !j.advice || j.misses(id) {
 		return false
 	}
 	r := ruleByID[id]

@@ -14,7 +14,7 @@ import (
 
 // adviseFirstKey compares the first masking key with those of other sessions.
 func (j *judge) adviseFirstKey(f *Frame, key uint32) {
-	if !j.advice || key == 0 {
+	if !j.advice || key == 0 || j.info.incomplete() {
 		return
 	}
 	if conn, ok := j.seen.mask(key, j.info.Conn); ok {

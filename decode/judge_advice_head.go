@@ -51,7 +51,7 @@ func (j *judge) adviseRequest(h *Head) {
 
 // client identifies the client and what it connects to, for Seen.
 func (j *judge) client() string {
-	if j.info.Client == "" || j.hs.Request == nil || j.seen == nil {
+	if j.info.incomplete() || j.info.Client == "" || j.hs.Request == nil || j.seen == nil {
 		return ""
 	}
 	return hostOf(j.info.Client) + " " + j.info.Server + " " + j.hs.Request.Target

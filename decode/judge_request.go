@@ -148,6 +148,9 @@ func (j *judge) checkKey(h *Head) {
 	if why := weakKey(key, b); why != "" {
 		j.field(FromClient, fieldKey, "req-key-weak", "key %q is %s", key, why)
 	}
+	if j.info.incomplete() {
+		return // it may be the session itself that had the key
+	}
 	if conn, ok := j.seen.key(key, j.info.Conn); ok {
 		j.field(FromClient, fieldKey, "req-key-reused", "key %q was used by session #%d before", key, conn)
 	}

@@ -63,6 +63,9 @@ type assembly struct {
 	utf8  utf8Check
 	begun bytePlace // where the sequence begins that utf8 has open
 
+	cont  bool // messages that the source lacks may have come before
+	piece bool // or between them
+
 	inflater *inflate.Stream // of the direction; nil before its first compressed message
 	lost     bool            // the compressed stream can't be followed any more
 
@@ -120,6 +123,9 @@ func (a *assembly) begin(f *Frame) {
 		a.inflater = z
 	}
 	switch {
+	case a.piece:
+		z.Reset() // what the message refers to may be missing
+		a.lost = false
 	case !a.lost:
 	case z.Alone: // the message refers to none before it
 		z.Reset()
@@ -234,6 +240,10 @@ func (a *assembly) inflate(f *Frame, p []byte) {
 func (a *assembly) inflateFailed(f *Frame, err error) {
 	if err == inflate.ErrEmpty {
 		a.note(flaw{kind: flawEmpty, err: err})
+		return
+	}
+	if err == inflate.ErrDistance && a.cont && !a.inflater.Alone {
+		a.lose() // it refers to what is missing
 		return
 	}
 	at := a.inflater.Offset()

@@ -80,6 +80,8 @@ func (s *Session) Upgraded() {
 	var rsv byte
 	if s.info.Ext != "" {
 		rsv, s.hs.Deflate = agreement(s.info.Ext)
+	} else if s.info.incomplete() {
+		rsv = 7 // nobody knows
 	}
 	s.upgrade(rsv)
 	for d := range s.sides {
@@ -100,7 +102,8 @@ func (s *Session) upgrade(rsv byte) {
 		if keep == 0 {
 			keep = MaxMessageData
 		}
-		s.conn.messages = &[2]assembly{{deflate: &s.hs.Deflate, keep: keep}, {deflate: &s.hs.Deflate, keep: keep}}
+		a := assembly{deflate: &s.hs.Deflate, keep: keep, cont: s.info.incomplete(), piece: s.info.Piece}
+		s.conn.messages = &[2]assembly{a, a}
 		s.totals.Checked = true
 	}
 }
@@ -109,6 +112,9 @@ func (s *Session) upgrade(rsv byte) {
 func (s *Session) connect() {
 	if s.conn == nil {
 		s.conn = newConnection()
+		for d := range s.conn.cutters {
+			s.conn.cutters[d].mid = s.info.incomplete()
+		}
 		if s.judge != nil {
 			s.judge.connection = new(judgedConnection)
 		}
@@ -333,6 +339,17 @@ func (s *Session) Opaque(d Dir, t time.Time, why string) {
 	s.emit(Event{Kind: KindOpaque, Dir: d, Text: why})
 }
 
+// Unframed says that the bytes of d that come from here on can't be framed, for a
+// reason that the source lacks: it has them as junk.
+func (s *Session) Unframed(d Dir) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sides[d].phase == inFrames {
+		s.giveUp(d)
+		s.sides[d].phase = inJunk
+	}
+}
+
 // Notice emits a remark on the session.
 func (s *Session) Notice(t time.Time, text string) {
 	s.lock(t)
@@ -440,7 +457,7 @@ func (s *Session) close() {
 	for d := range s.halves {
 		s.totals.Bytes[d] += s.halves[d].bodyLen
 	}
-	if s.hs.Accepted && !s.verdict.closed {
+	if s.hs.Accepted && !s.verdict.closed && !s.info.incomplete() {
 		s.totals.Code = CodeAbnormal
 	}
 	if s.conn != nil {

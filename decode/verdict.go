@@ -7,7 +7,7 @@ import "time"
 type Verdict struct {
 	// Code is the status code of the first Close frame; 1005 for a Close
 	// without one; 1006 if a WebSocket connection ended without a Close; 0 for
-	// any other session.
+	// any other session, and for one of which a part is missing, without a Close.
 	Code     int
 	Said     bool          // a Close frame has this Code in it, even if that is 1005 or 1006
 	By       Dir           // who sent that Close or, without one, ended the connection

@@ -476,6 +476,11 @@ func (p *printer) closed(ev *decode.Event) {
 
 // verdict appends how a WebSocket connection ended and who ended it.
 func (p *printer) verdict(t *decode.Totals) {
+	if t.Code == 0 && !t.Said { // the Close frame may be missing in the file
+		p.text("(code not known)")
+		p.by(t)
+		return
+	}
 	p.int(int64(t.Code))
 	p.by(t)
 	switch {

@@ -90,7 +90,7 @@ func (s *judged) close(ev *decode.Event, p *printer) {
 		p.buf = append(p.buf[:0], "closed "...)
 		p.verdict(t)
 		switch {
-		case t.Code == decode.CodeAbnormal && !t.Said:
+		case t.Abnormal():
 		case t.Answered:
 			p.text(", answered")
 		default:

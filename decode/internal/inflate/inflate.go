@@ -76,16 +76,19 @@ type FarMatch struct {
 }
 
 var (
-	errType     = errors.New("block type 3, which is not defined")
-	errStored   = errors.New("lengths of a stored block do not match")
-	errCounts   = errors.New("too many length or distance codes")
-	errCodes    = errors.New("code lengths that make no code")
-	errNoEnd    = errors.New("no code for the end of a block")
-	errRepeat   = errors.New("code length repeated too often")
-	errSymbol   = errors.New("code that stands for nothing")
-	errDistance = errors.New("match reaches back beyond the first byte")
-	errCut      = errors.New("ends inside a block")
+	errType   = errors.New("block type 3, which is not defined")
+	errStored = errors.New("lengths of a stored block do not match")
+	errCounts = errors.New("too many length or distance codes")
+	errCodes  = errors.New("code lengths that make no code")
+	errNoEnd  = errors.New("no code for the end of a block")
+	errRepeat = errors.New("code length repeated too often")
+	errSymbol = errors.New("code that stands for nothing")
+	errCut    = errors.New("ends inside a block")
 )
+
+// ErrDistance is the error for a match that refers to what was there before the
+// first byte.
+var ErrDistance = errors.New("match reaches back beyond the first byte")
 
 // ErrEmpty is the error of [Stream.End] for a message without a byte: an empty
 // message is one byte 00 (RFC 7692 §7.2.3.6).

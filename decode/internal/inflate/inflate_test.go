@@ -203,7 +203,7 @@ func TestInflateFaults(t *testing.T) {
 		{"stored block cut", "00 09 00 f6 ff 48", errCut},
 		{"fixed block cut", "f2 48 cd c9", errCut},
 		{"end of block cut", "f2 48 cd c9 c9 07", errCut},
-		{"distance before the start", "02 13 00 00", errDistance},
+		{"distance before the start", "02 13 00 00", ErrDistance},
 		{"length code 286", "1a 03 00", errSymbol},
 		{"distance code 30", "02 3e 00 00", errSymbol},
 		{"287 length codes", "f4 00 00", errCounts},

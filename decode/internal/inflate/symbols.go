@@ -46,7 +46,7 @@ func (z *Stream) trySymbol() (done bool, err error) {
 	switch {
 	case length > 0:
 		if !z.reaches(dist, z.pos) {
-			return false, errDistance
+			return false, ErrDistance
 		}
 		z.length, z.dist, z.step = length, dist, stepMatch
 	case e&entryKind == entryEnd:
