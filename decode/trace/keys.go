@@ -23,6 +23,8 @@ var keysByKind = map[Kind][]key{
 		text("by", func(r *Record) *string { return &r.By }),
 		text("host", func(r *Record) *string { return &r.Host }),
 		text("mode", func(r *Record) *string { return &r.Mode }),
+		text("run", func(r *Record) *string { return &r.Run }),
+		number("part", func(r *Record) *int64 { return &r.Part }, 1),
 		texts("redact", func(r *Record) *[]string { return &r.Redact }),
 		knownCount("snap", func(r *Record) (*int64, *bool) { return &r.Snap, &r.HasSnap }),
 	},
@@ -33,18 +35,19 @@ var keysByKind = map[Kind][]key{
 		text("via", func(r *Record) *string { return &r.Via }),
 		text("ext", func(r *Record) *string { return &r.Ext }),
 		flag("messages", func(r *Record) *bool { return &r.NoFrames }),
+		flag("cont", func(r *Record) *bool { return &r.Cont }),
 		anyJSON("tls", func(r *Record) *[]byte { return &r.TLS }),
 	}),
 	KindReq: slices.Concat(common, []key{
 		headText("m", func(h *decode.Head) *string { return &h.Method }),
 		headText("target", func(h *decode.Head) *string { return &h.Target }),
 		headText("v", func(h *decode.Head) *string { return &h.Proto }),
-	}, fieldsAndBody, fate),
+	}, fieldsAndBody, fate, derived),
 	KindRes: slices.Concat(common, []key{
 		headText("v", func(h *decode.Head) *string { return &h.Proto }),
 		headStatus("code"),
 		headText("reason", func(h *decode.Head) *string { return &h.Reason }),
-	}, fieldsAndBody, fate),
+	}, fieldsAndBody, fate, derived),
 	KindFrame: slices.Concat(oneSided, []key{
 		required(opcode("op")),
 		fin("fin"),
@@ -73,12 +76,12 @@ var keysByKind = map[Kind][]key{
 	}, fate, cut),
 	KindOpaque: slices.Concat(oneSided, []key{
 		text("why", func(r *Record) *string { return &r.Why }),
-	}),
+	}, derived),
 	KindEnd: slices.Concat(common, []key{
 		ending("how"),
 		text("err", func(r *Record) *string { return &r.Err }),
 		status("status", func(r *Record) *int64 { return &r.Status }),
-	}),
+	}, derived),
 	KindDone: slices.Concat(common, []key{
 		count("sent", func(r *Record) *int64 { return &r.Sent }),
 		count("got", func(r *Record) *int64 { return &r.Got }),
@@ -165,3 +168,5 @@ var inflatedText = []key{
 }
 
 var cut = []key{flag("cut", func(r *Record) *bool { return &r.Cut })}
+
+var derived = []key{flag("derived", func(r *Record) *bool { return &r.Derived })}

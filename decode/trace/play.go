@@ -16,6 +16,7 @@ type player struct {
 	sink     decode.Sink
 	look     decode.Look
 	sessions map[int64]*session // those that are not closed, by c
+	before   *player            // of the part before, until the first record
 	ahead    *Record            // read before its turn
 	aheadErr error
 	buf      []byte
@@ -30,6 +31,8 @@ type session struct {
 	sent      [2]inFlight
 	latest    [2]lastRecord // by Dir
 	counted   [2]int64      // bytes that followed the heads
+	lacks     bool          // something of it may be missing
+	goesOn    bool          // it was open in the part before
 	noFrames  bool          // it has message records in their place
 	begun     bool          // a head or a frame has come
 	accepted  bool          // it is a WebSocket connection
@@ -84,7 +87,7 @@ func (p *player) take(c int64, ok func(*Record) bool) *Record {
 func (p *player) play(rec *Record) error {
 	switch rec.Kind {
 	case KindHeader:
-		clear(p.sessions) // a new recording; those of the last one go no further
+		p.header()
 		return nil
 	case KindOpen:
 		return p.open(rec)
@@ -97,7 +100,12 @@ func (p *player) play(rec *Record) error {
 		return nil
 	}
 	s := p.sessions[rec.C]
+	if s == nil && p.r.headless && rec.C != 0 {
+		s = p.begin(rec, decode.Info{Conn: rec.C, Time: rec.Time, Cont: true, Piece: true})
+	}
 	switch {
+	case s != nil && s.goesOn && rec.Derived:
+		return nil
 	case s != nil:
 		s.wasTunnel, s.tunnel = s.tunnel, false
 		s.At(rec.Line, rec.Offset)
@@ -112,7 +120,11 @@ func (p *player) play(rec *Record) error {
 }
 
 func (p *player) open(rec *Record) error {
-	if p.sessions[rec.C] != nil {
+	switch s := p.sessions[rec.C]; {
+	case s != nil && rec.Cont:
+		s.goesOn, s.lacks = true, true
+		return nil
+	case s != nil && !p.r.headless:
 		return errors.New("is open already")
 	}
 	var tls struct{ Client, Server *legTLS }
@@ -121,14 +133,20 @@ func (p *player) open(rec *Record) error {
 			return errors.New("tls says nothing about client and server")
 		}
 	}
-	s := &session{player: p}
+	p.begin(rec, decode.Info{Conn: rec.C, Time: rec.Time, Client: rec.Client, Server: rec.Server,
+		URL: rec.URL, Via: rec.Via, Ext: rec.Ext, Cont: rec.Cont, Piece: p.r.headless, NoFrames: rec.NoFrames,
+		ClientTLS: (*decode.TLS)(tls.Client), ServerTLS: (*decode.TLS)(tls.Server)})
+	return nil
+}
+
+// begin begins the session that rec opens.
+func (p *player) begin(rec *Record, info decode.Info) *session {
+	s := &session{player: p, noFrames: info.NoFrames, lacks: info.Cont || info.Piece}
 	s.Sink, s.Look = s, p.look
 	p.sessions[rec.C] = s
-	s.noFrames = rec.NoFrames
 	s.At(rec.Line, rec.Offset)
-	s.Open(decode.Info{Conn: rec.C, Time: rec.Time, Client: rec.Client, Server: rec.Server,
-		URL: rec.URL, Via: rec.Via, Ext: rec.Ext, NoFrames: rec.NoFrames, ClientTLS: (*decode.TLS)(tls.Client), ServerTLS: (*decode.TLS)(tls.Server)})
-	return nil
+	s.Open(info)
+	return s
 }
 
 // A legTLS is a decode.TLS as it stands in an open record.
@@ -295,13 +313,16 @@ func (s *session) bytes(rec *Record) error {
 	if rec.FX == fxInject && rec.Leg != LegOut {
 		return nil
 	}
-	if !s.begun {
-		s.begun = true
-		s.Upgraded()
-	}
 	leg := &s.came[d]
 	if rec.Leg == LegOut {
 		leg = &s.sent[d]
+	}
+	if s.lacks && !s.mend(rec, leg) {
+		return nil
+	}
+	if !s.begun {
+		s.begun = true
+		s.Upgraded()
 	}
 	if rec.Kind == KindMore && leg.cut {
 		return nil

@@ -24,8 +24,22 @@ type Reader struct {
 	// are [*decode.SourceError]s.
 	Bad func(error)
 
-	lines   lineReader
-	begun   bool // there was a header
+	lines lineReader
+	begun bool // there was a header, or a record without one
+	tried bool // there was a line that is no record
+	ahead struct {
+		rec *Record
+		err error
+	}
+
+	headless   bool // no header came before the records at hand
+	piece      bool // or before some of them
+	beginsLate bool // the error of the first line may come from a beginning that is missing
+
+	run   string // of the recording at hand
+	part  int64
+	again bool // it goes on with the part before
+
 	start   time.Time
 	t       time.Duration // of the line before
 	base    int64         // added to c: the highest of the recordings before
@@ -44,28 +58,50 @@ func NewReader(r io.Reader) *Reader {
 // called again for the rest.
 func (r *Reader) Next() (*Record, error) {
 	for {
-		line, err := r.lines.next()
-		if err == nil {
-			if blank(line) {
-				continue
-			}
-			var rec *Record
-			if rec, err = Parse(line); err == nil {
-				if err = r.place(rec); err == nil {
-					return rec, nil
-				}
-			}
-			if r.lines.cut != nil {
-				return nil, io.EOF
-			}
-			err = r.lines.errorAt(err)
-		} else if !errors.Is(err, errLongLine) {
-			return nil, err
+		rec, err := r.ahead.rec, r.ahead.err
+		r.ahead.rec, r.ahead.err = nil, nil
+		if rec == nil && err == nil {
+			rec, err = r.record()
 		}
-		if r.Bad == nil {
-			return nil, err
+		if err != nil && r.beginsLate {
+			r.beginsLate = false
+			next, nextErr := r.record()
+			if r.headless { // it was not a header with a mistake in it
+				rec, err = next, nextErr
+			} else {
+				r.ahead.rec, r.ahead.err = next, nextErr
+			}
+		}
+		if err == nil || err == io.EOF || r.Bad == nil {
+			return rec, err
 		}
 		r.Bad(err)
+	}
+}
+
+// record reads one record, or returns io.EOF or an error that says where it is.
+func (r *Reader) record() (*Record, error) {
+	for {
+		line, err := r.lines.next()
+		if err != nil {
+			return nil, err
+		}
+		if blank(line) {
+			continue
+		}
+		rec, err := Parse(line)
+		if err == nil {
+			if err = r.place(rec); err == nil {
+				return rec, nil
+			}
+		} else {
+			r.beginsLate = !r.begun && !r.tried && cutInFront(line)
+		}
+		r.tried = true
+		if r.lines.cut != nil {
+			return nil, io.EOF
+		}
+		return nil, r.lines.errorAt(err)
 	}
 }
 
@@ -75,18 +111,36 @@ func (r *Reader) Next() (*Record, error) {
 // io.EOF.
 func (r *Reader) Warning() error { return r.lines.cut }
 
+// Piece reports whether records were read that no header came before: the file is
+// a piece of a trace, from which any line may be missing.
+func (r *Reader) Piece() bool { return r.piece }
+
+// cutInFront reports whether a line that is no record can be the end of one.
+func cutInFront(line []byte) bool {
+	rest, ok := bytes.CutPrefix(skipSpace(line), []byte("{"))
+	rest = skipSpace(rest)
+	return !ok || !bytes.HasPrefix(rest, []byte(`"wstrace"`)) && !bytes.HasPrefix(rest, []byte(`"k"`))
+}
+
 // place sets what rec has from the lines before it.
 func (r *Reader) place(rec *Record) error {
 	rec.Line, rec.Offset = r.lines.n, r.lines.start
 	if rec.IsHeader() {
-		r.begun = true
+		r.begun, r.headless = true, false
 		r.start = startTime(rec.T0)
-		r.t, r.last, r.base = 0, 0, r.highest
+		r.again = rec.Run != "" && rec.Run == r.run && rec.Part == r.part+1
+		r.run, r.part = rec.Run, rec.Part
+		r.t, r.last = 0, 0
+		if !r.again {
+			r.base = r.highest
+		}
 		rec.Time = r.start
 		return nil
 	}
 	if !r.begun {
-		return errors.New(`the first line is not a header, {"wstrace":1}`)
+		r.begun, r.headless, r.piece = true, true, true
+		r.start = startTime("")
+		r.base = r.highest
 	}
 	if rec.HasT {
 		r.t = rec.T
@@ -97,6 +151,10 @@ func (r *Reader) place(rec *Record) error {
 	case rec.C == 0 && rec.Kind == KindOpen:
 		return errors.New("open has no c")
 	case rec.C == 0:
+		if r.headless && r.last == 0 && rec.Kind != KindNote { // the session whose open is missing
+			r.last = r.base + 1
+			r.highest = max(r.highest, r.last)
+		}
 		rec.C = r.last
 		return nil
 	case rec.C > math.MaxInt64-r.base:

@@ -61,6 +61,8 @@ type Record struct {
 	By      string
 	Host    string
 	Mode    string
+	Run     string // of a recording in several files: the name that all of them have
+	Part    int64  // which of them this is, from 1; 0 if it is the only one
 	Redact  []string
 	Snap    int64 // valid iff HasSnap: longer payloads were cut to this length
 	HasSnap bool
@@ -69,6 +71,7 @@ type Record struct {
 	Client, Server, URL, Via string
 	Ext                      string // extensions in force without a handshake
 	NoFrames                 bool   // messages: the session has message records, and no frames
+	Cont                     bool   // the session goes on from the part before
 	TLS                      []byte // JSON
 
 	// req, res
@@ -93,6 +96,10 @@ type Record struct {
 	Leg    string // LegOut: it was sent; otherwise it came
 	FX     string // what became of what came, as [decode.FX] names it; "" if it was sent on as it came
 	Change string // what decided that
+
+	// req, res, opaque, end: a part before has it, and it stands here only so that this
+	// part can be read by itself.
+	Derived bool
 
 	Inflated    []byte // =text; valid iff HasInflated
 	HasInflated bool

@@ -14,7 +14,8 @@ import (
 // so that a sink shows what it would have shown live.
 //
 // A session whose first record after open is a frame or junk is taken as one
-// whose handshake lies before the trace. Derived records and keys, and kinds
+// whose handshake lies before the trace. In a piece of a trace, which has no
+// header line, a session opens itself at its first record. Derived records and keys, and kinds
 // that this package doesn't know, are passed over.
 type Source struct {
 	R io.Reader // the trace, without compression
@@ -28,15 +29,29 @@ type Source struct {
 	// files can be told apart: Last of the Source before.
 	After int64
 
-	last int64
+	// Before, if not nil, is the Source of the file before, which was played. If
+	// this file is the next part of the same run, the sessions go on.
+	Before *Source
+
+	last  int64
+	piece bool
+	left  *player // at the end of a part
 }
 
 // Play implements [decode.Source]. It returns the cause when ctx ends, which it
 // looks at between records.
 func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) error {
 	r := s.Records()
-	defer func() { s.last = r.highest }()
 	p := player{r: r, sink: sink, look: look, sessions: map[int64]*session{}}
+	if b := s.Before; b != nil {
+		p.before, b.left, s.Before = b.left, nil, nil
+	}
+	defer func() {
+		s.last, s.piece = r.highest, r.piece
+		if r.run != "" {
+			s.left = &p
+		}
+	}()
 	for ctx.Err() == nil {
 		rec, err := p.next()
 		if err == io.EOF {
@@ -63,8 +78,16 @@ func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) e
 func (s *Source) Records() *Reader {
 	r := NewReader(s.R)
 	r.Bad, r.base, r.highest = s.Bad, s.After, s.After
+	if s.Before != nil && s.Before.left != nil {
+		b := s.Before.left.r
+		r.run, r.part, r.base = b.run, b.part, b.base
+	}
 	return r
 }
+
+// Piece reports whether what Play has met is a piece of a trace, without its
+// header line. Then nothing was judged by what may be missing.
+func (s *Source) Piece() bool { return s.piece }
 
 // Last returns the highest number of a session that Play has met, or After.
 func (s *Source) Last() int64 { return max(s.last, s.After) }

@@ -23,12 +23,17 @@ type Stream struct {
 	Dir  decode.Dir
 	Sent bool
 
+	begun      bool // there was a record of the session
 	came, sent inFlight
 }
 
 // Append appends to dst the bytes that r adds to the Stream, if any. An error is
 // for a record that can't follow the ones before, or that has no bytes.
 func (s *Stream) Append(dst []byte, r *Record) ([]byte, error) {
+	if r.Derived && s.begun {
+		return dst, nil // a part before has it
+	}
+	s.begun = s.begun || !r.Derived && r.Kind != KindOpen
 	out := r.Leg == LegOut
 	if r.FX == fxInject && !out || out && !s.Sent {
 		return dst, nil

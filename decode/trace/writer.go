@@ -17,6 +17,12 @@ type Options struct {
 	By   string // the program that writes: "wstrace 0.3.0"
 	Mode string // what it does: "proxy"
 
+	// A recording in several files, each readable by itself: the name of the run,
+	// which all of them have, and the number of the first file, from 1. With 0
+	// there is one file, and [Writer.Rotate] must not be called.
+	Run  string
+	Part int
+
 	// Derived adds what follows from the bytes, for programs that read lines
 	// as they come: violations, the text of compressed messages, and the
 	// totals of each session.
@@ -43,6 +49,11 @@ type Writer struct {
 	sink  decode.Sink            // what Emit gives events to: emit, or only those of messages
 	err   error
 
+	written  int64                  // bytes, of the part at hand
+	open     map[int64]*openSession // nil if there is only one part
+	inFlight int                    // frames in flight, of those
+	closing  *openSession           // the one of the last event, if its end was the last
+
 	rec     Record
 	buf     []byte
 	payload []byte
@@ -56,6 +67,9 @@ func NewWriter(w io.Writer, o Options) *Writer {
 		o.Preview, o.Messages = -1, false
 	}
 	wr := &Writer{w: w, o: o}
+	if o.Part > 0 {
+		wr.open = map[int64]*openSession{}
+	}
 	wr.sink = decode.SinkFunc(wr.emit)
 	if o.Messages {
 		wr.sink = decode.MessagesOnly(wr.sink)
@@ -83,6 +97,10 @@ func (w *Writer) emit(ev *decode.Event) {
 	n := len(w.buf)
 	w.rec = Record{T: ev.Time.Sub(t0), HasT: true, C: ev.Conn}
 	w.line(ev)
+	if w.open != nil {
+		w.reopen(ev, n)
+		w.follow(ev)
+	}
 	if w.o.Derived {
 		w.derived(ev)
 	}
@@ -90,7 +108,9 @@ func (w *Writer) emit(ev *decode.Event) {
 		return
 	}
 	w.begun, w.t0 = true, t0
-	if n, err := w.w.Write(w.buf); err != nil {
+	n, err := w.w.Write(w.buf)
+	w.written += int64(n)
+	if err != nil {
 		w.err = err
 	} else if n < len(w.buf) {
 		w.err = io.ErrShortWrite
@@ -98,7 +118,7 @@ func (w *Writer) emit(ev *decode.Event) {
 }
 
 func (w *Writer) appendHeader(dst []byte, t0 time.Time) []byte {
-	r := Record{Version: Version, T0: t0.UTC().Format(time.RFC3339Nano), By: w.o.By, Mode: w.o.Mode}
+	r := Record{Version: Version, T0: t0.UTC().Format(time.RFC3339Nano), By: w.o.By, Mode: w.o.Mode, Run: w.o.Run, Part: int64(w.o.Part)}
 	return r.Append(dst)
 }
 
@@ -108,10 +128,7 @@ func (w *Writer) line(ev *decode.Event) {
 	switch ev.Kind {
 	case decode.KindOpen:
 		r.Kind = KindOpen
-		i := ev.Info
-		r.Client, r.Server, r.URL, r.Via, r.Ext = i.Client, i.Server, i.URL, i.Via, i.Ext
-		r.NoFrames = i.NoFrames
-		r.TLS = appendTLS(nil, i.ClientTLS, i.ServerTLS)
+		r.setInfo(ev.Info)
 	case decode.KindRequest:
 		r.Kind = KindReq
 		r.setHead(ev.Handshake.Request)
@@ -186,6 +203,13 @@ func (w *Writer) line(ev *decode.Event) {
 		return
 	}
 	w.buf = r.Append(w.buf)
+}
+
+// setInfo sets what an open record says.
+func (r *Record) setInfo(i *decode.Info) {
+	r.Client, r.Server, r.URL, r.Via, r.Ext = i.Client, i.Server, i.URL, i.Via, i.Ext
+	r.NoFrames, r.Cont = i.NoFrames, i.Cont
+	r.TLS = appendTLS(nil, i.ClientTLS, i.ServerTLS)
 }
 
 // appendTLS appends what the handshakes of both legs agreed on, or nothing if
@@ -320,8 +344,10 @@ func closed(t *decode.Totals, accepted bool) *Closed {
 	took, violations := t.Closed.Sub(t.Opened), int64(t.Violations())
 	c := &Closed{Status: int64(t.Status), Took: &took, Bytes: &t.Bytes, Violations: &violations, Rules: sumRules(t.Rules)}
 	if accepted {
-		code := int64(t.Code)
-		c.Code, c.By, c.Answered = &code, t.Closer(), &t.Answered
+		if code := int64(t.Code); code != 0 || t.Said {
+			c.Code = &code
+		}
+		c.By, c.Answered = t.Closer(), &t.Answered
 		if utf8.ValidString(t.Reason) {
 			c.Reason = t.Reason
 		}

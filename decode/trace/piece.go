@@ -1,0 +1,55 @@
+package trace
+
+import (
+	"math"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// header takes a header. The sessions before it go on if this is the next part of
+// the same recording, and no further otherwise.
+func (p *player) header() {
+	switch b := p.before; {
+	case !p.r.again:
+		clear(p.sessions)
+	case b != nil:
+		p.sessions = b.sessions
+		for _, s := range p.sessions {
+			s.player = p
+		}
+	}
+	p.before = nil
+}
+
+// mend makes up for what may be missing before rec, which has bytes of leg. It
+// reports whether they can be used.
+func (s *session) mend(rec *Record, leg *inFlight) bool {
+	d := rec.Dir
+	switch rec.Kind {
+	case KindMore:
+		return uint64(len(rec.Payload)) <= leg.left // otherwise its frame is missing
+	case KindFrame:
+		if d == decode.FromServer && !s.accepted && rec.Leg != LegOut {
+			s.begun = true
+			s.Upgraded() // whether or not there is a request
+		}
+		if leg.left == 0 || leg.left > math.MaxInt64 {
+			break
+		}
+		if rec.Leg == LegOut {
+			s.SentGap(d, int64(leg.left))
+			leg.skip(leg.left)
+		} else {
+			s.gap(d, rec.Time, int64(leg.left))
+		}
+	case KindJunk:
+		if rec.Why == decode.WhyUnframed {
+			if !s.begun {
+				s.begun = true
+				s.Upgraded()
+			}
+			s.Unframed(d)
+		}
+	}
+	return true
+}
