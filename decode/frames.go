@@ -177,13 +177,14 @@ func (s *Session) framesLost(d Dir, n int64) {
 }
 
 // WhyUnframed is the text of junk that could be frames, but follows bytes from
-// which on nobody can tell them apart. See [Session.Unframed].
+// which on nobody can tell them apart.
 const WhyUnframed = "cannot be framed"
 
 // Why bytes are junk.
 const (
 	whyTooLong  = "length with its top bit set" // it begins with such a header
 	whyUnframed = WhyUnframed                   // it follows one, or a gap
+	whyBody     = "body of the request"         // it is no frame
 )
 
 // lost ends the framing of d at a header that can't be understood; rest are the

@@ -112,7 +112,7 @@ func (s *Session) takeBody(d Dir, b []byte) {
 	case s.sides[d].phase == inRefusal:
 		p.keep(b)
 	case d == FromClient && s.hs.WebSocket:
-		s.junk(d, b, "body of the request")
+		s.junk(d, b, whyBody)
 	}
 }
 

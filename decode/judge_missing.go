@@ -15,7 +15,7 @@ var needAll = ruleSet("req-early-data", "res-101-unsolicited", "res-client-ignor
 	"mask-key-repeated", "mask-key-predictable", "frame-truncated", "violation-tolerated", "frame-after-fail",
 	"frag-orphan-continuation", "frag-interleaved", "frag-unfinished", "frag-storm", "frame-buffer-split", "message-huge",
 	"pong-missing", "pong-slow", "duplicate-message",
-	"close-not-answered", "tcp-close-late", "tcp-client-closed-first")
+	"close-not-answered", "tcp-close-late", "tcp-client-closed-first", "tls-no-close-notify")
 
 func ruleSet(ids ...RuleID) map[RuleID]bool {
 	m := make(map[RuleID]bool, len(ids))
@@ -32,6 +32,3 @@ func ruleSet(ids ...RuleID) map[RuleID]bool {
 func (j *judge) misses(id RuleID) bool {
 	return j.info.incomplete() && (needBeginning[id] || j.info.Piece && needAll[id])
 }
-
-// incomplete reports whether something of the session may be missing.
-func (i *Info) incomplete() bool { return i.Cont || i.Piece }

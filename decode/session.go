@@ -130,6 +130,8 @@ func (s *Session) Head(d Dir, t time.Time, h, sent *Head) {
 	s.lock(t)
 	defer s.unlock()
 	switch {
+	case s.sides[d].phase == inFrames && s.info.incomplete():
+		s.lateHead(d, h)
 	case s.sides[d].phase != inHead || len(s.halves[d].buf) > 0: // no head can begin here
 		b := []byte(h.Raw)
 		if h.Raw == "" {
@@ -337,17 +339,6 @@ func (s *Session) Opaque(d Dir, t time.Time, why string) {
 	s.flush(d, true)
 	s.giveUp(d)
 	s.emit(Event{Kind: KindOpaque, Dir: d, Text: why})
-}
-
-// Unframed says that the bytes of d that come from here on can't be framed, for a
-// reason that the source lacks: it has them as junk.
-func (s *Session) Unframed(d Dir) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.sides[d].phase == inFrames {
-		s.giveUp(d)
-		s.sides[d].phase = inJunk
-	}
 }
 
 // Notice emits a remark on the session.

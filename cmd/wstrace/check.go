@@ -133,6 +133,7 @@ func (c *check) file(ctx context.Context, name string, named bool, w io.Writer) 
 	}
 	err = in.Play(ctx, j, decode.Look{Messages: true, Advice: true, Seen: new(decode.Seen)})
 	j.End()
+	notePiece(c.con, "check", name, in)
 	return j.Errors(), c.con.failIn("check", name, err)
 }
 

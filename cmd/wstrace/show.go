@@ -59,35 +59,48 @@ func (s *show) run(ctx context.Context, names []string) error {
 	if err := f.begin(); err != nil {
 		return f.abandon(err)
 	}
-	var last int64 // session
+	var before *source.File
 	var failure error
 	for _, name := range names {
-		var err error
-		if last, err = s.play(ctx, name, f, last); err != nil && failure == nil {
+		in, err := s.play(ctx, name, f, before)
+		if in != nil {
+			before = in
+		}
+		if err != nil && failure == nil {
 			failure = err
 		}
 	}
 	return f.end(failure)
 }
 
-// play shows the sessions of one file, counted on from last, and returns the
-// number of its last one. Errors are reported.
-func (s *show) play(ctx context.Context, name string, f *flow, last int64) (int64, error) {
+// play shows the sessions of one file, counted on from those of the file before,
+// and returns the file; nil if it can't be opened. Errors are reported.
+func (s *show) play(ctx context.Context, name string, f *flow, before *source.File) (*source.File, error) {
 	in, err := openRecording(s.con, "show", name)
 	if in == nil {
-		return last, err
+		return nil, err
 	}
 	defer in.Close()
-	in.After = last
+	if before != nil {
+		in.After, in.Before = before.Last(), before
+	}
 	var bad error
 	if s.keepGoing {
 		in.Bad = func(err error) { bad = s.con.failIn("show", name, err) }
 	}
 	err = in.Play(ctx, &f.tee, s.view.look())
 	if f.broken() { // nobody wants to know more
-		return in.Last(), bad
+		return in, bad
 	}
-	return in.Last(), cmp.Or(s.con.failIn("show", name, err), bad)
+	notePiece(s.con, "show", name, in)
+	return in, cmp.Or(s.con.failIn("show", name, err), bad)
+}
+
+// notePiece says if what was played is only a piece of a trace.
+func notePiece(con *console, op, name string, in *source.File) {
+	if in.Piece() {
+		con.note("%s %q: a piece of a trace, without its header line: nothing is judged by what may be missing", op, name)
+	}
 }
 
 // openRecording opens a recording for a command called op. One that is empty or

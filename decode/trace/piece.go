@@ -22,7 +22,7 @@ func (p *player) header() {
 }
 
 // mend makes up for what may be missing before rec, which has bytes of leg. It
-// reports whether they can be used.
+// reports whether they are still to be played.
 func (s *session) mend(rec *Record, leg *inFlight) bool {
 	d := rec.Dir
 	switch rec.Kind {
@@ -43,13 +43,17 @@ func (s *session) mend(rec *Record, leg *inFlight) bool {
 			s.gap(d, rec.Time, int64(leg.left))
 		}
 	case KindJunk:
-		if rec.Why == decode.WhyUnframed {
-			if !s.begun {
-				s.begun = true
-				s.Upgraded()
-			}
-			s.Unframed(d)
+		if rec.Leg == LegOut || rec.Why != decode.WhyUnframed && !s.piece {
+			break
 		}
+		if !s.begun {
+			s.begun = true
+			s.Upgraded()
+		}
+		leg.skip(uint64(len(rec.Payload)))
+		s.counted[d] += int64(len(rec.Payload))
+		s.Junk(d, rec.Time, rec.Payload, rec.Why)
+		return false
 	}
 	return true
 }

@@ -32,6 +32,7 @@ type session struct {
 	latest    [2]lastRecord // by Dir
 	counted   [2]int64      // bytes that followed the heads
 	lacks     bool          // something of it may be missing
+	piece     bool          // anywhere
 	goesOn    bool          // it was open in the part before
 	noFrames  bool          // it has message records in their place
 	begun     bool          // a head or a frame has come
@@ -141,7 +142,7 @@ func (p *player) open(rec *Record) error {
 
 // begin begins the session that rec opens.
 func (p *player) begin(rec *Record, info decode.Info) *session {
-	s := &session{player: p, noFrames: info.NoFrames, lacks: info.Cont || info.Piece}
+	s := &session{player: p, noFrames: info.NoFrames, lacks: info.Cont || info.Piece, piece: info.Piece}
 	s.Sink, s.Look = s, p.look
 	p.sessions[rec.C] = s
 	s.At(rec.Line, rec.Offset)
@@ -289,19 +290,25 @@ func headParser(k Kind) func(string) (*decode.Head, error) {
 // head gives a head, and the one that was sent in its place, if any, to the
 // session, and the body behind it.
 func (s *session) head(d decode.Dir, rec *Record, sent *decode.Head) {
+	late := s.lacks && s.begun && s.accepted // the head before it is missing
 	s.begun = true
 	b := rec.AppendHead(nil)
 	n := decode.HeadLen(b, 0)
+	if late && n != len(b) {
+		return
+	}
 	if h, err := headParser(rec.Kind)(string(b[:n])); n > 0 && err == nil {
 		s.Head(d, rec.Time, h, sent)
 		s.Data(d, rec.Time, b[n:])
+	} else if late {
+		return
 	} else {
 		s.Data(d, rec.Time, b)
 	}
 	if n == 0 {
 		s.FlushAll(d, rec.Time) // it is cut off
 	}
-	if len(rec.Body) > 0 {
+	if len(rec.Body) > 0 && !late {
 		s.counted[d] += int64(len(rec.Body))
 		s.Data(d, rec.Time, rec.Body)
 	}

@@ -17,6 +17,10 @@ const maxLine = 64 << 20
 // ErrCut is [decode.ErrCut].
 var ErrCut = decode.ErrCut
 
+// ErrPiece is the error of those who need a whole trace, for a piece of one
+// ([Reader.Piece]).
+var ErrPiece = errors.New("a piece of a trace, without its header line: others may be missing too")
+
 // A Reader reads the records of a trace.
 type Reader struct {
 	// Bad, if not nil, is called for each line that is no record, and reading

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/trace"
@@ -113,7 +114,7 @@ func Trace(r io.Reader) RecordSource { return &trace.Source{R: r} }
 
 // load reads one session, or all.
 func load(src decode.Source, how loading, all bool) ([]*Script, error) {
-	l := &library{loading: how, all: all, opened: map[int64]*Script{}, plain: map[int64]bool{}}
+	l := &library{loading: how, all: all, opened: map[int64]*Script{}, plain: map[int64]bool{}, known: map[int64]bool{}, partial: map[int64]bool{}}
 	if rs, ok := src.(RecordSource); ok {
 		if r := rs.Records(); r != nil {
 			return l.finish(l.records(r))
@@ -127,17 +128,32 @@ type library struct {
 	loading
 	all      bool
 	redacted []string
+	run      string        // whose part is at hand; "" if it has none
+	t0       time.Time     // of the first part
+	later    time.Duration // than that the part at hand begins
 	warning  error
 	sessions int               // so many there are
 	opened   map[int64]*Script // by number: sessions of which it is not known yet whether they are played
 	plain    map[int64]bool    // sessions that are none of WebSocket
+	known    map[int64]bool    // sessions whose beginning was read
+	partial  map[int64]bool    // sessions whose beginning is in a part before
 	builders []*builder        // of those that are, in the order in which they begin
 }
 
 // open takes the beginning of a session.
 func (l *library) open(number int64, url, ext string) {
 	l.sessions++
+	l.known[number] = true
 	l.opened[number] = &Script{equality: l.equality, number: number, url: url, ext: ext}
+}
+
+// goOn takes the beginning of a session in a part of a recording other than the
+// first. It can be played only if the part before was read.
+func (l *library) goOn(number int64) {
+	if !l.known[number] {
+		l.sessions++
+		l.partial[number] = true
+	}
 }
 
 // want returns the script of a session that begins, after open, at a position
@@ -154,6 +170,9 @@ func (l *library) want(number int64, request *decode.Head) *Script {
 	}
 	return s
 }
+
+// errPartial is for a part of a recording, which may be appended to those before.
+var errPartial = errors.New("the session began in the part before this one, without which it can't be played")
 
 var errNoAnswer = errors.New("has a request and no answer")
 
@@ -182,6 +201,8 @@ func (l *library) finish(err error) ([]*Script, error) {
 		return scripts, nil
 	case l.plain[l.session]:
 		return nil, fmt.Errorf("session %d did not ask for websocket", l.session)
+	case l.partial[l.session], l.session == 0 && len(l.partial) > 0:
+		return nil, errPartial
 	case l.session != 0:
 		return nil, fmt.Errorf("the trace has no session %d", l.session)
 	}

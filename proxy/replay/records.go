@@ -26,6 +26,9 @@ func (l *library) records(r *trace.Reader) error {
 		if err != nil {
 			return err
 		}
+		if r.Piece() {
+			return trace.ErrPiece
+		}
 		if err := l.record(loaders, rec); err != nil {
 			return &decode.SourceError{Line: rec.Line, Err: err}
 		}
@@ -35,8 +38,13 @@ func (l *library) records(r *trace.Reader) error {
 func (l *library) record(loaders map[int64]*recordLoader, rec *trace.Record) error {
 	if rec.IsHeader() {
 		l.redacted = append(l.redacted, rec.Redact...)
+		if rec.Run == "" || rec.Run != l.run {
+			l.run, l.t0 = rec.Run, rec.Time
+		}
+		l.later = rec.Time.Sub(l.t0)
 		return nil
 	}
+	rec.T += l.later
 	parseHead(rec)
 	switch rec.Kind {
 	case "open", "req", "res", "frame", "more", "junk", "end", "gap", "opaque", "done", "note", "violation", "closed", "sum":
@@ -45,11 +53,17 @@ func (l *library) record(loaders map[int64]*recordLoader, rec *trace.Record) err
 			return fmt.Errorf("kind %q is not known", rec.Kind)
 		}
 	}
-	if rec.Kind == "open" {
+	loader := loaders[rec.C]
+	switch {
+	case rec.Kind == "open" && rec.Cont:
+		l.goOn(rec.C)
+		return nil
+	case rec.Kind == "open":
 		l.open(rec.C, rec.URL, rec.Ext)
 		return nil
+	case rec.Derived:
+		return nil // the part before has it
 	}
-	loader := loaders[rec.C]
 	if loader == nil {
 		var s *Script
 		switch rec.Kind {

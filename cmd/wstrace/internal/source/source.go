@@ -15,6 +15,7 @@ import (
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/trace"
 )
 
 // A format is a kind of file that can be played.
@@ -68,12 +69,15 @@ const shownHead = 24
 // A File is a recording. It is a [decode.Source]; as an [io.Reader], before it
 // is played, it gives the content of the file, decompressed.
 type File struct {
-	After int64       // what is played is counted on from this session
-	Bad   func(error) // told of damage, which is then passed over; nil makes it the error of Play
+	After  int64       // what is played is counted on from this session
+	Before *File       // the file played before, if this may be the next part of its run; nil if none
+	Bad    func(error) // told of damage, which is then passed over; nil makes it the error of Play
 
 	r      *file.Reader
 	format *format
 	last   int64
+	piece  bool
+	played *trace.Source // for the File that this one is before
 }
 
 // Open opens a recording, or standard input for "-". The error wraps

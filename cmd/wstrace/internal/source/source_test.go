@@ -193,6 +193,16 @@ func TestRecognize(t *testing.T) {
 		" {\"by\":1,\"wstrace\":1}\n": "",
 		`{"wstr`:                      "",
 		"\uFEFF{\"wstrace\":1}\n":     "",
+
+		// Pieces of a trace.
+		`{"k":"note"}`:                           "",
+		"xt\":\"a\"}\n{\"k\":\"note\"}\n":        "",
+		"{\"a\":1}}\r\n\n{ \"k\": \"note\"}\r\n": "",
+		"xt\":\"a\"}\n{\"k\":\"no":               "",
+		"xt\":\"a\"}\n":                          unknown(`"xt\":\"a\"}\n"`),
+		"xt\":\"a\"}\n{\"k\":\"note\"\n":         unknown(`"xt\":\"a\"}\n{\"k\":\"note\"\n"`),
+		"{\"a\":1}\n{\"k\":\"note\"}\n":          unknown(`"{\"a\":1}\n{\"k\":\"note\"}\n"`),
+		"a\x00\n{\"k\":\"note\"}\n":              unknown(`"a\x00\n{\"k\":\"note\"}\n"`),
 	} {
 		name := filepath.Join(t.TempDir(), "a.wst")
 		if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
