@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/trace"
 	"github.com/wstrace/wstrace/render"
 )
 
@@ -199,14 +200,17 @@ func (f *findings) write(found *[]*found) {
 	if found == nil {
 		return
 	}
-	enc := json.NewEncoder(f.w)
+	var line bytes.Buffer
+	enc := json.NewEncoder(&line)
 	enc.SetEscapeHTML(false)
 	for _, o := range *found {
 		if o.violation.Severity == decode.SeverityError {
 			f.errors += o.Count
 		}
 		if o.violation.Severity <= f.least {
+			line.Reset()
 			enc.Encode(o)
+			f.w.Write(trace.AppendJSON(nil, line.Bytes()))
 		}
 	}
 }

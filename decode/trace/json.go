@@ -96,11 +96,11 @@ func valueLen(b []byte) int {
 }
 
 // compact returns a copy of v without white space. Strings and numbers keep
-// their spelling.
+// their spelling, except that what hidden has is escaped.
 func compact(v []byte) ([]byte, error) {
 	var buf bytes.Buffer
 	err := json.Compact(&buf, v)
-	return buf.Bytes(), err
+	return AppendJSON(nil, buf.Bytes()), err
 }
 
 // unquote returns what the string v stands for, in bytes of its own. Unlike

@@ -62,7 +62,7 @@ func appendBase64[S string | []byte](dst []byte, key string, p S) []byte {
 
 // appendString appends s, which is UTF-8, as a JSON string. Control characters
 // are escaped, those beyond ASCII too, so that a line never moves a terminal's
-// cursor; so are the two line ends of Unicode.
+// cursor, and so is what hidden has.
 func appendString[S string | []byte](dst []byte, s S) []byte {
 	dst = append(dst, '"')
 	from := 0
@@ -73,25 +73,16 @@ func appendString[S string | []byte](dst []byte, s S) []byte {
 		}
 		n := 1 // bytes that the escape stands for
 		r := uint16(c)
-		switch {
-		case c == 0xc2 && i+1 < len(s):
-			if s[i+1] >= 0xa0 {
+		if c >= 0x80 {
+			if n, r = hidden(s[i:]); n == 0 {
 				continue
 			}
-			n, r = 2, uint16(s[i+1])
-		case c == 0xe2 && i+2 < len(s):
-			if s[i+1] != 0x80 || s[i+2]&^1 != 0xa8 {
-				continue
-			}
-			n, r = 3, 0x2028|uint16(s[i+2]&1)
-		case c >= 0x80:
-			continue
 		}
 		dst = append(dst, s[from:i]...)
 		if e := shortEscape[c&0x7f]; e != 0 && n == 1 {
 			dst = append(dst, '\\', e)
 		} else {
-			dst = append(dst, '\\', 'u', hexDigits[r>>12], hexDigits[r>>8&15], hexDigits[r>>4&15], hexDigits[r&15])
+			dst = appendEscape(dst, r)
 		}
 		i += n - 1
 		from = i + 1
@@ -100,11 +91,60 @@ func appendString[S string | []byte](dst []byte, s S) []byte {
 	return append(dst, '"')
 }
 
+func appendEscape(dst []byte, r uint16) []byte {
+	return append(dst, '\\', 'u', hexDigits[r>>12], hexDigits[r>>8&15], hexDigits[r>>4&15], hexDigits[r&15])
+}
+
+// hidden returns the length of the character that s begins with, and the
+// character, if that is a control character beyond ASCII, a line end of Unicode,
+// or one of those that change the direction of text or can't be seen: U+061C,
+// U+200E and F, U+202A to E, U+2066 to 9, U+FEFF. Otherwise n is 0.
+func hidden[S string | []byte](s S) (n int, r uint16) {
+	if len(s) < 2 {
+		return 0, 0
+	}
+	switch a, b := s[0], s[1]; {
+	case a == 0xc2 && b < 0xa0:
+		return 2, uint16(b)
+	case a == 0xd8 && b == 0x9c:
+		return 2, 0x061c
+	case len(s) < 3:
+	case a == 0xe2 && b == 0x80:
+		if c := s[2]; c == 0x8e || c == 0x8f || c >= 0xa8 && c <= 0xae {
+			return 3, 0x2000 | uint16(c&0x3f)
+		}
+	case a == 0xe2 && b == 0x81:
+		if c := s[2]; c >= 0xa6 && c <= 0xa9 {
+			return 3, 0x2040 | uint16(c&0x3f)
+		}
+	case a == 0xef && b == 0xbb && s[2] == 0xbf:
+		return 3, 0xfeff
+	}
+	return 0, 0
+}
+
+// AppendJSON appends JSON to dst, with the characters of its strings escaped that
+// could mislead a reader, as [Record.Append] does it.
+func AppendJSON(dst, json []byte) []byte {
+	from := 0
+	for i := 0; i < len(json); i++ {
+		if json[i] < 0x80 || plain[json[i]] {
+			continue
+		}
+		if n, r := hidden(json[i:]); n > 0 {
+			dst = appendEscape(append(dst, json[from:i]...), r)
+			i += n - 1
+			from = i + 1
+		}
+	}
+	return append(dst, json[from:]...)
+}
+
 // plain has the bytes that stand for themselves in a JSON string, or that are
 // part of a character that does.
 var plain = func() (t [256]bool) {
 	for c := range t {
-		t[c] = c >= 0x20 && c != '"' && c != '\\' && c != 0x7f && c != 0xc2 && c != 0xe2
+		t[c] = c >= 0x20 && c != '"' && c != '\\' && c != 0x7f && c != 0xc2 && c != 0xd8 && c != 0xe2 && c != 0xef
 	}
 	return t
 }()

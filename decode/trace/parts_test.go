@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/wstrace/wstrace/decode"
 )
@@ -185,5 +186,20 @@ func TestPart(t *testing.T) {
 	events, _ := said(t, r.parts[2])
 	if got := events[len(events)-2]; !strings.Contains(got, fmt.Sprint("kind ", decode.KindClosed)) {
 		t.Errorf("session 7 is not closed in the last part: %s", got)
+	}
+}
+
+// TestPartCost checks what a Writer that may rotate keeps of a session, and that
+// a frame costs it no allocation.
+func TestPartCost(t *testing.T) {
+	if n := unsafe.Sizeof(openSession{}); n > 400 {
+		t.Errorf("a session takes %d bytes", n)
+	}
+	s := decode.Session{Sink: NewWriter(io.Discard, Options{Run: "x", Part: 1})}
+	s.Open(decode.Info{Conn: 1, Time: start})
+	s.Upgraded()
+	chunk := []byte(frame(0x81, 1, "Hello"))
+	if n := testing.AllocsPerRun(100, func() { s.Data(client, start, chunk) }); n > 0 {
+		t.Errorf("%v allocations for a frame", n)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/pick"
 )
 
@@ -70,7 +71,7 @@ func contentLines(b []byte) []*step {
 			e.SetIndent("", "  ")
 			e.Encode(pick.Decode(p.Bytes)) // with its names in order
 			for line := range strings.Lines(buf.String()) {
-				add(strings.TrimSuffix(line, "\n"))
+				add(string(decode.AppendEscaped(nil, []byte(strings.TrimSuffix(line, "\n")), false)))
 			}
 			continue
 		}
