@@ -266,7 +266,7 @@ func TestForms(t *testing.T) {
 	}{
 		{ws.OpText, 0, "", ``},
 		{ws.OpText, 0, "a\x00é", `,"text":"a\u0000é"`},
-		{ws.OpText, 0, "\xef\xbb\xbf\x00", `,"text":"` + "\ufeff" + `\u0000"`},
+		{ws.OpText, 0, "\xef\xbb\xbf\x00", `,"text":"\ufeff\u0000"`},
 		{ws.OpText, 0, "\xed\xa0\x80", `,"b64":"7aCA"`},
 		{ws.OpText, 0, "caf\xc3", `,"b64":"Y2Fmww=="`},
 		{ws.OpText, 4, "abc", `,"b64":"YWJj"`},
