@@ -22,6 +22,10 @@
 // What a gate changed is in the trace twice: as it came, with its fate, and as it
 // was sent. So the bytes of both sides can be rebuilt ([Bytes], [SentBytes]).
 //
+// A recording of days may have parts, which a Writer begins with [Writer.Rotate]:
+// each can be read by itself, and in their order they are one ([Source.Before]). A
+// piece of a trace without its header can be read too ([Reader.Piece]).
+//
 // # Who owns the bytes
 //
 // A Record read shares no bytes with the line that it came from. [Writer]

@@ -102,5 +102,9 @@ func FuzzFormat(f *testing.F) {
 		if err := src.Play(t.Context(), decode.SinkFunc(func(*decode.Event) {}), decode.Look{}); err != nil && !errors.Is(err, ErrCut) {
 			t.Errorf("play %q: %v", b, err)
 		}
+		next := Source{R: bytes.NewReader(b), Bad: src.Bad, Before: &src, After: src.Last()}
+		if err := next.Play(t.Context(), decode.SinkFunc(func(*decode.Event) {}), thorough()); err != nil && !errors.Is(err, ErrCut) {
+			t.Errorf("play %q again: %v", b, err)
+		}
 	})
 }
