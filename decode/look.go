@@ -6,6 +6,7 @@ import "context"
 type Look struct {
 	Messages bool  // put messages together, inflate them, check their text
 	Keep     int   // bytes of a message to keep for Message.Data; 0 means MaxMessageData
+	Sums     bool  // of messages longer than that, for Message.Sum
 	Advice   bool  // judge rules of severity info too
 	Seen     *Seen // what other sessions of the run did; nil for nothing
 }

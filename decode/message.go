@@ -1,6 +1,8 @@
 package decode
 
 import (
+	"crypto/sha256"
+	"hash"
 	"slices"
 	"sync"
 
@@ -39,6 +41,7 @@ type Message struct {
 	Len        int64  // length in bytes, inflated
 	Data       []byte // its beginning, inflated, up to Look.Keep
 	Cut        bool   // Data is not all of it
+	Sum        []byte // SHA-256 of all of it, if it is Cut and Look.Sums was set; nil if it could not be read
 	Unread     bool   // it could not be inflated, or a part is missing: Len and Data cover only what could be read
 	Unfinished bool   // the connection ended, or another message began, before its end
 }
@@ -46,7 +49,7 @@ type Message struct {
 // Clone returns a copy of m that shares no bytes with it.
 func (m *Message) Clone() *Message {
 	c := *m
-	c.Data = slices.Clone(m.Data)
+	c.Data, c.Sum = slices.Clone(m.Data), slices.Clone(m.Sum)
 	return &c
 }
 
@@ -55,11 +58,13 @@ func (m *Message) Clone() *Message {
 type assembly struct {
 	deflate *Deflate // of the session
 	keep    int      // limit for m.Data, in bytes
+	sums    bool     // sum up what is longer
 
 	m     Message
-	open  bool    // m has begun and not ended
-	buf   *[]byte // holds m.Data; from dataPool
-	text  bool    // m should be UTF-8, and is so far
+	open  bool      // m has begun and not ended
+	buf   *[]byte   // holds m.Data; from dataPool
+	sum   hash.Hash // of m, which is longer than keep; nil if it is not, or nobody asks
+	text  bool      // m should be UTF-8, and is so far
 	utf8  utf8Check
 	begun bytePlace // where the sequence begins that utf8 has open
 
@@ -112,7 +117,7 @@ func (a *assembly) begin(f *Frame) {
 	a.m = Message{}
 	a.m.Dir, a.m.Op, a.m.N, a.m.First = f.Dir, f.OpCode, n, f.N
 	a.m.Compressed = a.deflate.On && f.Rsv&4 != 0
-	a.open, a.farNoted = true, false
+	a.open, a.farNoted, a.sum = true, false, nil
 	a.text, a.utf8 = f.OpCode == ws.OpText, utf8Check{}
 	if !a.m.Compressed {
 		return
@@ -178,7 +183,7 @@ func (a *assembly) giveUp() *Message {
 // payload takes the payload at hand of f.
 func (a *assembly) payload(f *Frame, scratch []byte) {
 	p := f.payload
-	if a.m.Unread || !a.m.Compressed && !a.text && len(a.m.Data) == a.keep {
+	if a.m.Unread || !a.m.Compressed && !a.text && !a.sums && len(a.m.Data) == a.keep {
 		if !a.m.Compressed {
 			a.m.Len += int64(len(p))
 			a.m.Cut = a.m.Cut || len(p) > 0
@@ -291,6 +296,7 @@ func (a *assembly) content(f *Frame, p []byte, at int64) {
 	} else {
 		m.Cut = m.Cut || len(p) > 0
 	}
+	a.sumUp(p)
 	if !a.text {
 		return
 	}
@@ -318,6 +324,20 @@ func (a *assembly) content(f *Frame, p []byte, at int64) {
 	a.note(x)
 }
 
+// sumUp takes the content of a message that ends in p, if it is longer than what
+// is kept of it.
+func (a *assembly) sumUp(p []byte) {
+	if !a.sums || !a.m.Cut {
+		return
+	}
+	if a.sum == nil {
+		a.sum = sha256.New()
+		a.sum.Write(a.m.Data)
+		p = p[len(p)-int(a.m.Len-int64(len(a.m.Data))):]
+	}
+	a.sum.Write(p)
+}
+
 // end takes the end of a message in frame f.
 func (a *assembly) end(f *Frame) {
 	m := &a.m
@@ -331,6 +351,9 @@ func (a *assembly) end(f *Frame) {
 			x.offset = max(0, f.Length-int64(len(seq)))
 		}
 		a.note(x)
+	}
+	if a.sum != nil && !m.Unread {
+		m.Sum = a.sum.Sum(nil)
 	}
 }
 
