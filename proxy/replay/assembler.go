@@ -2,14 +2,12 @@ package replay
 
 import (
 	"bytes"
+	"crypto/sha256"
 
 	"github.com/gobwas/ws"
 
 	"github.com/wstrace/wstrace/decode"
 )
-
-// maxMessage is the longest message, in bytes, that is put together.
-const maxMessage = 64 << 20
 
 // An assembler makes units of the events of one direction.
 type assembler struct {
@@ -17,8 +15,20 @@ type assembler struct {
 	emit  func(*unit)
 	item  int // the item that the next event comes from, when a script is read
 
-	open  *unit // the message in flight
-	frame *unit // the frame in flight, if it is no part of a message
+	open  *flight // the message in flight
+	frame *flight // the frame in flight, if it is no part of a message
+}
+
+// A flight is a unit that is not complete yet.
+type flight struct {
+	unit
+	content gathering
+}
+
+// done returns the unit, which is complete, or never will be.
+func (f *flight) done() *unit {
+	f.content.end(&f.unit)
+	return &f.unit
 }
 
 // take takes an event.
@@ -29,10 +39,10 @@ func (a *assembler) take(ev *decode.Event) {
 	case decode.KindJunk:
 		a.emit(&unit{kind: unitJunk, data: bytes.Clone(ev.Data), items: []int{a.item}})
 	case decode.KindEnd:
-		for _, u := range []*unit{a.frame, a.open} {
+		for _, u := range []*flight{a.frame, a.open} {
 			if u != nil {
 				u.cut = true
-				a.emit(u)
+				a.emit(u.done())
 			}
 		}
 		a.frame, a.open = nil, nil
@@ -57,13 +67,13 @@ func (a *assembler) takeFrame(f *decode.Frame, m *decode.Message) {
 // single takes a piece of a frame that is a unit.
 func (a *assembler) single(f *decode.Frame, kind unitKind) {
 	if !f.More {
-		a.frame = &unit{kind: kind, op: f.OpCode, frames: 1, flags: f.Flags(), masked: f.Masked, lenBits: f.LengthBits()}
+		a.frame = &flight{unit: unit{kind: kind, op: f.OpCode, frames: 1, flags: f.Flags(), masked: f.Masked, lenBits: f.LengthBits()}}
 	}
 	u := a.frame
 	u.piece(f, a.item)
 	if f.Complete {
 		a.frame = nil
-		a.emit(u)
+		a.emit(u.done())
 	}
 }
 
@@ -73,9 +83,9 @@ func (a *assembler) message(f *decode.Frame, m *decode.Message) {
 	if !f.More && (f.OpCode != ws.OpContinuation || a.open == nil) {
 		if a.open != nil {
 			a.open.cut = true
-			a.emit(a.open)
+			a.emit(a.open.done())
 		}
-		a.open = &unit{op: f.OpCode, flags: f.Flags(), masked: f.Masked, lenBits: f.LengthBits()}
+		a.open = &flight{unit: unit{op: f.OpCode, flags: f.Flags(), masked: f.Masked, lenBits: f.LengthBits()}}
 	}
 	u := a.open
 	if !f.More {
@@ -86,18 +96,34 @@ func (a *assembler) message(f *decode.Frame, m *decode.Message) {
 		return
 	}
 	a.open = nil
-	if m != nil && m.Compressed {
-		u.compressed = true
-		u.data, u.cut = bytes.Clone(m.Data), m.Unread || m.Cut
+	a.emit(u.inflated(m))
+}
+
+// inflated returns the unit of a message that is complete: with what it stands for
+// if it was compressed. If it could not be inflated, the bytes that came count.
+func (f *flight) inflated(m *decode.Message) *unit {
+	u := f.done()
+	if m == nil || !m.Compressed {
+		return u
 	}
-	a.emit(u)
+	u.compressed = true
+	switch {
+	case m.Unread:
+		u.cut = true
+		u.long = &long{u.length(), u.digest()}
+	case m.Sum != nil:
+		u.long = &long{m.Len, [sha256.Size]byte(m.Sum)}
+	default:
+		u.long = nil
+	}
+	u.data = bytes.Clone(m.Data)
+	u.keep(MaxMessage)
+	return u
 }
 
 // piece adds a piece of a frame.
-func (u *unit) piece(f *decode.Frame, item int) {
-	if len(u.data) < maxMessage {
-		u.data = f.AppendPayload(u.data, -1)
-	}
+func (u *flight) piece(f *decode.Frame, item int) {
+	u.content.add(&u.unit, func(dst []byte) []byte { return f.AppendPayload(dst, -1) })
 	if n := len(u.items); n == 0 || u.items[n-1] != item {
 		u.items = append(u.items, item)
 	}

@@ -21,6 +21,8 @@ type builder struct {
 	played     [2]bool      // by Dir: its end is to be played, so nothing can follow
 	pings      [2][]string  // by Dir: not answered yet
 	marks      marks        // of what is at hand
+	allowance  *allowance   // of all sessions of the file
+	err        error        // of a unit
 }
 
 // marks are what someone has written into a trace, next to what was recorded.
@@ -32,9 +34,9 @@ type marks struct {
 }
 
 // newBuilder returns the builder of a script that begins at a position.
-func newBuilder(s *Script, at int, lines bool, t time.Duration) *builder {
+func newBuilder(s *Script, at int, lines bool, t time.Duration, left *allowance) *builder {
 	s.at, s.lines, s.begin = at, lines, t
-	b := &builder{s: s}
+	b := &builder{s: s, allowance: left}
 	for d := range decode.Dir(2) {
 		b.assemblers[d] = assembler{exact: s.exact, emit: func(u *unit) { b.unit(d, u) }}
 	}
@@ -86,15 +88,27 @@ func (b *builder) end(d decode.Dir, both bool, at int, t time.Duration, how deco
 // errAfterEnd is for bytes that come after the end of their side.
 var errAfterEnd = errors.New("its side has ended before")
 
+// errNoRecord is for bytes of frames that are not in records of frames, so that it
+// is not known when they were sent.
+var errNoRecord = errors.New("bytes of frames follow a head in its record")
+
+// maxPings is how many pings may wait for their answers.
+const maxPings = 1000
+
 // have returns how many units d has so far.
 func (b *builder) have(d decode.Dir) int { return len(b.s.sides[d].units) }
 
 // unit takes a unit of d.
 func (b *builder) unit(d decode.Dir, u *unit) {
 	sd := &b.s.sides[d]
+	if u.items[len(u.items)-1] >= len(sd.items) { // frames in the record of a head
+		b.err = errNoRecord
+		return
+	}
 	switch {
 	case u.kind == unitControl && u.op == ws.OpPing:
-		b.pings[d] = append(b.pings[d], string(u.data))
+		// Nobody answers as late as the oldest of so many.
+		b.pings[d] = append(b.pings[d][max(0, len(b.pings[d])-maxPings):], string(u.data))
 		return
 	case u.kind == unitControl && u.op == ws.OpPong:
 		// An answer is given when it is asked for (RFC 6455 §5.5.3).
@@ -113,8 +127,13 @@ func (b *builder) unit(d decode.Dir, u *unit) {
 	if u.group == "" && b.s.anyOrder && u.kind == unitMessage {
 		u.group = fmt.Sprint("turn ", b.have(d.Peer()))
 	}
+	wire := 0
 	for _, i := range u.items {
 		sd.items[i].unit = len(sd.units)
+		wire += len(sd.items[i].bytes)
+	}
+	if u.compressed {
+		b.allowance.spend(u, wire)
 	}
 	sd.units = append(sd.units, *u)
 }

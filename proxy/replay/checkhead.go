@@ -12,7 +12,7 @@ import (
 // checkRequest compares the request of a client with the recorded one.
 func (s *Script) checkRequest(req *decode.Head) error {
 	if req.Cut {
-		return s.differAt(s.request, "expected a request from the client, got %s, which is not a whole one", appendQuoted(nil, []byte(req.Raw)))
+		return s.differAt(s.request, "expected a request from the client, got %s, which is not a whole one", appendQuoted(nil, []byte(req.Raw), int64(len(req.Raw))))
 	}
 	if s.request == nil {
 		if !decode.AsksForWebSocket(req) {
@@ -78,7 +78,7 @@ func (s *Script) checkResponse(res *decode.Head, key string) error {
 		want = recorded.Status
 	}
 	if res.Cut {
-		return s.differAt(recorded, "expected a response from the server, got %s, which is not a whole one", appendQuoted(nil, []byte(res.Raw)))
+		return s.differAt(recorded, "expected a response from the server, got %s, which is not a whole one", appendQuoted(nil, []byte(res.Raw), int64(len(res.Raw))))
 	}
 	if res.Status != want {
 		return s.differAt(recorded, "expected status %d, got %d %s", want, res.Status, res.Reason)

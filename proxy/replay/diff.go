@@ -2,6 +2,7 @@ package replay
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -97,12 +98,13 @@ func (r *row) String() string {
 	if r.note != "" {
 		b = append(append(b, ": "...), r.note...)
 	}
-	return string(append(b, '\n'))
+	return string(append(decode.AppendEscaped(nil, b, false), '\n'))
 }
 
 // align pairs what d does in both sessions.
 func (s *Script) align(other *Script, d decode.Dir, subs []substitution) []row {
-	as, bs := s.steps(s, d, subs), s.steps(other, d, nil)
+	longs := longContents(s, other)
+	as, bs := s.steps(s, d, subs, longs), s.steps(other, d, nil, longs)
 	var rows []row
 	var dropped []*step // not yet answered by one that was added
 	for _, p := range pairs(as, bs) {
@@ -135,11 +137,14 @@ func (s *Script) align(other *Script, d decode.Dir, subs []substitution) []row {
 
 // whyNot says in what b differs from a, if that is not plain to see.
 func (s *Script) whyNot(a, b *step) string {
-	if a.unit == nil || b.unit == nil || len(a.unit.data) < 40 && !bytes.ContainsAny(a.unit.data, "{[") {
+	if a.unit == nil || b.unit == nil || len(a.unit.data) < 40 && a.unit.long == nil && !bytes.ContainsAny(a.unit.data, "{[") {
 		return ""
 	}
 	_, why := s.compare(a.unit, b.unit, nil)
-	return why
+	if a.unit.long != nil || b.unit.long != nil {
+		why += "; " + whyLong
+	}
+	return strings.TrimPrefix(why, "; ")
 }
 
 // A step is one thing that a side does: a head or a unit.
@@ -174,7 +179,7 @@ func (s *Script) pairCaptures(other *Script) []substitution {
 
 // steps returns what d does in session of, in order, with keys as s compares,
 // with captured values in their place.
-func (s *Script) steps(of *Script, d decode.Dir, subs []substitution) []*step {
+func (s *Script) steps(of *Script, d decode.Dir, subs []substitution, longs map[long]bool) []*step {
 	var list []*step
 	if d == decode.FromClient && of.request != nil {
 		list = append(list, s.headStep(of, of.request))
@@ -187,7 +192,8 @@ func (s *Script) steps(of *Script, d decode.Dir, subs []substitution) []*step {
 	for i := range of.sides[d].units {
 		u := &of.sides[d].units[i]
 		st := &step{text: u.String(), line: of.line(u.at), unit: u}
-		st.key = fmt.Sprint(u.kind, u.op, u.cut, u.kind == unitEnd && s.exact && u.how == decode.EndRST, s.key(u, subs))
+		st.key = fmt.Sprint(u.kind, u.op, u.cut, u.kind == unitEnd && s.exact && u.how == decode.EndRST, s.key(u, subs, longs))
+		st.key = shortKey(st.key)
 		if s.exact {
 			st.key += fmt.Sprint(u.flags, u.masked, u.lenBits)
 		} else if u.kind == unitMessage {
@@ -236,8 +242,40 @@ func shapeOf(u *unit) string {
 	return shape
 }
 
-// key returns a string that is the same for the contents that count as equal.
-func (s *Script) key(u *unit, subs []substitution) string {
+// shortKey returns a string that is the same for the same keys: that of a message
+// is as long as the message.
+func shortKey(key string) string {
+	if len(key) <= 2*sha256.Size {
+		return key
+	}
+	sum := sha256.Sum256([]byte(key))
+	return string(sum[:])
+}
+
+// longContents returns the contents of which one of the sessions has only the
+// beginning. The other may have the same one whole.
+func longContents(sessions ...*Script) map[long]bool {
+	longs := map[long]bool{}
+	for _, s := range sessions {
+		for d := range s.sides {
+			for i := range s.sides[d].units {
+				if u := &s.sides[d].units[i]; u.long != nil {
+					longs[*u.long] = true
+				}
+			}
+		}
+	}
+	return longs
+}
+
+// key returns a string that is the same for the contents that count as equal. Those
+// that are equal to the byte to one of longs count as that.
+func (s *Script) key(u *unit, subs []substitution, longs map[long]bool) string {
+	if len(longs) > 0 {
+		if l := (long{u.length(), u.digest()}); longs[l] {
+			return fmt.Sprintf("%d %x", l.size, l.sum)
+		}
+	}
 	data := u.data
 	if u.op == ws.OpText {
 		data = put(data, subs)
@@ -258,6 +296,7 @@ func (s *Script) key(u *unit, subs []substitution) string {
 }
 
 // appendKey appends a string that is the same for JSON values that count as equal.
+// It may write behind what at has.
 func (s *Script) appendKey(dst []byte, v any, at pick.Place) []byte {
 	if s.mayVary(at) {
 		return append(dst, '*')
@@ -271,7 +310,7 @@ func (s *Script) appendKey(dst []byte, v any, at pick.Place) []byte {
 		slices.Sort(names)
 		dst = append(dst, '{')
 		for _, name := range names {
-			if in := append(at[:len(at):len(at)], name); !s.mayVary(in) {
+			if in := append(at, name); !s.mayVary(in) {
 				dst = append(append(dst, pick.Encode(name)...), ':')
 				dst = append(s.appendKey(dst, v[name], in), ',')
 			}
@@ -280,7 +319,7 @@ func (s *Script) appendKey(dst []byte, v any, at pick.Place) []byte {
 	case []any:
 		dst = append(dst, '[')
 		for i, e := range v {
-			if in := append(at[:len(at):len(at)], i); !s.mayVary(in) {
+			if in := append(at, i); !s.mayVary(in) {
 				dst = append(s.appendKey(dst, e, in), ',')
 			}
 		}

@@ -45,8 +45,13 @@ func (e *equality) compare(want, got *unit, subs []substitution) (ok bool, why s
 		return false, ""
 	case e.exact && (want.flags != got.flags || want.masked != got.masked || want.lenBits != got.lenBits):
 		return false, ""
+	case want.re != nil && got.long != nil:
+		return false, "which is " + whyLong
 	case want.re != nil:
 		return want.re.Match(got.data), ""
+	case want.long != nil || got.long != nil:
+		why := longDiffer(want, got)
+		return why == "", why
 	case want.kind == unitClose, want.kind == unitControl:
 		return bytes.Equal(want.data, got.data), ""
 	case e.exact && len(e.ignore) == 0 && len(e.captures) == 0 && len(subs) == 0:

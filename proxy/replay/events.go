@@ -2,6 +2,7 @@ package replay
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -22,12 +23,16 @@ func (l *library) events(src decode.Source) error {
 				cancel(e.err)
 			}
 		}
-	}), decode.Look{Messages: true, Keep: maxMessage})
+	}), decode.Look{Messages: true, Keep: maxSent, Sums: true})
 	if e.err != nil {
 		return e.err
 	}
 	return err
 }
+
+// maxSent is the longest message, in bytes, of a file that knows no frames: it is
+// sent from memory.
+const maxSent = 64 << 20
 
 // An eventLoader builds scripts of events.
 type eventLoader struct {
@@ -48,6 +53,7 @@ func (e *eventLoader) take(ev *decode.Event) error {
 		at = e.n
 	}
 	if ev.Kind == decode.KindOpen {
+		delete(e.builders, ev.Conn)
 		e.open(ev.Conn, ev.Info.URL, ev.Info.Ext)
 		return nil
 	}
@@ -64,13 +70,16 @@ func (e *eventLoader) take(ev *decode.Event) error {
 			s = e.want(ev.Conn, nil)
 		}
 		if s == nil {
+			if ev.Kind == decode.KindClosed {
+				delete(e.opened, ev.Conn)
+			}
 			return nil
 		}
-		b = newBuilder(s, at, ev.Line > 0, t)
+		b = newBuilder(s, at, ev.Line > 0, t, &e.allowance)
 		e.builders[ev.Conn] = b
 		e.library.builders = append(e.library.builders, b)
 	}
-	err := b.take(ev, at, t)
+	err := cmp.Or(b.take(ev, at, t), b.err)
 	if err != nil && (ev.Line > 0 || ev.Offset > 0) {
 		err = &decode.SourceError{Line: ev.Line, Offset: ev.Offset, Err: err}
 	}
@@ -138,6 +147,7 @@ func (b *builder) message(m *decode.Message, at int, t time.Duration) error {
 	}
 	b.add(m.Dir, item{at: at, t: t, bytes: appendFrame(nil, u.flags, u.data, u.masked, [4]byte{}), ends: true, need: b.have(m.Dir.Peer())})
 	u.items = []int{b.assemblers[m.Dir].item}
+	u.keep(MaxMessage)
 	b.unit(m.Dir, u)
 	return nil
 }

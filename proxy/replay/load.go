@@ -114,7 +114,7 @@ func Trace(r io.Reader) RecordSource { return &trace.Source{R: r} }
 
 // load reads one session, or all.
 func load(src decode.Source, how loading, all bool) ([]*Script, error) {
-	l := &library{loading: how, all: all, opened: map[int64]*Script{}, plain: map[int64]bool{}, known: map[int64]bool{}, partial: map[int64]bool{}}
+	l := &library{loading: how, all: all, allowance: maxInflated, opened: map[int64]opened{}, known: map[int64]bool{}, partial: map[int64]bool{}}
 	if rs, ok := src.(RecordSource); ok {
 		if r := rs.Records(); r != nil {
 			return l.finish(l.records(r))
@@ -132,19 +132,32 @@ type library struct {
 	t0       time.Time     // of the first part
 	later    time.Duration // than that the part at hand begins
 	warning  error
-	sessions int               // so many there are
-	opened   map[int64]*Script // by number: sessions of which it is not known yet whether they are played
-	plain    map[int64]bool    // sessions that are none of WebSocket
-	known    map[int64]bool    // sessions whose beginning was read
-	partial  map[int64]bool    // sessions whose beginning is in a part before
-	builders []*builder        // of those that are, in the order in which they begin
+	allowance
+	sessions int              // so many there are
+	opened   map[int64]opened // by number: sessions of which it is not known yet whether they are played
+	plain    bool             // the session to be played is none of WebSocket
+	known    map[int64]bool   // sessions whose beginning was read, if the recording has parts
+	partial  map[int64]bool   // sessions whose beginning is in a part before
+	builders []*builder       // of those that are, in the order in which they begin
 }
+
+// An opened session is one whose first head or frame has not come.
+type opened struct{ url, ext string }
 
 // open takes the beginning of a session.
 func (l *library) open(number int64, url, ext string) {
 	l.sessions++
-	l.known[number] = true
-	l.opened[number] = &Script{equality: l.equality, number: number, url: url, ext: ext}
+	if l.run != "" {
+		l.known[number] = true
+	}
+	if l.wants(number) {
+		l.opened[number] = opened{url, ext}
+	}
+}
+
+// wants reports whether a session may still be one that is to be played.
+func (l *library) wants(number int64) bool {
+	return l.all || len(l.builders) == 0 && (l.session == 0 || number == l.session)
 }
 
 // goOn takes the beginning of a session in a part of a recording other than the
@@ -159,16 +172,20 @@ func (l *library) goOn(number int64) {
 // want returns the script of a session that begins, after open, at a position
 // with a request, or without one; nil if it is not to be played.
 func (l *library) want(number int64, request *decode.Head) *Script {
-	s := l.opened[number]
-	if s == nil || !l.all && (len(l.builders) > 0 || l.session != 0 && number != l.session) {
+	o, ok := l.opened[number]
+	if !ok {
 		return nil
 	}
 	delete(l.opened, number)
-	if request != nil && (request.Cut || !decode.AsksForWebSocket(request)) {
-		l.plain[number] = true
+	if !l.wants(number) {
+		clear(l.opened)
 		return nil
 	}
-	return s
+	if request != nil && (request.Cut || !decode.AsksForWebSocket(request)) {
+		l.plain = l.plain || number == l.session
+		return nil
+	}
+	return &Script{equality: l.equality, number: number, url: o.url, ext: o.ext}
 }
 
 // errPartial is for a part of a recording, which may be appended to those before.
@@ -199,7 +216,7 @@ func (l *library) finish(err error) ([]*Script, error) {
 	switch {
 	case len(scripts) > 0:
 		return scripts, nil
-	case l.plain[l.session]:
+	case l.plain:
 		return nil, fmt.Errorf("session %d did not ask for websocket", l.session)
 	case l.partial[l.session], l.session == 0 && len(l.partial) > 0:
 		return nil, errPartial

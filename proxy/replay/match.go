@@ -139,7 +139,9 @@ func (p *player) match(u *unit) {
 		}
 		ok, where := p.s.compare(&units[i], u, p.subs)
 		if ok {
-			p.subs = remember(p.subs, p.s.substitutions(units[i].data, u.data))
+			if u.long == nil {
+				p.subs = remember(p.subs, p.s.substitutions(units[i].data, u.data))
+			}
 			p.mark(i)
 			return
 		}

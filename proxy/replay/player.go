@@ -103,7 +103,7 @@ func (s *Script) play(ctx context.Context, conn net.Conn, perf performance) erro
 		matched: make([]bool, len(s.sides[perf.role.Peer()].units)), replaced: -1, last: -1, progress: now}
 	p.assembler = assembler{exact: s.exact, emit: p.take}
 	p.sess.Sink = decode.LockedWith(p.how.events.sink(), p.Emit)
-	p.sess.Look = decode.Look{Messages: true, Keep: maxMessage}
+	p.sess.Look = decode.Look{Messages: true, Keep: MaxMessage, Sums: true}
 	number := s.number
 	if p.cast == nil {
 		number = p.how.events.next()

@@ -55,10 +55,14 @@ func (l *library) record(loaders map[int64]*recordLoader, rec *trace.Record) err
 	}
 	loader := loaders[rec.C]
 	switch {
-	case rec.Kind == "open" && rec.Cont:
+	case rec.Kind == trace.KindOpen && rec.Cont:
 		l.goOn(rec.C)
 		return nil
-	case rec.Kind == "open":
+	case rec.Kind == trace.KindOpen:
+		if loader != nil && !loader.over() {
+			return fmt.Errorf("session %d is open already", rec.C)
+		}
+		delete(loaders, rec.C)
 		l.open(rec.C, rec.URL, rec.Ext)
 		return nil
 	case rec.Derived:
@@ -73,13 +77,22 @@ func (l *library) record(loaders map[int64]*recordLoader, rec *trace.Record) err
 			s = l.want(rec.C, nil)
 		}
 		if s == nil {
+			if rec.Kind == "end" && !rec.HasDir || rec.Kind == "done" {
+				delete(l.opened, rec.C) // it ended before it began
+			}
 			return nil
 		}
-		loader = newRecordLoader(newBuilder(s, rec.Line, true, rec.T))
+		loader = newRecordLoader(newBuilder(s, rec.Line, true, rec.T, &l.allowance))
 		loaders[rec.C] = loader
 		l.builders = append(l.builders, loader.builder)
 	}
-	return loader.take(rec)
+	if err := loader.take(rec); err != nil {
+		return err
+	}
+	if loader.over() {
+		loader.release()
+	}
+	return loader.err
 }
 
 // parseHead takes the head of rec apart, if the trace has its bytes only.
@@ -100,25 +113,36 @@ func parseHead(rec *trace.Record) {
 // the bytes of each record; a decode.Session makes the units of them.
 type recordLoader struct {
 	*builder
-	decoder decode.Session
-	opened  bool // decoder is
-	frames  bool // have begun, without a request before
+	decoder *decode.Session // nil when both sides have ended
+	opened  bool            // decoder is
+	frames  bool            // have begun, without a request before
 	streams [2]trace.Stream
 	freezer edit.Freezer
 	left    [2]uint64 // by Dir: payload of the frame in flight that is still to come
 }
 
 func newRecordLoader(b *builder) *recordLoader {
-	l := &recordLoader{builder: b}
+	l := &recordLoader{builder: b, decoder: new(decode.Session)}
 	for d := range decode.Dir(2) {
 		l.streams[d].Dir = d
 	}
-	l.decoder.Messages, l.decoder.Keep = true, maxMessage
+	l.decoder.Messages, l.decoder.Keep, l.decoder.Sums = true, MaxMessage, true
 	l.decoder.Sink = decode.SinkFunc(func(ev *decode.Event) { l.assemblers[ev.Dir].take(ev) })
 	return l
 }
 
+// over reports whether both sides have ended, so that nothing can follow.
+func (l *recordLoader) over() bool { return l.played == [2]bool{true, true} }
+
+// release gives up what is needed only while the session goes on.
+func (l *recordLoader) release() {
+	l.decoder, l.freezer, l.pings = nil, edit.Freezer{}, [2][]string{}
+}
+
 func (l *recordLoader) take(rec *trace.Record) error {
+	if l.over() && (rec.Kind == "req" || rec.Kind == "res") {
+		return errAfterEnd
+	}
 	switch rec.Kind {
 	case "req":
 		return l.takeRequest(rec)

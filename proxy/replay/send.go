@@ -2,6 +2,7 @@ package replay
 
 import (
 	"crypto/rand"
+	"fmt"
 
 	"github.com/gobwas/ws"
 
@@ -18,7 +19,10 @@ func (p *player) bytesOf(it *item) []byte {
 	switch {
 	case p.replaced == it.unit:
 		return nil // the whole message went with its first item
-	case u.kind != unitMessage && u.kind != unitFrame || u.cut || &p.s.sides[p.role].items[u.items[0]] != it:
+	case u.long != nil && u.compressed && p.uncompressed:
+		p.fail(fmt.Errorf("the %s takes no compressed messages, and %s is too long to be sent in another form", p.peer, p.nameOurs(it)))
+		return nil
+	case u.kind != unitMessage && u.kind != unitFrame || u.cut || u.long != nil || &p.s.sides[p.role].items[u.items[0]] != it:
 		return it.bytes
 	}
 	data := u.data

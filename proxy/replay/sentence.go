@@ -50,7 +50,7 @@ func (p *player) unexpected(u *unit, why string) error {
 	d.Line = p.s.line(want.at)
 	expected := want.String()
 	d.Want = shown(want)
-	if text := *want; want.op == ws.OpText && want.re == nil {
+	if text := *want; want.op == ws.OpText && want.re == nil && want.long == nil {
 		text.data = put(want.data, p.subs)
 		expected = text.String()
 		if u.op == ws.OpText && !p.s.exact {

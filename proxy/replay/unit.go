@@ -17,7 +17,8 @@ import (
 type unit struct {
 	kind unitKind
 	op   ws.OpCode
-	data []byte // the content: inflated, unmasked
+	data []byte // the content: inflated, unmasked; its beginning, if it is long
+	long *long  // nil if data is all of it
 	cut  bool   // the stream ended inside it
 	how  decode.End
 
@@ -54,13 +55,13 @@ func (u *unit) String() string {
 	case u.kind == unitEnd:
 		return "the end of the connection (" + u.how.String() + ")"
 	case u.kind == unitJunk:
-		return "junk " + hexes(u.data)
+		return "junk " + hexes(u.data, u.length())
 	case u.kind == unitFrame:
 		b = fmt.Appendf(b, "frame %08b ", u.flags)
 		if !u.masked {
 			b = append(b, "unmasked "...)
 		}
-		if u.lenBits > decode.LengthBits(uint64(len(u.data))) {
+		if u.lenBits > decode.LengthBits(uint64(u.length())) {
 			b = fmt.Appendf(b, "with a %d-bit length ", u.lenBits)
 		}
 	}
@@ -77,17 +78,17 @@ func (u *unit) String() string {
 		b = fmt.Appendf(b, " %d", binary.BigEndian.Uint16(u.data))
 		if len(u.data) > 2 {
 			b = append(b, ' ')
-			b = appendQuoted(b, u.data[2:])
+			b = appendQuoted(b, u.data[2:], u.length()-2)
 		}
 	case u.op == ws.OpClose && len(u.data) == 0:
 		b = append(b, " without a code"...)
 	case u.op != ws.OpBinary && u.op <= ws.OpPong && utf8.Valid(u.data) && u.flags&0x40 == 0,
 		u.op == ws.OpText && u.kind == unitMessage:
 		b = append(b, ' ')
-		b = appendQuoted(b, u.data)
+		b = appendQuoted(b, u.data, u.length())
 	default:
 		b = append(b, ' ')
-		b = append(b, hexes(u.data)...)
+		b = append(b, hexes(u.data, u.length())...)
 	}
 	if u.cut {
 		b = append(b, " that is cut off"...)
@@ -106,20 +107,20 @@ func (u *unit) noun() string {
 	return "frame"
 }
 
-// appendQuoted appends the beginning of p in quotes.
-func appendQuoted(dst, p []byte) []byte {
-	if len(p) <= maxShown {
+// appendQuoted appends the beginning of p, which is that of size bytes, in quotes.
+func appendQuoted(dst, p []byte, size int64) []byte {
+	if size <= maxShown {
 		return decode.AppendQuoted(dst, p)
 	}
-	dst = decode.AppendQuoted(dst, decode.WholeChars(p[:maxShown]))
-	return fmt.Appendf(dst, "… (%d bytes)", len(p))
+	dst = decode.AppendQuoted(dst, decode.WholeChars(p[:min(maxShown, len(p))]))
+	return fmt.Appendf(dst, "… (%d bytes)", size)
 }
 
-// hexes returns the beginning of p in hexadecimal.
-func hexes(p []byte) string {
+// hexes returns the beginning of p, which is that of size bytes, in hexadecimal.
+func hexes(p []byte, size int64) string {
 	const most = 24
-	if len(p) <= most {
+	if size <= most {
 		return fmt.Sprintf("[% x]", p)
 	}
-	return fmt.Sprintf("[% x…] (%d bytes)", p[:most], len(p))
+	return fmt.Sprintf("[% x…] (%d bytes)", p[:min(most, len(p))], size)
 }
