@@ -3,6 +3,7 @@ package decode
 import (
 	"bytes"
 	"compress/flate"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -111,6 +112,39 @@ func TestMessageData(t *testing.T) {
 		s.Data(FromServer, start, []byte(test.frames))
 		if got == nil || len(got.Data) != test.want || got.Len != int64(test.length) || got.Cut != (test.want < test.length) {
 			t.Errorf("%s: got %d of %d bytes, cut %t, want %d of %d", test.name, len(got.Data), got.Len, got.Cut, test.want, test.length)
+		}
+	}
+}
+
+// The hash of a message that is longer than what is kept is that of all of it, in
+// whatever pieces it comes.
+func TestMessageSum(t *testing.T) {
+	text := strings.Repeat("0123456789abcdef", 100)
+	for name, wire := range map[string]string{
+		"plain":      unmasked(0x82, text),
+		"text":       unmasked(0x81, text),
+		"masked":     masked(0x82, testKey, text),
+		"fragments":  unmasked(0x01, text[:9]) + unmasked(0x80, text[9:]),
+		"compressed": unmasked(0xc2, string(deflate(t, 6, text)[0])),
+	} {
+		for _, keep := range []int{1, 9, 80, len(text) - 1, len(text)} {
+			for _, size := range []int{1, 7, len(wire)} {
+				var got *Message
+				s := &Session{Look: Look{Messages: true, Keep: keep, Sums: true}, Sink: SinkFunc(func(ev *Event) {
+					if ev.Message != nil {
+						got = ev.Message.Clone()
+					}
+				})}
+				s.Open(Info{Ext: pmd})
+				s.Upgraded()
+				for chunk := range slices.Chunk([]byte(wire), size) {
+					s.Data(FromServer, start, chunk)
+				}
+				want := sha256.Sum256([]byte(text))
+				if got.Cut != (keep < len(text)) || got.Cut != bytes.Equal(got.Sum, want[:]) {
+					t.Errorf("%s, keep %d, by %d: cut %t, sum %x", name, keep, size, got.Cut, got.Sum)
+				}
+			}
 		}
 	}
 }

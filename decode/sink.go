@@ -1,9 +1,6 @@
 package decode
 
-import (
-	"slices"
-	"sync"
-)
+import "sync"
 
 // A Sink takes the events of sessions: a text renderer, a recorder, a test.
 //
@@ -95,45 +92,4 @@ func MessagesOnly(sink Sink) Sink {
 		}
 		return true
 	}, sink)
-}
-
-// PerSession keeps a T for each open session, by the session's number. The zero
-// value is ready for use.
-type PerSession[T any] struct{ m map[int64]*T }
-
-// Of returns the T of the session of ev, a new one if there is none yet. Session
-// numbers start over with each recording, so an open event always makes a new one.
-// A closed event removes it; it is then the caller's.
-func (p *PerSession[T]) Of(ev *Event) *T {
-	v := p.m[ev.Conn]
-	switch {
-	case ev.Kind == KindClosed:
-		delete(p.m, ev.Conn)
-		if v == nil {
-			v = new(T)
-		}
-	case v == nil || ev.Kind == KindOpen:
-		if p.m == nil {
-			p.m = make(map[int64]*T)
-		}
-		v = new(T)
-		p.m[ev.Conn] = v
-	}
-	return v
-}
-
-// Lookup returns the T of a session, or nil.
-func (p *PerSession[T]) Lookup(conn int64) *T { return p.m[conn] }
-
-// Forget removes the T of a session.
-func (p *PerSession[T]) Forget(conn int64) { delete(p.m, conn) }
-
-// Open returns the numbers of the sessions that have a T, in ascending order.
-func (p *PerSession[T]) Open() []int64 {
-	numbers := make([]int64, 0, len(p.m))
-	for n := range p.m {
-		numbers = append(numbers, n)
-	}
-	slices.Sort(numbers)
-	return numbers
 }

@@ -196,6 +196,36 @@ func TestPerSession(t *testing.T) {
 	}
 }
 
+// Of too many, the one that was not asked for for longest is forgotten.
+func TestPerSessionMax(t *testing.T) {
+	var forgotten []int64
+	p := PerSession[int]{Max: 3, Forgotten: func(conn int64, v *int) {
+		if int64(*v) != 10*conn {
+			t.Errorf("session %d: got %d", conn, *v)
+		}
+		forgotten = append(forgotten, conn)
+	}}
+	for conn := range int64(6) {
+		*p.OfConn(conn) = 10 * int(conn)
+		p.Lookup(0) // it is in use
+		if conn == 4 {
+			p.Forget(4)
+		}
+	}
+	if got := p.Open(); !slices.Equal(got, []int64{0, 3, 5}) || !slices.Equal(forgotten, []int64{1, 2}) {
+		t.Errorf("got %v, forgotten %v", got, forgotten)
+	}
+	for _, conn := range p.Open() {
+		p.Forget(conn)
+	}
+	if *p.OfConn(7) = 70; len(p.Open()) != 1 {
+		t.Errorf("got %v", p.Open())
+	}
+	if p.Clear(); p.Lookup(7) != nil {
+		t.Error("something is left")
+	}
+}
+
 func TestSinkAllocatesNothing(t *testing.T) {
 	var p PerSession[int]
 	frames := 0

@@ -16,7 +16,9 @@ type Report struct {
 	printer
 	least    decode.Severity // nothing less severe is written
 	open     decode.PerSession[judged]
-	sessions []*judged // those that are over and have something to write
+	sessions []*judged // those that are over and have something to write; the worst, if there are too many
+	size     int       // of them, about
+	unlisted int64     // sessions that had something to write, too
 
 	total  int64 // sessions
 	found  [3]int64
@@ -47,8 +49,17 @@ func NewReport(w io.Writer, o Options, least decode.Severity) *Report {
 	if r.preview == 0 {
 		r.preview = 1
 	}
+	r.open.Forgotten = func(_ int64, s *judged) { r.settle(s) }
 	return r
 }
+
+// MaxListed is how many sessions a [Report] writes at most, the worst ones. The
+// others are counted.
+const MaxListed = 10_000
+
+// maxListedSize is how much they may take together, in bytes. There may be twice
+// as much, and as many, before the worst are sought.
+const maxListedSize = 32 << 20
 
 // Errors returns how many errors there were in the sessions so far.
 func (r *Report) Errors() int64 { return r.found[decode.SeverityError] }
@@ -117,9 +128,40 @@ func (r *Report) settle(s *judged) {
 		r.faulty++
 	}
 	s.findings = slices.DeleteFunc(s.findings, func(f finding) bool { return f.Severity > r.least })
-	if len(s.findings) > 0 {
-		r.sessions = append(r.sessions, s)
+	if len(s.findings) == 0 {
+		return
 	}
+	r.sessions = append(r.sessions, s)
+	if r.size += s.size(); len(r.sessions) > 2*MaxListed || r.size > 2*maxListedSize {
+		r.prune()
+	}
+}
+
+// size returns about how many bytes s takes.
+func (s *judged) size() int {
+	n := 256 + len(s.title) + len(s.verdict)
+	for i := range s.findings {
+		n += 256 + len(s.findings[i].Text) + len(s.findings[i].detail)
+	}
+	return n
+}
+
+// prune puts the worst sessions first, and keeps no more than are to be written.
+func (r *Report) prune() {
+	slices.SortStableFunc(r.sessions, func(a, b *judged) int {
+		return cmp.Or(slices.Compare(b.found[:], a.found[:]), cmp.Compare(a.conn, b.conn))
+	})
+	n := 0
+	for r.size = 0; n < min(len(r.sessions), MaxListed); n++ {
+		size := r.sessions[n].size()
+		if n > 0 && r.size+size > maxListedSize {
+			break
+		}
+		r.size += size
+	}
+	r.unlisted += int64(len(r.sessions) - n)
+	clear(r.sessions[n:])
+	r.sessions = r.sessions[:n]
 }
 
 // End writes the report.
@@ -127,14 +169,16 @@ func (r *Report) End() {
 	for _, conn := range r.open.Open() {
 		r.settle(r.open.Lookup(conn))
 	}
-	slices.SortStableFunc(r.sessions, func(a, b *judged) int {
-		return cmp.Or(slices.Compare(b.found[:], a.found[:]), cmp.Compare(a.conn, b.conn))
-	})
+	r.prune()
 	r.buf = r.buf[:0]
 	for _, s := range r.sessions {
 		r.session(s)
 		r.w.Write(r.buf)
 		r.buf = r.buf[:0]
+	}
+	if r.unlisted > 0 {
+		r.int(r.unlisted)
+		r.text(" more sessions with violations are not listed\n")
 	}
 	r.count(r.total, "session")
 	if r.faulty > 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -75,13 +76,13 @@ func (c *check) run(ctx context.Context, names []string) (err error) {
 	var failure error
 	bad := int64(0) // errors in the sessions
 	for _, name := range names {
-		var b bytes.Buffer
-		n, err := c.file(ctx, name, len(names) > 1, &b)
+		w := bufio.NewWriterSize(out, 64<<10)
+		n, err := c.file(ctx, name, len(names) > 1, w)
 		bad += n
 		if err != nil && failure == nil {
 			failure = err
 		}
-		if _, err := out.Write(b.Bytes()); isPipe(err) {
+		if err := w.Flush(); isPipe(err) {
 			break
 		} else if err != nil {
 			return failed("write", out.Name(), err)
@@ -122,6 +123,7 @@ func (c *check) file(ctx context.Context, name string, named bool, w io.Writer) 
 	var j judge
 	if c.json {
 		f := &findings{w: w, least: least}
+		f.open.Forgotten = f.write
 		if named {
 			f.file = name
 		}
@@ -167,10 +169,13 @@ func (f *findings) Errors() int64 { return f.errors }
 
 // Emit takes ev.
 func (f *findings) Emit(ev *decode.Event) {
-	switch {
-	case ev.Kind == decode.KindOpen:
-		f.write(f.open.Lookup(ev.Conn))
-	case ev.Kind != decode.KindClosed && len(ev.Violations) == 0:
+	if ev.Kind == decode.KindOpen {
+		if before := f.open.Lookup(ev.Conn); before != nil {
+			f.write(ev.Conn, before)
+			f.open.Forget(ev.Conn)
+		}
+	}
+	if ev.Kind != decode.KindClosed && len(ev.Violations) == 0 {
 		return
 	}
 	open := f.open.Of(ev)
@@ -192,11 +197,11 @@ func (f *findings) Emit(ev *decode.Event) {
 			}
 		}
 	}
-	f.write(open)
+	f.write(ev.Conn, open)
 }
 
 // write writes what was found in a session that is over.
-func (f *findings) write(found *[]*found) {
+func (f *findings) write(_ int64, found *[]*found) {
 	if found == nil {
 		return
 	}
@@ -218,6 +223,6 @@ func (f *findings) write(found *[]*found) {
 // End writes what was found in sessions that are not closed.
 func (f *findings) End() {
 	for _, conn := range f.open.Open() {
-		f.write(f.open.Lookup(conn))
+		f.write(conn, f.open.Lookup(conn))
 	}
 }

@@ -48,6 +48,7 @@ func (t *tally) add(frames, bytes [2]int64) {
 // Emit counts ev.
 func (t *totals) Emit(ev *decode.Event) {
 	if t.partial && len(ev.Violations) > 0 {
+		t.open.Forgotten = t.never
 		open := t.open.Of(ev)
 		for _, v := range ev.Violations {
 			open.broke(v.ID, 1)
@@ -95,6 +96,7 @@ func (t *totals) messages(s *decode.Totals) {
 func (t *totals) frame(ev *decode.Event) {
 	open := t.open.Lookup(ev.Conn)
 	if open == nil {
+		t.open.Forgotten = t.never
 		open = t.open.Of(ev)
 	}
 	open.bytes[ev.Dir] += int64(ev.Frame.Len())
@@ -104,14 +106,18 @@ func (t *totals) frame(ev *decode.Event) {
 	}
 }
 
+// never adds up a session that is never closed.
+func (t *totals) never(_ int64, open *tally) {
+	t.add(open.frames, open.bytes)
+	for id, n := range open.violations {
+		t.broke(id, n)
+	}
+}
+
 // print writes the totals to con.
 func (t *totals) print(con *console) {
 	for _, conn := range t.open.Open() {
-		open := t.open.Lookup(conn)
-		t.add(open.frames, open.bytes)
-		for id, n := range open.violations {
-			t.broke(id, n)
-		}
+		t.never(conn, t.open.Lookup(conn))
 	}
 	if t.dropped > 0 {
 		con.say("%s dropped in total: the output is incomplete", plural(t.dropped, "line"))

@@ -11,11 +11,13 @@ import (
 func (p *player) header() {
 	switch b := p.before; {
 	case !p.r.again:
-		clear(p.sessions)
+		p.sessions.Clear()
 	case b != nil:
+		forgotten := p.sessions.Forgotten
 		p.sessions = b.sessions
-		for _, s := range p.sessions {
-			s.player = p
+		p.sessions.Forgotten = forgotten
+		for _, c := range p.sessions.Open() {
+			p.sessions.Lookup(c).player = p
 		}
 	}
 	p.before = nil

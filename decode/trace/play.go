@@ -15,9 +15,10 @@ type player struct {
 	r        *Reader
 	sink     decode.Sink
 	look     decode.Look
-	sessions map[int64]*session // those that are not closed, by c
-	before   *player            // of the part before, until the first record
-	ahead    *Record            // read before its turn
+	sessions decode.PerSession[session] // those that are not closed, by c
+	before   *player                    // of the part before, until the first record
+	lost     bool                       // some were forgotten: too many were open
+	ahead    *Record                    // read before its turn
 	aheadErr error
 	buf      []byte
 }
@@ -61,7 +62,7 @@ func (s *session) Emit(ev *decode.Event) {
 	case decode.KindOpaque:
 		s.tunnel = true
 	case decode.KindClosed:
-		delete(s.player.sessions, ev.Conn)
+		s.player.sessions.Forget(ev.Conn)
 	}
 	s.player.sink.Emit(ev)
 }
@@ -94,13 +95,13 @@ func (p *player) play(rec *Record) error {
 		return p.open(rec)
 	case KindReq, KindRes, KindFrame, KindMore, KindJunk, KindOpaque, KindEnd, KindDone, KindGap, KindNote:
 	case KindMessage:
-		if s := p.sessions[rec.C]; s == nil || !s.noFrames {
+		if s := p.sessions.Lookup(rec.C); s == nil || !s.noFrames {
 			return nil // derived
 		}
 	default:
 		return nil
 	}
-	s := p.sessions[rec.C]
+	s := p.sessions.Lookup(rec.C)
 	if s == nil && p.r.headless && rec.C != 0 {
 		s = p.begin(rec, decode.Info{Conn: rec.C, Time: rec.Time, Cont: true, Piece: true})
 	}
@@ -117,11 +118,14 @@ func (p *player) play(rec *Record) error {
 			Info: &decode.Info{Conn: rec.C}, Text: rec.Text, Line: rec.Line, Offset: rec.Offset})
 		return nil
 	}
+	if p.lost {
+		return fmt.Errorf("%s, but the session is not open, or was silent while %d others were", rec.Kind, decode.MaxOpen)
+	}
 	return fmt.Errorf("%s, but the session is not open", rec.Kind)
 }
 
 func (p *player) open(rec *Record) error {
-	switch s := p.sessions[rec.C]; {
+	switch s := p.sessions.Lookup(rec.C); {
 	case s != nil && rec.Cont:
 		s.goesOn, s.lacks = true, true
 		return nil
@@ -142,9 +146,11 @@ func (p *player) open(rec *Record) error {
 
 // begin begins the session that rec opens.
 func (p *player) begin(rec *Record, info decode.Info) *session {
-	s := &session{player: p, noFrames: info.NoFrames, lacks: info.Cont || info.Piece, piece: info.Piece}
+	p.sessions.Forget(rec.C) // one that a piece opens for a second time
+	s := p.sessions.OfConn(rec.C)
+	s.player = p
+	s.noFrames, s.lacks, s.piece = info.NoFrames, info.Cont || info.Piece, info.Piece
 	s.Sink, s.Look = s, p.look
-	p.sessions[rec.C] = s
 	s.At(rec.Line, rec.Offset)
 	s.Open(info)
 	return s

@@ -17,6 +17,9 @@ import (
 // whose handshake lies before the trace. In a piece of a trace, which has no
 // header line, a session opens itself at its first record. Derived records and keys, and kinds
 // that this package doesn't know, are passed over.
+//
+// Of more than [decode.MaxOpen] sessions that are open at the same time, those that
+// were silent for longest are taken for some that never end.
 type Source struct {
 	R io.Reader // the trace, without compression
 
@@ -42,7 +45,8 @@ type Source struct {
 // looks at between records.
 func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) error {
 	r := s.Records()
-	p := player{r: r, sink: sink, look: look, sessions: map[int64]*session{}}
+	p := player{r: r, sink: sink, look: look}
+	p.sessions.Forgotten = func(int64, *session) { p.lost = true }
 	if b := s.Before; b != nil {
 		p.before, b.left, s.Before = b.left, nil, nil
 	}

@@ -66,7 +66,7 @@ func NewWriter(w io.Writer, o Options) *Writer {
 	if !o.Derived {
 		o.Preview, o.Messages = -1, false
 	}
-	wr := &Writer{w: w, o: o}
+	wr := &Writer{w: w, o: o, ended: decode.PerSession[int]{Max: 16 * decode.MaxOpen}}
 	if o.Part > 0 {
 		wr.open = map[int64]*openSession{}
 	}
@@ -189,7 +189,7 @@ func (w *Writer) line(ev *decode.Event) {
 		r.Kind = KindEnd
 		r.Dir, r.HasDir = ev.Dir, !ev.Both
 		r.How, r.Err, r.Status = ev.How.String(), ev.Text, int64(ev.Status)
-		ended := w.ended.Of(ev)
+		ended := w.ended.OfConn(ev.Conn)
 		if *ended++; ev.Both {
 			*ended++
 		}

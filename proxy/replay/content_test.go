@@ -147,10 +147,10 @@ func TestLoadDisorder(t *testing.T) {
 	for text, want := range map[string]string{
 		open + frame + req: "line 4: the handshake comes after frames",
 		open + req + req:   "line 4: a second request",
-		open + frame + `{"k":"end","how":"fin"}` + "\n" + frame:          "line 5: its side has ended before",
-		open + frame + `{"k":"end","how":"fin"}` + "\n" + req:            "line 5: its side has ended before",
-		open + frame + `{"k":"open","c":1}` + "\n":                       "line 4: session 1 is open already",
-		open + req + early:                                               "line 4: bytes of frames follow a head in its record",
+		open + frame + `{"k":"end","how":"fin"}` + "\n" + frame: "line 5: its side has ended before",
+		open + frame + `{"k":"end","how":"fin"}` + "\n" + req:   "line 5: its side has ended before",
+		open + frame + `{"k":"open","c":1}` + "\n":              "line 4: session 1 is open already",
+		open + req + early: "line 4: bytes of frames follow a head in its record",
 		open + `{"k":"frame","d":"<","op":"text","text":"a","after":-1}`: "after: -1 is not a number of messages",
 	} {
 		_, err := Load(Trace(strings.NewReader(text)))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/trace"
+	"github.com/wstrace/wstrace/decode/trace/edit"
 )
 
 // Load reads a session from a file: one of [Trace], or any other Source, whose
@@ -115,6 +116,7 @@ func Trace(r io.Reader) RecordSource { return &trace.Source{R: r} }
 // load reads one session, or all.
 func load(src decode.Source, how loading, all bool) ([]*Script, error) {
 	l := &library{loading: how, all: all, allowance: maxInflated, opened: map[int64]opened{}, known: map[int64]bool{}, partial: map[int64]bool{}}
+	l.busy = decode.PerSession[*edit.Freezer]{Max: 32, Forgotten: func(_ int64, z **edit.Freezer) { (*z).Forget() }}
 	if rs, ok := src.(RecordSource); ok {
 		if r := rs.Records(); r != nil {
 			return l.finish(l.records(r))
@@ -133,12 +135,13 @@ type library struct {
 	later    time.Duration // than that the part at hand begins
 	warning  error
 	allowance
-	sessions int              // so many there are
-	opened   map[int64]opened // by number: sessions of which it is not known yet whether they are played
-	plain    bool             // the session to be played is none of WebSocket
-	known    map[int64]bool   // sessions whose beginning was read, if the recording has parts
-	partial  map[int64]bool   // sessions whose beginning is in a part before
-	builders []*builder       // of those that are, in the order in which they begin
+	busy     decode.PerSession[*edit.Freezer] // those that have compressed something of late
+	sessions int                              // so many there are
+	opened   map[int64]opened                 // by number: sessions of which it is not known yet whether they are played
+	plain    bool                             // the session to be played is none of WebSocket
+	known    map[int64]bool                   // sessions whose beginning was read, if the recording has parts
+	partial  map[int64]bool                   // sessions whose beginning is in a part before
+	builders []*builder                       // of those that are, in the order in which they begin
 }
 
 // An opened session is one whose first head or frame has not come.

@@ -86,11 +86,15 @@ func (l *library) record(loaders map[int64]*recordLoader, rec *trace.Record) err
 		loaders[rec.C] = loader
 		l.builders = append(l.builders, loader.builder)
 	}
+	if rec.Form == trace.FormDeflate {
+		*l.busy.OfConn(rec.C) = &loader.freezer
+	}
 	if err := loader.take(rec); err != nil {
 		return err
 	}
 	if loader.over() {
 		loader.release()
+		l.busy.Forget(rec.C)
 	}
 	return loader.err
 }

@@ -18,12 +18,14 @@ import (
 func Freeze(w io.Writer, r io.Reader) error {
 	var last int64
 	sessions := map[int64]*Freezer{}
+	busy := decode.PerSession[*Freezer]{Max: maxCompressors, Forgotten: func(_ int64, z **Freezer) { (*z).Forget() }}
 	return trace.Rewrite(w, r, func(rec *trace.Record) ([]*trace.Record, error) {
 		switch {
 		case rec == nil:
 			return nil, nil
 		case rec.IsHeader():
 			clear(sessions)
+			busy.Clear()
 			return []*trace.Record{rec}, nil
 		case rec.Kind == "open":
 			last = rec.C
@@ -41,12 +43,20 @@ func Freeze(w io.Writer, r io.Reader) error {
 		case rec.Kind == "res" && rec.Head.Status == 101:
 			z.Agree(rec.Head.Values("Sec-WebSocket-Extensions")...)
 		case rec.Kind == "frame" && rec.Form == trace.FormDeflate:
+			*busy.OfConn(c) = z
 			frozen, err := z.Freeze(rec)
 			return []*trace.Record{frozen}, err
+		case rec.Kind == "end" && !rec.HasDir, rec.Kind == "done":
+			delete(sessions, c)
+			busy.Forget(c)
 		}
 		return []*trace.Record{rec}, nil
 	})
 }
+
+// maxCompressors is how many sessions have compressors at the same time: each takes
+// more than a megabyte.
+const maxCompressors = 32
 
 // A Freezer turns frames of one session whose payload is a text to be compressed
 // into frames with bytes (RFC 7692 §7.2.1). The zero value is ready for a
@@ -89,6 +99,14 @@ func (z *Freezer) Freeze(rec *trace.Record) (*trace.Record, error) {
 		out.Rsv |= 4
 	}
 	return &out, nil
+}
+
+// Forget gives up the compressors, which take much memory. What is compressed next
+// refers to nothing before it.
+func (z *Freezer) Forget() {
+	for d := range z.dirs {
+		z.dirs[d].w, z.dirs[d].used = nil, 0
+	}
 }
 
 // A deflater compresses the messages of one direction.
