@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"time"
 
 	"github.com/wstrace/wstrace/decode"
 )
@@ -74,11 +76,7 @@ func (s *Script) connect(ctx context.Context, rawURL string, how *connecting, pe
 	default:
 		return fmt.Errorf("%q is not a ws:// or wss:// address", rawURL)
 	}
-	dial := how.dial
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
-	conn, err := dial(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	conn, err := how.connect(ctx, net.JoinHostPort(u.Hostname(), port))
 	if err != nil {
 		return err
 	}
@@ -89,6 +87,43 @@ func (s *Script) connect(ctx context.Context, rawURL string, how *connecting, pe
 	}
 	perf.how, perf.role, perf.url = &how.playing, decode.FromClient, u
 	return s.play(ctx, conn, perf)
+}
+
+// connect connects to addr, which may take as long as anything else that is waited
+// for.
+func (c *connecting) connect(ctx context.Context, addr string) (net.Conn, error) {
+	dial := c.dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, c.stall, &stallError{fmt.Sprintf("client waits for the connection to %q", addr), c.stall})
+	defer cancel()
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	dialled := make(chan result, 1)
+	go func() {
+		conn, err := dial(ctx, "tcp", addr)
+		dialled <- result{conn, err}
+	}()
+	select {
+	case r := <-dialled:
+		if d, _ := ctx.Deadline(); errors.Is(r.err, context.DeadlineExceeded) && time.Until(d) < 100*time.Millisecond {
+			<-ctx.Done() // a net.Dialer may be a little early
+		}
+		if r.err != nil && ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return r.conn, r.err
+	case <-ctx.Done(): // though a dialer of the user may not look at it
+		go func() {
+			if r := <-dialled; r.err == nil {
+				r.conn.Close()
+			}
+		}()
+		return nil, context.Cause(ctx)
+	}
 }
 
 // secure begins TLS with the server called name on conn, which it closes if that

@@ -291,7 +291,8 @@ func Timing(s Speed) PlayOption {
 }
 
 // Stall sets how long the other side may stay silent while something is
-// expected of it, instead of [DefaultStall].
+// expected of it, instead of [DefaultStall]: the connection, its TLS handshake, and
+// all that was recorded.
 func Stall(d time.Duration) PlayOption {
 	return playOption(func(p *playing) {
 		if p.stall = d; d <= 0 {
