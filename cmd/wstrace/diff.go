@@ -35,7 +35,8 @@ func newDiff(con *console) *cobra.Command {
 		Long: `Compare two recorded sessions message by message. Masking keys, times and
 heartbeats are not compared, and JSON is compared by value. A line with ~ is a
 message that was sent in a different number of frames, or is compressed in only
-one of the sessions. The exit status is 1 if the sessions differ`,
+one of the sessions. A message of more than 8 MiB is compared to the byte, by its
+length and a hash. The exit status is 1 if the sessions differ`,
 		Example:           diffExample,
 		ValidArgsFunction: completeRecordings,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -83,6 +84,17 @@ func (p *pairFlag) Set(s string) error {
 	return nil
 }
 
+// sayLong says that messages are too long to be compared by value.
+func sayLong(con *console, op, name string, scripts ...*replay.Script) {
+	n := 0
+	for _, s := range scripts {
+		n += s.Long()
+	}
+	if n > 0 {
+		con.note("%s %q: %s compared to the byte, as too long to be compared by value", op, name, plural(int64(n), "message"))
+	}
+}
+
 // run is wstrace diff.
 func (d *diffFlags) run(con *console, a, b string) error {
 	compare := compareOption(d.exact, false, d.ignore, d.capture)
@@ -103,6 +115,7 @@ func (d *diffFlags) run(con *console, a, b string) error {
 		if err := scripts[i].Warning(); err != nil {
 			con.say("diff %q: %v", name, err)
 		}
+		sayLong(con, "diff", name, scripts[i])
 	}
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "--- %s #%d\n+++ %s #%d\n", decode.AppendEscaped(nil, []byte(a), false), scripts[0].Number(), decode.AppendEscaped(nil, []byte(b), false), scripts[1].Number())

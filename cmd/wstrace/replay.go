@@ -222,6 +222,11 @@ func (r *replayFlags) run(ctx context.Context, con *console, v *view, name strin
 	if err := p.script.Warning(); err != nil {
 		con.say("replay %q: %v", name, err)
 	}
+	if p.all != nil {
+		sayLong(con, "replay", name, p.all.Scripts()...)
+	} else {
+		sayLong(con, "replay", name, p.script)
+	}
 	f, err := newFlow(con, v, &r.record)
 	if err != nil {
 		return err

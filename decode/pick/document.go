@@ -3,6 +3,7 @@ package pick
 import (
 	"bytes"
 	"encoding/json"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -50,25 +51,56 @@ func Parts(message []byte) []Part {
 	return list
 }
 
-// documentLen returns the length of the JSON document that b begins with, or 0.
+// documentLen returns the length of the object or array that b begins with, or 0.
 func documentLen(b []byte) int {
-	d := json.NewDecoder(bytes.NewReader(b))
-	var raw json.RawMessage
-	if d.Decode(&raw) != nil {
-		return 0
+	depth, quoted := 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']':
+			if depth--; depth > 0 {
+				continue
+			}
+			if !json.Valid(b[:i+1]) {
+				return 0
+			}
+			return i + 1
+		}
 	}
-	return int(d.InputOffset())
+	return 0
 }
 
 // Decode returns the value of a document: nil, bool, string, json.Number, []any
 // or map[string]any.
 func Decode(doc []byte) any {
-	d := json.NewDecoder(bytes.NewReader(doc))
-	d.UseNumber()
+	d := decoders.Get().(*decoder)
+	d.r.Reset(doc)
 	var v any
-	d.Decode(&v) // a document is valid
+	if err := d.Decode(&v); err == nil && len(doc) <= 64<<10 { // a document is valid
+		decoders.Put(d)
+	}
 	return v
 }
+
+// A decoder is used for one small document after the other, of which a message may
+// have millions.
+type decoder struct {
+	*json.Decoder
+	r bytes.Reader
+}
+
+var decoders = sync.Pool{New: func() any {
+	d := &decoder{}
+	d.Decoder = json.NewDecoder(&d.r)
+	d.UseNumber()
+	return d
+}}
 
 // Encode returns v as a document without white space, in which <, > and & stand
 // for themselves.

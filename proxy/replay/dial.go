@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
@@ -109,8 +110,8 @@ func (c *connecting) connect(ctx context.Context, addr string) (net.Conn, error)
 	}()
 	select {
 	case r := <-dialled:
-		if d, _ := ctx.Deadline(); errors.Is(r.err, context.DeadlineExceeded) && time.Until(d) < 100*time.Millisecond {
-			<-ctx.Done() // a net.Dialer may be a little early
+		if d, _ := ctx.Deadline(); errors.Is(r.err, os.ErrDeadlineExceeded) && time.Until(d) < 100*time.Millisecond {
+			<-ctx.Done() // whose deadline a net.Dialer has used itself, and may be a little early
 		}
 		if r.err != nil && ctx.Err() != nil {
 			return nil, context.Cause(ctx)

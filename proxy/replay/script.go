@@ -96,6 +96,22 @@ func (s *Script) Messages(d decode.Dir) int {
 	return n
 }
 
+// Long returns how many messages are compared by their length and a hash of their
+// content, to the byte, because they are longer than [MaxMessage] or the compressed
+// messages of the trace stand for too much to be kept. What is ignored or captured
+// is not looked for in them, nor the values of JSON.
+func (s *Script) Long() int {
+	n := 0
+	for d := range s.sides {
+		for i := range s.sides[d].units {
+			if s.sides[d].units[i].long != nil {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // Target returns the path and query that the client asks for.
 func (s *Script) Target() string {
 	if s.request == nil {
