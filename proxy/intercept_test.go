@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -629,7 +630,10 @@ func TestManyTLSSessionsAtOnce(t *testing.T) {
 				io.Copy(struct{ io.Writer }{c}, c) // an echo as it came, masked
 			}
 		})
-		const n = 500
+		n := 60
+		if os.Getenv("SOAK") == "true" {
+			n = 500
+		}
 		var begun sync.WaitGroup
 		begun.Add(n)
 		errs := make(chan error, n)
@@ -644,8 +648,11 @@ func TestManyTLSSessionsAtOnce(t *testing.T) {
 		for conn := range int64(n) {
 			r.wait(t, conn+1, "closed")
 		}
-	})
+	}, unhurried)
 }
+
+// unhurried gives the peers as much time as a machine may need that has more to do.
+func unhurried(p *Proxy) { p.DialTimeout, p.HandshakeTimeout = patience, patience }
 
 // chat opens a connection, waits for all the others, and has s echoed.
 func (r *rig) chat(s string, begun *sync.WaitGroup) error {

@@ -43,7 +43,7 @@ func TestMutatedTraces(t *testing.T) {
 	kinds := traceKinds(t)
 	rounds := 120
 	if os.Getenv("SOAK") == "true" {
-		rounds = 20_000
+		rounds = 5000
 	}
 	dir := t.TempDir()
 	f, g := filepath.Join(dir, "f.wst"), filepath.Join(dir, "g.wst")

@@ -48,7 +48,7 @@ var scriptCmds = map[string]func(ts *testscript.TestScript, neg bool, args []str
 }
 
 // patience is how long a script waits for what should happen at once.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // wsecho [-tls | -mutual] NAME
 //

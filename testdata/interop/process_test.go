@@ -130,7 +130,7 @@ func serverProcess(argv ...string) func(*testing.T, *board) string {
 			if ok {
 				return addr
 			}
-		case <-time.After(30 * time.Second):
+		case <-time.After(2 * time.Minute):
 		}
 		t.Fatalf("%q does not listen", argv)
 		return ""
@@ -237,7 +237,7 @@ func websocketd(t *testing.T, _ *board) string {
 	l.Close()
 	cmd := exec.Command("websocketd", "--address=127.0.0.1", fmt.Sprintf("--port=%d", addr.Port), "--loglevel=error", "cat")
 	run(t, cmd)
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(2 * time.Minute); ; {
 		c, err := net.Dial("tcp", addr.String())
 		if err == nil {
 			c.Close()
