@@ -76,7 +76,7 @@ func (m mode) secure() bool  { return m == inTLS || m == inTLSTunnel }
 // eachMode runs a test in every mode.
 func eachMode(t *testing.T, test func(t *testing.T, r *rig)) {
 	for _, m := range []mode{inReverse, inForward, inTunnel, inTLS, inTLSTunnel} {
-		t.Run(string(m), func(t *testing.T) { test(t, newRig(t, m)) })
+		t.Run(string(m), func(t *testing.T) { test(t, newRig(t, m, unhurried)) })
 	}
 }
 

@@ -23,6 +23,15 @@ func FuzzLoad(f *testing.F) {
 {"k":"frame","d":">","op":"text","text":"early"}
 {"k":"res","v":"HTTP/1.1","code":101,"reason":"","h":[["Upgrade","websocket"]]}
 `, false)
+	f.Add(open+`{"k":"frame","d":"<","op":"text","text":"a"}
+{"k":"req","raw":"R0VUIC8gSFRUUC8xLjENClVwZ3JhZGU6IHdlYnNvY2tldA0KDQo="}
+{"k":"open","c":1}
+`, true)
+	f.Add(handshake+`{"k":"res","raw":"SFRUUC8xLjEgMTAxIHgNClVwZ3JhZGU6IHdlYnNvY2tldA0KDQqBAWE="}`, false) // a frame behind the head
+	f.Add(openDeflate+`{"k":"frame","d":"<","op":"text","rsv":4,"b64":"////"}
+{"k":"frame","d":">","op":"bin","len":18446744073709551615,"hex":"01"}
+{"k":"more","d":">","hex":"02"}
+`, false)
 	f.Fuzz(func(t *testing.T, text string, exact bool) {
 		opts := []LoadOption{Capture("$..id"), Ignore("/x+/")}
 		if exact {
