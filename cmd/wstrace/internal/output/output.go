@@ -23,8 +23,10 @@ const (
 	writeSize      = 64 << 10
 
 	linger = 5 * time.Millisecond   // of silence before lines are written
-	latest = 100 * time.Millisecond // after which they are written anyway
+	latest = 100 * time.Millisecond // after the first of them came they are written anyway
 	giveUp = 2 * time.Second        // without progress, when a watcher is closed
+
+	checkAfter = time.Second // at most, after something was written
 )
 
 // Options say how a [Writer] behaves. The zero value is a recorder: what does
@@ -54,22 +56,38 @@ type Writer struct {
 	wake chan struct{} // there is something to write, or much of it, or it is the end
 	done chan struct{} // closed when the goroutine is
 
+	check func() error // of w; nil if it has none
+
 	mu      sync.Mutex
 	room    sync.Cond // signalled when there is room in buf
 	buf     []byte    // lines that wait
+	since   time.Time // when the first of them came
+	cuts    []cut     // in buf
 	flying  []byte    // what is being written
+	written bool      // something was, since the last check
 	lost    int64     // lines dropped since the queue was last empty
 	dropped int64     // lines dropped before that
 	err     error     // the first
 	closed  bool
 }
 
+// A cut is a place between lines at which something is to be done.
+type cut struct {
+	at int // how many bytes of buf stand before it
+	f  func()
+}
+
 // NewWriter returns a Writer on top of w. If w has a method Flush() error, it is
-// called whenever lines have been written. Close the Writer to stop it.
+// called whenever lines have been written. If it has a method Check() error, it is
+// called within a second after that, and an error ends the writing. Neither is
+// called at the same time as Write. Close the Writer to stop it.
 func NewWriter(w io.Writer, opts Options) *Writer {
 	ow := &Writer{w: w, opts: opts, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	ow.room.L = &ow.mu
-	if opts.Always {
+	if c, ok := w.(interface{ Check() error }); ok {
+		ow.check = c.Check
+	}
+	if opts.Always && ow.check == nil {
 		close(ow.done)
 	} else {
 		go ow.run()
@@ -81,7 +99,7 @@ func NewWriter(w io.Writer, opts Options) *Writer {
 // [Options.OnError] and [Writer.Close] for what went wrong.
 func (w *Writer) Write(p []byte) (int, error) {
 	var err error
-	dropping := false
+	dropping, first := false, false
 
 	w.mu.Lock()
 	for !w.opts.Drop && len(w.buf) > 0 && len(w.buf)+len(p) > recorderBuffer && !w.over() {
@@ -94,16 +112,21 @@ func (w *Writer) Write(p []byte) (int, error) {
 	case w.opts.Always:
 		err = w.put(p)
 		w.err = err
+		first = !w.written
+		w.written = true
 	case w.opts.Drop && queued > 0 && queued+len(p) > watcherQueue:
 		dropping = w.lost == 0
 		w.lost += lines(p)
 	default:
+		if had == 0 {
+			w.since = time.Now()
+		}
 		w.buf = append(w.buf, p...)
 	}
 	has := len(w.buf)
 	w.mu.Unlock()
 
-	if had == 0 && has > 0 || had < plenty && has >= plenty {
+	if first || had == 0 && has > 0 || had < plenty && has >= plenty {
 		w.signal()
 	}
 	w.report(err)
@@ -123,23 +146,53 @@ func (w *Writer) signal() {
 	}
 }
 
+// Cut has f called when all lines so far have been written, and before those that
+// follow are: by the goroutine that writes, or at once with [Options.Always]. It
+// is not called if the writing has ended by then.
+func (w *Writer) Cut(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.over():
+	case w.opts.Always:
+		f()
+	default:
+		w.cuts = append(w.cuts, cut{len(w.buf), f})
+		w.signal()
+	}
+}
+
 // run writes what waits until the Writer is closed.
 func (w *Writer) run() {
 	defer close(w.done)
-	timer := time.NewTimer(latest)
+	silence, check := stoppedTimer(), stoppedTimer()
+	defer silence.Stop()
+	defer check.Stop()
+	checking := false
 	var spare []byte
 	for {
-		<-w.wake
-		w.linger(timer)
+		select {
+		case <-w.wake:
+		case <-check.C:
+			checking = false
+			w.checkNow()
+			continue
+		}
+		w.linger(silence)
 		w.mu.Lock()
 		closed := w.closed
-		b := w.buf
-		w.buf, w.flying = spare, b
+		b, cuts := w.buf, w.cuts
+		w.buf, w.cuts, w.flying = spare, nil, b
+		w.written = w.written || len(b) > 0
+		if w.written && w.check != nil && !checking {
+			checking = true
+			check.Reset(checkAfter)
+		}
 		w.room.Broadcast()
 		w.mu.Unlock()
 
-		if len(b) > 0 {
-			w.write(b)
+		if len(b) > 0 || len(cuts) > 0 {
+			w.write(b, cuts)
 		}
 		if closed {
 			return
@@ -150,34 +203,74 @@ func (w *Writer) run() {
 	}
 }
 
-// linger returns when no more has come for a moment, or it has been long
-// enough, or there is plenty to write.
-func (w *Writer) linger(timer *time.Timer) {
-	had := 0
-	for waited := time.Duration(0); waited < latest; waited += linger {
+func stoppedTimer() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}
+
+// checkNow asks whether what was written is still there.
+func (w *Writer) checkNow() {
+	w.mu.Lock()
+	failed := w.err != nil
+	w.written = false
+	if w.opts.Always && !failed { // Write writes, under the lock
+		w.err = w.check()
+	}
+	err := w.err
+	w.mu.Unlock()
+	if failed {
+		return
+	}
+	if !w.opts.Always {
+		if err = w.check(); err != nil {
+			w.mu.Lock()
+			w.err = err
+			w.room.Broadcast()
+			w.mu.Unlock()
+		}
+	}
+	w.report(err)
+}
+
+// linger returns when no more has come for a moment, or the first line has waited
+// long enough by the clock, or there is plenty to write.
+func (w *Writer) linger(silence *time.Timer) {
+	for had := 0; ; {
 		w.mu.Lock()
-		has, closed := len(w.buf), w.closed
+		has, closed, left := len(w.buf), w.closed, latest-time.Since(w.since)
 		w.mu.Unlock()
-		if has == had || has >= plenty || closed {
+		if has == had || has >= plenty || closed || left <= 0 {
 			return
 		}
 		had = has
-		timer.Reset(linger)
+		silence.Reset(min(linger, left))
 		select {
-		case <-timer.C:
+		case <-silence.C:
 		case <-w.wake:
 		}
 	}
 }
 
-// write puts b, which is w.flying, where it belongs.
-func (w *Writer) write(b []byte) {
+// write puts b, which is w.flying, where it belongs, and does what is to be done
+// in between.
+func (w *Writer) write(b []byte, cuts []cut) {
 	err := w.Err()
 	failed := err != nil
-	for len(b) > 0 && err == nil {
+	for done := 0; err == nil && (len(b) > 0 || len(cuts) > 0); {
 		n := min(len(b), writeSize)
+		if len(cuts) > 0 {
+			n = min(n, cuts[0].at-done)
+		}
+		if n == 0 {
+			if err = flush(w.w); err == nil {
+				cuts[0].f()
+			}
+			cuts = cuts[1:]
+			continue
+		}
 		_, err = w.w.Write(b[:n])
-		b = b[n:]
+		b, done = b[n:], done+n
 		w.mu.Lock()
 		w.flying = b
 		w.mu.Unlock()

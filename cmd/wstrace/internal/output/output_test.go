@@ -304,3 +304,123 @@ func BenchmarkWrite(b *testing.B) {
 		w.Write(line)
 	}
 }
+
+// TestLatestIsKeptByTheClock has a line wait while another is written slowly, and
+// lines come without a moment of silence: the wait counts from when it came.
+func TestLatestIsKeptByTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := file{gate: make(chan struct{})}
+		w := NewWriter(&f, Options{})
+		io.WriteString(w, "slow\n")
+		time.Sleep(2 * linger) // it is being written
+		io.WriteString(w, "late\n")
+		for range 9 {
+			time.Sleep(10 * time.Millisecond)
+			io.WriteString(w, "x\n")
+		}
+		f.gate <- struct{}{}
+		for range 10 { // 20 ms, and no silence in them
+			time.Sleep(2 * time.Millisecond)
+			io.WriteString(w, "x\n")
+		}
+		select {
+		case f.gate <- struct{}{}:
+		default:
+			t.Errorf("after %v the line that waits is not being written", latest+10*time.Millisecond)
+		}
+		close(f.gate)
+		w.Close()
+	})
+}
+
+// A watched file can be told to be gone.
+type watched struct {
+	file
+	gone   error
+	checks int
+}
+
+func (f *watched) Check() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.checks++
+	return f.gone
+}
+
+// checked returns how often it was checked, and from then on lets gone be the
+// result.
+func (f *watched) checked(gone error) int {
+	synctest.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.gone = gone
+	return f.checks
+}
+
+func TestCheck(t *testing.T) {
+	for _, always := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var f watched
+			var said []error
+			w := NewWriter(&f, Options{Always: always, OnError: func(err error) { said = append(said, err) }})
+			time.Sleep(time.Hour)
+			if n := f.checked(nil); n != 0 {
+				t.Errorf("%d checks of a file that was not written to, want none", n)
+			}
+			for range 500 { // 5 seconds
+				io.WriteString(w, "x\n")
+				time.Sleep(10 * time.Millisecond)
+			}
+			if n := f.checked(nil); n < 4 || n > 5 {
+				t.Errorf("%d checks in 5 seconds, want one a second", n)
+			}
+			time.Sleep(2 * checkAfter)
+			gone := io.ErrUnexpectedEOF
+			f.checked(gone)
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			if len(said) != 0 {
+				t.Errorf("without a write there was a check: %v", said)
+			}
+			io.WriteString(w, "x\n")
+			time.Sleep(checkAfter + linger)
+			io.WriteString(w, "y\n")
+			time.Sleep(checkAfter + linger)
+			synctest.Wait()
+			if len(said) != 1 || said[0] != gone || w.Err() != gone {
+				t.Errorf("OnError was called with %v, Err returns %v, want %v once", said, w.Err(), gone)
+			}
+			if w.Close() != gone || strings.Contains(f.String(), "y") {
+				t.Error("it is written to after it is gone")
+			}
+		})
+	}
+}
+
+func TestCut(t *testing.T) {
+	for _, always := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var f file
+			w := NewWriter(&f, Options{Always: always})
+			cut := func() { f.Write([]byte("|")) }
+			w.Cut(cut)
+			for i := range 3 {
+				fmt.Fprintf(w, "%d", i)
+				w.Cut(cut)
+			}
+			synctest.Wait()
+			w.Write(bytes.Repeat([]byte("x"), 2*writeSize))
+			w.Cut(cut)
+			w.Close()
+			w.Cut(cut)
+			if got, want := f.String(), "|0|1|2|"+strings.Repeat("x", 2*writeSize)+"|"; got != want {
+				t.Errorf("always %v: got %.20q and so on, %d bytes, want %d", always, got, len(got), len(want))
+			}
+		})
+	}
+	failing := file{err: io.ErrClosedPipe}
+	w := NewWriter(&failing, Options{})
+	io.WriteString(w, "x\n")
+	w.Cut(func() { t.Error("a cut is made in a file that can't be written") })
+	w.Close()
+}
