@@ -49,6 +49,7 @@ type drain struct {
 	sink   func(io.Writer) decode.Sink
 	out    *output.Writer // once begun
 	last   io.Closer      // the sink, if it holds something back; nil if not
+	err    error          // why it is incomplete, once closed
 }
 
 // newFlow returns the flow of a live run: what r records and v shows.
@@ -75,8 +76,12 @@ func (f *flow) add(d *drain, name string, c file.Compression) error {
 	if name == "-" {
 		d.what = op + " stdout"
 	}
+	perm := os.FileMode(0o666)
+	if d.record {
+		perm = 0o600
+	}
 	err := f.con.during(fmt.Sprintf("%s: waiting for a reader", d.what), func() (err error) {
-		d.file, err = file.Create(name, c) // which waits if it is a named pipe
+		d.file, err = file.Create(name, c, perm) // which waits if it is a named pipe
 		return err
 	})
 	if err != nil {
@@ -89,6 +94,11 @@ func (f *flow) add(d *drain, name string, c file.Compression) error {
 		}
 	}
 	f.drains = append(f.drains, d)
+	if d.record {
+		if err := d.file.Lock(); err != nil {
+			return fmt.Errorf("%s: %w", d.what, err)
+		}
+	}
 	return nil
 }
 
@@ -110,13 +120,44 @@ func (f *flow) begin() error {
 			}
 		}
 		d.opts.OnDrop = f.dropped
-		d.out = output.NewWriter(d.file, d.opts)
+		d.out = output.NewWriter(d.under(), d.opts)
 		sink := d.sink(d.out)
 		d.last, _ = sink.(io.Closer)
 		f.tee.Sinks = append(f.tee.Sinks, sink)
 	}
 	f.tee.Sinks = append(f.tee.Sinks, &f.totals)
 	return nil
+}
+
+// under returns what d writes to. Whether a recording is still where it was is
+// checked.
+func (d *drain) under() io.Writer {
+	if d.record {
+		return d.file
+	}
+	return struct {
+		io.Writer
+		flusher
+	}{d.file, d.file}
+}
+
+type flusher interface{ Flush() error }
+
+// close writes what is on its way to the file, and closes it. It returns the error
+// that ended the writing, or with which it ends, and whether that was said before.
+func (d *drain) close() (err error, said bool) {
+	var last error
+	if d.last != nil {
+		last = d.last.Close()
+	}
+	if err := d.out.Close(); err != nil {
+		d.file.Close()
+		return err, true
+	}
+	if d.record {
+		last = cmp.Or(last, d.file.Check())
+	}
+	return cmp.Or(last, d.file.Close()), false
 }
 
 // untilSignal is the function untilSignal for a run that has begun. After the
@@ -183,21 +224,14 @@ func (f *flow) dropped(lines int64) {
 func (f *flow) end(err error) error {
 	for _, d := range f.drains {
 		f.closing.Store(d)
-		var unsaid error
-		if d.last != nil {
-			if unsaid = d.last.Close(); unsaid != nil {
-				f.sayBroken(d, unsaid)
-			}
-		}
-		broken := cmp.Or(d.out.Close(), unsaid)
-		if broken == nil {
-			if broken = d.file.Close(); broken != nil {
-				f.sayBroken(d, broken)
-			}
+		broken, said := d.close()
+		if broken != nil && !said {
+			f.sayBroken(d, broken)
 		}
 		if broken != nil && err == nil && (d.record || !errors.Is(broken, syscall.EPIPE)) {
 			err = errReported
 		}
+		d.err = broken
 		f.totals.dropped += d.out.Dropped()
 	}
 	if f.over != nil {
@@ -206,6 +240,11 @@ func (f *flow) end(err error) error {
 	}
 	if err == nil || f.totals.sessions > 0 {
 		f.totals.print(f.con)
+	}
+	for _, d := range f.drains {
+		if d.record && d.err != nil {
+			f.con.say("%s: the recording is incomplete: %v", d.what, cause(d.err))
+		}
 	}
 	f.stderr.Close()
 	f.con.w = os.Stderr

@@ -26,7 +26,7 @@ func (r *record) register(cmd *cobra.Command) {
 	r.flush = choice{"auto", []string{"auto", "always"}}
 	flags := cmd.Flags()
 	flags.VarP(&r.targets, "write", "w", "record to `FILE`: .wst, .wst.gz or .wst.zst, or wst:- for stdout; may be repeated")
-	flags.Var(&r.flush, "flush", "write to files `WHEN`: auto (soon), or always (before bytes are forwarded)")
+	flags.Var(&r.flush, "flush", "write to files `WHEN`: auto (within 100 ms), or always (before the last byte of a frame is forwarded); either way the other bytes of a frame in flight go on before they are recorded")
 	flags.StringArrayVar(&r.redact, "redact", nil, "record a placeholder for what `SELECTOR` selects: Header:, ?parameter, $.path or /expression/; may be repeated")
 	cmd.RegisterFlagCompletionFunc("write", cobra.FixedCompletions([]string{"wst", "wst.gz", "wst.zst"}, cobra.ShellCompDirectiveFilterFileExt))
 	completeChoice(cmd, "flush", &r.flush)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime"
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
@@ -44,35 +45,67 @@ func ByName(name string) (Compression, error) {
 // readable, whatever happens later.
 type Writer struct {
 	io.Writer
+	compression Compression
+
 	f    *os.File
+	path string // of f, without symbolic links; "" if it is no regular file with a name
+	out  *counter
 	comp compressor // nil if plain
 	made bool       // the file was not there before
+	keep int64      // how much of it stays when the writing begins
+	cut  int64      // how much of its end does not, behind keep
+
+	lineEnd bool // what stays lacks the end of its last line
 }
 
 type compressor interface {
 	io.WriteCloser
 	Flush() error
+	Reset(io.Writer)
 }
 
-// Create creates a file, or takes standard output for "-". A file that exists
-// keeps its content until [Writer.Begin].
-func Create(name string, c Compression) (*Writer, error) {
+// A counter is where the bytes of a file go, and counts them.
+type counter struct {
+	f    *os.File
+	size int64 // what the file should have
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.f.Write(p)
+	c.size += int64(n)
+	return n, err
+}
+
+// appendFlag makes each write go to the end of the file, wherever that is. On
+// Windows such a file could not be emptied.
+var appendFlag = map[bool]int{false: os.O_APPEND}[runtime.GOOS == "windows"]
+
+// Create creates a file with mode perm, or takes standard output for "-". A file
+// that exists keeps its mode, and its content until [Writer.Begin].
+func Create(name string, c Compression, perm fs.FileMode) (*Writer, error) {
 	if name == "-" {
 		return newWriter(os.Stdout, c)
 	}
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|appendFlag, perm)
 	made := err == nil
 	if errors.Is(err, fs.ErrExist) {
-		f, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o666)
+		f, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE|appendFlag, perm)
 	}
 	if err != nil {
 		return nil, err
 	}
 	w, err := newWriter(f, c)
-	if err == nil {
-		w.made = made
+	if err != nil {
+		f.Close()
+		return nil, err
 	}
-	return w, err
+	w.made = made
+	if w.Regular() {
+		if w.path, err = filepath.EvalSymlinks(name); err != nil {
+			w.path = name
+		}
+	}
+	return w, nil
 }
 
 // Same reports whether w and other write to the same regular file.
@@ -83,9 +116,10 @@ func (w *Writer) Same(other *Writer) bool {
 }
 
 func newWriter(f *os.File, c Compression) (*Writer, error) {
-	w := &Writer{Writer: f, f: f}
+	out := &counter{f: f}
+	w := &Writer{Writer: out, compression: c, f: f, out: out}
 	var err error
-	if w.comp, err = compress(f, c); w.comp != nil {
+	if w.comp, err = compress(out, c); w.comp != nil {
 		w.Writer = w.comp
 	}
 	return w, err
@@ -109,13 +143,22 @@ func (w *Writer) Regular() bool {
 	return err == nil && st.Mode().IsRegular()
 }
 
-// Begin empties the file, before the first Write.
+// Begin empties the file, or cuts it back to what is to stay, before the first
+// Write.
 func (w *Writer) Begin() error {
 	w.made = false
 	if w.f == os.Stdout || !w.Regular() {
 		return nil
 	}
-	return w.f.Truncate(0)
+	w.out.size = w.keep
+	if err := w.f.Truncate(w.keep); err != nil {
+		return err
+	}
+	_, err := w.f.Seek(0, io.SeekEnd)
+	if err == nil && w.lineEnd {
+		_, err = w.out.Write([]byte{'\n'})
+	}
+	return err
 }
 
 // Flush brings what was written into the file.

@@ -19,7 +19,7 @@ func save(t *testing.T, name, text string) string {
 	t.Helper()
 	name = filepath.Join(t.TempDir(), name)
 	c, _ := file.ByName(name)
-	w, err := file.Create(name, c)
+	w, err := file.Create(name, c, 0o666)
 	if err == nil {
 		_, err = io.WriteString(w, text)
 	}
