@@ -32,6 +32,8 @@ type flow struct {
 
 	unwanted context.CancelFunc // called when a file takes no more; may be nil
 
+	parts *partTurner // until end; nil without turnParts
+
 	closing atomic.Pointer[drain] // by end
 	over    chan struct{}         // closed by end; nil without untilSignal
 	watched chan struct{}         // closed after the last message about what is waited for
@@ -49,6 +51,8 @@ type drain struct {
 	sink   func(io.Writer) decode.Sink
 	out    *output.Writer // once begun
 	last   io.Closer      // the sink, if it holds something back; nil if not
+	parted *parted        // the sink, if it may go on in a new file; nil if not
+	flaw   error          // what went wrong though nothing is missing; by the goroutine of out
 	err    error          // why it is incomplete, once closed
 }
 
@@ -109,6 +113,9 @@ func (f *flow) begin() error {
 		if err := d.file.Begin(); err != nil {
 			return fmt.Errorf("%s: %w", d.what, cause(err))
 		}
+		if n := d.file.Lost(); n > 0 {
+			f.con.say("%s: cut back to its last whole line, %s less", d.what, plural(n, "byte"))
+		}
 	}
 	f.stderr = output.NewWriter(os.Stderr, output.Options{Drop: true})
 	f.con.w = f.stderr
@@ -122,6 +129,10 @@ func (f *flow) begin() error {
 		d.opts.OnDrop = f.dropped
 		d.out = output.NewWriter(d.under(), d.opts)
 		sink := d.sink(d.out)
+		if d.parted != nil {
+			d.parted.partSink = sink.(partSink)
+			sink = d.parted
+		}
 		d.last, _ = sink.(io.Closer)
 		f.tee.Sinks = append(f.tee.Sinks, sink)
 	}
@@ -222,6 +233,7 @@ func (f *flow) dropped(lines int64) {
 // returns err or, if a file is incomplete for another reason than that its reader
 // went away, errReported.
 func (f *flow) end(err error) error {
+	f.parts.stop()
 	for _, d := range f.drains {
 		f.closing.Store(d)
 		broken, said := d.close()
@@ -231,7 +243,9 @@ func (f *flow) end(err error) error {
 		if broken != nil && err == nil && (d.record || !errors.Is(broken, syscall.EPIPE)) {
 			err = errReported
 		}
-		d.err = broken
+		if d.err = broken; d.flaw != nil && err == nil {
+			err = errReported
+		}
 		f.totals.dropped += d.out.Dropped()
 	}
 	if f.over != nil {

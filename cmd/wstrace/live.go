@@ -38,6 +38,7 @@ func (l *liveFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVarP(&l.listen, "listen", "l", "127.0.0.1:8080", "listen on `ADDR`; port 0 picks a free one")
 	l.record.register(cmd)
+	l.record.parts.register(cmd)
 	flags.BoolVar(&l.keepHost, "keep-host", false, "keep the Host header that the client sent")
 	flags.BoolVar(&l.strict, "strict", false, "refuse handshakes that break a rule")
 	l.tls.register(flags)
@@ -91,6 +92,7 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 	}
 	ctx, stop := f.untilSignal(ctx)
 	defer stop()
+	f.turnParts(&l.record.parts)
 	f.tee.Sinks = append(f.tee.Sinks, &hints{con: con})
 	p.Sink, p.Look = &f.tee, v.look()
 	con.say("listening on %s", listener.Addr())
@@ -161,19 +163,24 @@ func directions(origin *url.URL, addr net.Addr) string {
 	return to
 }
 
-// untilSignal returns a context that ends at the first SIGINT or SIGTERM. The
-// second one ends the program at once.
+// untilSignal returns a context that ends at the first SIGINT or SIGTERM, or
+// SIGHUP unless that was ignored from the start, as by nohup. The second one ends
+// the program at once.
 func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	go func() {
 		<-signals
 		cancel()
-		if <-signals == syscall.SIGTERM {
-			os.Exit(128 + 15)
+		second := syscall.SIGINT
+		if s, ok := (<-signals).(syscall.Signal); ok {
+			second = s
 		}
-		os.Exit(128 + 2)
+		os.Exit(128 + int(second))
 	}()
 	return ctx, cancel
 }

@@ -8,6 +8,7 @@
 //	demo.go    the subcommands
 //	view.go    the flags that say how events are shown
 //	record.go  the flags that say where they are recorded
+//	parts.go   the flags that say in which files a recording goes on
 //	flow.go    from the events to the files
 //	console.go what goes to stderr
 //	hints.go   what can be done about failures

@@ -20,6 +20,7 @@ type record struct {
 	targets targets
 	flush   choice
 	redact  []string
+	parts   partFlags
 }
 
 func (r *record) register(cmd *cobra.Command) {
@@ -69,6 +70,9 @@ func (r *record) addTo(f *flow, v *view) error {
 			return usagef("--redact: %w", err)
 		}
 	}
+	if err := r.parts.check(r.targets); err != nil {
+		return err
+	}
 	for _, t := range r.targets {
 		if t.name == "-" && v.to == "" {
 			if v.flags.Changed("output") && v.form.value != "none" {
@@ -80,23 +84,39 @@ func (r *record) addTo(f *flow, v *view) error {
 		if err := f.add(d, t.name, t.comp); err != nil {
 			return err
 		}
+		if err := r.parts.prepare(d, t.name); err != nil {
+			return err
+		}
+		if r.parts.run != "" && d.file.HasParts() {
+			d.sink, d.parted = r.partsTo, &parted{d: d, con: f.con, flags: &r.parts, part: 1}
+		}
 	}
 	return nil
 }
 
+// partsTo returns what records the first part to w.
+func (r *record) partsTo(w io.Writer) decode.Sink {
+	o := traceOptions()
+	o.Run, o.Part = r.parts.run, 1
+	return r.recordWith(w, o)
+}
+
 // recordTo returns what records to w.
-func (r *record) recordTo(w io.Writer) decode.Sink {
+func (r *record) recordTo(w io.Writer) decode.Sink { return r.recordWith(w, traceOptions()) }
+
+func (r *record) recordWith(w io.Writer, o trace.Options) decode.Sink {
 	if len(r.redact) == 0 {
-		return trace.NewWriter(w, traceOptions())
+		return trace.NewWriter(w, o)
 	}
 	red, _ := edit.NewRedactWriter(w, r.redact...) // the selectors are good
-	return &redactedTrace{trace.NewWriter(red, traceOptions()), red}
+	return &redactedTrace{trace.NewWriter(red, o), red, r.redact}
 }
 
 // A redactedTrace is a recording with placeholders for secrets.
 type redactedTrace struct {
 	*trace.Writer
-	red *edit.RedactWriter
+	red       *edit.RedactWriter
+	selectors []string
 }
 
 // Close writes what is held back. An error says why something is missing.

@@ -39,12 +39,22 @@ var scriptCmds = map[string]func(ts *testscript.TestScript, neg bool, args []str
 	"wsclient":  wsclient,
 	"live":      startLive,
 	"interrupt": interrupt,
+	"sendsig":   sendSignal,
 	"ended":     ended,
 	"crash":     crash,
 	"waitline":  waitline,
 	"status":    status,
 	"pack":      pack,
 	"cut":       cutFile,
+}
+
+// signalsByName are those that scripts send.
+var signalsByName = map[string]os.Signal{"HUP": syscall.SIGHUP, "TERM": syscall.SIGTERM}
+
+func init() {
+	if len(newPartSignals) > 0 {
+		signalsByName["USR1"] = newPartSignals[0]
+	}
 }
 
 // patience is how long a script waits for what should happen at once.
@@ -307,6 +317,16 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 	ended(ts, neg, args)
 }
 
+// sendsig NAME SIGNAL
+//
+// sends a signal, HUP, TERM or USR1, to a live wstrace.
+func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 || signalsByName[args[1]] == nil {
+		ts.Fatalf("usage: sendsig NAME SIGNAL")
+	}
+	ts.Check(runsOf(ts)[args[0]].Process.Signal(signalsByName[args[1]]))
+}
+
 // ended NAME [STATUS]
 //
 // waits until a live wstrace has ended, and checks the exit status, 0 unless
@@ -342,25 +362,38 @@ func crash(ts *testscript.TestScript, neg bool, args []string) {
 	<-r.ended
 }
 
-// waitline FILE REGEXP
+// waitline FILE REGEXP [N]
 //
-// waits until a line of FILE matches.
+// waits until a line of FILE matches, or N of them.
 func waitline(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: waitline FILE REGEXP")
+	if neg || len(args) < 2 || len(args) > 3 {
+		ts.Fatalf("usage: waitline FILE REGEXP [N]")
 	}
 	re, err := regexp.Compile(args[1])
 	ts.Check(err)
-	await(ts, args[0], re)
+	n := 1
+	if len(args) == 3 {
+		n, err = strconv.Atoi(args[2])
+		ts.Check(err)
+	}
+	awaitNth(ts, args[0], re, n)
 }
 
 // await returns the match of re in the first line of file that has one.
 func await(ts *testscript.TestScript, file string, re *regexp.Regexp) []string {
+	return awaitNth(ts, file, re, 1)
+}
+
+// awaitNth returns the match of re in the nth line of file that has one.
+func awaitNth(ts *testscript.TestScript, file string, re *regexp.Regexp, n int) []string {
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		text := ts.ReadFile(file)
+		have := 0
 		for line := range strings.Lines(text) {
 			if m := re.FindStringSubmatch(strings.TrimSuffix(line, "\n")); m != nil {
-				return m
+				if have++; have == n {
+					return m
+				}
 			}
 		}
 		if time.Now().After(deadline) {

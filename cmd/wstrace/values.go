@@ -34,8 +34,8 @@ var units = []struct {
 	suffix string
 	bytes  float64
 }{
-	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"kB", 1e3}, {"MB", 1e6},
-	{"K", 1 << 10}, {"k", 1 << 10}, {"M", 1 << 20}, {"B", 1}, {"", 1},
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9},
+	{"K", 1 << 10}, {"k", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"B", 1}, {"", 1},
 }
 
 func (n *size) Type() string { return "size" }
@@ -51,19 +51,25 @@ func (n *size) String() string {
 }
 
 func (n *size) Set(s string) error {
+	v, ok := parseSize(s)
+	if !ok || v > math.MaxInt32 {
+		return errors.New("want a size such as 64KiB")
+	}
+	*n = size(v)
+	return nil
+}
+
+// parseSize returns a number of bytes, at least 1.
+func parseSize(s string) (int64, bool) {
 	for _, u := range units {
 		digits, ok := strings.CutSuffix(s, u.suffix)
 		if !ok {
 			continue
 		}
 		f, err := strconv.ParseFloat(strings.TrimSpace(digits), 64)
-		if err != nil || !(f >= 1 && f*u.bytes <= math.MaxInt32) {
-			break
-		}
-		*n = size(f * u.bytes)
-		return nil
+		return int64(f * u.bytes), err == nil && f >= 1 && f*u.bytes < math.MaxInt64
 	}
-	return errors.New("want a size such as 64KiB")
+	return 0, false
 }
 
 // A count is the value of a flag that takes a number that is not negative.
