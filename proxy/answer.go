@@ -3,7 +3,6 @@ package proxy
 import (
 	"cmp"
 	"net/http"
-	"time"
 
 	"github.com/wstrace/wstrace/decode"
 )
@@ -18,7 +17,7 @@ func (k *link) refuse(info decode.Info, raw []byte, err error) phase {
 // fail ends a session whose request is not relayed, and tells the client why
 // if it is there to listen.
 func (k *link) fail(s *session, err error) phase {
-	now := time.Now()
+	now := s.now()
 	f, ok := err.(*failure)
 	if ok {
 		s.Answer(f.status)

@@ -127,7 +127,7 @@ func (k *link) finish(x *exchange, err error) phase {
 	case err == nil:
 	case err == errWrite:
 		k.mustReset.Store(true)
-		x.End(decode.FromClient, time.Now(), decode.EndLocal, "")
+		x.End(decode.FromClient, x.now(), decode.EndLocal, "")
 	default:
 		k.endClient(x, err)
 	}
@@ -151,9 +151,9 @@ func (k *link) finish(x *exchange, err error) phase {
 	case x.outcome == outcomeRefused:
 		k.fail(x.session, x.failure)
 	case x.outcome == outcomeLast:
-		x.End(decode.FromClient, time.Now(), decode.EndLocal, "")
+		x.End(decode.FromClient, x.now(), decode.EndLocal, "")
 	}
-	x.Done(time.Now())
+	x.Done(x.now())
 	if x.outcome == outcomeLast && err == nil {
 		k.client.lingerClose()
 	}

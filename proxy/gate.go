@@ -132,6 +132,6 @@ func (o *Outlet) report(s *session) {
 	o.mu.Unlock()
 	if text != "" {
 		o.log.Error(text)
-		s.Notice(time.Now(), text)
+		s.Notice(s.now(), text)
 	}
 }

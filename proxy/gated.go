@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"net"
-	"time"
 
 	"github.com/wstrace/wstrace/decode"
 )
@@ -66,7 +65,7 @@ func (r *relay) writeUndecided(n int) error {
 		_, err := r.dst.Write(r.src.unread()[:n])
 		r.src.use(n)
 		if err != nil {
-			r.session.End(r.dir, time.Now(), decode.EndLocal, "")
+			r.session.End(r.dir, r.session.now(), decode.EndLocal, "")
 			return errWrite
 		}
 	}
@@ -80,7 +79,7 @@ func (r *relay) endGated(given int, err error) error {
 		given, _ = r.forward(given)
 	}
 	if r.out.finish() != nil {
-		r.session.End(r.dir, time.Now(), decode.EndLocal, "")
+		r.session.End(r.dir, r.session.now(), decode.EndLocal, "")
 		return errWrite
 	}
 	recordEnd(r.dir, r.src, r.session, err)

@@ -11,13 +11,15 @@ import (
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/proxy/internal/clock"
 )
 
 // A leg is one of the two connections of a link, with the bytes that were read
 // from it and not yet used. One goroutine reads it; another may write to it.
 type leg struct {
 	net.Conn
-	when time.Time // of the latest read
+	clock *clock.Clock
+	when  time.Time // of the latest read, by clock
 
 	below *leg            // of a TLS connection, the one that its records come from
 	dry   bool            // below has no complete record unread
@@ -31,6 +33,13 @@ type leg struct {
 	class int     // size of the next buffer
 
 	shut atomic.Bool // we have ended our side
+}
+
+// newLeg returns the leg of a connection, whose times are those of the proxy.
+func (p *Proxy) newLeg(c net.Conn) *leg {
+	l := newLeg(c)
+	l.clock = &p.clock
+	return l
 }
 
 func newLeg(c net.Conn) *leg {
@@ -101,7 +110,7 @@ func (l *leg) fill() error {
 		l.take()
 		n, err = l.Conn.Read(l.buf.b[l.w:])
 	}
-	l.when = time.Now()
+	l.when = l.clock.Now()
 	if n > 0 {
 		if l.class > 0 {
 			l.adapt(n)

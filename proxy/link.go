@@ -160,7 +160,7 @@ func (k *link) relayBoth() phase {
 		k.relay(decode.FromClient, k.client, k.up.leg, k.relayed)
 	}
 	<-k.up.gone
-	k.relayed.Done(time.Now())
+	k.relayed.Done(k.relayed.now())
 	return phaseClose
 }
 
@@ -200,7 +200,7 @@ func (k *link) close() {
 
 // open begins a session on this link, with a gate if newGate makes one.
 func (k *link) open(info decode.Info, newGate func(decode.Info, *Outlet) Gate) *session {
-	s := &session{log: k.p.log()}
+	s := &session{log: k.p.log(), clock: &k.p.clock}
 	s.Sink, s.Look = k.p.sink, k.p.Look
 	info.Conn = k.p.sessions.Add(1)
 	info.Time = k.client.when

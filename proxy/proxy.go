@@ -16,6 +16,7 @@ import (
 
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/proxy/ca"
+	"github.com/wstrace/wstrace/proxy/internal/clock"
 )
 
 // Defaults for the zero values of the fields of [Proxy].
@@ -95,6 +96,7 @@ type Proxy struct {
 	Log *slog.Logger
 
 	start    sync.Once
+	clock    clock.Clock // of all sessions; begins with the first Serve
 	sink     decode.Sink // Sink, or a Tee around it
 	tickets  tls.ClientSessionCache
 	warned   sync.Map // the Reasons that were logged, as keys
@@ -145,6 +147,9 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 
 	p.start.Do(func() {
+		if p.clock.Start.IsZero() {
+			p.clock = clock.New()
+		}
 		p.tickets = tls.NewLRUClientSessionCache(0)
 		p.sink = decode.Shared(p.Sink)
 	})
@@ -167,7 +172,7 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 			continue
 		}
 		pause = 0
-		k := p.newLink(ctx, l.Addr(), newLeg(c))
+		k := p.newLink(ctx, l.Addr(), p.newLeg(c))
 		links.Go(func() {
 			defer context.AfterFunc(ctx, k.abort)()
 			k.serve()

@@ -111,6 +111,9 @@ func newRig(t *testing.T, m mode, set ...func(*Proxy)) *rig {
 	for _, f := range set {
 		f(r.p)
 	}
+	if r.p.NewGate == nil { // the times that gates give are real ones
+		r.p.clock = oldClock()
+	}
 	r.serve(listen(t))
 	return r
 }
@@ -137,6 +140,9 @@ func (r *rig) stop() {
 			r.t.Fatalf("Serve has not returned; goroutines:\n%s", goroutines())
 		}
 		r.check(r.t)
+		if r.p.NewGate == nil {
+			r.checkTimes(r.t)
+		}
 	})
 }
 

@@ -39,7 +39,7 @@ func (k *link) reach(addr string, x *exchange) error {
 // for, and hands it x, unless that is nil.
 func (k *link) use(addr string, c net.Conn, x *exchange) (err error) {
 	k.serverTLS = nil
-	l := newLeg(c)
+	l := k.p.newLeg(c)
 	if k.serverName != "" {
 		protos := alpn
 		if k.clientTLS != nil && k.clientTLS.ALPN == "" {

@@ -79,7 +79,7 @@ func (r *relay) pass() error {
 // end ends the direction, because of err, which it returns.
 func (r *relay) end(err error) error {
 	if err == errWrite {
-		r.session.End(r.dir, time.Now(), decode.EndLocal, "")
+		r.session.End(r.dir, r.session.now(), decode.EndLocal, "")
 		return err
 	}
 	recordEnd(r.dir, r.src, r.session, err)
@@ -102,7 +102,7 @@ func (r *relay) fill() error {
 // tick sets a read deadline if the session holds something back.
 func (r *relay) tick() {
 	if since, pending := r.session.Pending(r.dir); pending && !r.ticking {
-		r.src.SetReadDeadline(since.Add(flushAfter))
+		r.src.SetReadDeadline(time.Now().Add(flushAfter - r.session.now().Sub(since)))
 		r.ticking = true
 	}
 }

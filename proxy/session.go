@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/proxy/internal/clock"
 )
 
 // A session is a decode.Session that survives a panic in decoding or in a
@@ -16,11 +17,15 @@ import (
 type session struct {
 	decode.Session
 	log      *slog.Logger
+	clock    *clock.Clock
 	outlet   *Outlet         // nil without a gate
 	gated    bool            // it is upgraded, and its frames go through outlet
 	panics   [2]atomic.Int32 // by direction
 	reported atomic.Bool
 }
+
+// now returns the time by the clock of the proxy.
+func (s *session) now() time.Time { return s.clock.Now() }
 
 func (s *session) Open(info decode.Info) {
 	defer s.guard(decode.FromClient, info.Time)

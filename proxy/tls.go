@@ -142,7 +142,7 @@ func (k *link) distrusted(err error) {
 		how = decode.EndTimeout
 	}
 	s := k.open(decode.Info{Server: k.server, URL: k.server}, nil)
-	now := time.Now()
+	now := s.now()
 	s.End(decode.FromClient, now, how, text)
 	s.End(decode.FromServer, now, decode.EndLocal, "")
 	s.Done(now)
@@ -229,7 +229,7 @@ func (r *records) Read(b []byte) (int, error) {
 // over.
 func (r *records) secured(c *tls.Conn) *leg {
 	r.wait = false
-	return &leg{Conn: c, below: r.leg, class: 1, when: r.leg.when}
+	return &leg{Conn: c, below: r.leg, class: 1, clock: r.leg.clock, when: r.leg.when}
 }
 
 // readTLS reads what the records at hand decrypt to into the buffer, and waits

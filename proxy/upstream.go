@@ -232,7 +232,7 @@ func (u *upstream) write(x *exchange, n int) bool {
 		return true
 	}
 	u.link.mustReset.Store(true)
-	x.End(decode.FromServer, time.Now(), decode.EndLocal, "")
+	x.End(decode.FromServer, x.now(), decode.EndLocal, "")
 	u.done(x, outcomeLast)
 	return false
 }

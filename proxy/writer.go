@@ -16,7 +16,7 @@ func (o *outbox) write(dst destination, s *session) {
 			o.sleep(wait)
 			continue
 		}
-		now := time.Now()
+		now := s.now()
 		for i := range items {
 			s.Sent(o.dir, now, items[i].b, items[i].change)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/pick"
+	"github.com/wstrace/wstrace/proxy/internal/clock"
 )
 
 // A CompareOption says what counts as equal: [Ignore], [Capture], [AnyOrder],
@@ -127,6 +128,7 @@ type playing struct {
 	events  *numbered      // nil for nobody
 	update  bool           // what comes is not compared
 	latency func(time.Duration)
+	clock   clock.Clock // of the sessions
 
 	wrong []error // options
 }
@@ -134,7 +136,7 @@ type playing struct {
 func (p *playing) fault(err error) { p.wrong = append(p.wrong, err) }
 
 func newPlaying(opts []PlayOption) (*playing, error) {
-	p := &playing{stall: DefaultStall}
+	p := &playing{stall: DefaultStall, clock: clock.New()}
 	for _, o := range opts {
 		o.setPlaying(p)
 	}

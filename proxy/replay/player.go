@@ -110,7 +110,7 @@ func (s *Script) play(ctx context.Context, conn net.Conn, perf performance) erro
 	} else {
 		p.wake = p.cast.wake[p.part]
 	}
-	info := decode.Info{Conn: number, Time: now, Client: conn.RemoteAddr().String(), Server: conn.LocalAddr().String()}
+	info := decode.Info{Conn: number, Time: p.how.clock.Now(), Client: conn.RemoteAddr().String(), Server: conn.LocalAddr().String()}
 	if p.role == decode.FromClient {
 		info.Client, info.Server = info.Server, info.Client
 		info.URL = p.url.String()
@@ -131,9 +131,9 @@ func (s *Script) play(ctx context.Context, conn net.Conn, perf performance) erro
 	p.mu.Unlock()
 	conn.Close()
 	reading.Wait()
-	p.sess.End(p.role, time.Now(), decode.EndLocal, "") // of those that have not ended
-	p.sess.End(p.peer, time.Now(), decode.EndLocal, "")
-	p.sess.Done(time.Now())
+	p.sess.End(p.role, p.how.clock.Now(), decode.EndLocal, "") // of those that have not ended
+	p.sess.End(p.peer, p.how.clock.Now(), decode.EndLocal, "")
+	p.sess.Done(p.how.clock.Now())
 	if err := context.Cause(ctx); err != nil && p.err == nil && !p.completed() {
 		return err
 	}
@@ -176,13 +176,13 @@ func (p *player) signal() {
 // read takes what the peer sends until it ends or we close the connection.
 func (p *player) read() {
 	if len(p.early) > 0 {
-		p.sess.Data(p.peer, time.Now(), p.early)
+		p.sess.Data(p.peer, p.how.clock.Now(), p.early)
 	}
 	buf := make([]byte, 16<<10)
 	for {
 		n, err := p.conn.Read(buf)
 		if n > 0 {
-			p.sess.Data(p.peer, time.Now(), buf[:n])
+			p.sess.Data(p.peer, p.how.clock.Now(), buf[:n])
 		}
 		_, pending := p.sess.Pending(p.peer)
 		p.mu.Lock()
@@ -201,7 +201,7 @@ func (p *player) read() {
 			continue
 		}
 		if !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.ErrClosedPipe) {
-			p.sess.End(p.peer, time.Now(), endOf(err), "")
+			p.sess.End(p.peer, p.how.clock.Now(), endOf(err), "")
 		}
 		return
 	}
@@ -274,9 +274,8 @@ const maxBatch = 64 << 10
 func (p *player) send(b []byte, pongs bool) {
 	for len(b) > 0 && !p.writeFailed {
 		n := min(len(b), maxBatch)
-		now := time.Now()
-		p.sess.Data(p.role, now, b[:n])
-		p.conn.SetWriteDeadline(now.Add(p.how.stall))
+		p.sess.Data(p.role, p.how.clock.Now(), b[:n])
+		p.conn.SetWriteDeadline(time.Now().Add(p.how.stall))
 		_, err := p.conn.Write(b[:n])
 		p.mu.Lock()
 		if !pongs {
@@ -294,7 +293,7 @@ func (p *player) send(b []byte, pongs bool) {
 // end ends our side of the connection. It reports whether that was the end of
 // both.
 func (p *player) end(how decode.End) (over bool) {
-	p.sess.End(p.role, time.Now(), how, "")
+	p.sess.End(p.role, p.how.clock.Now(), how, "")
 	conn := p.conn
 	if how != decode.EndFIN {
 		if t, ok := conn.(*tls.Conn); ok {
