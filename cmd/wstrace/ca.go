@@ -74,7 +74,7 @@ func newCA(con *console) *cobra.Command {
 
 func caPath(dir string, _ []string) error {
 	if _, err := ca.Load(dir); err != nil {
-		return cause(err)
+		return caError(err)
 	}
 	_, err := fmt.Println(filepath.Join(dir, ca.CertFile))
 	return err
@@ -83,14 +83,14 @@ func caPath(dir string, _ []string) error {
 func caExport(dir string, _ []string) error {
 	a, err := ca.Load(dir)
 	if err != nil {
-		return cause(err)
+		return caError(err)
 	}
 	return pem.Encode(os.Stdout, &pem.Block{Type: "CERTIFICATE", Bytes: a.Certificate().Raw})
 }
 
 func caNew(con *console, dir string) error {
 	if _, err := ca.New(dir); err != nil {
-		return cause(err)
+		return caError(err)
 	}
 	con.note("created a new certificate authority in %q", dir)
 	if len(ca.Old(dir)) > 0 {
@@ -157,7 +157,7 @@ func storeArgs(_ *cobra.Command, args []string) error {
 func caInstall(con *console, dir string, names []string) error {
 	a, err := ca.Load(dir)
 	if err != nil {
-		return cause(err)
+		return caError(err)
 	}
 	if user := os.Getenv("SUDO_USER"); user != "" && user != "root" && runtime.GOOS != "windows" {
 		con.hint("this is root's authority, in %q; without sudo, that of %s is used, and you are asked for a password where one is needed", dir, user)

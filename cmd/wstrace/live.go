@@ -36,7 +36,7 @@ type liveFlags struct {
 func (l *liveFlags) register(cmd *cobra.Command) {
 	l.maxHead = proxy.DefaultMaxHead
 	flags := cmd.Flags()
-	flags.StringVarP(&l.listen, "listen", "l", "127.0.0.1:8080", "listen on `ADDR`; port 0 picks a free one")
+	flags.StringVarP(&l.listen, "listen", "l", "127.0.0.1:8080", "listen on `ADDR`; port 0 picks a free one; 0.0.0.0 is all of IPv4, no host or [::] of IPv6 too")
 	l.record.register(cmd)
 	l.record.parts.register(cmd)
 	flags.BoolVar(&l.keepHost, "keep-host", false, "keep the Host header that the client sent")
@@ -97,6 +97,7 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 	p.Sink, p.Look = &f.tee, v.look()
 	con.say("listening on %s", listener.Addr())
 	con.note("%s", directions(p.Upstream, listener.Addr()))
+	warnOpen(con, p.Upstream, listener.Addr())
 	err = f.end(p.Serve(ctx, listener))
 	if p.Upstream == nil && f.totals.sessions == 0 {
 		con.hint("many clients bypass the proxy for localhost; to watch a local server, run wstrace URL and point the client at wstrace")
@@ -128,11 +129,17 @@ func parseOrigin(s string) (*url.URL, error) {
 	return u, nil
 }
 
+// listen listens on addr. 0.0.0.0 means IPv4 only; [::], and no host, mean both.
 func listen(addr string) (net.Listener, error) {
-	if _, _, err := net.SplitHostPort(addr); err != nil {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
 		return nil, usageError{hinted{fmt.Errorf("listen %q: no port", addr), "-l 127.0.0.1:8080, or -l :8080 for all interfaces"}}
 	}
-	l, err := net.Listen("tcp", addr)
+	network := "tcp"
+	if ip := net.ParseIP(host); ip.To4() != nil {
+		network = "tcp4" // else 0.0.0.0 would be all of IPv6 too
+	}
+	l, err := net.Listen(network, addr)
 	if err != nil {
 		err = failed("listen", addr, err)
 		if errors.Is(err, syscall.EADDRINUSE) {
@@ -141,6 +148,20 @@ func listen(addr string) (net.Listener, error) {
 		return nil, err
 	}
 	return l, nil
+}
+
+// warnOpen warns of a proxy that others than the users of this machine can reach.
+func warnOpen(con *console, origin *url.URL, addr net.Addr) {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok || tcp.IP.IsLoopback() {
+		return
+	}
+	to := "is an open proxy: it lets them into this machine, and into its network"
+	if origin != nil {
+		to = "lets them reach " + origin.Host
+	}
+	con.say("other machines can connect to %s, which %s", addr, to)
+	con.hint("-l 127.0.0.1:%d keeps it to this machine", tcp.Port)
 }
 
 // directions says how a client reaches a proxy for origin that listens on addr.

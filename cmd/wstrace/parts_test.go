@@ -47,7 +47,9 @@ func TestPartsOfASession(t *testing.T) {
 		defer c.Close()
 		c.SetDeadline(time.Now().Add(patience))
 		r := bufio.NewReader(c)
-		say := func(text string) []byte { return ws.MustCompileFrame(ws.MaskFrameInPlace(ws.NewTextFrame([]byte(text)))) }
+		say := func(text string) []byte {
+			return ws.MustCompileFrame(ws.MaskFrameInPlace(ws.NewTextFrame([]byte(text))))
+		}
 		if err := exchange(c, r, say("one")); err != nil {
 			t.Fatal(err)
 		}

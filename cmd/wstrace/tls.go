@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -69,12 +70,37 @@ func (f *tlsFlags) addTo(p *proxy.Proxy, con *console) (keyLog io.Closer, err er
 	if len(f.pass) > 0 {
 		p.Pass = f.pass.match
 	}
-	if dir, err := caDir(f.caDir); err != nil {
-		con.note("TLS is relayed without reading it: %v", err)
-	} else if p.Authority, err = ca.Open(dir); err != nil {
-		return nil, cause(err)
+	if p.Authority, err = openAuthority(f.caDir); err != nil {
+		con.fail(fmt.Errorf("TLS is relayed without reading it: %w", err))
 	}
 	return f.openKeyLog(p, con)
+}
+
+// openAuthority opens our own authority, or returns nil and why it can't be used.
+func openAuthority(flag string) (*ca.Authority, error) {
+	dir, err := caDir(flag)
+	if err != nil {
+		return nil, err
+	}
+	a, err := ca.Open(dir)
+	if err != nil {
+		return nil, caError(err)
+	}
+	return a, nil
+}
+
+// caError returns an error of package ca with its remedy.
+func caError(err error) error {
+	var access *ca.AccessError
+	switch {
+	case !errors.As(err, &access):
+		return cause(err)
+	case !access.Dir:
+		return hinted{err, fmt.Sprintf("if nobody has read it, chmod 600 %s; else wstrace ca new replaces it", access.Name)}
+	case access.Mode&0o022 != 0:
+		return hinted{err, fmt.Sprintf("chmod go-w %s, if all in it is yours; --ca-dir DIR takes another", access.Name)}
+	}
+	return hinted{err, "--ca-dir DIR takes another"}
 }
 
 // openKeyLog opens the file for TLS secrets. If only the environment names it,

@@ -4,6 +4,7 @@
 package ca
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -19,7 +20,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -61,8 +61,8 @@ func DefaultDir() (string, error) {
 }
 
 // Open returns the authority in dir. If there is none it is made when the first
-// leaf is asked for. A key that others can read is an error: whoever has it can
-// pose as any server.
+// leaf is asked for. A folder that others can write to, or a key that they can
+// read, is an [*AccessError].
 func Open(dir string) (*Authority, error) {
 	a := &Authority{dir: dir, leaves: make(map[string]*tls.Certificate)}
 	if err := a.load(); err != nil && err != errNone {
@@ -88,7 +88,7 @@ func New(dir string) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := cmp.Or(os.MkdirAll(dir, 0o700), checkDir(dir)); err != nil {
 		return nil, err
 	}
 	file := filepath.Join(dir, CertFile)
@@ -120,6 +120,9 @@ var errNone = errors.New("no certificate authority")
 
 // load reads the authority.
 func (a *Authority) load() error {
+	if err := checkAccess(a.dir); err != nil {
+		return err
+	}
 	cert, certErr := readCert(filepath.Join(a.dir, CertFile)) // which is made last
 	key, err := readKey(a.dir)
 	switch {
@@ -153,7 +156,7 @@ func (a *Authority) make() error {
 	if a.cert != nil {
 		return nil
 	}
-	if err := os.MkdirAll(a.dir, 0o700); err != nil {
+	if err := cmp.Or(os.MkdirAll(a.dir, 0o700), checkAccess(a.dir)); err != nil {
 		return err
 	}
 	key, err := readKey(a.dir)
@@ -229,9 +232,6 @@ func readCert(file string) (*x509.Certificate, error) {
 
 func readKey(dir string) (*ecdsa.PrivateKey, error) {
 	file := filepath.Join(dir, KeyFile)
-	if err := checkMode(file); err != nil {
-		return nil, err
-	}
 	der, err := readFile(file, "PRIVATE KEY")
 	if err != nil {
 		return nil, err
@@ -281,21 +281,6 @@ func writeFile(name string, mode os.FileMode, kind string, der []byte, put func(
 		return err
 	}
 	return put(f.Name(), name)
-}
-
-// checkMode returns an error if a key file can be read by others.
-func checkMode(file string) error {
-	if runtime.GOOS == "windows" { // access there is not in the mode
-		return nil
-	}
-	info, err := os.Stat(file)
-	if err != nil {
-		return err
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return fmt.Errorf("key file %q can be read by others (mode %04o, must be 0600)", file, mode)
-	}
-	return nil
 }
 
 func serial() *big.Int {

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -191,5 +193,51 @@ func TestLeaf(t *testing.T) {
 				t.Error("the leaf is valid for another name")
 			}
 		})
+	}
+}
+
+// TestOthersCanWrite checks that a folder in which others could put a key of theirs
+// is not used, nor one made in it.
+func TestOthersCanWrite(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("access is not in the mode")
+	}
+	dir := t.TempDir()
+	for _, mode := range []os.FileMode{0o777, 0o775, 0o757 | os.ModeSticky} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		for name, f := range map[string]func(string) (*Authority, error){"Open": Open, "Load": Load, "New": New} {
+			_, err := f(dir)
+			var access *AccessError
+			if !errors.As(err, &access) || access.Name != dir || !access.Dir {
+				t.Errorf("%s with mode %v: got %v, want an AccessError about the folder", name, mode, err)
+			}
+		}
+	}
+	os.Chmod(dir, 0o755)
+	a, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.Chmod(dir, 0o777)
+	if _, err := a.Leaf("h"); err == nil {
+		t.Error("an authority is made in a folder that others can write to since")
+	}
+	if files, _ := os.ReadDir(dir); len(files) != 0 {
+		t.Errorf("there is %v in the folder", files)
+	}
+	os.Chmod(dir, 0o755)
+	if _, err := a.Leaf("h"); err != nil {
+		t.Error(err)
+	}
+
+	// A key that was readable is replaced by New.
+	os.Chmod(filepath.Join(dir, KeyFile), 0o644)
+	if _, err := Open(dir); err == nil {
+		t.Error("a key that others can read is used")
+	}
+	if _, err := New(dir); err != nil {
+		t.Error(err)
 	}
 }

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package ca
+
+import "io/fs"
+
+func isOthers(fs.FileInfo) bool { return false }
