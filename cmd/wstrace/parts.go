@@ -58,7 +58,7 @@ func (p *partFlags) check(to targets) error {
 
 // prepare returns what keeps d, which has its file, from what the flags ask for. A
 // file to go on in is looked into.
-func (p *partFlags) prepare(d *drain, name string) error {
+func (p *partFlags) prepare(con *console, d *drain, name string) error {
 	if p.flags == nil {
 		return nil
 	}
@@ -71,7 +71,7 @@ func (p *partFlags) prepare(d *drain, name string) error {
 		return nil
 	}
 	if p.resume {
-		return resume(d, name)
+		return con.during(d.what+": reading what is there", func() error { return resume(d, name) })
 	}
 	return nil
 }

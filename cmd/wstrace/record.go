@@ -84,7 +84,7 @@ func (r *record) addTo(f *flow, v *view) error {
 		if err := f.add(d, t.name, t.comp); err != nil {
 			return err
 		}
-		if err := r.parts.prepare(d, t.name); err != nil {
+		if err := r.parts.prepare(f.con, d, t.name); err != nil {
 			return err
 		}
 		if r.parts.run != "" && d.file.HasParts() {
