@@ -1,7 +1,6 @@
 package decode
 
 import (
-	"encoding/base64"
 	"slices"
 	"strings"
 )
@@ -28,9 +27,10 @@ func (j *judge) adviseRequest(h *Head) {
 		}
 	}
 	j.adviseURL(h)
-	for _, p := range h.Tokens("Sec-WebSocket-Protocol") {
-		if looksSecret(p) || strings.EqualFold(p, "bearer") || strings.HasPrefix(p, "base64url.bearer.authorization.k8s.io.") {
-			say(fieldProtocol, "token-in-subprotocol", "a subprotocol offered looks like a credential of %d characters", len(p))
+	offered := h.Tokens("Sec-WebSocket-Protocol")
+	for i, p := range offered {
+		if from, ok := CredentialProtocol(offered, i); ok {
+			say(fieldProtocol, "token-in-subprotocol", "a subprotocol offered looks like a credential of %d characters", len(p)-from)
 		}
 	}
 	if j.plain() {
@@ -72,43 +72,19 @@ func (j *judge) serverHost() string {
 	return hostOf(rest[strings.LastIndexByte(rest, '@')+1:])
 }
 
-// secretKeys are the query parameters whose values should not get into logs.
-var secretKeys = []string{"token", "access_token", "api_key", "apikey", "auth", "jwt", "sig", "session", "password"}
-
 // adviseURL looks for credentials in the target.
 func (j *judge) adviseURL(h *Head) {
-	rest := h.Target
-	if _, after, ok := strings.Cut(rest, "://"); ok {
-		authority := after[:strings.IndexAny(after+"/", "/?#")]
-		if user, _, ok := strings.Cut(authority, "@"); ok && strings.Contains(user, ":") {
+	for _, c := range FindCredentials(h.Target) {
+		switch {
+		case c.Routine:
+		case c.Password:
 			j.field(FromClient, "", "basic-auth-in-url", "the target holds a user name and a password")
+		case c.Param:
+			j.field(FromClient, "", "token-in-url", "the query has a credential, %.40q, which ends up in logs", c.Name)
+		default:
+			j.field(FromClient, "", "token-in-url", "the target has a credential of %d characters, which ends up in logs", c.To-c.From)
 		}
 	}
-	_, query, _ := strings.Cut(rest, "?")
-	for pair := range strings.SplitSeq(query, "&") {
-		key, value, _ := strings.Cut(pair, "=")
-		if value == "" {
-			continue
-		}
-		if slices.Contains(secretKeys, strings.ToLower(key)) || looksSecret(value) {
-			j.field(FromClient, "", "token-in-url", "the query has a credential, %.40q, which ends up in logs", key)
-		}
-	}
-}
-
-// looksSecret reports whether v is a JSON Web Token: three parts in base64, of
-// which the first begins with {".
-func looksSecret(v string) bool {
-	parts := strings.Split(v, ".")
-	if len(parts) != 3 || !strings.HasPrefix(parts[0], "eyJ") || len(parts[1]) < 8 {
-		return false
-	}
-	for _, p := range parts {
-		if _, err := base64.RawURLEncoding.DecodeString(p); err != nil {
-			return false
-		}
-	}
-	return true
 }
 
 // adviseResponse looks for what is legal in a 101 but seldom intended.
