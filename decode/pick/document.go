@@ -21,29 +21,38 @@ const maxTries = 32
 
 // Parts returns the parts of a message, in order. Joined they are the message.
 func Parts(message []byte) []Part {
+	if !utf8.Valid(message) {
+		if len(message) == 0 {
+			return nil
+		}
+		return []Part{{message, false}}
+	}
+	return AnyParts(message)
+}
+
+// AnyParts is like [Parts], and finds documents in what is not UTF-8 too.
+func AnyParts(message []byte) []Part {
 	b := message
-	if t := bytes.TrimLeft(b, " \t\r\n"); len(t) > 0 && bytes.IndexByte([]byte(`{["`), t[0]) >= 0 && utf8.Valid(b) && json.Valid(b) {
+	if t := bytes.TrimLeft(b, " \t\r\n"); len(t) > 0 && bytes.IndexByte([]byte(`{["`), t[0]) >= 0 && json.Valid(b) {
 		return []Part{{b, true}}
 	}
 	var list []Part
 	plain := 0 // where plain text begins
-	if utf8.Valid(b) {
-		for i, tries := 0, 0; i < len(b) && tries < maxTries; i++ {
-			if b[i] != '{' && b[i] != '[' {
-				continue
-			}
-			n := documentLen(b[i:])
-			if n == 0 {
-				tries++
-				continue
-			}
-			if plain < i {
-				list = append(list, Part{b[plain:i], false})
-			}
-			list = append(list, Part{b[i : i+n], true})
-			plain = i + n
-			i = plain - 1
+	for i, tries := 0, 0; i < len(b) && tries < maxTries; i++ {
+		if b[i] != '{' && b[i] != '[' {
+			continue
 		}
+		n := documentLen(b[i:])
+		if n == 0 {
+			tries++
+			continue
+		}
+		if plain < i {
+			list = append(list, Part{b[plain:i], false})
+		}
+		list = append(list, Part{b[i : i+n], true})
+		plain = i + n
+		i = plain - 1
 	}
 	if plain < len(b) {
 		list = append(list, Part{b[plain:], false})
@@ -74,6 +83,29 @@ func documentLen(b []byte) int {
 		}
 	}
 	return 0
+}
+
+// ends returns where the objects and arrays of a document end, in the order in
+// which they begin.
+func ends(doc []byte) []int {
+	var list, open []int
+	inString := false
+	for i := 0; i < len(doc); i++ {
+		switch c := doc[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			open = append(open, len(list))
+			list = append(list, len(doc))
+		case (c == '}' || c == ']') && len(open) > 0:
+			list[open[len(open)-1]] = i + 1
+			open = open[:len(open)-1]
+		}
+	}
+	return list
 }
 
 // Decode returns the value of a document: nil, bool, string, json.Number, []any

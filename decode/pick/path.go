@@ -95,6 +95,20 @@ func bracket(s string) (inside, rest string, err error) {
 	return s[1:i], s[i+1:], nil
 }
 
+// Last returns the last name on the way, or "" if there is none or the path ends
+// at any member.
+func (p Path) Last() string {
+	for _, st := range slices.Backward(p) {
+		switch {
+		case st.any:
+			return ""
+		case st.index < 0:
+			return st.name
+		}
+	}
+	return ""
+}
+
 // Matches reports whether p leads to the place at.
 func (p Path) Matches(at Place) bool {
 	// As in matching *: when a later step fails, the last step at any depth is

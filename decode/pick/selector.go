@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 	"unicode/utf8"
 )
@@ -13,12 +14,16 @@ import (
 //	$.user.id  $[1].*  $..token   Path: values in the JSON of messages
 //	?token                        Param: a parameter of the query
 //	Authorization:                Header: the value of a header
-//	/[0-9]+ ms/                   Expr: what an expression matches in messages
+//	/[0-9]+ ms/                   Expr: what an expression matches
+//	credentials                   Credentials: what package decode has in its list
+//	/…/                           Untold: what an expression matched that is not told
 type Selector struct {
-	Path   Path           // nil for none
-	Param  string         // the name of a parameter
-	Header string         // the name of a header
-	Expr   *regexp.Regexp // nil for none
+	Path        Path           // nil for none
+	Param       string         // the name of a parameter
+	Header      string         // the name of a header
+	Expr        *regexp.Regexp // nil for none
+	Credentials bool
+	Untold      bool
 
 	text string
 }
@@ -27,6 +32,12 @@ type Selector struct {
 func Parse(text string) (Selector, error) {
 	s := Selector{text: text}
 	switch {
+	case text == Credentials:
+		s.Credentials = true
+		return s, nil
+	case text == Untold:
+		s.Untold = true
+		return s, nil
 	case !utf8.ValidString(text):
 		return s, fmt.Errorf("%q is not UTF-8", text)
 	case strings.HasPrefix(text, "$"):
@@ -44,8 +55,14 @@ func Parse(text string) (Selector, error) {
 		s.Header = text[:len(text)-1]
 		return s, nil
 	}
-	return s, fmt.Errorf(`%q is not "$.path", "?parameter", "Header:" or "/expression/"`, text)
+	return s, fmt.Errorf(`%q is not "$.path", "?parameter", "Header:", "/expression/" or "credentials"`, text)
 }
+
+// The selectors that are words.
+const (
+	Credentials = "credentials"
+	Untold      = "/…/"
+)
 
 // ParseAll returns the selectors that texts are, or the error of the first that
 // is none.
@@ -64,8 +81,69 @@ func ParseAll(texts []string) ([]Selector, error) {
 // String returns the selector as it was given to [Parse].
 func (s Selector) String() string { return s.text }
 
-// InMessages reports whether s names something in messages, and not in heads.
-func (s Selector) InMessages() bool { return s.Path != nil || s.Expr != nil }
+// Told returns the selector as it may be told to others: as it was given, or
+// [Untold] for an expression that spells out what it selects.
+func (s Selector) Told() string {
+	if s.Expr != nil && spells(s.Expr.String()) {
+		return Untold
+	}
+	return s.text
+}
+
+// spells reports whether an expression has, in what it selects, four characters
+// that stand for themselves, or nothing else.
+func spells(expr string) bool {
+	re, err := syntax.Parse(expr, syntax.Perl)
+	if err != nil {
+		return true
+	}
+	if group := firstGroup(re); group != nil {
+		re = group
+	}
+	letters, others := literals(re)
+	return letters >= 4 || letters > 0 && others == 0
+}
+
+func firstGroup(re *syntax.Regexp) *syntax.Regexp {
+	if re.Op == syntax.OpCapture {
+		return re
+	}
+	for _, sub := range re.Sub {
+		if g := firstGroup(sub); g != nil {
+			return g
+		}
+	}
+	return nil
+}
+
+// literals counts the characters of an expression that stand for themselves, and
+// the parts that stand for more.
+func literals(re *syntax.Regexp) (letters, others int) {
+	switch re.Op {
+	case syntax.OpLiteral:
+		return len(re.Rune), 0
+	case syntax.OpCharClass:
+		n := 0
+		for i := 0; i+1 < len(re.Rune); i += 2 {
+			n += int(re.Rune[i+1]-re.Rune[i]) + 1
+		}
+		if n <= 2 {
+			return 1, 0
+		}
+		return 0, 1
+	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		return 0, 1
+	}
+	for _, sub := range re.Sub {
+		l, o := literals(sub)
+		letters, others = letters+l, others+o
+	}
+	return letters, others
+}
+
+// InMessages reports whether s names something in messages too, and not in heads
+// alone.
+func (s Selector) InMessages() bool { return s.Path != nil || s.Expr != nil || s.Credentials }
 
 // Values returns the strings and numbers that s selects in a message, in order:
 // each a string or a json.Number.

@@ -27,42 +27,18 @@ type Visitor struct {
 // Walk leads v through a document.
 func (v *Visitor) Walk(doc []byte) {
 	w := walker{Visitor: v, doc: doc, d: json.NewDecoder(bytes.NewReader(doc))}
+	w.d.UseNumber()
 	if v.Enter != nil {
 		w.ends = ends(doc)
 	}
-	w.d.UseNumber()
 	w.value(nil, false)
 }
 
 type walker struct {
 	*Visitor
-	doc []byte
-	d   *json.Decoder
-
-	ends []int // of the objects and arrays that are still to come, in the order in which they begin
-}
-
-// ends returns where the objects and arrays of a document end, in the order in
-// which they begin. One pass finds them all, however deep they are.
-func ends(doc []byte) (list []int) {
-	var open []int // indexes in list
-	quoted := false
-	for i := 0; i < len(doc); i++ {
-		switch c := doc[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			open = append(open, len(list))
-			list = append(list, 0)
-		case (c == '}' || c == ']') && len(open) > 0:
-			list[open[len(open)-1]] = i + 1
-			open = open[:len(open)-1]
-		}
-	}
-	return list
+	doc  []byte
+	d    *json.Decoder
+	ends []int // of the objects and arrays to come, if Enter wants to know
 }
 
 // value visits the next value, or only passes over it. It reports false if
@@ -78,10 +54,11 @@ func (w *walker) value(at Place, unseen bool) bool {
 	}
 	switch tok {
 	case json.Delim('{'), json.Delim('['):
-		if w.Enter != nil && len(w.ends) > 0 {
-			end := w.ends[0]
+		if w.Enter != nil {
+			if !unseen {
+				unseen = !w.Enter(at, Span{start, w.ends[0]})
+			}
 			w.ends = w.ends[1:]
-			unseen = unseen || !w.Enter(at, Span{start, end})
 		}
 		for i := 0; ; i++ {
 			var key any = i

@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"errors"
 	"io"
+	"sync"
 
 	"github.com/gobwas/ws"
 
@@ -149,6 +150,9 @@ func (z *deflater) compress(text []byte, first, last bool) []byte {
 	}
 	return p
 }
+
+// deflaters compress messages by themselves.
+var deflaters = sync.Pool{New: func() any { return new(deflater) }}
 
 func (z *deflater) reset() {
 	z.w.Reset(&z.buf)

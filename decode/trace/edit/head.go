@@ -1,12 +1,6 @@
 package edit
 
 import (
-	"bytes"
-	"fmt"
-	"io"
-	"net/http/httputil"
-	"net/url"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -14,91 +8,259 @@ import (
 	"github.com/wstrace/wstrace/decode/trace"
 )
 
-// target puts placeholders into the query of a target or URL.
-func (r *redactor) target(target string) string {
-	path, query, ok := strings.Cut(target, "?")
-	if !ok {
-		return target
-	}
-	query, fragment, _ := strings.Cut(query, "#")
-	if fragment != "" {
-		fragment = "#" + fragment
-	}
-	params := strings.Split(query, "&")
-	for i, p := range params {
-		name, value, ok := strings.Cut(p, "=")
-		for _, sel := range r.selectors {
-			if ok && sel.Param != "" && sel.Param == unescape(name) {
-				params[i] = name + "=" + r.text(sel.Param, unescape(value))
-			}
+// head puts placeholders into a head. The session is nil if it is not known.
+func (r *rules) head(s *session, rec *trace.Record) {
+	e := headEditor{rules: r, session: s, request: rec.Kind == trace.KindReq}
+	if !rec.RawHead {
+		h := *rec.Head
+		h.Target, h.Reason = r.target(h.Target), r.text(h.Reason)
+		h.Fields = make([]decode.Field, len(rec.Head.Fields))
+		e.host = rec.Head.Get("Host")
+		for i, f := range rec.Head.Fields {
+			h.Fields[i] = decode.Field{Name: f.Name, Value: e.value(f.Name, f.Value)}
 		}
-	}
-	return path + "?" + strings.Join(params, "&") + fragment
-}
-
-// unescape returns a part of a query as it was before it was escaped.
-func unescape(s string) string {
-	if plain, err := url.QueryUnescape(s); err == nil {
-		return plain
-	}
-	return s
-}
-
-// urlHeaders hold a URL, which may have the same secrets in its query as the
-// target.
-var urlHeaders = []string{"Referer", "Location", "Content-Location"}
-
-// head puts placeholders into a head and the body behind it.
-func (r *redactor) head(rec *trace.Record) {
-	old := parseHead(rec)
-	if old.Cut {
+		rec.Head = &h
 		return
 	}
-	h := old.WithTarget(r.target(old.Target))
-	for _, name := range urlHeaders {
-		h = mapValue(h, name, r.target)
+	old := rec.Head.Raw
+	rec.Head = parseHead(rec.Kind, old)
+	e.host = rec.Head.Get("Host")
+	raw := e.raw(old)
+	if raw == old {
+		return
 	}
-	for _, sel := range r.selectors {
-		if sel.Header != "" {
-			h = mapValue(h, sel.Header, func(secret string) string { return r.text(sel.Header, unfold(secret)) })
-		}
-	}
-	if body := r.body(rec); !bytes.Equal(body, rec.Body) {
-		h = h.WithValue("Content-Length", strconv.Itoa(len(body)))
-		if rec.BodyLen > 0 {
-			rec.BodyLen += int64(len(body) - len(rec.Body))
-		}
-		rec.Body = body
-	}
-	if h != old {
-		rec.Head, rec.RawHead = h, rec.RawHead && (!utf8.ValidString(h.Raw) || !h.Canonical())
-	}
+	rec.Head = parseHead(rec.Kind, raw)
+	rec.RawHead = rec.Head.Cut || !utf8.ValidString(raw) || !rec.Head.Canonical()
 }
 
-// parseHead returns the head of rec with its parts, which it sets if the trace
-// has the bytes only.
-func parseHead(rec *trace.Record) *decode.Head {
-	if rec.RawHead {
-		parse := decode.ParseRequest
-		if rec.Kind == "res" {
-			parse = decode.ParseResponse
-		}
-		raw := rec.Head.Raw
-		rec.Head, _ = parse(raw) // with what there is of it
-		rec.Head.Cut = decode.HeadLen([]byte(raw), 0) == 0
+// parseHead returns what there is of a head.
+func parseHead(kind trace.Kind, raw string) *decode.Head {
+	parse := decode.ParseRequest
+	if kind == trace.KindRes {
+		parse = decode.ParseResponse
 	}
-	return rec.Head
+	h, err := parse(raw)
+	h.Cut = err != nil || decode.HeadLen([]byte(raw), 0) == 0
+	return h
 }
 
-// mapValue returns h with the value of each field called name replaced by what f
-// makes of it.
-func mapValue(h *decode.Head, name string, f func(string) string) *decode.Head {
-	return h.MapValues(func(n, value string) string {
-		if strings.EqualFold(n, name) {
-			return f(value)
+// A headEditor puts placeholders into the parts of a head.
+type headEditor struct {
+	*rules
+	session *session
+	request bool
+	host    string
+}
+
+// raw returns a head that is known by its bytes with placeholders.
+func (e *headEditor) raw(raw string) string {
+	var b strings.Builder
+	n := len(raw) - len(strings.TrimLeft(raw, "\r\n"))
+	b.WriteString(raw[:n])
+	for first, rest := true, raw[n:]; rest != ""; first = false {
+		n := lineLen(rest)
+		for !first && n < len(rest) && (rest[n] == ' ' || rest[n] == '\t') {
+			n += lineLen(rest[n:])
 		}
+		line := rest[:n]
+		rest = rest[n:]
+		if first {
+			b.WriteString(e.startLine(line))
+			continue
+		}
+		text := strings.TrimRight(line, "\r\n")
+		if text == "" {
+			b.WriteString(line)
+			continue
+		}
+		name, after, ok := strings.Cut(text, ":")
+		if !ok {
+			b.WriteString(e.text(text) + line[len(text):])
+			continue
+		}
+		value := strings.Trim(after, " \t\r\n")
+		at := strings.Index(after, value)
+		b.WriteString(name + ":" + after[:at] + e.value(strings.TrimSpace(name), value) + after[at+len(value):] + line[len(text):])
+	}
+	return b.String()
+}
+
+// startLine returns a start line, which may be cut off, with placeholders.
+func (e *headEditor) startLine(line string) string {
+	text := strings.TrimRight(line, "\r\n")
+	if method, rest, ok := strings.Cut(text, " "); e.request && ok {
+		target, proto := rest, ""
+		if i := strings.LastIndex(rest, " HTTP/"); i >= 0 {
+			target, proto = rest[:i], rest[i:]
+		}
+		return method + " " + e.target(target) + proto + line[len(text):]
+	}
+	return e.text(text) + line[len(text):]
+}
+
+func lineLen(s string) int {
+	if i := strings.IndexByte(s, '\n'); i >= 0 {
+		return i + 1
+	}
+	return len(s)
+}
+
+// handshakeHeaders say how bytes are framed, and what both sides make of that.
+// They hold no secrets, and a head without them is another one.
+var handshakeHeaders = map[string]bool{"connection": true, "upgrade": true, "content-length": true, "transfer-encoding": true,
+	"sec-websocket-key": true, "sec-websocket-accept": true, "sec-websocket-version": true, "sec-websocket-extensions": true}
+
+// urlHeaders hold a URL, which may have the same secrets as the target.
+var urlHeaders = map[string]bool{"referer": true, "location": true, "content-location": true}
+
+// value returns the value of a header with placeholders.
+func (e *headEditor) value(name, value string) string {
+	lower := strings.ToLower(name)
+	if value == "" || handshakeHeaders[lower] {
 		return value
+	}
+	plain := unfold(value)
+	clean := e.plainValue(name, lower, plain)
+	if clean == plain {
+		return value
+	}
+	return clean
+}
+
+func (e *headEditor) plainValue(name, lower, value string) string {
+	selected := e.credentials && decode.CredentialHeader(name)
+	for i := range e.selectors {
+		selected = selected || e.selectors[i].Header != "" && strings.EqualFold(e.selectors[i].Header, name)
+	}
+	switch {
+	case lower == "sec-websocket-protocol":
+		return e.protocols(value, selected)
+	case lower == "origin" || lower == "sec-websocket-origin":
+		return e.origin(value, selected)
+	case lower == "host" && selected:
+		host, port := cutPort(value)
+		return e.placeholders.text("host", host) + port
+	case selected:
+		return e.placeholders.text(lower, value)
+	}
+	clean := value
+	if urlHeaders[lower] {
+		clean = e.target(value)
+	} else {
+		clean = e.text(value)
+	}
+	if strings.IndexByte(clean, ',') < 0 {
+		return clean
+	}
+	return mapList(clean, func(_ int, element string) string { return e.text(element) })
+}
+
+// origin returns an origin with placeholders: another origin.
+func (e *headEditor) origin(value string, selected bool) string {
+	scheme, rest, ok := strings.Cut(value, "://")
+	if !ok {
+		if selected && value != "null" {
+			return "https://" + e.placeholders.text("origin", value)
+		}
+		return e.text(value)
+	}
+	host, port := cutPort(rest)
+	if !selected {
+		clean := e.text(value)
+		if clean == value {
+			return value
+		}
+		if after, ok := strings.CutPrefix(clean, scheme+"://"); ok && !strings.ContainsAny(after, "/?# ") {
+			return clean
+		}
+	}
+	p := e.placeholders.text("origin", host)
+	// A page of the same site stays one, which the Host tells anyway.
+	if h, _ := cutPort(e.host); h != "" && p != host {
+		switch {
+		case strings.EqualFold(h, host) && !e.selectsHost():
+			p = host
+		case site(h) == site(host) && !e.selectsHost():
+			p += "." + site(h)
+		}
+	}
+	return scheme + "://" + p + port
+}
+
+// selectsHost reports whether the Host is secret too.
+func (e *headEditor) selectsHost() bool {
+	for i := range e.selectors {
+		if strings.EqualFold(e.selectors[i].Header, "Host") {
+			return true
+		}
+	}
+	return e.text(e.host) != e.host
+}
+
+func site(host string) string {
+	labels := strings.Split(strings.ToLower(host), ".")
+	if len(labels) < 2 || strings.Trim(labels[len(labels)-1], "0123456789") == "" {
+		return host // an address
+	}
+	return strings.Join(labels[len(labels)-2:], ".")
+}
+
+func cutPort(host string) (name, port string) {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.ContainsAny(host[i:], "]") && strings.Trim(host[i+1:], "0123456789") == "" {
+		return host[:i], host[i:]
+	}
+	return host, ""
+}
+
+// protocols returns a list of subprotocols with placeholders. One that was offered
+// has the same where it is chosen.
+func (e *headEditor) protocols(value string, selected bool) string {
+	var list []string
+	mapList(value, func(_ int, p string) string {
+		list = append(list, p)
+		return p
 	})
+	return mapList(value, func(i int, p string) string {
+		if !e.request && e.session != nil {
+			if clean := e.session.offered[p]; clean != "" {
+				return clean
+			}
+		}
+		clean := p
+		if selected {
+			clean = e.placeholders.text("subprotocol", p)
+		} else if from, ok := 0, false; e.credentials {
+			if from, ok = decode.CredentialProtocol(list, i); ok {
+				clean = p[:from] + e.placeholders.text("subprotocol", p[from:])
+			}
+		}
+		if clean == p {
+			clean = e.text(p)
+		}
+		if clean != p && e.request && e.session != nil && len(e.session.offered) < 16 {
+			if e.session.offered == nil {
+				e.session.offered = map[string]string{}
+			}
+			e.session.offered[p] = clean
+		}
+		return clean
+	})
+}
+
+// mapList returns a list with each element replaced by what f makes of it.
+func mapList(value string, f func(i int, element string) string) string {
+	parts := strings.Split(value, ",")
+	n := 0
+	for i, p := range parts {
+		element := strings.Trim(p, " \t\r\n")
+		if element == "" {
+			continue
+		}
+		at := strings.Index(p, element)
+		parts[i] = p[:at] + f(n, element) + p[at+len(element):]
+		n++
+	}
+	return strings.Join(parts, ",")
 }
 
 // unfold returns a value in one line, as it is meant (RFC 9112 §5.2).
@@ -111,23 +273,4 @@ func unfold(value string) string {
 		lines[i] = strings.Trim(line, " \t\r")
 	}
 	return strings.Join(lines, " ")
-}
-
-// body returns the body of a head with placeholders.
-func (r *redactor) body(rec *trace.Record) []byte {
-	if !r.inMessages || len(rec.Body) == 0 {
-		return rec.Body
-	}
-	if !rec.Head.HasToken("Transfer-Encoding", "chunked") {
-		return r.content(rec.Body, true)
-	}
-	plain, err := io.ReadAll(httputil.NewChunkedReader(bytes.NewReader(rec.Body)))
-	if err != nil {
-		return nil // it is not whole
-	}
-	clean := r.content(plain, true)
-	if bytes.Equal(clean, plain) {
-		return rec.Body
-	}
-	return fmt.Appendf(nil, "%x\r\n%s\r\n0\r\n\r\n", len(clean), clean)
 }

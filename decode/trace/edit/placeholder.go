@@ -1,117 +1,117 @@
 package edit
 
 import (
-	"bytes"
+	"crypto/sha256"
 	"encoding/json"
-	"fmt"
 	"strconv"
 	"strings"
 
-	"github.com/wstrace/wstrace/decode/pick"
+	"github.com/wstrace/wstrace/decode"
 )
 
-// mark begins every placeholder that is not a number. What begins with it is no
-// secret any more.
-const mark = "redacted-"
-
-// placeholders are those of all secrets so far.
+// placeholders are those of the secrets that were met lately, by the sum of the
+// secret: of at least the last maxSecrets of them.
 type placeholders struct {
-	bySecret map[string]string
-	count    map[string]int // by name; "" for numbers
+	young, old map[[16]byte]string
+	count      map[string]int // by name; "" for numbers
+	again      bool           // the trace was redacted before: what looks like a placeholder is one
+}
+
+const (
+	maxSecrets = 8192
+	maxNames   = 1024 // with numbers of their own
+	otherName  = "value"
+)
+
+func (ps *placeholders) lookup(kind, secret string) (sum [16]byte, p string, ok bool) {
+	h := sha256.New()
+	h.Write([]byte(kind))
+	h.Write([]byte(secret))
+	copy(sum[:], h.Sum(nil))
+	if p, ok = ps.young[sum]; ok {
+		return sum, p, true
+	}
+	if p, ok = ps.old[sum]; ok {
+		ps.keep(sum, p)
+	}
+	return sum, p, ok
+}
+
+func (ps *placeholders) keep(sum [16]byte, p string) {
+	if ps.young == nil || len(ps.young) >= maxSecrets {
+		ps.old, ps.young = ps.young, map[[16]byte]string{}
+	}
+	ps.young[sum] = p
+}
+
+// next returns the next number for a name, which it may change.
+func (ps *placeholders) next(name string) (string, int) {
+	if ps.count == nil {
+		ps.count = map[string]int{}
+	}
+	if _, ok := ps.count[name]; !ok && len(ps.count) >= maxNames {
+		name = otherName
+	}
+	ps.count[name]++
+	return name, ps.count[name]
 }
 
 // text returns the placeholder of a secret that is called name.
 func (ps *placeholders) text(name, secret string) string {
-	if secret == "" || strings.HasPrefix(secret, mark) {
+	if secret == "" || ps.is(secret) {
 		return secret
 	}
-	p, ok := ps.bySecret[secret]
+	sum, p, ok := ps.lookup("", secret)
 	if !ok {
-		name = strings.ToLower(name)
-		ps.count[name]++
-		p = mark + name + "-" + strconv.Itoa(ps.count[name])
-		ps.bySecret[secret] = p
+		name, n := ps.next(token(name))
+		p = "redacted-" + name + "-" + strconv.Itoa(n)
+		ps.keep(sum, p)
 	}
 	return p
 }
 
+// is reports whether s is a placeholder, and not a secret that looks like one.
+func (ps *placeholders) is(s string) bool {
+	name, number, ok := decode.CutPlaceholder(s)
+	if !ok {
+		return false
+	}
+	n, _ := strconv.Atoi(number)
+	if ps.again && n > ps.count[name] && n < 1<<31 {
+		if ps.count == nil {
+			ps.count = map[string]int{}
+		}
+		if _, ok := ps.count[name]; ok || len(ps.count) < maxNames {
+			ps.count[name] = n // no other secret gets the same
+		}
+	}
+	return ps.again || n <= ps.count[name]
+}
+
 // number returns the placeholder of a secret number.
 func (ps *placeholders) number(n json.Number) json.Number {
-	key := "number " + string(n)
-	p, ok := ps.bySecret[key]
+	sum, p, ok := ps.lookup("number", string(n))
 	if !ok {
-		ps.count[""]++
-		p = strconv.Itoa(ps.count[""])
-		ps.bySecret[key] = p
+		_, i := ps.next("")
+		p = strconv.Itoa(i)
+		ps.keep(sum, p)
 	}
 	return json.Number(p)
 }
 
-// content returns the content of a message, or a body, with placeholders. Only
-// in a text there can be JSON.
-func (r *redactor) content(b []byte, text bool) []byte {
-	for _, sel := range r.selectors {
-		switch {
-		case sel.Expr != nil:
-			var edits []pick.Edit
-			for _, span := range sel.Spans(b) {
-				if secret := b[span.Start:span.End]; !bytes.HasPrefix(b[span.Start:], []byte(mark)) {
-					edits = append(edits, pick.Edit{Span: span, Text: []byte(r.text("text", string(secret)))})
-				}
-			}
-			b = pick.Apply(nil, b, edits)
-		case sel.Path != nil && text:
-			b = r.json(b, sel.Path)
+// token returns a name that can stand in a placeholder anywhere: it is a token of
+// HTTP, and part of a path or a host.
+func token(name string) string {
+	const most = 40
+	b := []byte(strings.ToLower(name))
+	b = b[:min(len(b), most)]
+	for i, c := range b {
+		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.') {
+			b[i] = '_'
 		}
 	}
-	return b
-}
-
-// json puts placeholders where path leads in the documents of a message.
-func (r *redactor) json(b []byte, path pick.Path) []byte {
-	var out []byte
-	for _, p := range pick.Parts(b) {
-		if !p.JSON {
-			out = append(out, p.Bytes...)
-			continue
-		}
-		var edits []pick.Edit
-		replace := func(span pick.Span, value any) {
-			edits = append(edits, pick.Edit{Span: span, Text: pick.Encode(value)})
-		}
-		v := pick.Visitor{
-			Enter: func(at pick.Place, span pick.Span) bool {
-				if !path.Matches(at) {
-					return true
-				}
-				replace(span, r.text(nameOf(at), string(p.Bytes[span.Start:span.End])))
-				return false
-			},
-			Scalar: func(s pick.Scalar) {
-				if !path.Matches(s.At) {
-					return
-				}
-				switch value := s.Value.(type) {
-				case nil:
-				case string:
-					replace(s.Span, r.text(nameOf(s.At), value))
-				case json.Number:
-					replace(s.Span, r.number(value))
-				default:
-					replace(s.Span, r.text(nameOf(s.At), fmt.Sprint(value)))
-				}
-			},
-		}
-		v.Walk(p.Bytes)
-		out = pick.Apply(out, p.Bytes, edits)
+	if len(b) == 0 {
+		return otherName
 	}
-	return out
-}
-
-// nameOf returns what a secret at a place is called.
-func nameOf(at pick.Place) string {
-	if name := at.Name(); name != "" {
-		return name
-	}
-	return "value"
+	return string(b)
 }

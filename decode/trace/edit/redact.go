@@ -5,46 +5,52 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"time"
 
-	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/pick"
 	"github.com/wstrace/wstrace/decode/trace"
 )
 
-// Secrets are the selectors of what is secret in most traces.
-var Secrets = []string{"Authorization:", "Proxy-Authorization:", "Cookie:", "Set-Cookie:", "?token", "?access_token", "?api_key"}
+// Secrets are the selectors of what is secret in most traces: all that is in the
+// list of package decode.
+var Secrets = []string{pick.Credentials}
 
 // ErrNoSelectors says that nothing is named that could be redacted.
 var ErrNoSelectors = errors.New("nothing is to be redacted")
 
 // Redact copies a trace like [trace.Format], with placeholders for what the
-// selectors name. A secret has the same placeholder wherever it is selected, so
-// that a session still fits together. In JSON a number stays a number. The
-// header of the trace gets the selectors.
+// selectors name, wherever it stands: in URLs, heads, bodies, messages, close
+// reasons and remarks. A secret has the same placeholder wherever it is selected,
+// so that a session still fits together; only that of a secret that was not met
+// for long may be another one. In JSON a number stays a number. The header of the
+// trace gets the selectors, and [pick.Untold] in place of one that spells out
+// what it selects.
 //
-// A message that has changed goes in one frame, compressed anew if it was
-// compressed. What can't be looked into, such as a message that is cut off, is
-// left out where selectors concern messages, and reported as a note in the trace.
+// Where selectors concern messages, the records of a session wait while a message
+// is in flight. A message keeps its frames; if it was compressed and has changed,
+// it is compressed anew, as those after it are. What can't be looked into keeps
+// its frames and loses its payload, and a note says why: a message of more than
+// [MaxMessage] bytes, one that is not complete, one that can't be inflated.
 func Redact(w io.Writer, r io.Reader, selectors ...string) error {
-	red, err := newRedactor(selectors)
+	red, err := NewRedactor(selectors...)
 	if err != nil {
 		return err
 	}
-	return trace.Rewrite(w, r, red.take)
+	return trace.Rewrite(w, r, func(rec *trace.Record) ([]*trace.Record, error) { return red.Take(rec), nil })
 }
 
 // A RedactWriter redacts the lines of a trace that is being written. It holds
-// lines back while a message is in flight.
+// the lines of a session back while a message is in flight.
 type RedactWriter struct {
 	w   io.Writer
-	red *redactor
+	red *Redactor
 	buf []byte
 }
 
 // NewRedactWriter returns a writer to w. Each Write must be of whole lines. An
 // error is for selectors that are none.
 func NewRedactWriter(w io.Writer, selectors ...string) (*RedactWriter, error) {
-	red, err := newRedactor(selectors)
+	red, err := NewRedactor(selectors...)
 	if err != nil {
 		return nil, err
 	}
@@ -56,12 +62,10 @@ func (w *RedactWriter) Write(p []byte) (int, error) {
 	w.buf = w.buf[:0]
 	for line := range bytes.Lines(p) {
 		rec, err := trace.Parse(line)
-		if err == nil {
-			err = w.add(rec)
-		}
 		if err != nil {
 			return 0, err
 		}
+		w.add(rec)
 	}
 	if len(w.buf) == 0 {
 		return len(p), nil
@@ -75,115 +79,237 @@ func (w *RedactWriter) Write(p []byte) (int, error) {
 // Close writes what is held back. It does not close the writer below.
 func (w *RedactWriter) Close() error {
 	w.buf = w.buf[:0]
-	if err := w.add(nil); err != nil || len(w.buf) == 0 {
-		return err
+	if w.add(nil); len(w.buf) == 0 {
+		return nil
 	}
 	_, err := w.w.Write(w.buf)
 	return err
 }
 
-func (w *RedactWriter) add(rec *trace.Record) error {
-	recs, err := w.red.take(rec)
-	for _, rec := range recs {
+func (w *RedactWriter) add(rec *trace.Record) {
+	for _, rec := range w.red.Take(rec) {
 		w.buf = rec.Append(w.buf)
 	}
-	return err
+	if cap(w.buf) > 2<<20 {
+		w.buf = slices.Clip(w.buf)
+	}
 }
 
-// A redactor puts placeholders into the records of a trace.
-type redactor struct {
-	selectors  []pick.Selector
-	inMessages bool // some of them concern messages
-	placeholders
-
-	last     int64              // session opened last
+// A Redactor puts placeholders into the records of a trace, as [Redact] does. What
+// it knows of a session it forgets when the session ends.
+type Redactor struct {
+	rules
 	sessions map[int64]*session // that have not ended, by c
-	queue    []*held            // records not returned yet, in order
+	in, out  position
+	ready    []*trace.Record
 }
 
-// A held record waits for the end of the message that it is part of.
-type held struct {
-	rec     *trace.Record // nil if it is dropped
-	waiting bool
+// A position is what a line takes from those before it.
+type position struct {
+	t time.Duration
+	c int64 // of the session opened last
 }
 
-func newRedactor(selectors []string) (*redactor, error) {
-	list, err := pick.ParseAll(selectors)
+// NewRedactor returns a Redactor. An error is for selectors that are none.
+func NewRedactor(selectors ...string) (*Redactor, error) {
+	r, err := newRules(selectors)
 	if err != nil {
 		return nil, err
 	}
-	if len(list) == 0 {
-		return nil, ErrNoSelectors
-	}
-	return &redactor{selectors: list, inMessages: slices.ContainsFunc(list, pick.Selector.InMessages),
-		placeholders: placeholders{bySecret: map[string]string{}, count: map[string]int{}}, sessions: map[int64]*session{}}, nil
+	return &Redactor{rules: *r, sessions: map[int64]*session{}}, nil
 }
 
-// take takes a record, or nil at the end, and returns those that are ready.
-func (r *redactor) take(rec *trace.Record) ([]*trace.Record, error) {
+// Take takes a record, or nil at the end, and returns those that are ready, which
+// are valid until the next call. It changes the record. Those of one session come
+// in their order.
+func (r *Redactor) Take(rec *trace.Record) []*trace.Record {
+	r.ready = r.ready[:0]
 	if rec == nil {
-		for _, s := range r.sessions {
+		r.forget()
+		return r.ready
+	}
+	if rec.IsHeader() {
+		r.forget()
+		r.header(rec)
+		r.in, r.out = position{}, position{}
+		r.ready = append(r.ready, rec)
+		return r.ready
+	}
+	if rec.HasT {
+		r.in.t = rec.T
+	}
+	h := held{rec: rec, t: r.in.t, c: rec.C, hadT: rec.HasT, hadC: rec.C != 0}
+	if h.c == 0 {
+		h.c = r.in.c
+	}
+	s := r.sessions[h.c]
+	if rec.Kind == trace.KindOpen {
+		if s != nil {
 			s.abandon()
 		}
-		return r.ready(), nil
+		r.in.c = rec.C
+		s = &session{r: r}
+		s.inflate.ext = rec.Ext
+		r.sessions[rec.C] = s
 	}
-	switch {
-	case rec.IsHeader():
-		for _, s := range r.sessions {
-			s.abandon()
-		}
-		clear(r.sessions)
-		for _, sel := range r.selectors {
-			if text := sel.String(); !slices.Contains(rec.Redact, text) {
-				rec.Redact = append(rec.Redact, text)
-			}
-		}
-	case rec.Kind == "open":
-		r.last = rec.C
-		rec.URL = r.target(rec.URL)
-		r.sessions[rec.C] = &session{r: r, opened: rec}
+	r.redact(s, rec)
+	if s == nil {
+		r.emit(&h)
+		return r.ready
 	}
-	h := &held{rec: rec}
-	r.queue = append(r.queue, h)
-	c := rec.C
-	if c == 0 {
-		c = r.last
+	s.take(&h)
+	if s.over() {
+		s.abandon()
+		delete(r.sessions, h.c)
 	}
-	s := r.sessions[c]
-	var err error
-	switch {
-	case rec.Kind == "req" || rec.Kind == "res":
-		r.head(rec)
-		if s != nil && r.inMessages {
-			s.head(rec)
-		}
-	case s == nil || !r.inMessages:
-	case rec.Kind == "frame" || rec.Kind == "more" || rec.Kind == "junk":
-		err = s.bytes(h)
-	case rec.Kind == "end":
-		for d := range decode.Dir(2) {
-			if !rec.HasDir || rec.Dir == d {
-				s.cutOff(d)
-				s.sides[d].ended = true
-			}
-		}
-		if s.sides[0].ended && s.sides[1].ended {
-			delete(r.sessions, c)
-		}
-	}
-	return r.ready(), err
+	return r.ready
 }
 
-// ready takes the records that wait for nothing off the queue.
-func (r *redactor) ready() []*trace.Record {
-	var recs []*trace.Record
-	n := 0
-	for n < len(r.queue) && !r.queue[n].waiting {
-		if rec := r.queue[n].rec; rec != nil {
-			recs = append(recs, rec)
-		}
-		n++
+// forget forgets all sessions.
+func (r *Redactor) forget() {
+	numbers := make([]int64, 0, len(r.sessions))
+	for c := range r.sessions {
+		numbers = append(numbers, c)
 	}
-	r.queue = slices.Delete(r.queue, 0, n)
-	return recs
+	slices.Sort(numbers)
+	for _, c := range numbers {
+		r.sessions[c].abandon()
+	}
+	clear(r.sessions)
+}
+
+// emit adds a record to those that are ready. What it left out to be taken from
+// the lines before it is only left out if they are still the same.
+func (r *Redactor) emit(h *held) {
+	rec := h.rec
+	if !h.hadT {
+		rec.T, rec.HasT = h.t, h.t != r.out.t
+	}
+	if !h.hadC && h.c != r.out.c {
+		rec.C = h.c
+	}
+	r.out.t = h.t
+	if rec.Kind == trace.KindOpen {
+		r.out.c = rec.C
+	}
+	r.ready = append(r.ready, rec)
+}
+
+// header adds the selectors to a header.
+func (r *Redactor) header(rec *trace.Record) {
+	r.again = len(rec.Redact) > 0
+	for i, old := range rec.Redact {
+		if sel, err := pick.Parse(old); err == nil {
+			rec.Redact[i] = sel.Told()
+		}
+	}
+	for _, sel := range r.selectors {
+		if text := sel.Told(); !slices.Contains(rec.Redact, text) {
+			rec.Redact = append(rec.Redact, text)
+		}
+	}
+	rec.By, rec.Host, rec.Mode = r.text(rec.By), r.text(rec.Host), r.text(rec.Mode)
+	r.extra(rec)
+}
+
+// redact puts placeholders into what rec has besides messages.
+func (r *Redactor) redact(s *session, rec *trace.Record) {
+	changed := func(old *string, clean string) {
+		if *old != clean && s != nil {
+			s.changed = true
+		}
+		*old = clean
+	}
+	rec.Change = r.text(rec.Change)
+	switch rec.Kind {
+	case trace.KindOpen:
+		changed(&rec.URL, r.target(rec.URL))
+		changed(&rec.Client, r.text(rec.Client))
+		changed(&rec.Server, r.text(rec.Server))
+		rec.TLS = r.strings(rec.TLS)
+	case trace.KindReq, trace.KindRes:
+		r.head(s, rec)
+		r.body(rec)
+		if s != nil {
+			s.changed = true // perhaps
+		}
+	case trace.KindViolation:
+		text := r.text(rec.Text)
+		if s == nil || s.changed {
+			text = withoutQuotes(text) // which may have the beginning of a secret
+		}
+		rec.Text = text
+	case trace.KindClosed:
+		if rec.Closed != nil {
+			rec.Closed.Reason = string(r.content([]byte(rec.Closed.Reason)))
+		}
+	case trace.KindMessage:
+		r.message(rec)
+	case trace.KindNote, trace.KindEnd, trace.KindOpaque, trace.KindJunk:
+		rec.Text, rec.Err, rec.Why = r.text(rec.Text), r.text(rec.Err), r.text(rec.Why)
+	}
+	r.extra(rec)
+}
+
+// message puts placeholders into a message of which there are no frames.
+func (r *Redactor) message(rec *trace.Record) {
+	if !r.inMessages {
+		return
+	}
+	clean := r.content(rec.Payload)
+	if bytes.Equal(clean, rec.Payload) {
+		return
+	}
+	rec.Payload, rec.Form = clean, trace.FormAuto
+	if rec.Message != nil && rec.Message.Len != nil && !rec.Cut {
+		n := int64(len(clean))
+		rec.Message.Len = &n
+	}
+}
+
+// extra puts placeholders into keys that this package does not know.
+func (r *Redactor) extra(rec *trace.Record) {
+	for i := range rec.Extra {
+		rec.Extra[i].Value = r.strings(rec.Extra[i].Value)
+	}
+}
+
+// strings returns a JSON value with placeholders in its strings.
+func (r *Redactor) strings(value []byte) []byte {
+	if len(value) == 0 {
+		return value
+	}
+	var edits []pick.Edit
+	v := pick.Visitor{Scalar: func(x pick.Scalar) {
+		if s, ok := x.Value.(string); ok {
+			if clean := r.text(s); clean != s {
+				edits = append(edits, pick.Edit{Span: x.Span, Text: pick.Encode(clean)})
+			}
+		}
+	}}
+	v.Walk(value)
+	return pick.Apply(nil, value, edits)
+}
+
+// withoutQuotes returns a text with … in place of what stands in quotes.
+func withoutQuotes(text string) string {
+	var b []byte
+	inside := false
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		switch {
+		case c == '"':
+			if inside = !inside; inside {
+				b = append(b, `"…`...)
+				continue
+			}
+		case inside:
+			if c == '\\' {
+				i++
+			}
+			continue
+		}
+		b = append(b, c)
+	}
+	return string(b)
 }
