@@ -18,8 +18,9 @@ import (
 // if it has a reason, the remedy.
 type console struct {
 	w       io.Writer
-	quiet   bool // no notices
-	verbose bool // debug messages too
+	quiet   bool                // no notices
+	verbose bool                // debug messages too
+	hide    func(string) string // takes out secrets; nil if it need not be
 }
 
 // note writes a notice.
@@ -82,7 +83,11 @@ func (c *console) during(what string, f func() error) error {
 // say writes a message, one call of Write for all its lines.
 func (c *console) say(format string, args ...any) {
 	var b []byte
-	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
+	text := fmt.Sprintf(format, args...)
+	if c.hide != nil {
+		text = c.hide(text)
+	}
+	for line := range strings.Lines(text) {
 		b = append(b, "wstrace: "...)
 		b = decode.AppendEscaped(b, []byte(strings.TrimSuffix(line, "\n")), false)
 		b = append(b, '\n')

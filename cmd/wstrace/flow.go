@@ -23,12 +23,16 @@ import (
 //	Tee ─► renderer     ─► output.Writer ─► stdout, or the file of --to
 //	    ─► trace.Writer ─► output.Writer ─► the file of -w
 //	    ─► totals
+//
+// With a redaction these follow behind that.
 type flow struct {
 	tee    decode.Tee
 	totals totals
 	con    *console
 	stderr *output.Writer // of con, from begin to end
 	drains []*drain
+
+	redaction *redaction // nil if nothing is secret
 
 	unwanted context.CancelFunc // called when a file takes no more; may be nil
 
@@ -128,15 +132,22 @@ func (f *flow) begin() error {
 		}
 		d.opts.OnDrop = f.dropped
 		d.out = output.NewWriter(d.under(), d.opts)
+		if d.record && f.redaction != nil {
+			f.redaction.files = append(f.redaction.files, d.out)
+			continue
+		}
 		sink := d.sink(d.out)
 		if d.parted != nil {
 			d.parted.partSink = sink.(partSink)
 			sink = d.parted
 		}
 		d.last, _ = sink.(io.Closer)
-		f.tee.Sinks = append(f.tee.Sinks, sink)
+		f.watch(sink)
 	}
-	f.tee.Sinks = append(f.tee.Sinks, &f.totals)
+	f.watch(&f.totals)
+	if f.redaction != nil {
+		f.tee.Sinks = []decode.Sink{f.redaction}
+	}
 	return nil
 }
 
@@ -169,6 +180,15 @@ func (d *drain) close() (err error, said bool) {
 		last = cmp.Or(last, d.file.Check())
 	}
 	return cmp.Or(last, d.file.Close()), false
+}
+
+// watch adds a sink that shows, or adds up, what may be seen.
+func (f *flow) watch(sink decode.Sink) {
+	tee := &f.tee
+	if f.redaction != nil {
+		tee = &f.redaction.tee
+	}
+	tee.Sinks = append(tee.Sinks, sink)
 }
 
 // untilSignal is the function untilSignal for a run that has begun. After the
@@ -234,6 +254,14 @@ func (f *flow) dropped(lines int64) {
 // went away, errReported.
 func (f *flow) end(err error) error {
 	f.parts.stop()
+	if f.redaction != nil {
+		if unsaid := f.redaction.Close(); unsaid != nil {
+			f.con.say("%v", unsaid)
+			if err == nil {
+				err = errReported
+			}
+		}
+	}
 	for _, d := range f.drains {
 		f.closing.Store(d)
 		broken, said := d.close()

@@ -93,8 +93,10 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 	ctx, stop := f.untilSignal(ctx)
 	defer stop()
 	f.turnParts(&l.record.parts)
-	f.tee.Sinks = append(f.tee.Sinks, &hints{con: con})
-	p.Sink, p.Look = &f.tee, v.look()
+	f.watch(&hints{con: con})
+	if p.Sink = &f.tee; f.redaction == nil {
+		p.Look = v.look() // else those that are played again look into messages
+	}
 	con.say("listening on %s", listener.Addr())
 	con.note("%s", directions(p.Upstream, listener.Addr()))
 	warnOpen(con, p.Upstream, listener.Addr())

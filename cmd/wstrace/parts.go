@@ -17,7 +17,6 @@ import (
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/source"
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/trace"
-	"github.com/wstrace/wstrace/decode/trace/edit"
 )
 
 // partFlags say in which files a recording goes on. The zero value, without
@@ -42,7 +41,7 @@ func (p *partFlags) register(cmd *cobra.Command) {
 }
 
 // check returns an error for flags that mean nothing to where the recordings go.
-func (p *partFlags) check(to targets) error {
+func (p *partFlags) check(to targets, redacted bool) error {
 	if p.flags == nil {
 		return nil
 	}
@@ -51,6 +50,8 @@ func (p *partFlags) check(to targets) error {
 		case !p.flags.Changed(flag):
 		case len(to) == 0:
 			return usagef("--%s: there is no recording, -w FILE makes one", flag)
+		case redacted && flag != "append":
+			return usageError{hinted{fmt.Errorf("--%s: a recording that is redacted stays in one file", flag), "wstrace redact takes secrets out of files that are finished"}}
 		}
 	}
 	return nil
@@ -131,14 +132,6 @@ type partSink interface {
 	Rotate(w io.Writer, part int)
 	MayRotate() bool
 	Written() int64
-}
-
-// Rotate goes on in a new part, with placeholders of its own. What is held back
-// goes to the part before.
-func (t *redactedTrace) Rotate(w io.Writer, part int) {
-	t.red.Close() // it writes to an output.Writer, which never fails
-	t.red, _ = edit.NewRedactWriter(w, t.selectors...)
-	t.Writer.Rotate(t.red, part)
 }
 
 // A parted recording is one that may go on in a new file. It is called under the

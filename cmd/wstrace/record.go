@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"io"
 	"slices"
@@ -12,7 +11,6 @@ import (
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/output"
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/trace"
-	"github.com/wstrace/wstrace/decode/trace/edit"
 )
 
 // record is what the flags say about recordings.
@@ -27,8 +25,8 @@ func (r *record) register(cmd *cobra.Command) {
 	r.flush = choice{"auto", []string{"auto", "always"}}
 	flags := cmd.Flags()
 	flags.VarP(&r.targets, "write", "w", "record to `FILE`: .wst, .wst.gz or .wst.zst, or wst:- for stdout; may be repeated")
-	flags.Var(&r.flush, "flush", "write to files `WHEN`: auto (within 100 ms), or always (before the last byte of a frame is forwarded); either way the other bytes of a frame in flight go on before they are recorded")
-	flags.StringArrayVar(&r.redact, "redact", nil, "record a placeholder for what `SELECTOR` selects: Header:, ?parameter, $.path or /expression/; may be repeated")
+	flags.Var(&r.flush, "flush", "write to files `WHEN`: auto (within 100 ms), or always (before the last byte of a frame is forwarded; with --redact a message that is looked into waits for its end); either way the other bytes of a frame in flight go on before they are recorded")
+	flags.StringArrayVar(&r.redact, "redact", nil, "record and show a placeholder for what `SELECTOR` selects: credentials, Header:, ?parameter, $.path or /expression/; may be repeated")
 	cmd.RegisterFlagCompletionFunc("write", cobra.FixedCompletions([]string{"wst", "wst.gz", "wst.zst"}, cobra.ShellCompDirectiveFilterFileExt))
 	completeChoice(cmd, "flush", &r.flush)
 }
@@ -66,11 +64,13 @@ func (t *targets) Set(s string) error {
 // addTo makes f record. If a recording goes to stdout, nothing else does.
 func (r *record) addTo(f *flow, v *view) error {
 	if len(r.redact) > 0 {
-		if _, err := edit.NewRedactWriter(nil, r.redact...); err != nil {
+		var err error
+		if f.redaction, err = newRedaction(r.redact, v.look()); err != nil {
 			return usagef("--redact: %w", err)
 		}
+		hideIn(f.con, r.redact)
 	}
-	if err := r.parts.check(r.targets); err != nil {
+	if err := r.parts.check(r.targets, len(r.redact) > 0); err != nil {
 		return err
 	}
 	for _, t := range r.targets {
@@ -80,14 +80,14 @@ func (r *record) addTo(f *flow, v *view) error {
 			}
 			v.form.value = "none"
 		}
-		d := &drain{record: true, sink: r.recordTo, opts: output.Options{Always: r.always()}}
+		d := &drain{record: true, sink: recordTo, opts: output.Options{Always: r.always()}}
 		if err := f.add(d, t.name, t.comp); err != nil {
 			return err
 		}
 		if err := r.parts.prepare(f.con, d, t.name); err != nil {
 			return err
 		}
-		if r.parts.run != "" && d.file.HasParts() {
+		if r.parts.run != "" && d.file.HasParts() && f.redaction == nil {
 			d.sink, d.parted = r.partsTo, &parted{d: d, con: f.con, flags: &r.parts, part: 1}
 		}
 	}
@@ -98,29 +98,11 @@ func (r *record) addTo(f *flow, v *view) error {
 func (r *record) partsTo(w io.Writer) decode.Sink {
 	o := traceOptions()
 	o.Run, o.Part = r.parts.run, 1
-	return r.recordWith(w, o)
+	return trace.NewWriter(w, o)
 }
 
 // recordTo returns what records to w.
-func (r *record) recordTo(w io.Writer) decode.Sink { return r.recordWith(w, traceOptions()) }
-
-func (r *record) recordWith(w io.Writer, o trace.Options) decode.Sink {
-	if len(r.redact) == 0 {
-		return trace.NewWriter(w, o)
-	}
-	red, _ := edit.NewRedactWriter(w, r.redact...) // the selectors are good
-	return &redactedTrace{trace.NewWriter(red, o), red, r.redact}
-}
-
-// A redactedTrace is a recording with placeholders for secrets.
-type redactedTrace struct {
-	*trace.Writer
-	red       *edit.RedactWriter
-	selectors []string
-}
-
-// Close writes what is held back. An error says why something is missing.
-func (t *redactedTrace) Close() error { return cmp.Or(t.Err(), t.red.Close()) }
+func recordTo(w io.Writer) decode.Sink { return trace.NewWriter(w, traceOptions()) }
 
 func traceOptions() trace.Options {
 	return trace.Options{By: "wstrace " + versionString(), Mode: "proxy"}

@@ -165,6 +165,10 @@ func (r *Redactor) Take(rec *trace.Record) []*trace.Record {
 	return r.ready
 }
 
+// Text returns a text that stands in no trace, such as a message to the user, with
+// placeholders.
+func (r *Redactor) Text(s string) string { return r.text(s) }
+
 // forget forgets all sessions.
 func (r *Redactor) forget() {
 	numbers := make([]int64, 0, len(r.sessions))

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/trace"
+	"github.com/wstrace/wstrace/decode/trace/edit"
+)
+
+// A redaction is a sink that takes the secrets out of a run before anything is
+// recorded or shown. What is shown is what show prints of the recording:
+//
+//	events ─► trace.Writer ─► Redactor ─► records ─► the files of -w
+//	                                              ─► trace.Player ─► tee: renderer, totals
+type redaction struct {
+	w      *trace.Writer // writes to buf
+	buf    bytes.Buffer
+	red    *edit.Redactor
+	player *trace.Player
+	tee    decode.Tee
+	files  []io.Writer
+	line   []byte
+	err    error // the first
+}
+
+// newRedaction returns a redaction that shows what look asks for.
+func newRedaction(selectors []string, look decode.Look) (*redaction, error) {
+	red, err := edit.NewRedactor(selectors...)
+	if err != nil {
+		return nil, err
+	}
+	r := &redaction{red: red}
+	r.w = trace.NewWriter(&r.buf, traceOptions())
+	r.player = trace.NewPlayer(&r.tee, look)
+	return r, nil
+}
+
+// Emit takes an event. The Tee above allows one at a time.
+func (r *redaction) Emit(ev *decode.Event) {
+	r.buf.Reset()
+	r.w.Emit(ev)
+	for line := range bytes.Lines(r.buf.Bytes()) {
+		rec, err := trace.Parse(line)
+		if err != nil { // what can't be redacted is not recorded
+			r.fail(err)
+			continue
+		}
+		r.pass(r.red.Take(rec))
+	}
+	if r.buf.Cap() > maxKept {
+		r.buf = bytes.Buffer{}
+	}
+}
+
+// maxKept is the largest buffer that is used again.
+const maxKept = 1 << 20
+
+// pass hands on what is ready.
+func (r *redaction) pass(recs []*trace.Record) {
+	if len(recs) == 0 {
+		return
+	}
+	if len(r.files) > 0 {
+		r.line = r.line[:0]
+		for _, rec := range recs {
+			r.line = rec.Append(r.line)
+		}
+		for _, w := range r.files {
+			w.Write(r.line) // which never fails
+		}
+		if cap(r.line) > maxKept {
+			r.line = nil
+		}
+	}
+	for _, rec := range recs {
+		if err := r.player.Play(rec); err != nil {
+			r.fail(err)
+		}
+	}
+}
+
+func (r *redaction) fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+// Close hands on what waits. An error says why something is missing.
+func (r *redaction) Close() error {
+	r.pass(r.red.Take(nil))
+	if err := r.player.Close(); err != nil {
+		r.fail(err)
+	}
+	if r.err != nil {
+		return errors.Join(errors.New("not all could be redacted, and that is left out"), r.err)
+	}
+	return nil
+}
+
+// hideIn makes con print no secrets.
+func hideIn(con *console, selectors []string) {
+	red, err := edit.NewRedactor(selectors...)
+	if err != nil {
+		return
+	}
+	var mu sync.Mutex
+	con.hide = func(s string) string {
+		mu.Lock()
+		defer mu.Unlock()
+		return red.Text(s)
+	}
+}
