@@ -1,27 +1,39 @@
 package main
 
 import (
+	"bufio"
+	"context"
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
+	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/trace"
 	"github.com/wstrace/wstrace/decode/trace/edit"
 )
 
 const redactExample = `  wstrace redact chat.wst > shared.wst
-        the headers and parameters that usually hold secrets
-  wstrace redact -i chat.wst Cookie: '?session' '$.user.email' '/key=(\w+)/'
-        a header, a parameter of the query, a value of JSON, part of a message`
+        all that check calls a credential, and what is like it
+  wstrace redact -i chat.wst credentials '?room' '$.user.email' '/card=(\d+)/'
+        that, a parameter of the query, a value of JSON, part of any text`
 
 func newRedact(con *console) *cobra.Command {
 	var inPlace bool
 	cmd := &cobra.Command{
 		Use:   "redact [flags] FILE [SELECTOR...]",
 		Short: "Replace secrets in a trace with placeholders",
-		Long: `Print a trace with placeholders for what the selectors select: Header:,
+		Long: `Print a trace with placeholders for what the selectors select, wherever it
+stands: credentials, which is the list that check has and the default; Header:,
 ?parameter, $.path of the JSON in messages, or what /expression/, or its first
-group, matches in messages. The same secret gets the same placeholder wherever
-it is selected`,
+group, matches in any text. The same secret gets the same placeholder. The header
+of the trace names the selectors, but not an expression that spells out a secret,
+so that a replay knows them.
+
+If messages are looked into, one that can't be keeps its frames and loses its
+payload, and a note says so: one of more than 1 MiB, one that is not complete or
+can't be inflated. Such a session can't be replayed. What check would still call
+a credential is told on stderr`,
 		Example:           redactExample,
 		ValidArgsFunction: completeRecordings,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -31,14 +43,20 @@ it is selected`,
 			case inPlace && args[0] == "-":
 				return usagef("stdin cannot be changed in place")
 			}
-			if _, err := edit.NewRedactWriter(nil, selectors(args)...); err != nil {
+			if _, err := edit.NewRedactor(selectors(args)...); err != nil {
 				return usageError{err}
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			return format(con, "redact", args[0], inPlace, func(w io.Writer, r io.Reader) error {
-				return edit.Redact(w, r, selectors(args)...)
+				left := newRemains(cmd.Context())
+				err := edit.Redact(io.MultiWriter(w, left), r, selectors(args)...)
+				if bad := left.Close(); bad != nil && err == nil {
+					err = fmt.Errorf("the result can't be read: %w", bad)
+				}
+				left.tell(con, args[0])
+				return err
 			})
 		},
 	}
@@ -52,4 +70,84 @@ func selectors(args []string) []string {
 		return args[1:]
 	}
 	return edit.Secrets
+}
+
+// remains are a writer that reads the trace that is written to it, and finds what
+// check would call a credential.
+type remains struct {
+	w     *io.PipeWriter
+	done  chan struct{}
+	err   error // of a line that is no record
+	count int
+	first []string
+}
+
+// maxTold is how many remains are named.
+const maxTold = 5
+
+func newRemains(ctx context.Context) *remains {
+	pr, pw := io.Pipe()
+	l := &remains{w: pw, done: make(chan struct{})}
+	go func() {
+		defer close(l.done)
+		src := trace.NewReader(bufio.NewReader(pr))
+		src.Bad = func(err error) { l.err = err }
+		for ctx.Err() == nil {
+			rec, err := src.Next()
+			if err != nil {
+				break
+			}
+			if rec.Kind == trace.KindReq && rec.Leg != trace.LegOut {
+				l.look(rec)
+			}
+		}
+		io.Copy(io.Discard, pr)
+	}()
+	return l
+}
+
+// look looks for credentials in a request as check does.
+func (l *remains) look(rec *trace.Record) {
+	s := decode.Session{Look: decode.Look{Advice: true}}
+	s.Sink = decode.SinkFunc(func(ev *decode.Event) {
+		for _, v := range ev.Violations {
+			switch v.ID {
+			case "token-in-url", "token-in-subprotocol", "basic-auth-in-url":
+				if l.count++; l.count <= maxTold {
+					l.first = append(l.first, fmt.Sprintf("#%d: %s (%s)", rec.C, v.Text, v.ID))
+				}
+			}
+		}
+	})
+	s.Open(decode.Info{Conn: rec.C})
+	s.Data(decode.FromClient, rec.Time, rec.AppendHead(nil))
+	for _, f := range rec.Head.Fields {
+		if decode.CredentialHeader(f.Name) && f.Value != "" && !decode.IsPlaceholder(f.Value) {
+			if l.count++; l.count <= maxTold {
+				l.first = append(l.first, fmt.Sprintf("#%d: the header %s is a credential", rec.C, f.Name))
+			}
+		}
+	}
+}
+
+func (l *remains) Write(p []byte) (int, error) { return l.w.Write(p) }
+
+// Close waits until all was read. An error says that it can't be.
+func (l *remains) Close() error {
+	l.w.Close()
+	<-l.done
+	return l.err
+}
+
+// tell says what is left.
+func (l *remains) tell(con *console, name string) {
+	for _, text := range l.first {
+		con.say("redact %q: left as it is: %s", name, text)
+	}
+	if n := l.count - len(l.first); n > 0 {
+		con.say("redact %q: and %d more", name, n)
+	}
+	if l.count > 0 {
+		con.hint("the selector credentials takes these out")
+	}
 }
