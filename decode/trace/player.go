@@ -17,8 +17,9 @@ type Player struct {
 // NewPlayer returns a Player that gives the events to sink. look is what its
 // sessions examine.
 func NewPlayer(sink decode.Sink, look decode.Look) *Player {
-	pl := &Player{p: player{sink: sink, look: look, sessions: map[int64]*session{}}}
+	pl := &Player{p: player{sink: sink, look: look}}
 	pl.pos.begun = true
+	pl.p.r = &pl.pos
 	return pl
 }
 
@@ -73,7 +74,7 @@ func (pl *Player) looksAhead(rec *Record) bool {
 	case KindReq, KindRes:
 		return rec.FX != "" && rec.Leg != LegOut
 	case KindEnd:
-		s := pl.p.sessions[rec.C]
+		s := pl.p.sessions.Lookup(rec.C)
 		return s != nil && !s.accepted
 	}
 	return false

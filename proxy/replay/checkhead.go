@@ -12,11 +12,11 @@ import (
 // checkRequest compares the request of a client with the recorded one.
 func (s *Script) checkRequest(req *decode.Head) error {
 	if req.Cut {
-		return s.differAt(s.request, "expected a request from the client, got %s, which is not a whole one", appendQuoted(nil, []byte(req.Raw), int64(len(req.Raw))))
+		return s.differAt(s.request, "expected a request from the client, got %s, which is not a whole one", quoted(s.hidden([]byte(req.Raw))))
 	}
 	if s.request == nil {
 		if !decode.AsksForWebSocket(req) {
-			return fmt.Errorf("expected a request for websocket, got %s %s", req.Method, req.Target)
+			return fmt.Errorf("expected a request for websocket, got %s %s", req.Method, s.hiddenText("", req.Target))
 		}
 		if u, err := url.Parse(s.url); err == nil && (u.Path != "" && u.Path != "/" || u.RawQuery != "") {
 			return s.checkTarget(req.Target, u.RequestURI())
@@ -26,7 +26,7 @@ func (s *Script) checkRequest(req *decode.Head) error {
 	want := s.request
 	switch {
 	case !decode.AsksForWebSocket(req):
-		return s.differAt(want, "expected a request for websocket, got %s %s", req.Method, req.Target)
+		return s.differAt(want, "expected a request for websocket, got %s %s", req.Method, s.hiddenText("", req.Target))
 	case req.Method != want.Method:
 		return s.differAt(want, "expected method %s, got %s", want.Method, req.Method)
 	}
@@ -44,26 +44,26 @@ func (s *Script) checkTarget(target, recorded string) error {
 	got, want := originForm(target), originForm(recorded)
 	gotPath, gotQuery, _ := strings.Cut(got, "?")
 	wantPath, wantQuery, _ := strings.Cut(want, "?")
-	if gotPath != wantPath {
-		return s.differAt(s.request, "expected path %q, got %q", wantPath, gotPath)
+	if !s.likes(wantPath, gotPath) {
+		return s.differAt(s.request, "expected path %q, got %q", wantPath, s.hiddenText("", gotPath))
 	}
 	if gotQuery == wantQuery {
 		return nil
 	}
-	if s.queryKey(gotQuery) != s.queryKey(wantQuery) {
-		return s.differAt(s.request, "expected query %q, got %q", wantQuery, gotQuery)
+	if !s.sameQuery(gotQuery, wantQuery) {
+		return s.differAt(s.request, "expected query %q, got %q", wantQuery, s.hiddenQuery(gotQuery))
 	}
 	return nil
 }
 
 // queryKey returns a string that is the same for queries that count as equal.
-func (s *Script) queryKey(query string) string {
+func (e *equality) queryKey(query string) string {
 	vs, err := url.ParseQuery(query)
 	if err != nil {
 		return query
 	}
-	for i := range s.ignore {
-		vs.Del(s.ignore[i].Param)
+	for i := range e.ignore {
+		vs.Del(e.ignore[i].Param)
 	}
 	return vs.Encode()
 }
@@ -78,10 +78,10 @@ func (s *Script) checkResponse(res *decode.Head, key string) error {
 		want = recorded.Status
 	}
 	if res.Cut {
-		return s.differAt(recorded, "expected a response from the server, got %s, which is not a whole one", appendQuoted(nil, []byte(res.Raw), int64(len(res.Raw))))
+		return s.differAt(recorded, "expected a response from the server, got %s, which is not a whole one", quoted(s.hidden([]byte(res.Raw))))
 	}
 	if res.Status != want {
-		return s.differAt(recorded, "expected status %d, got %d %s", want, res.Status, res.Reason)
+		return s.differAt(recorded, "expected status %d, got %d %s", want, res.Status, s.hiddenText("", res.Reason))
 	}
 	if want != 101 {
 		return s.checkHeaders(recorded, res, "")
@@ -106,8 +106,8 @@ func (s *Script) checkHeaders(recorded *head, got *decode.Head, offered string) 
 	word := func(w string) string { return strings.TrimSpace(offered + " " + w) }
 	if !s.ignoresHeader("Sec-WebSocket-Protocol") {
 		w, g := recorded.Tokens("Sec-WebSocket-Protocol"), got.Tokens("Sec-WebSocket-Protocol")
-		if !slices.Equal(w, g) {
-			return s.differAt(recorded, "expected %s %s, got %s", word("subprotocol"), orNone(w), orNone(g))
+		if !slices.EqualFunc(w, g, s.likes) {
+			return s.differAt(recorded, "expected %s %s, got %s", word("subprotocol"), orNone(w), orNone(s.hiddenList("Sec-WebSocket-Protocol", g)))
 		}
 	}
 	if !s.ignoresHeader("Sec-WebSocket-Extensions") {
@@ -118,8 +118,8 @@ func (s *Script) checkHeaders(recorded *head, got *decode.Head, offered string) 
 	}
 	for _, name := range s.headerNames {
 		w, g := recorded.Values(name), got.Values(name)
-		if !s.ignoresHeader(name) && !slices.Equal(w, g) {
-			return s.differAt(recorded, "expected %s %s, got %s", name, orNone(w), orNone(g))
+		if !s.ignoresHeader(name) && !slices.EqualFunc(w, g, s.likes) {
+			return s.differAt(recorded, "expected %s %s, got %s", name, orNone(w), orNone(s.hiddenList(name, g)))
 		}
 	}
 	return nil

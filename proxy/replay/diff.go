@@ -191,7 +191,9 @@ func (s *Script) steps(of *Script, d decode.Dir, subs []substitution, longs map[
 	}
 	for i := range of.sides[d].units {
 		u := &of.sides[d].units[i]
-		st := &step{text: u.String(), line: of.line(u.at), unit: u}
+		seen := *u
+		s.hide(&seen)
+		st := &step{text: seen.String(), line: of.line(u.at), unit: u}
 		st.key = fmt.Sprint(u.kind, u.op, u.cut, u.kind == unitEnd && s.exact && u.how == decode.EndRST, s.key(u, subs, longs))
 		st.key = shortKey(st.key)
 		if s.exact {
@@ -209,8 +211,8 @@ func (s *Script) headStep(of *Script, h *head) *step {
 	st := &step{line: of.line(h.at)}
 	if h.Status == 0 {
 		path, query, _ := strings.Cut(originForm(h.Target), "?")
-		st.text = h.Method + " " + originForm(h.Target)
-		st.key = h.Method + " " + path + "?" + s.queryKey(query)
+		st.text = h.Method + " " + s.hiddenText("", originForm(h.Target))
+		st.key = h.Method + " " + s.alikeText("", path) + "?" + s.queryKey(strings.TrimPrefix(s.alikeText("", "?"+query), "?"))
 	} else {
 		st.text = fmt.Sprint(h.Status, " ", h.Reason)
 		st.key = fmt.Sprint(h.Status)
@@ -220,14 +222,23 @@ func (s *Script) headStep(of *Script, h *head) *step {
 		if s.ignoresHeader(name) || len(vs) == 0 {
 			continue
 		}
-		st.text += fmt.Sprintf("  %s %s", strings.ToLower(strings.TrimPrefix(name, "Sec-WebSocket-")), strings.Join(vs, ", "))
+		st.text += fmt.Sprintf("  %s %s", strings.ToLower(strings.TrimPrefix(name, "Sec-WebSocket-")), strings.Join(s.hiddenList(name, splitList(name, h)), ", "))
 		if es, err := parseExtensions(vs); err == nil && name == "Sec-WebSocket-Extensions" {
 			st.key += fmt.Sprint(" ", es)
 		} else {
-			st.key += fmt.Sprintf(" %q", h.Tokens(name))
+			st.key += fmt.Sprintf(" %q", s.alikeList(name, h.Tokens(name)))
 		}
 	}
 	return st
+}
+
+// splitList returns the values of a header as they are shown: those of a list one
+// by one.
+func splitList(name string, h *head) []string {
+	if name == "Sec-WebSocket-Protocol" {
+		return h.Tokens(name)
+	}
+	return h.Values(name)
 }
 
 // shapeOf says in what frames a message was sent.
@@ -280,7 +291,7 @@ func (s *Script) key(u *unit, subs []substitution, longs map[long]bool) string {
 	if u.op == ws.OpText {
 		data = put(data, subs)
 	}
-	data = s.withoutMatches(data)
+	data = []byte(s.alike(s.withoutMatches(data)))
 	if u.op != ws.OpText || s.exact || !utf8.Valid(data) {
 		return string(data)
 	}

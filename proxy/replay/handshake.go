@@ -119,6 +119,7 @@ func (s *Script) answerTo(req *decode.Head, set []decode.Field) (b []byte, exten
 			if s.acceptsKey() {
 				h = h.WithValue("Sec-WebSocket-Accept", accept)
 			}
+			h = s.chosen(h, req)
 			if len(extensions) == 0 {
 				h = h.Without("Sec-WebSocket-Extensions")
 			}

@@ -128,12 +128,12 @@ func load(src decode.Source, how loading, all bool) ([]*Script, error) {
 // A library gathers the sessions of a file that are to be played.
 type library struct {
 	loading
-	all      bool
-	redacted []string
-	run      string        // whose part is at hand; "" if it has none
-	t0       time.Time     // of the first part
-	later    time.Duration // than that the part at hand begins
-	warning  error
+	all       bool
+	selectors []string      // that the trace was redacted with
+	run       string        // whose part is at hand; "" if it has none
+	t0        time.Time     // of the first part
+	later     time.Duration // than that the part at hand begins
+	warning   error
 	allowance
 	busy     decode.PerSession[*edit.Freezer] // those that have compressed something of late
 	sessions int                              // so many there are
@@ -213,7 +213,7 @@ func (l *library) finish(err error) ([]*Script, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.redacted, s.warning, s.sessions = l.redacted, l.warning, l.sessions
+		s.selectors, s.warning, s.sessions = l.selectors, l.warning, l.sessions
 		scripts = append(scripts, s)
 	}
 	switch {

@@ -37,7 +37,8 @@ func (l *library) records(r *trace.Reader) error {
 
 func (l *library) record(loaders map[int64]*recordLoader, rec *trace.Record) error {
 	if rec.IsHeader() {
-		l.redacted = append(l.redacted, rec.Redact...)
+		l.selectors = append(l.selectors, rec.Redact...)
+		l.equality.setRedacted(l.selectors)
 		if rec.Run == "" || rec.Run != l.run {
 			l.run, l.t0 = rec.Run, rec.Time
 		}

@@ -15,20 +15,20 @@ import (
 type Script struct {
 	equality
 
-	number   int64 // of the session in the trace
-	sessions int   // that the trace has
-	at       int   // position of its first event after open
-	lines    bool  // positions are lines of a file; else they count events
-	url      string
-	ext      string // in force, for a trace without a handshake
-	request  *head  // as the client sent it; nil if the trace has none
-	edited   *head  // as the server got it, if that was different
-	replies  []*head
-	sides    [2]side  // by Dir
-	redacted []string // the selectors that the trace was redacted with
-	warning  error
-	begin    time.Duration // of its first event after open
-	start    time.Duration // of the answer to the handshake
+	number    int64 // of the session in the trace
+	sessions  int   // that the trace has
+	at        int   // position of its first event after open
+	lines     bool  // positions are lines of a file; else they count events
+	url       string
+	ext       string // in force, for a trace without a handshake
+	request   *head  // as the client sent it; nil if the trace has none
+	edited    *head  // as the server got it, if that was different
+	replies   []*head
+	sides     [2]side  // by Dir
+	selectors []string // the selectors that the trace was redacted with
+	warning   error
+	begin     time.Duration // of its first event after open
+	start     time.Duration // of the answer to the handshake
 }
 
 // A head is a request or a response of the session, with the body behind it.
@@ -122,7 +122,7 @@ func (s *Script) Target() string {
 
 // Redacted returns the selectors with which the trace was redacted. A trace
 // made anew has to be redacted with them too.
-func (s *Script) Redacted() []string { return s.redacted }
+func (s *Script) Redacted() []string { return s.selectors }
 
 // accepted reports whether the session became a WebSocket connection.
 func (s *Script) accepted() bool {

@@ -38,6 +38,7 @@ func (p *player) after() string {
 // unexpected says that u came and something else was expected, or nothing.
 func (p *player) unexpected(u *unit, why string) error {
 	units := p.s.sides[p.peer].units
+	p.s.hide(u)
 	d := &Difference{Got: shown(u)}
 	if p.arrived == len(units) {
 		if len(units) > 0 {
@@ -54,7 +55,7 @@ func (p *player) unexpected(u *unit, why string) error {
 		text.data = put(want.data, p.subs)
 		expected = text.String()
 		if u.op == ws.OpText && !p.s.exact {
-			d.Want, d.Got = p.s.compared(text.data), p.s.compared(u.data)
+			d.Want, d.Got = p.s.compared(text.data), p.s.compared(shown(u))
 		}
 	}
 	switch {
@@ -164,5 +165,20 @@ func shown(u *unit) []byte {
 	if u.kind == unitEnd {
 		return nil
 	}
+	if u.show != nil {
+		return u.show
+	}
 	return u.data
+}
+
+// hide hides what is secret in a unit that came.
+func (e *equality) hide(u *unit) {
+	if e.redacted == nil || u.kind == unitEnd || u.show != nil || len(u.data) == 0 {
+		return
+	}
+	keep := 0
+	if u.op == ws.OpClose && u.kind != unitJunk {
+		keep = min(2, len(u.data))
+	}
+	u.show = append(u.data[:keep:keep], e.hidden(u.data[keep:])...)
 }

@@ -20,6 +20,7 @@ type unit struct {
 	data []byte // the content: inflated, unmasked; its beginning, if it is long
 	long *long  // nil if data is all of it
 	cut  bool   // the stream ended inside it
+	show []byte // the content as it may be shown; nil if it may be as it is
 	how  decode.End
 
 	// How it was sent.
@@ -50,6 +51,11 @@ const (
 
 // String describes u for use in sentences: text "hello", close 1000 "bye".
 func (u *unit) String() string {
+	if u.show != nil {
+		c := *u
+		c.data, c.show = u.show, nil
+		return c.String()
+	}
 	var b []byte
 	switch {
 	case u.kind == unitEnd:
@@ -106,6 +112,9 @@ func (u *unit) noun() string {
 	}
 	return "frame"
 }
+
+// quoted returns the beginning of p in quotes.
+func quoted(p []byte) []byte { return appendQuoted(nil, p, int64(len(p))) }
 
 // appendQuoted appends the beginning of p, which is that of size bytes, in quotes.
 func appendQuoted(dst, p []byte, size int64) []byte {

@@ -38,11 +38,11 @@ func newRecorder(file string) *recorder {
 // redact redacts what was recorded as the old trace was.
 func (r *recorder) redact() error {
 	old, err := LoadFile(r.file)
-	if err != nil || len(old.redacted) == 0 {
+	if err != nil || len(old.selectors) == 0 {
 		return nil // there is none
 	}
 	var b bytes.Buffer
-	err = edit.Redact(&b, &r.buf, old.redacted...)
+	err = edit.Redact(&b, &r.buf, old.selectors...)
 	r.buf = b
 	return err
 }

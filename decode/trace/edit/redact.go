@@ -169,6 +169,13 @@ func (r *Redactor) Take(rec *trace.Record) []*trace.Record {
 // placeholders.
 func (r *Redactor) Text(s string) string { return r.text(s) }
 
+// Content returns the content of a message that stands in no trace with
+// placeholders.
+func (r *Redactor) Content(b []byte) []byte { return r.content(b) }
+
+// Target is like Text for a target or URL.
+func (r *Redactor) Target(s string) string { return r.target(s) }
+
 // forget forgets all sessions.
 func (r *Redactor) forget() {
 	numbers := make([]int64, 0, len(r.sessions))
