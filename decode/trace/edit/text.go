@@ -170,7 +170,7 @@ func (r *rules) query(s string) string {
 // unescaped returns a target with placeholders for what expressions match in the
 // parts of it that are escaped.
 func (r *rules) unescaped(s string) string {
-	if strings.IndexByte(s, '%') < 0 {
+	if !strings.ContainsAny(s, "%+") {
 		return s
 	}
 	var b strings.Builder
@@ -180,7 +180,7 @@ func (r *rules) unescaped(s string) string {
 			n = len(s)
 		}
 		part := s[:n]
-		if strings.IndexByte(part, '%') >= 0 {
+		if strings.ContainsAny(part, "%+") {
 			if plain := unescape(part); plain != part {
 				if clean := r.text(plain); clean != plain {
 					part = url.QueryEscape(clean)

@@ -1,0 +1,259 @@
+package edit
+
+import (
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/wstrace/wstrace/decode/trace"
+)
+
+// quoted returns s as a JSON string.
+func quoted(s string) string {
+	b, _ := json.Marshal(s)
+	return string(b)
+}
+
+func base(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+
+// places is every place of a trace where text can stand: a function that puts it
+// there.
+var places = map[string]func(text string) string{
+	"url": func(s string) string { return `{"k":"open","c":2,"url":` + quoted("ws://h/"+s) + `}` },
+	"target": func(s string) string {
+		return `{"k":"req","m":"GET","target":` + quoted("/"+s) + `,"v":"HTTP/1.1","h":[]}`
+	},
+	"escaped target": func(s string) string {
+		return `{"k":"req","m":"GET","target":` + quoted("/x?q="+url.QueryEscape(" "+s)) + `,"v":"HTTP/1.1","h":[]}`
+	},
+	"referer": func(s string) string {
+		return `{"k":"req","m":"GET","target":"/","v":"HTTP/1.1","h":[["Referer",` + quoted("http://h/"+s) + `]]}`
+	},
+	"header": func(s string) string {
+		return `{"k":"req","m":"GET","target":"/","v":"HTTP/1.1","h":[["X-Other",` + quoted("a, "+s+", b") + `]]}`
+	},
+	"raw head": func(s string) string {
+		return `{"k":"req","raw":"` + base("GET / HTTP/1.1\r\nx:  "+s+"\r\n\r\n") + `"}`
+	},
+	"latin1 head": func(s string) string {
+		return `{"k":"req","raw":"` + base("GET / HTTP/1.1\r\nx: "+s+" \xfc\r\n\r\n") + `"}`
+	},
+	"cut head":   func(s string) string { return `{"k":"req","raw":"` + base("GET / HTTP/1.1\r\nx: "+s) + `"}` },
+	"cut target": func(s string) string { return `{"k":"req","raw":"` + base("GET /"+s) + `"}` },
+	"continuation": func(s string) string {
+		return `{"k":"req","raw":"` + base("GET / HTTP/1.1\r\nx: a\r\n\t"+s+"\r\n\r\n") + `"}`
+	},
+	"no colon": func(s string) string { return `{"k":"req","raw":"` + base("GET / HTTP/1.1\r\n"+s+"\r\n\r\n") + `"}` },
+	"reason phrase": func(s string) string {
+		return `{"k":"res","v":"HTTP/1.1","code":403,"reason":` + quoted(s) + `,"h":[]}`
+	},
+	"body": func(s string) string {
+		return `{"k":"res","v":"HTTP/1.1","code":403,"reason":"","h":[],"body":"` + base(s) + `"}`
+	},
+	"gzip body": func(s string) string {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		w.Write([]byte(s))
+		w.Close()
+		return `{"k":"res","v":"HTTP/1.1","code":403,"reason":"","h":[["Content-Encoding","gzip"]],"body":"` + base(b.String()) + `"}`
+	},
+	"text":   func(s string) string { return `{"k":"frame","d":"<","op":"text","text":` + quoted(s) + `}` },
+	"binary": func(s string) string { return `{"k":"frame","d":"<","op":"bin","b64":"` + base(s) + `"}` },
+	"one bad byte": func(s string) string {
+		return `{"k":"frame","d":"<","op":"text","b64":"` + base(s+"\xff") + `"}`
+	},
+	"bad JSON": func(s string) string {
+		return `{"k":"frame","d":"<","op":"text","text":` + quoted(`{"a":"`+strings.ReplaceAll(s, `"`, `\"`)+`",`) + `}`
+	},
+	"nested JSON": func(s string) string {
+		return `{"k":"frame","d":"<","op":"text","text":` + quoted(`[{"a":[`+quoted(s)+`]}]`) + `}`
+	},
+	"escaped JSON": func(s string) string {
+		var b strings.Builder
+		for _, c := range s {
+			fmt.Fprintf(&b, `\u%04x`, c)
+		}
+		return `{"k":"frame","d":"<","op":"text","text":` + quoted(`{"a":"`+b.String()+`"}`) + `}`
+	},
+	"fragments": func(s string) string {
+		n := len(s) / 2
+		return `{"k":"frame","d":"<","op":"text","fin":false,"text":` + quoted(s[:n]) + `}
+{"k":"frame","d":"<","op":"ping"}
+{"k":"frame","d":"<","op":"cont","text":` + quoted(s[n:]) + `}`
+	},
+	"pieces": func(s string) string {
+		n := len(s) / 2
+		return fmt.Sprintf(`{"k":"frame","d":"<","op":"text","len":%d,"text":%s}
+{"k":"note","text":"between"}
+{"k":"more","d":"<","text":%s}`, len(s), quoted(s[:n]), quoted(s[n:]))
+	},
+	"compressed": func(s string) string {
+		var b bytes.Buffer
+		w, _ := flate.NewWriter(&b, 9)
+		w.Write([]byte(s))
+		w.Flush()
+		p := strings.TrimSuffix(b.String(), "\x00\x00\xff\xff")
+		return `{"k":"open","c":2,"ext":"permessage-deflate"}
+{"k":"frame","d":"<","op":"text","rsv":4,"b64":"` + base(p) + `","=text":` + quoted(s) + `}`
+	},
+	"can't be inflated": func(s string) string {
+		return `{"k":"open","c":2,"ext":"permessage-deflate"}
+{"k":"frame","d":"<","op":"text","rsv":4,"b64":"` + base("\xff"+s) + `"}`
+	},
+	"to be compressed": func(s string) string {
+		return `{"k":"open","c":2,"ext":"permessage-deflate"}
+{"k":"frame","d":"<","op":"text","deflate":` + quoted(s) + `}`
+	},
+	"unfinished": func(s string) string { return `{"k":"frame","d":"<","op":"text","fin":false,"text":` + quoted(s) + `}` },
+	"lone continuation": func(s string) string {
+		return `{"k":"frame","d":"<","op":"cont","text":` + quoted(s) + `}`
+	},
+	"too long": func(s string) string {
+		return `{"k":"frame","d":"<","op":"text","text":` + quoted(strings.Repeat("x ", MaxMessage/2)+s) + `}`
+	},
+	"sent instead": func(s string) string {
+		return `{"k":"frame","d":"<","op":"text","text":"a","fx":"replace","change":` + quoted(s) + `}
+{"k":"frame","d":"<","op":"text","text":` + quoted(s) + `,"leg":"out","change":` + quoted(s) + `}`
+	},
+	"close reason": func(s string) string {
+		return `{"k":"frame","d":"<","op":"close","code":1000,"reason":` + quoted(s) + `}`
+	},
+	"ping": func(s string) string { return `{"k":"frame","d":"<","op":"ping","text":` + quoted(s) + `}` },
+	"junk": func(s string) string { return `{"k":"junk","d":"<","b64":"` + base(s) + `","why":` + quoted(s) + `}` },
+	"note": func(s string) string { return `{"k":"note","text":` + quoted(s) + `}` },
+	"end":  func(s string) string { return `{"k":"end","d":"<","how":"local","err":` + quoted("dial "+s) + `}` },
+	"opaque": func(s string) string {
+		return `{"k":"opaque","d":"<","why":` + quoted(s) + `}`
+	},
+	"derived message": func(s string) string {
+		return `{"k":"message","d":"<","op":"text","len":5,"text":` + quoted(s) + `}`
+	},
+	"violation": func(s string) string { return `{"k":"violation","conn":1,"rule":"x","text":` + quoted("of "+s) + `}` },
+	"closed":    func(s string) string { return `{"k":"closed","c":1,"code":1000,"reason":` + quoted(s) + `}` },
+	"unknown key": func(s string) string {
+		return `{"k":"note","text":"","other":[{"a":` + quoted(s) + `}]}`
+	},
+	"unknown kind": func(s string) string { return `{"k":"x-mine","a":` + quoted(s) + `}` },
+	"tls":          func(s string) string { return `{"k":"open","c":2,"tls":{"client":{"sni":` + quoted(s) + `}}}` },
+	"no session": func(s string) string {
+		return `{"k":"req","c":7,"m":"GET","target":` + quoted("/"+s) + `,"v":"HTTP/1.1","h":[]}`
+	},
+}
+
+// A secret is gone from every place where text can stand, and what is left is a
+// trace that stays as it is when it is redacted again.
+func TestPlaces(t *testing.T) {
+	const jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.S3CRETsignature"
+	for _, kind := range []struct{ name, text, secret, selector string }{
+		{"expression", "key=S3CRET-a", "S3CRET", `/key=([A-Z0-9]+)/`},
+		{"literal", "so S3CRET is", "S3CRET", `/S3CRET/`},
+		{"token", "v=" + jwt, "S3CRET", "credentials"},
+		{"parameter", "x?apikey=S3CRET", "S3CRET", "credentials"},
+		{"selected parameter", "x?mine=S3CRET", "S3CRET", "?mine"},
+		{"key of a maker", "sk-proj-S3CRETabcdefghijkl", "S3CRET", "credentials"},
+		{"bearer", "Bearer S3CRET1234", "S3CRET", "credentials"},
+		{"looks redacted", "x?token=redacted-S3CRET", "S3CRET", "credentials"},
+	} {
+		for place, put := range places {
+			if kind.selector == "?mine" && !inHeads[place] {
+				continue // it concerns URLs
+			}
+			trail := "\n{\"k\":\"end\",\"how\":\"fin\"}\n"
+			text := open + put(kind.text) + trail
+			got := redactedWhole(t, text, kind.selector)
+			if what := everything(t, got); strings.Contains(what, kind.secret) {
+				t.Errorf("%s in %s: %s", kind.name, place, got)
+			}
+			if again := redactedWhole(t, got, kind.selector); again != got {
+				t.Errorf("%s in %s: a second time\n%s\nwas\n%s", kind.name, place, again, got)
+			}
+		}
+	}
+}
+
+var inHeads = map[string]bool{"url": true, "target": true, "referer": true, "raw head": true, "header": true}
+
+func redactedWhole(t *testing.T, text, selector string) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := Redact(&b, strings.NewReader(text), selector); err != nil {
+		t.Fatal(err, text[:min(len(text), 300)])
+	}
+	return b.String()
+}
+
+// everything returns a trace with what is encoded in it.
+func everything(t *testing.T, text string) string {
+	t.Helper()
+	var all strings.Builder
+	all.WriteString(text)
+	for line := range strings.Lines(text) {
+		rec, err := trace.Parse([]byte(line))
+		if err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		all.Write(rec.Payload)
+		all.Write(rec.Body)
+		if z, err := gzip.NewReader(bytes.NewReader(rec.Body)); err == nil {
+			fmt.Fprint(&all, readAll(z))
+		}
+		if rec.Rsv == 4 {
+			fmt.Fprint(&all, readAll(flate.NewReader(bytes.NewReader(rec.Payload))))
+		}
+		if rec.Head != nil {
+			s, _ := url.QueryUnescape(rec.Head.Target)
+			all.WriteString(rec.Head.Raw + s)
+		}
+		var v any
+		if json.Unmarshal(rec.Payload, &v) == nil {
+			fmt.Fprint(&all, v)
+		}
+	}
+	return all.String()
+}
+
+func readAll(r interface{ Read([]byte) (int, error) }) string {
+	var b bytes.Buffer
+	b.ReadFrom(r)
+	return b.String()
+}
+
+// What only JSON or a protocol tells.
+func TestCredentialsInMessages(t *testing.T) {
+	frame := func(op, payload string) string {
+		return `{"k":"frame","d":">","op":"` + op + `","b64":"` + base(payload) + `"}`
+	}
+	connect := "\x10\x1f\x00\x04MQTT\x04\xc2\x00\x3c\x00\x03abc\x00\x04user\x00\x06S3CRET"
+	connect = "\x10" + string(rune(len(connect)-2)) + connect[2:]
+	for _, c := range []string{
+		frame("text", `{"type":"auth","accessToken":"S3CRET"}`),
+		frame("text", `{"a":{"connectionToken":"S3CRET"},"reconnectionToken":"S3CRET"}`+"\x1e"),
+		frame("text", `0{"sid":"S3CRET","pingInterval":25000}`),
+		frame("text", `40{"sid":"S3CRET"}`),
+		frame("bin", `{"password":"S3CRET"}`),
+		frame("text", `{"access_token":"S3CRET","bad":"`+"\xff"+`"}`),
+		frame("text", `{"access_token" : "S3CRET`),
+		frame("text", `{"op":2,"d":{"token":"S3CRETS3CRETS3CRET"}}`),
+		frame("text", `{"data":"{\"password\":\"S3CRET\"}"}`),
+		frame("bin", connect),
+		frame("text", "CONNECT\nlogin:a\npasscode:S3CRET\n\n\x00"),
+		`{"k":"res","v":"HTTP/1.1","code":403,"reason":"","h":[["Content-Length","9"]],"body":"` + base(`{"accessToken":"S3CRET"}`) + `"}`,
+	} {
+		got := redactedWhole(t, open+c+"\n", "credentials")
+		if strings.Contains(everything(t, got), "S3CRET") {
+			t.Errorf("%s\nis left in %s", everything(t, open+c+"\n"), got)
+		}
+	}
+	got := redactedWhole(t, open+frame("bin", connect)+"\n", "credentials")
+	want := "\x10\x2d\x00\x04MQTT\x04\xc2\x00\x3c\x00\x03abc\x00\x04user\x00\x13redacted-password-1"
+	want = "\x10" + string(rune(len(want)-2)) + want[2:]
+	if !strings.Contains(everything(t, got), want) {
+		t.Errorf("got %q", everything(t, got))
+	}
+}
