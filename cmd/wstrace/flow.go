@@ -144,10 +144,10 @@ func (f *flow) begin() error {
 		d.last, _ = sink.(io.Closer)
 		f.watch(sink)
 	}
-	f.watch(&f.totals)
 	if f.redaction != nil {
-		f.tee.Sinks = []decode.Sink{f.redaction}
+		f.tee.Sinks = append(f.tee.Sinks, f.redaction)
 	}
+	f.watch(&f.totals)
 	return nil
 }
 
@@ -185,10 +185,15 @@ func (d *drain) close() (err error, said bool) {
 // watch adds a sink that shows, or adds up, what may be seen.
 func (f *flow) watch(sink decode.Sink) {
 	tee := &f.tee
-	if f.redaction != nil {
+	if f.redaction != nil && f.shows() {
 		tee = &f.redaction.tee
 	}
 	tee.Sinks = append(tee.Sinks, sink)
+}
+
+// shows reports whether events are shown, and not only recorded.
+func (f *flow) shows() bool {
+	return slices.ContainsFunc(f.drains, func(d *drain) bool { return !d.record })
 }
 
 // untilSignal is the function untilSignal for a run that has begun. After the

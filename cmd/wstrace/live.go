@@ -93,8 +93,8 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 	ctx, stop := f.untilSignal(ctx)
 	defer stop()
 	f.turnParts(&l.record.parts)
-	f.watch(&hints{con: con})
-	if p.Sink = &f.tee; f.redaction == nil {
+	f.watch(&hints{con: con}) // con hides secrets too
+	if p.Sink = &f.tee; f.redaction == nil || !f.shows() {
 		p.Look = v.look() // else those that are played again look into messages
 	}
 	con.say("listening on %s", listener.Addr())

@@ -16,6 +16,9 @@ import (
 //
 //	events ─► trace.Writer ─► Redactor ─► records ─► the files of -w
 //	                                              ─► trace.Player ─► tee: renderer, totals
+//
+// If nothing is shown, nothing is played again, which takes as much memory as the
+// sessions themselves.
 type redaction struct {
 	w      *trace.Writer // writes to buf
 	buf    bytes.Buffer
@@ -75,6 +78,9 @@ func (r *redaction) pass(recs []*trace.Record) {
 		if cap(r.line) > maxKept {
 			r.line = nil
 		}
+	}
+	if len(r.tee.Sinks) == 0 {
+		return // nothing is shown
 	}
 	for _, rec := range recs {
 		if err := r.player.Play(rec); err != nil {
