@@ -102,7 +102,7 @@ func New(dir string) (*Authority, error) {
 	if err := writeKey(dir, key, os.Rename); err != nil {
 		return nil, err
 	}
-	if err := writeFile(file, 0o644, "CERTIFICATE", cert, os.Rename); err != nil {
+	if err := writeFile(file, 0o600, "CERTIFICATE", cert, os.Rename); err != nil {
 		return nil, err
 	}
 	return Load(dir)
@@ -175,7 +175,7 @@ func (a *Authority) make() error {
 	if err != nil {
 		return err
 	}
-	err = writeFile(filepath.Join(a.dir, CertFile), 0o644, "CERTIFICATE", cert, os.Link)
+	err = writeFile(filepath.Join(a.dir, CertFile), 0o600, "CERTIFICATE", cert, os.Link)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}

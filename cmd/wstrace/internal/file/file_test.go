@@ -291,3 +291,17 @@ func TestReplace(t *testing.T) {
 		t.Errorf("there are %d files, want 2", len(files))
 	}
 }
+
+// What is recorded is for its owner alone, and a file that was there keeps its
+// permissions.
+func TestMode(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "a.wst")
+	for _, mode := range []os.FileMode{0o600, 0o644} {
+		write(t, name, content(1))
+		st, err := os.Stat(name)
+		if err != nil || st.Mode().Perm() != mode {
+			t.Errorf("got %v, %v, want %v", st.Mode(), err, mode)
+		}
+		os.Chmod(name, 0o644)
+	}
+}
