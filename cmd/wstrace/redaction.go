@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 
@@ -28,6 +29,9 @@ type redaction struct {
 	files  []io.Writer
 	line   []byte
 	err    error // the first
+
+	events chan *decode.Event // to the goroutine that does the work; nil before the first
+	done   chan struct{}      // from it, after each
 }
 
 // newRedaction returns a redaction that shows what look asks for.
@@ -42,8 +46,30 @@ func newRedaction(selectors []string, look decode.Look) (*redaction, error) {
 	return r, nil
 }
 
-// Emit takes an event. The Tee above allows one at a time.
+// Emit takes an event. The Tee above allows one at a time. A goroutine of its own
+// does the work, or else the stack of each connection would grow for it.
 func (r *redaction) Emit(ev *decode.Event) {
+	if r.events == nil {
+		r.events, r.done = make(chan *decode.Event), make(chan struct{})
+		go func() {
+			for ev := range r.events {
+				r.take(ev)
+				r.done <- struct{}{}
+			}
+		}()
+	}
+	r.events <- ev
+	<-r.done
+}
+
+// take redacts an event. If that goes wrong, what is not redacted is left out, and
+// the traffic goes on.
+func (r *redaction) take(ev *decode.Event) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.fail(fmt.Errorf("session %d: %v", ev.Conn, p))
+		}
+	}()
 	r.buf.Reset()
 	r.w.Emit(ev)
 	for line := range bytes.Lines(r.buf.Bytes()) {
@@ -97,6 +123,10 @@ func (r *redaction) fail(err error) {
 
 // Close hands on what waits. An error says why something is missing.
 func (r *redaction) Close() error {
+	if r.events != nil {
+		close(r.events)
+		r.events = nil
+	}
 	r.pass(r.red.Take(nil))
 	if err := r.player.Close(); err != nil {
 		r.fail(err)
