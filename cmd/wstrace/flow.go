@@ -132,7 +132,7 @@ func (f *flow) begin() error {
 		}
 		d.opts.OnDrop = f.dropped
 		d.out = output.NewWriter(d.under(), d.opts)
-		if d.record && f.redaction != nil {
+		if d.record && f.redaction != nil && d.parted == nil {
 			f.redaction.files = append(f.redaction.files, d.out)
 			continue
 		}
@@ -185,15 +185,16 @@ func (d *drain) close() (err error, said bool) {
 // watch adds a sink that shows, or adds up, what may be seen.
 func (f *flow) watch(sink decode.Sink) {
 	tee := &f.tee
-	if f.redaction != nil && f.shows() {
+	if f.playsAgain() {
 		tee = &f.redaction.tee
 	}
 	tee.Sinks = append(tee.Sinks, sink)
 }
 
-// shows reports whether events are shown, and not only recorded.
-func (f *flow) shows() bool {
-	return slices.ContainsFunc(f.drains, func(d *drain) bool { return !d.record })
+// playsAgain reports whether what was redacted is played again: something is
+// shown, or goes to a recording with parts.
+func (f *flow) playsAgain() bool {
+	return f.redaction != nil && slices.ContainsFunc(f.drains, func(d *drain) bool { return !d.record || d.parted != nil })
 }
 
 // untilSignal is the function untilSignal for a run that has begun. After the

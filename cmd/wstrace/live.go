@@ -94,7 +94,7 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 	defer stop()
 	f.turnParts(&l.record.parts)
 	f.watch(&hints{con: con}) // con hides secrets too
-	if p.Sink = &f.tee; f.redaction == nil || !f.shows() {
+	if p.Sink = &f.tee; !f.playsAgain() {
 		p.Look = v.look() // else those that are played again look into messages
 	}
 	con.say("listening on %s", listener.Addr())

@@ -41,7 +41,7 @@ func (p *partFlags) register(cmd *cobra.Command) {
 }
 
 // check returns an error for flags that mean nothing to where the recordings go.
-func (p *partFlags) check(to targets, redacted bool) error {
+func (p *partFlags) check(to targets) error {
 	if p.flags == nil {
 		return nil
 	}
@@ -50,8 +50,6 @@ func (p *partFlags) check(to targets, redacted bool) error {
 		case !p.flags.Changed(flag):
 		case len(to) == 0:
 			return usagef("--%s: there is no recording, -w FILE makes one", flag)
-		case redacted && flag != "append":
-			return usageError{hinted{fmt.Errorf("--%s: a recording that is redacted stays in one file", flag), "wstrace redact takes secrets out of files that are finished"}}
 		}
 	}
 	return nil
@@ -271,10 +269,11 @@ func (t *partTurner) turn(say bool) {
 		}
 		recordings++
 		switch {
+		case d.parted == nil && say && t.f.redaction != nil && d.file.Regular():
+			t.f.con.say("%s: with --redact new files are begun by --rotate only", d.what)
+		case d.parted == nil && say:
+			t.f.con.say("%s: not a regular file, so no new one can be begun", d.what)
 		case d.parted == nil:
-			if say {
-				t.f.con.say("%s: not a regular file, so no new one can be begun", d.what)
-			}
 		case !d.parted.ask() && say:
 			t.f.con.note("%s: nothing was recorded since the file was begun, so it goes on", d.what)
 		}

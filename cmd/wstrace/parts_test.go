@@ -35,7 +35,7 @@ func (p *piped) waitFor(text string) {
 // a frame is in flight: no frame is in two files, none is missing, and each file
 // can be read.
 func TestPartsOfASession(t *testing.T) {
-	for _, flags := range [][]string{nil, {"--flush", "always"}, {"--redact", "?token"}} {
+	for _, flags := range [][]string{nil, {"--flush", "always"}, {"--redact", "?token", "--rotate", "1GB"}} {
 		dir := t.TempDir()
 		name := filepath.Join(dir, "a.wst")
 		p := startPiped(t, append(flags, "-o", "none", "-w", name)...)

@@ -70,7 +70,7 @@ func (r *record) addTo(f *flow, v *view) error {
 		}
 		hideIn(f.con, r.redact)
 	}
-	if err := r.parts.check(r.targets, len(r.redact) > 0); err != nil {
+	if err := r.parts.check(r.targets); err != nil {
 		return err
 	}
 	for _, t := range r.targets {
@@ -87,18 +87,22 @@ func (r *record) addTo(f *flow, v *view) error {
 		if err := r.parts.prepare(f.con, d, t.name); err != nil {
 			return err
 		}
-		if r.parts.run != "" && d.file.HasParts() && f.redaction == nil {
-			d.sink, d.parted = r.partsTo, &parted{d: d, con: f.con, flags: &r.parts, part: 1}
+		if r.parts.run != "" && d.file.HasParts() && (f.redaction == nil || r.parts.rotate != (rotation{})) {
+			d.sink, d.parted = r.partsTo(f.redaction), &parted{d: d, con: f.con, flags: &r.parts, part: 1}
 		}
 	}
 	return nil
 }
 
-// partsTo returns what records the first part to w.
-func (r *record) partsTo(w io.Writer) decode.Sink {
+// partsTo returns what makes a recording with parts. One that is redacted takes
+// the events that are played again.
+func (r *record) partsTo(red *redaction) func(io.Writer) decode.Sink {
 	o := traceOptions()
 	o.Run, o.Part = r.parts.run, 1
-	return trace.NewWriter(w, o)
+	if red != nil {
+		o.Redact = red.red.Told()
+	}
+	return func(w io.Writer) decode.Sink { return trace.NewWriter(w, o) }
 }
 
 // recordTo returns what records to w.

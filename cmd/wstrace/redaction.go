@@ -16,10 +16,11 @@ import (
 // recorded or shown. What is shown is what show prints of the recording:
 //
 //	events ─► trace.Writer ─► Redactor ─► records ─► the files of -w
-//	                                              ─► trace.Player ─► tee: renderer, totals
+//	                                              ─► trace.Player ─► tee: renderer, totals,
+//	                                                 the files of -w that --rotate turns
 //
-// If nothing is shown, nothing is played again, which takes as much memory as the
-// sessions themselves.
+// If nothing takes its events, nothing is played again, which takes as much memory
+// as the sessions themselves.
 type redaction struct {
 	w      *trace.Writer // writes to buf
 	buf    bytes.Buffer

@@ -17,6 +17,8 @@ type Options struct {
 	By   string // the program that writes: "wstrace 0.3.0"
 	Mode string // what it does: "proxy"
 
+	Redact []string // the selectors of what the events have placeholders for
+
 	// A recording in several files, each readable by itself: the name of the run,
 	// which all of them have, and the number of the first file, from 1. With 0
 	// there is one file, and [Writer.Rotate] must not be called.
@@ -118,7 +120,7 @@ func (w *Writer) emit(ev *decode.Event) {
 }
 
 func (w *Writer) appendHeader(dst []byte, t0 time.Time) []byte {
-	r := Record{Version: Version, T0: t0.UTC().Format(time.RFC3339Nano), By: w.o.By, Mode: w.o.Mode, Run: w.o.Run, Part: int64(w.o.Part)}
+	r := Record{Version: Version, T0: t0.UTC().Format(time.RFC3339Nano), By: w.o.By, Mode: w.o.Mode, Redact: w.o.Redact, Run: w.o.Run, Part: int64(w.o.Part)}
 	return r.Append(dst)
 }
 

@@ -176,6 +176,16 @@ func (r *Redactor) Content(b []byte) []byte { return r.content(b) }
 // Target is like Text for a target or URL.
 func (r *Redactor) Target(s string) string { return r.target(s) }
 
+// Told returns the selectors as the header of a trace has them.
+func (r *Redactor) Told() (told []string) {
+	for _, sel := range r.selectors {
+		if text := sel.Told(); !slices.Contains(told, text) {
+			told = append(told, text)
+		}
+	}
+	return told
+}
+
 // forget forgets all sessions.
 func (r *Redactor) forget() {
 	numbers := make([]int64, 0, len(r.sessions))

@@ -29,7 +29,7 @@ func create(t *testing.T, name string) *Writer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := Create(name, c, 0o666)
+	w, err := Create(name, c, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +237,7 @@ func TestBegin(t *testing.T) {
 		name = filepath.Join(t.TempDir(), name)
 		write(t, name, content(10))
 		c, _ := ByName(name)
-		w, err := Create(name, c, 0o666)
+		w, err := Create(name, c, 0o600)
 		if err != nil {
 			t.Fatal(err)
 		}
