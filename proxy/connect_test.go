@@ -127,8 +127,7 @@ func TestServerSpeaksWithTheRequest(t *testing.T) {
 		if i%2 == 1 {
 			greeting = "HTTP/1.1 100 Continue\r\n\r\n"
 		}
-		sent := make(chan struct{})
-		go func() { defer close(sent); s.send(greeting) }()
+		sent := s.sendMeanwhile(greeting)
 		c.send(request)
 		<-sent
 		c.want("the greeting", greeting)

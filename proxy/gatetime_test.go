@@ -126,8 +126,7 @@ func TestInject(t *testing.T) {
 
 		long := maskedFrame(ws.NewBinaryFrame(noise()[:2*decode.MaxPiece]))
 		cut := len(long) - 10
-		sent := make(chan struct{})
-		go func() { defer close(sent); r.c.send(long[:cut]) }()
+		sent := r.c.sendMeanwhile(long[:cut])
 		r.s.want("a piece of a frame", long[:len(long)-decode.MaxPiece])
 		<-sent
 		inject(ping)
@@ -347,11 +346,10 @@ func TestGateLosesFrames(t *testing.T) {
 					return true
 				}
 				took(t, 0, func() {
-					sent := make(chan struct{})
-					go func() { defer close(sent); r.c.send(long[:cut]) }()
+					sent := r.c.sendMeanwhile(long[:cut])
 					r.s.want("the beginning", long[:cut])
 					<-sent
-					go r.c.send(long[cut:] + masked("drop"))
+					r.c.sendMeanwhile(long[cut:] + masked("drop"))
 					r.s.want("the rest as it comes, and nothing else", long[cut:]+masked("drop"))
 				})
 			})
@@ -362,8 +360,7 @@ func TestGateLosesFrames(t *testing.T) {
 					return ev.Kind == decode.KindFrame && ev.Frame.Length > decode.MaxPiece && ev.Frame.More
 				}
 				r.c.send(masked("late"))
-				sent := make(chan struct{})
-				go func() { defer close(sent); r.c.send(ping + long[:cut]) }()
+				sent := r.c.sendMeanwhile(ping + long[:cut])
 				r.s.want("a ping overtakes", ping)
 				<-sent
 				synctest.Wait()
@@ -375,7 +372,8 @@ func TestGateLosesFrames(t *testing.T) {
 					r.s.want("and so does another", ping)
 				}
 				took(t, 0, func() {
-					go func() { r.c.send(long[cut:]); r.c.closeWrite() }()
+					sent := r.c.sendMeanwhile(long[cut:])
+					go func() { <-sent; r.c.closeWrite() }()
 					r.s.wantRest("what was held, and the rest", want, decode.EndFIN)
 				})
 			})
@@ -386,7 +384,7 @@ func TestGateLosesFrames(t *testing.T) {
 			r.fails = func(ev *decode.Event) bool { return ev.Out }
 			r.c.send(masked("late") + long[:1])
 			took(t, time.Minute, func() { r.s.want("what was held", masked("late")) })
-			go r.c.send(long[1:] + "more")
+			r.c.sendMeanwhile(long[1:] + "more")
 			r.s.want("the rest", long+"more")
 		})
 	})

@@ -276,14 +276,31 @@ func (p *peer) connect(host string) {
 
 func (p *peer) send(s string) {
 	p.t.Helper()
+	if err := p.trySend(s); err != nil {
+		p.t.Fatalf("%s can't send: %v", p.name, err)
+	}
+}
+
+// sendMeanwhile sends s while the test goes on. The channel is closed once s is sent.
+func (p *peer) sendMeanwhile(s string) <-chan struct{} {
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		if err := p.trySend(s); err != nil {
+			p.t.Errorf("%s can't send: %v", p.name, err)
+		}
+	}()
+	return sent
+}
+
+func (p *peer) trySend(s string) error {
 	if s == "" {
-		return
+		return nil
 	}
 	p.sent = append(p.sent, s...)
 	p.SetWriteDeadline(p.deadline())
-	if _, err := io.WriteString(p.Conn, s); err != nil {
-		p.t.Fatalf("%s can't send: %v", p.name, err)
-	}
+	_, err := io.WriteString(p.Conn, s)
+	return err
 }
 
 func (p *peer) deadline() time.Time {

@@ -48,14 +48,13 @@ const recordSize = 512
 
 // A side is what one side of a session sends.
 type side struct {
-	open    *message // in flight; nil for none
-	left    uint64   // payload of the frame in flight that is still to come
-	data    bool     // that frame is part of a message
-	fin     bool     // and its last one
-	plain   bool     // compressed messages go uncompressed from here on
-	anew    bool     // they are compressed anew from here on
-	stream  *stream  // of compressed messages
-	leftOut bool     // the frame in flight has lost its payload
+	open   *message // in flight; nil for none
+	left   uint64   // payload of the frame in flight that is still to come
+	data   bool     // that frame is part of a message
+	fin    bool     // and its last one
+	plain  bool     // compressed messages go uncompressed from here on
+	anew   bool     // they are compressed anew from here on
+	stream *stream  // of compressed messages
 }
 
 // A message is what has come of one.
