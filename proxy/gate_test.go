@@ -34,24 +34,7 @@ func fx(x decode.FX) decode.Fate { return decode.Fate{FX: x, Change: "a test"} }
 // sent returns the bytes that went on in place of what d sent in a session,
 // rebuilt from its events: those that have no fate, and those of what was sent.
 func (r *record) sent(conn int64, d decode.Dir) []byte {
-	evs, _ := r.snapshot(conn)
-	var b []byte
-	for _, ev := range evs {
-		if ev.Dir != d || !ev.Out && ev.Fate.FX != decode.FXNone {
-			continue
-		}
-		switch ev.Kind {
-		case decode.KindRequest:
-			b = append(b, ev.Handshake.Request.Raw...)
-		case decode.KindResponse:
-			b = append(append(b, ev.Head.Raw...), ev.Data...)
-		case decode.KindFrame:
-			b = ev.Frame.AppendWire(b)
-		case decode.KindJunk:
-			b = append(b, ev.Data...)
-		}
-	}
-	return b
+	return r.rebuild(conn, d, func(ev *decode.Event) bool { return ev.Out || ev.Fate.FX == decode.FXNone })
 }
 
 // wantRebuilt checks that the events of a session hold every byte that either

@@ -473,10 +473,16 @@ func (r *record) has(conn int64, line string) bool {
 
 // wire returns the bytes that d sent in a session, rebuilt from its events.
 func (r *record) wire(conn int64, d decode.Dir) []byte {
+	return r.rebuild(conn, d, func(ev *decode.Event) bool { return !ev.Out })
+}
+
+// rebuild returns the bytes of d that the events of a session hold for which ok
+// says so.
+func (r *record) rebuild(conn int64, d decode.Dir, ok func(*decode.Event) bool) []byte {
 	evs, _ := r.snapshot(conn)
 	var b []byte
 	for _, ev := range evs {
-		if ev.Dir != d || ev.Out {
+		if ev.Dir != d || !ok(ev) {
 			continue
 		}
 		switch ev.Kind {
