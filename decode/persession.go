@@ -82,7 +82,8 @@ func (p *PerSession[T]) join(k *kept[T]) {
 	p.last = k
 }
 
-// leave takes k out of the ring.
+// leave takes k out of the ring, and the ring out of k: whoever keeps the T of a
+// session must not keep all others.
 func (p *PerSession[T]) leave(k *kept[T]) {
 	k.before.next, k.next.before = k.next, k.before
 	if p.last == k {
@@ -91,6 +92,7 @@ func (p *PerSession[T]) leave(k *kept[T]) {
 	if p.last == k {
 		p.last = nil
 	}
+	k.before, k.next = nil, nil
 }
 
 // Lookup returns the T of a session, or nil.

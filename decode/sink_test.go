@@ -2,6 +2,7 @@ package decode
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -243,4 +244,30 @@ func TestSinkAllocatesNothing(t *testing.T) {
 	if frames == 0 {
 		t.Error("no frame came")
 	}
+}
+
+// Whoever keeps what belongs to one session keeps nothing of the others.
+func TestPerSessionLetsGo(t *testing.T) {
+	const size = 64 << 10
+	var first *[size]byte
+	p := PerSession[[size]byte]{Max: 2, Forgotten: func(conn int64, v *[size]byte) {
+		if conn == 1 {
+			first = v
+		}
+	}}
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	for conn := range int64(200) {
+		p.OfConn(conn + 1)
+	}
+	if grown := heap() - before; grown > 20*size {
+		t.Errorf("3 of 200 sessions of %d bytes are kept, and take %d", size, grown)
+	}
+	runtime.KeepAlive(first)
+	runtime.KeepAlive(&p)
 }
