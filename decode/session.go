@@ -38,8 +38,7 @@ type Session struct {
 	locked bool        // whether this session has locked tee
 
 	facts
-	judge    *judge // nil before Open, and if unjudged
-	unjudged bool   // for tests: only the facts
+	judge *judge // nil before Open, and with FactsOnly
 
 	over bool // the closed event was emitted
 
@@ -58,7 +57,7 @@ func (s *Session) Open(info Info) {
 	s.info = info
 	s.tee, _ = s.Sink.(sync.Locker)
 	s.totals.Opened = s.now
-	if !s.unjudged && s.judge == nil {
+	if !s.FactsOnly && s.judge == nil {
 		s.judge = &judge{facts: &s.facts, advice: s.Advice, seen: s.Seen}
 		if s.conn != nil { // frames came first
 			s.judge.connection = new(judgedConnection)
@@ -500,7 +499,8 @@ func (s *Session) At(line int, offset int64) {
 }
 
 // HeadFault returns the text of the first violation of severity error in the
-// heads of d, or "". A strict proxy refuses such a handshake.
+// heads of d, or "", which it is with FactsOnly. A strict proxy refuses such a
+// handshake.
 func (s *Session) HeadFault(d Dir) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
