@@ -94,8 +94,10 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 	defer stop()
 	f.turnParts(&l.record.parts)
 	f.watch(&hints{con: con}) // con hides secrets too
-	if p.Sink = &f.tee; !f.playsAgain() {
-		p.Look = v.look() // else those that are played again look into messages
+	p.Sink, p.Look = &f.tee, v.look()
+	if f.playsAgain() { // then what is played again is examined
+		p.Look = decode.Look{FactsOnly: !l.strict}
+		collectMore()
 	}
 	con.say("listening on %s", listener.Addr())
 	con.note("%s", directions(p.Upstream, listener.Addr()))
