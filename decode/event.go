@@ -158,6 +158,11 @@ type Totals struct {
 
 	Heartbeat [2]Heartbeat // by who sent the pings
 
+	// OwnURL is a URL, in Location or a JSON body, by which the server names
+	// itself with the Host that it was told in place of the client's: a client
+	// that follows it passes the proxy by. "" if there was none.
+	OwnURL string
+
 	Verdict // how the session ended
 }
 

@@ -485,6 +485,10 @@ func (s *Session) flushAll(d Dir) {
 	case inRefusal:
 		s.refusal(s.halves[d].bodyLen)
 		s.sides[d].phase = inBody
+	case inBody:
+		if d == FromServer {
+			s.bodyNamesItself()
+		}
 	case inFrames:
 		s.held(d, true)
 	}
