@@ -38,8 +38,7 @@ type Session struct {
 	locked bool        // whether this session has locked tee
 
 	facts
-	judge    *judge // nil before Open, and if unjudged
-	unjudged bool   // for tests: only the facts
+	judge *judge // nil before Open, and with FactsOnly
 
 	over bool // the closed event was emitted
 
@@ -58,7 +57,7 @@ func (s *Session) Open(info Info) {
 	s.info = info
 	s.tee, _ = s.Sink.(sync.Locker)
 	s.totals.Opened = s.now
-	if !s.unjudged && s.judge == nil {
+	if !s.FactsOnly && s.judge == nil {
 		s.judge = &judge{facts: &s.facts, advice: s.Advice, seen: s.Seen}
 		if s.conn != nil { // frames came first
 			s.judge.connection = new(judgedConnection)
@@ -408,8 +407,8 @@ func (s *Session) end(d Dir, how End) (cut string) {
 	}
 	s.flush(d, true)
 	s.giveUp(d)
-	s.verdict.end(d, how, s.ended, s.quiet(), &s.totals.Verdict)
-	s.verdict.gone = s.verdict.gone || how <= EndTLSEOF
+	s.verdict.end(d, how, s.ended, s.quiet(), !s.info.incomplete(), &s.totals.Verdict)
+	s.verdict.gone = s.verdict.gone || how.bySide()
 	s.sides[d].ended = true
 	s.ended++
 	return cut
@@ -486,6 +485,10 @@ func (s *Session) flushAll(d Dir) {
 	case inRefusal:
 		s.refusal(s.halves[d].bodyLen)
 		s.sides[d].phase = inBody
+	case inBody:
+		if d == FromServer {
+			s.bodyNamesItself()
+		}
 	case inFrames:
 		s.held(d, true)
 	}
@@ -500,7 +503,8 @@ func (s *Session) At(line int, offset int64) {
 }
 
 // HeadFault returns the text of the first violation of severity error in the
-// heads of d, or "". A strict proxy refuses such a handshake.
+// heads of d, or "", which it is with FactsOnly. A strict proxy refuses such a
+// handshake.
 func (s *Session) HeadFault(d Dir) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -93,17 +93,18 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 	ctx, stop := f.untilSignal(ctx)
 	defer stop()
 	f.turnParts(&l.record.parts)
-	f.watch(&hints{con: con}) // con hides secrets too
-	if p.Sink = &f.tee; !f.playsAgain() {
-		p.Look = v.look() // else those that are played again look into messages
+	tips := &hints{con: con} // con hides secrets too
+	f.watch(tips)
+	p.Sink, p.Look = &f.tee, v.look()
+	if f.playsAgain() { // then what is played again is examined
+		p.Look = decode.Look{FactsOnly: !l.strict}
+		collectMore()
 	}
 	con.say("listening on %s", listener.Addr())
 	con.note("%s", directions(p.Upstream, listener.Addr()))
 	warnOpen(con, p.Upstream, listener.Addr())
 	err = f.end(p.Serve(ctx, listener))
-	if p.Upstream == nil && f.totals.sessions == 0 {
-		con.hint("many clients bypass the proxy for localhost; to watch a local server, run wstrace URL and point the client at wstrace")
-	}
+	tips.atEnd(p.Upstream, listener.Addr(), f.totals.sessions)
 	return err
 }
 
