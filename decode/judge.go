@@ -19,7 +19,7 @@ type judge struct {
 	// The opening handshake.
 	headFault  [2]string // by Dir: the first error in its heads
 	badRequest RuleID    // the first fault of the request that a server must refuse; "" for none
-	rejected   bool      // the 101 has a fault that the client must not accept
+	rejected   RuleID    // what the 101 breaks, so that the client must not accept it; "" if nothing
 
 	connection *judgedConnection // nil until frames can come
 }

@@ -25,7 +25,9 @@ func (j *judge) accepted(h *Head) {
 // reject adds a violation in the response for which the client must fail the
 // connection (RFC 6455 §4.1, RFC 7692 §7).
 func (j *judge) reject(name string, id RuleID, format string, args ...any) {
-	j.rejected = true
+	if j.rejected == "" {
+		j.rejected = id
+	}
 	j.field(FromServer, name, id, format, args...)
 }
 

@@ -407,8 +407,8 @@ func (s *Session) end(d Dir, how End) (cut string) {
 	}
 	s.flush(d, true)
 	s.giveUp(d)
-	s.verdict.end(d, how, s.ended, s.quiet(), &s.totals.Verdict)
-	s.verdict.gone = s.verdict.gone || how <= EndTLSEOF
+	s.verdict.end(d, how, s.ended, s.quiet(), !s.info.incomplete(), &s.totals.Verdict)
+	s.verdict.gone = s.verdict.gone || how.bySide()
 	s.sides[d].ended = true
 	s.ended++
 	return cut

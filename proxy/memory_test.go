@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"bytes"
 	"cmp"
 	"crypto/tls"
@@ -72,7 +73,7 @@ func (r *relayed) run() (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		(&link{p: new(Proxy)}).relay(decode.FromClient, r.src, r.dst, r.session)
+		(&link{p: new(Proxy), ctx: context.Background()}).relay(decode.FromClient, r.src, r.dst, r.session)
 	}()
 	return func() { r.in.Close(); r.out.Close(); <-done }
 }

@@ -34,7 +34,7 @@ type relay struct {
 	session *session
 
 	out  *outbox         // of runGated: what a gate decides on
-	stop <-chan struct{} // with out: closed when the relay is to end
+	stop <-chan struct{} // closed when the relay is to end; nil if never
 
 	ticking bool // a read deadline is set, to flush the session
 }
@@ -79,12 +79,23 @@ func (r *relay) pass() error {
 // end ends the direction, because of err, which it returns.
 func (r *relay) end(err error) error {
 	if err == errWrite {
-		r.session.End(r.dir, r.session.now(), decode.EndLocal, "")
+		r.session.End(r.dir, r.session.now(), cutShort(r.stop), "")
 		return err
 	}
 	recordEnd(r.dir, r.src, r.session, err)
 	r.dst.endLike(err)
 	return err
+}
+
+// cutShort returns how a direction has ended of which a write failed: by our doing
+// once stop is closed, else because the other side has gone.
+func cutShort(stop <-chan struct{}) decode.End {
+	select {
+	case <-stop:
+		return decode.EndLocal
+	default:
+		return decode.EndDrop
+	}
 }
 
 // fill waits for more of src, but flushes what the session has held back for a

@@ -387,7 +387,7 @@ func TestWriterNoticesReset(t *testing.T) {
 		answer(r.c, r.s, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n123")
 		r.ours.reset.Store(true)
 		r.s.send("456")
-		r.wantNow(1, "< end local", "> end rst", "closed")
+		r.wantNow(1, "< end drop", "> end rst", "closed")
 	})
 }
 

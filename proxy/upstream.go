@@ -237,7 +237,7 @@ func (u *upstream) write(x *exchange, n int) bool {
 		return true
 	}
 	u.link.mustReset.Store(true)
-	x.End(decode.FromServer, x.now(), decode.EndLocal, "")
+	x.End(decode.FromServer, x.now(), cutShort(u.link.ctx.Done()), "")
 	u.done(x, outcomeLast)
 	return false
 }
