@@ -50,6 +50,8 @@ func (j *judge) upgradeResponse(h *Head) {
 	}
 	if !h.HasToken("Connection", "Upgrade") {
 		j.reject("Connection", "res-connection-missing", "Connection is %.60q, without Upgrade", strings.Join(h.Values("Connection"), ", "))
+	} else if v := strings.Join(h.Values("Connection"), ", "); !strings.EqualFold(v, "Upgrade") {
+		bad("Connection", "res-connection-options", "Connection is %.60q, which the client of .NET refuses", v)
 	}
 	switch accepts := h.Values("Sec-WebSocket-Accept"); {
 	case len(accepts) > 1:
