@@ -94,6 +94,11 @@ func (j *judge) field(from Dir, name string, id RuleID, format string, args ...a
 	j.add(ruleByID[id].Severity, id, from, noFrame, Span{Field: name}, format, args)
 }
 
+// fieldAs is field with a severity that differs from the rule's.
+func (j *judge) fieldAs(sev Severity, from Dir, name string, id RuleID, format string, args ...any) {
+	j.add(sev, id, from, noFrame, Span{Field: name}, format, args)
+}
+
 // line adds a violation in a line of a head: in n bytes of Raw from an offset on.
 func (j *judge) line(from Dir, offset, n int, id RuleID, format string, args ...any) {
 	j.add(ruleByID[id].Severity, id, from, noFrame, Span{From: int64(offset), N: n}, format, args)

@@ -14,7 +14,11 @@ func (j *judge) accepted(h *Head) {
 	j.checkSubprotocol(h)
 	j.checkAccepted(h)
 	if v, ok := h.Lookup("Content-Length"); ok {
-		j.field(FromServer, "", "res-101-content-length", "Content-Length %.20q in the 101", v)
+		sev := SeverityError
+		if v == "0" { // nobody waits for a body
+			sev = SeverityWarning
+		}
+		j.fieldAs(sev, FromServer, "", "res-101-content-length", "Content-Length %.20q in the 101", v)
 	}
 	if v, ok := h.Lookup("Transfer-Encoding"); ok {
 		j.field(FromServer, "", "res-101-transfer-encoding", "Transfer-Encoding %.20q in the 101", v)
