@@ -42,6 +42,7 @@ func withoutViolations(r record) record {
 		ev.Violations = nil
 		if ev.Totals != nil {
 			ev.Totals.Errors, ev.Totals.Warnings, ev.Totals.Infos, ev.Totals.Rules = 0, 0, 0, nil
+			ev.Totals.Cause = ""
 		}
 		out = append(out, ev)
 	}

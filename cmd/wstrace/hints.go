@@ -20,6 +20,9 @@ var remedies = map[proxy.Reason]string{
 	proxy.ReasonUntrustedServer:         "--upstream-ca FILE trusts the authority, or the certificate, in FILE; --insecure trusts any server",
 	proxy.ReasonInvalidCertificate:      "--insecure trusts any server",
 	proxy.ReasonClientCertificateWanted: "--client-cert FILE sends the certificate in FILE",
+	proxy.ReasonOldTLS:                  "--strict refuses it",
+	proxy.ReasonUnsupportedTLS: "wstrace can't do SSL 3.0, DHE key exchange and renegotiation; " +
+		"--pass HOST relays TLS to HOST without reading it",
 }
 
 // page is what a browser shows that was pointed at the proxy, as if it were a

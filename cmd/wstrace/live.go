@@ -40,7 +40,7 @@ func (l *liveFlags) register(cmd *cobra.Command) {
 	l.record.register(cmd)
 	l.record.parts.register(cmd)
 	flags.BoolVar(&l.keepHost, "keep-host", false, "keep the Host header that the client sent")
-	flags.BoolVar(&l.strict, "strict", false, "refuse handshakes that break a rule")
+	flags.BoolVar(&l.strict, "strict", false, "refuse handshakes that break a rule, and TLS that is no longer safe")
 	l.tls.register(flags)
 	flags.Var(&l.maxHead, "max-head", "refuse request and response heads longer than `SIZE`")
 	flags.DurationVar(&l.handshake, "handshake-timeout", proxy.DefaultHandshakeTimeout, "wait at most `TIME` for a request, for TLS with a client, and for the answer to a WebSocket request")
