@@ -106,6 +106,7 @@ func (j *judge) overdue(end bool) bool {
 	c, s := j.verdict.closes[FromClient].sent, j.verdict.closes[FromServer].sent
 	switch {
 	case j.ended > 0:
+		j.keptOpen()
 	case c && s:
 		if wait := j.verdict.sinceBoth(j.now); wait > closeSoon && !j.connection.late {
 			j.connection.late = true
@@ -136,6 +137,23 @@ func (j *judge) closeOverdue(d Dir, end bool) {
 	case end && after >= answerSoon:
 		state.unanswered = true
 		j.side(d.Peer(), "close-not-answered", "no answer to the close frame %d of the %s, though a new message was sent %s after it", own.frame, d, seconds(after))
+	}
+}
+
+// keptOpen finds that one side has neither answered the Close frame of the other,
+// which has ended the connection, nor ended it too.
+func (j *judge) keptOpen() {
+	for d := range Dir(2) {
+		at, ok := j.facts.keptOpen(d)
+		if !ok || j.now.Before(at) {
+			continue
+		}
+		if state := &j.connection.closing[d.Peer()]; !state.unanswered {
+			state.unanswered = true
+			own := &j.verdict.closes[d.Peer()]
+			j.sideAs(SeverityWarning, d, "close-not-answered", "no answer to the close frame %d of the %s, and the connection is still open %s after its end",
+				own.frame, d.Peer(), seconds(j.now.Sub(at)+keptOpenAfter))
+		}
 	}
 }
 

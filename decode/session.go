@@ -40,7 +40,8 @@ type Session struct {
 	facts
 	judge *judge // nil before Open, and with FactsOnly
 
-	over bool // the closed event was emitted
+	over     bool // the closed event was emitted
+	toldOpen bool // tellOpen has told
 
 	answer  int         // status given to Answer, for the next end
 	outs    *[2]Decoder // by Dir: what Sent was given; nil before its first call
@@ -270,7 +271,8 @@ func (s *Session) Skip(d Dir, t time.Time, n int64) {
 }
 
 // Flush emits what is held back of d: the beginning of a frame whose payload is
-// slow to come, or the response to a refused upgrade with the body so far.
+// slow to come, or the response to a refused upgrade with the body so far. Where
+// [Session.KeptOpen] says so, it emits a notice.
 func (s *Session) Flush(d Dir, t time.Time) {
 	s.lock(t)
 	defer s.unlock()
@@ -344,6 +346,7 @@ func (s *Session) Opaque(d Dir, t time.Time, why string) {
 func (s *Session) Notice(t time.Time, text string) {
 	s.lock(t)
 	defer s.unlock()
+	s.judgeOpen() // a recording has the notice that told of it
 	s.emit(Event{Kind: KindNotice, Text: text})
 }
 
@@ -408,7 +411,9 @@ func (s *Session) end(d Dir, how End) (cut string) {
 	s.flush(d, true)
 	s.giveUp(d)
 	s.verdict.end(d, how, s.ended, s.quiet(), !s.info.incomplete(), &s.totals.Verdict)
-	s.verdict.gone = s.verdict.gone || how.bySide()
+	if how.bySide() && !s.verdict.gone {
+		s.verdict.gone, s.verdict.goneAt = true, s.now
+	}
 	s.sides[d].ended = true
 	s.ended++
 	return cut
@@ -475,6 +480,7 @@ func (s *Session) flush(d Dir, end bool) {
 		s.sides[d].phase = inBody
 	case inFrames:
 		s.held(d, false)
+		s.tellOpen(d)
 	}
 }
 

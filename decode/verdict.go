@@ -48,6 +48,7 @@ type verdict struct {
 	closed bool         // a Close frame has come, and the Verdict has its code
 	failed bool         // before any, a side ended the connection: that is the Verdict
 	gone   bool         // one side has ended the connection
+	goneAt time.Time    // when that was
 }
 
 // A sentClose is the first Close frame of one side.

@@ -84,6 +84,7 @@ func (r *relay) endGated(given int, err error) error {
 	given, _ = r.forward(given) // the beginning of a header
 	r.writeUndecided(given)
 	r.dst.endLike(err)
+	r.nudge()
 	return err
 }
 

@@ -1,9 +1,9 @@
 package proxy
 
 import (
-	"context"
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/tls"
 	"io"
 	"net"
