@@ -1,0 +1,25 @@
+package spell
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestNearest(t *testing.T) {
+	names := []string{"frame-rsv-set", "frame-client-unmasked", "req-key-reused", "listen"}
+	for _, c := range []struct{ name, want string }{
+		{"frame-rsv-st", "frame-rsv-set"},
+		{"Frame-RSV-Set", "frame-rsv-set"},
+		{"frame-client-masked", "frame-client-unmasked"},
+		{"unmasked", "frame-client-unmasked"},
+		{"req-keys-reused", "req-key-reused"},
+		{"lisen", "listen"},
+		{"x", ""},
+		{"frobnicate", ""},
+		{"", ""},
+	} {
+		if got := Nearest(c.name, slices.Values(names)); got != c.want {
+			t.Errorf("Nearest(%q): got %q, want %q", c.name, got, c.want)
+		}
+	}
+}
