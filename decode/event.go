@@ -95,7 +95,7 @@ const (
 	EndTLSEOF             // TLS ended without close_notify
 	EndTimeout            // a limit of ours ran out
 	EndLocal              // we ended it
-	EndDrop               // we stopped relaying it
+	EndDrop               // we stopped relaying it, as the other side had gone
 )
 
 var endNames = [...]string{"fin", "rst", "tls-eof", "timeout", "local", "drop"}
@@ -157,6 +157,16 @@ type Totals struct {
 	Deflate   [2]Savings // by Dir: what compression did
 
 	Heartbeat [2]Heartbeat // by who sent the pings
+
+	// Cause is the rule that the other side had broken, which made the side that
+	// ended the connection without a Close do so: it had to (RFC 6455 §7.1.7), or
+	// waited for a pong for too long. "" if there was none. The judge finds it.
+	Cause RuleID
+
+	// OwnURL is a URL, in Location or a JSON body, by which the server names
+	// itself with the Host that it was told in place of the client's: a client
+	// that follows it passes the proxy by. "" if there was none.
+	OwnURL string
 
 	Verdict // how the session ended
 }

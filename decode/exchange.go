@@ -15,6 +15,7 @@ type half struct {
 	buf     []byte // the head in flight, or the body of a refused upgrade
 	scanned int    // how much of buf HeadLen has seen
 	body    Body
+	scan    bool      // whether buf keeps a body that may name the server
 	bodyLen int64     // bytes of body so far
 	since   time.Time // when the head of a refused upgrade came
 }

@@ -52,6 +52,9 @@ func (s *Session) response(h *Head, err error) {
 		s.flush(FromClient, true) // what came before
 	}
 	s.hs.setResponse(h)
+	if err == nil && !s.hs.Accepted {
+		s.namesItself(h)
+	}
 	if s.hs.Request == nil && s.info.incomplete() && h.Status == 101 && upgradesToWebSocket(h) {
 		s.hs.WebSocket, s.hs.Accepted = true, true // the request is missing
 		s.sides[FromClient].phase = inFrames
@@ -109,7 +112,7 @@ func (s *Session) takeBody(d Dir, b []byte) {
 	p := &s.halves[d]
 	p.bodyLen += int64(len(b))
 	switch {
-	case s.sides[d].phase == inRefusal:
+	case s.sides[d].phase == inRefusal, p.scan:
 		p.keep(b)
 	case d == FromClient && s.hs.WebSocket:
 		s.junk(d, b, whyBody)
@@ -123,6 +126,9 @@ func (s *Session) bodyDone(d Dir) {
 	case !p.body.Done():
 	case sd.phase == inRefusal:
 		s.refusal(p.bodyLen)
+		sd.phase = inOpaque
+	case p.scan:
+		s.bodyNamesItself()
 		sd.phase = inOpaque
 	case d == FromClient && s.hs.WebSocket:
 		s.connect()

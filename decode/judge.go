@@ -19,7 +19,7 @@ type judge struct {
 	// The opening handshake.
 	headFault  [2]string // by Dir: the first error in its heads
 	badRequest RuleID    // the first fault of the request that a server must refuse; "" for none
-	rejected   bool      // the 101 has a fault that the client must not accept
+	rejected   RuleID    // what the 101 breaks, so that the client must not accept it; "" if nothing
 
 	connection *judgedConnection // nil until frames can come
 }
@@ -46,18 +46,36 @@ func (j *judge) take() []Violation {
 }
 
 // add adds a violation. When a side breaks a rule again and again, the first case
-// of each severity is added and the others are only counted. It reports whether
-// the violation was added.
+// of each severity is added and the others are only counted. An info that holds
+// for every session is added once a run. add reports whether the violation was
+// added.
 func (j *judge) add(sev Severity, id RuleID, from Dir, frame int64, where Span, format string, args []any) bool {
 	if sev == SeverityInfo && !j.advice || j.misses(id) {
 		return false
 	}
 	r := ruleByID[id]
-	if j.totals.count(r, sev, from) > 1 {
+	if j.totals.count(r, sev, from) > 1 || sev == SeverityInfo && !perSession[id] && j.seen.told(trait(id, from, format, args)) {
 		return false
 	}
 	j.found = append(j.found, Violation{Rule: r, Severity: sev, From: from, Frame: frame, Where: where, Text: fmt.Sprintf(format, args...)})
 	return true
+}
+
+// perSession are the rules of severity info that tell what happened in a session.
+// The others tell how a program is made, which holds for all of its sessions.
+var perSession = ruleSet("handshake-slow", "ping-absent", "ping-storm", "tiny-messages", "duplicate-message",
+	"message-huge", "frag-unfinished", "echo-mask")
+
+// trait returns the words of a violation without its numbers, which differ from
+// session to session.
+func trait(id RuleID, from Dir, format string, args []any) string {
+	t := from.String() + " " + string(id) + " " + format
+	for _, a := range args {
+		if s, ok := a.(string); ok {
+			t += "\x00" + s
+		}
+	}
+	return t
 }
 
 // side adds a violation that concerns no frame.
@@ -74,6 +92,11 @@ func (j *judge) sideAs(sev Severity, from Dir, id RuleID, format string, args ..
 // none in particular.
 func (j *judge) field(from Dir, name string, id RuleID, format string, args ...any) {
 	j.add(ruleByID[id].Severity, id, from, noFrame, Span{Field: name}, format, args)
+}
+
+// fieldAs is field with a severity that differs from the rule's.
+func (j *judge) fieldAs(sev Severity, from Dir, name string, id RuleID, format string, args ...any) {
+	j.add(sev, id, from, noFrame, Span{Field: name}, format, args)
 }
 
 // line adds a violation in a line of a head: in n bytes of Raw from an offset on.

@@ -25,7 +25,7 @@ func (j *judge) close(f *Frame, c *closeFact) {
 	} else if !j.repeated("close-twice", f.Dir) {
 		j.at(f, flagsOf(f), "close-twice", "close frame after the close frame %d", j.verdict.closes[f.Dir].frame)
 	}
-	if j.conn.cutters[f.Dir].open && !c.again {
+	if j.conn.cutters[f.Dir].open && !c.again && j.mayFail(f.Dir) == "" {
 		sev := SeverityError
 		if c.peerClosed {
 			sev = SeverityInfo
@@ -54,8 +54,16 @@ func (j *judge) close(f *Frame, c *closeFact) {
 		code, where = c.code, codeOf(f)
 	}
 	if code != t.Code {
-		j.at(f, where, "close-reply-code-differs", "code %s answers code %s", CloseName(code), CloseName(t.Code))
+		j.at(f, where, "close-reply-code-differs", "%s answers %s", closeText(code, c.ok), closeText(t.Code, t.Said))
 	}
+}
+
+// closeText names a close frame by its code, if it has one.
+func closeText(code int, said bool) string {
+	if !said {
+		return "a close frame without a code"
+	}
+	return "code " + CloseName(code)
 }
 
 // checkCode judges the status code of a Close frame.
@@ -68,11 +76,11 @@ func (j *judge) checkCode(f *Frame, c *closeFact) {
 	switch {
 	case code >= 3000 && code < 4000 && closeNames[code] == "":
 		j.at(f, codeOf(f), "close-code-unregistered", "code %d is not registered, codes of an application's own begin at 4000", code)
-	case code == 1010 && f.Dir == FromServer:
+	case code == 1010 && f.Dir == FromServer && !c.peerClosed: // else it repeats the client's
 		j.at(f, codeOf(f), "close-1010-from-server", "code %s, a server refuses the handshake instead", CloseName(code))
 	case code == 1010 && len(c.reason) == 0 && f.Length == 2:
 		j.at(f, codeOf(f), "close-1010-no-list", "code %s without a list of extensions", CloseName(code))
-	case code == 1011 && f.Dir == FromClient:
+	case code == 1011 && f.Dir == FromClient && !c.peerClosed:
 		j.at(f, codeOf(f), "close-1011-from-client", "code %s, which a server sends", CloseName(code))
 	}
 }
@@ -98,6 +106,7 @@ func (j *judge) overdue(end bool) bool {
 	c, s := j.verdict.closes[FromClient].sent, j.verdict.closes[FromServer].sent
 	switch {
 	case j.ended > 0:
+		j.keptOpen()
 	case c && s:
 		if wait := j.verdict.sinceBoth(j.now); wait > closeSoon && !j.connection.late {
 			j.connection.late = true
@@ -131,44 +140,113 @@ func (j *judge) closeOverdue(d Dir, end bool) {
 	}
 }
 
+// keptOpen finds that one side has neither answered the Close frame of the other,
+// which has ended the connection, nor ended it too.
+func (j *judge) keptOpen() {
+	for d := range Dir(2) {
+		at, ok := j.facts.keptOpen(d)
+		if !ok || j.now.Before(at) {
+			continue
+		}
+		if state := &j.connection.closing[d.Peer()]; !state.unanswered {
+			state.unanswered = true
+			own := &j.verdict.closes[d.Peer()]
+			j.sideAs(SeverityWarning, d, "close-not-answered", "no answer to the close frame %d of the %s, and the connection is still open %s after its end",
+				own.frame, d.Peer(), seconds(j.now.Sub(at)+keptOpenAfter))
+		}
+	}
+}
+
 // end judges how d ended (RFC 6455 §7.1.1, §7.1.7): inside cut, if that is not "".
 // gone says that one side had ended the connection before.
 func (j *judge) end(d Dir, how End, cut string, gone bool) {
-	if how != EndFIN && how != EndRST && how != EndTLSEOF {
+	if !how.bySide() || !j.totals.How.bySide() {
 		return // it was the proxy's doing
+	}
+	cause := j.cause(d, gone)
+	if !gone && !j.verdict.closed {
+		j.totals.Cause = cause
 	}
 	both := j.verdict.both()
 	switch {
 	case how == EndTLSEOF && !j.totals.Unknown:
 		j.side(d, "tls-no-close-notify", "TLS ends without close_notify")
-	case how == EndRST && !gone && !both:
+	case how == EndRST && !gone && !both && cause == "":
 		j.side(d, "tcp-reset", "the connection was reset, what was on its way may be lost")
 	}
 	if d == FromClient && !gone && both && j.verdict.sinceBoth(j.now) < closeSoon {
 		j.side(d, "tcp-client-closed-first", "the client ends the connection before the server does, and keeps the port in TIME_WAIT")
 	}
-	peerClosed := j.verdict.closes[d.Peer()].sent
-	open := j.conn.cutters[d].open && !j.verdict.closes[d].sent // with a Close, that was judged then
+	if how != EndRST && (!gone || j.totals.Unknown) && cause == "" {
+		j.endsInside(d, cut)
+	}
+	own, peer := &j.verdict.closes[d], &j.verdict.closes[d.Peer()]
+	if gone || own.sent || cause != "" {
+		return
+	}
 	switch {
-	case cut != "" && how != EndRST && !both:
-		j.side(d, "frame-truncated", "the connection ends inside %s", cut)
-	case cut == "" && open:
-		sev := SeverityError
-		switch {
-		case peerClosed:
-			sev = SeverityInfo
-		case gone || how == EndRST:
+	case peer.sent && how != EndRST && cut == "" && !j.connection.closing[d.Peer()].unanswered:
+		j.connection.closing[d.Peer()].unanswered = true
+		j.sideAs(SeverityWarning, d, "close-not-answered", "no answer to the close frame %d of the %s before the end of the connection", peer.frame, d.Peer())
+	case peer.sent:
+		return
+	case how != EndRST:
+		why := ""
+		if d == FromClient && j.totals.Frames[d] == 0 {
+			why = "; it may have refused the answer to its handshake"
+		}
+		j.side(d, "close-missing", "no close frame before the end of the connection, which the %s sees as 1006%s", d.Peer(), why)
+	}
+	if limit, what := idleLimit(j.totals.Idle); limit > 0 && !peer.sent {
+		j.side(d, "idle-close-60s", "the connection ends %s after the last frame; %s is %s", seconds(j.totals.Idle), seconds(limit), what)
+	}
+}
+
+// endsInside judges that d ended inside a frame, cut, or a message, though its peer
+// had not ended before. With a Close of the peer it had better not go on
+// (RFC 6455 §5.5.1, §6.1).
+func (j *judge) endsInside(d Dir, cut string) {
+	sev := SeverityInfo
+	peerClosed := j.verdict.closes[d.Peer()].sent
+	switch open := j.conn.cutters[d].open && !j.verdict.closes[d].sent; { // with a Close, that was judged then
+	case cut != "" && !j.verdict.both():
+		if !peerClosed {
 			sev = SeverityWarning
+		}
+		j.sideAs(sev, d, "frame-truncated", "the connection ends inside %s", cut)
+	case cut == "" && open:
+		switch {
+		case j.totals.Unknown:
+			sev = SeverityWarning
+		case !peerClosed:
+			sev = SeverityError
 		}
 		j.sideAs(sev, d, "frag-unfinished", "the connection ends before the end of a message")
 	}
-	if gone || j.verdict.closes[d].sent || peerClosed {
-		return
+}
+
+// cause returns the rule that the peer of d broke, for which d may end the
+// connection without a Close, or "". gone says that one side had ended it before.
+func (j *judge) cause(d Dir, gone bool) RuleID {
+	if id := j.mayFail(d); id != "" {
+		return id
 	}
-	j.side(d, "close-missing", "no close frame before the end of the connection, which the %s sees as 1006", d.Peer())
-	if limit, what := idleLimit(j.totals.Idle); limit > 0 {
-		j.side(d, "idle-close-60s", "the connection ends %s after the last frame; %s is %s", seconds(j.totals.Idle), seconds(limit), what)
+	if !gone && j.gaveUp(d) {
+		return "pong-missing"
 	}
+	return ""
+}
+
+// mayFail returns the rule that the peer of d broke, for which d must fail the
+// connection and has not let it pass, or "".
+func (j *judge) mayFail(d Dir) RuleID {
+	if d == FromClient && j.totals.Frames[d] == 0 && j.rejected != "" {
+		return j.rejected
+	}
+	if x := &j.connection.faults[d.Peer()]; !x.tolerated {
+		return x.rule
+	}
+	return ""
 }
 
 // idleLimits are how long a quiet connection lives, as proxies and load

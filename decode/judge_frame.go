@@ -21,7 +21,7 @@ func (j *judge) frame(f *Frame, p place, fact *controlFact) {
 	if closed && peer.sent && !j.repeated("bytes-after-close", f.Dir) {
 		j.at(f, flagsOf(f), "bytes-after-close", "%s frame after both close frames", OpName(f.OpCode))
 	}
-	if f.Dir == FromClient && j.rejected && !f.Control() {
+	if f.Dir == FromClient && j.rejected != "" && !f.Control() {
 		j.at(f, Span{}, "res-client-ignored-failure", "%s frame after a 101 that a client must reject", OpName(f.OpCode))
 	}
 	j.checkBits(f)

@@ -47,6 +47,24 @@ func (j *judge) pongOverdue(d Dir, end bool) {
 	}
 }
 
+// gaveUp reports whether d, which ends the connection, has waited for a pong that
+// never came, and finds that, unless it was found before (RFC 6455 §5.5.2).
+func (j *judge) gaveUp(d Dir) bool {
+	h, missing := j.conn.hearts[d], &j.connection.missing[d]
+	if h == nil || h.waiting == 0 || j.verdict.closes[d].sent || j.verdict.closes[d.Peer()].sent {
+		return false
+	}
+	wait := j.now.Sub(h.since)
+	if wait < answerSoon {
+		return false
+	}
+	if *missing != h.frame+1 {
+		*missing = h.frame + 1
+		j.sideAs(SeverityWarning, d.Peer(), "pong-missing", "no pong to the ping of frame %d in %s, after which the %s gave up", h.frame, seconds(wait), d)
+	}
+	return true
+}
+
 // seconds formats a duration for the text of a violation: "0.3 ms", "10 s",
 // "60.1 s".
 func seconds(d time.Duration) string {

@@ -100,7 +100,11 @@ func (j *judge) checkDeflate(ext Extension, offers []Extension) {
 	switch n := res.bits[FromServer]; {
 	case !serverCap || len(faults) > 0:
 	case n == 0:
-		bad(fieldExtensions, "pmd-res-server-bits-missing", "no server_max_window_bits, the client asked for at most %d", serverMost)
+		sev := SeverityError
+		if serverMost == 15 { // which caps nothing
+			sev = SeverityInfo
+		}
+		j.fieldAs(sev, FromServer, fieldExtensions, "pmd-res-server-bits-missing", "no server_max_window_bits, the client asked for at most %d", serverMost)
 	case n > serverMost:
 		bad(fieldExtensions, "pmd-res-server-bits-larger", "server_max_window_bits is %d, the client asked for at most %d", n, serverMost)
 	}

@@ -86,7 +86,7 @@ func (j *judge) upgradeRequest(h *Head) {
 		switch sni := j.info.ClientTLS.SNI; {
 		case sni == "" && !isIP(host):
 			bad("Host", "req-sni-missing", "the TLS hello names no server, Host is %.60q", host)
-		case sni != "" && !strings.EqualFold(host, sni):
+		case sni != "" && !strings.EqualFold(strings.TrimSuffix(host, "."), sni): // SNI has no trailing dot (RFC 6066 §3)
 			bad("Host", "req-sni-host-mismatch", "the TLS hello is for %.60q, Host is %.60q", sni, host)
 		}
 	}

@@ -14,7 +14,11 @@ func (j *judge) accepted(h *Head) {
 	j.checkSubprotocol(h)
 	j.checkAccepted(h)
 	if v, ok := h.Lookup("Content-Length"); ok {
-		j.field(FromServer, "", "res-101-content-length", "Content-Length %.20q in the 101", v)
+		sev := SeverityError
+		if v == "0" { // nobody waits for a body
+			sev = SeverityWarning
+		}
+		j.fieldAs(sev, FromServer, "", "res-101-content-length", "Content-Length %.20q in the 101", v)
 	}
 	if v, ok := h.Lookup("Transfer-Encoding"); ok {
 		j.field(FromServer, "", "res-101-transfer-encoding", "Transfer-Encoding %.20q in the 101", v)
@@ -25,7 +29,9 @@ func (j *judge) accepted(h *Head) {
 // reject adds a violation in the response for which the client must fail the
 // connection (RFC 6455 §4.1, RFC 7692 §7).
 func (j *judge) reject(name string, id RuleID, format string, args ...any) {
-	j.rejected = true
+	if j.rejected == "" {
+		j.rejected = id
+	}
 	j.field(FromServer, name, id, format, args...)
 }
 
@@ -48,6 +54,8 @@ func (j *judge) upgradeResponse(h *Head) {
 	}
 	if !h.HasToken("Connection", "Upgrade") {
 		j.reject("Connection", "res-connection-missing", "Connection is %.60q, without Upgrade", strings.Join(h.Values("Connection"), ", "))
+	} else if v := strings.Join(h.Values("Connection"), ", "); !strings.EqualFold(v, "Upgrade") {
+		bad("Connection", "res-connection-options", "Connection is %.60q, which the client of .NET refuses", v)
 	}
 	switch accepts := h.Values("Sec-WebSocket-Accept"); {
 	case len(accepts) > 1:

@@ -2,13 +2,15 @@ package decode
 
 import "context"
 
-// A Look is what sessions examine besides frames. The zero Look is nothing more.
+// A Look is what sessions examine besides frames. The zero Look is nothing more
+// than the rules that frames and heads break.
 type Look struct {
-	Messages bool  // put messages together, inflate them, check their text
-	Keep     int   // bytes of a message to keep for Message.Data; 0 means MaxMessageData
-	Sums     bool  // of messages longer than that, for Message.Sum
-	Advice   bool  // judge rules of severity info too
-	Seen     *Seen // what other sessions of the run did; nil for nothing
+	Messages  bool  // put messages together, inflate them, check their text
+	Keep      int   // bytes of a message to keep for Message.Data; 0 means MaxMessageData
+	Sums      bool  // of messages longer than that, for Message.Sum
+	Advice    bool  // judge rules of severity info too
+	FactsOnly bool  // judge no rules at all: no violations
+	Seen      *Seen // what other sessions of the run did; nil for nothing
 }
 
 // A Source plays a file. For each session in it, Play gives the bytes to a

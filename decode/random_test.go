@@ -30,8 +30,8 @@ func playRandomly(t *testing.T, seed uint64) {
 	var calls []string
 	check := eventCheck{t: t}
 	s := &Session{Sink: &Tee{Sinks: []Sink{&check}}}
-	s.unjudged = rnd.IntN(4) == 0
-	s.Look = Look{Messages: rnd.IntN(2) == 0, Keep: rnd.IntN(3) * 4, Advice: rnd.IntN(2) == 0}
+	unjudged := rnd.IntN(4) == 0
+	s.Look = Look{Messages: rnd.IntN(2) == 0, Keep: rnd.IntN(3) * 4, Advice: rnd.IntN(2) == 0, FactsOnly: unjudged}
 	if rnd.IntN(2) == 0 {
 		s.Seen = new(Seen)
 	}

@@ -113,6 +113,7 @@ func ruleTable() []Rule {
 		{"res-upgrade-missing", e, ServerOnly, rfc6455 + "4.2.2", "a 101 has an Upgrade header"},
 		{"res-upgrade-wrong", e, ServerOnly, rfc6455 + "4.1", "the Upgrade header of a 101 is websocket"},
 		{"res-connection-missing", e, ServerOnly, rfc6455 + "4.1", "the Connection header of a 101 lists Upgrade"},
+		{"res-connection-options", i, ServerOnly, advice, "the Connection header of a 101 is Upgrade and nothing else"},
 		{"res-accept-missing", e, ServerOnly, rfc6455 + "4.1", "a 101 has a Sec-WebSocket-Accept"},
 		{"res-accept-mismatch", e, ServerOnly, rfc6455 + "4.2.2", "the Sec-WebSocket-Accept is computed from the key of the request"},
 		{"res-accept-duplicate", e, ServerOnly, rfc6455 + "11.3.3", "the Sec-WebSocket-Accept comes once"},

@@ -8,7 +8,8 @@ import (
 )
 
 // Seen is what the rules that compare sessions remember of a run: handshake
-// keys, first masking keys, and how the connections of a client ended. The
+// keys, first masking keys, how the connections of a client ended, and which
+// violations of severity info were told. The
 // sessions of a run share one. It remembers a limited number of each and forgets
 // the oldest first. The zero value is ready for use, and a nil *Seen remembers
 // nothing.
@@ -17,6 +18,7 @@ type Seen struct {
 	keys    memory[string, int64]
 	masks   memory[uint32, int64]
 	clients memory[uint64, clientPast] // by a hash, for a client chooses how long its target is
+	traits  memory[uint64, struct{}]   // by a hash
 }
 
 // A clientPast is what one client did with one server.
@@ -78,6 +80,21 @@ func (s *Seen) mask(key uint32, conn int64) (before int64, ok bool) {
 	return before, ok
 }
 
+// told notes that a trait was told, and reports whether it had been before.
+func (s *Seen) told(trait string) bool {
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := seenHash(trait)
+	_, ok := s.traits.m[k]
+	if !ok {
+		s.traits.put(k, struct{}{})
+	}
+	return ok
+}
+
 // A client that comes back sooner than backoff does not wait; backoffTimes in a
 // row make that certain.
 const (
@@ -85,9 +102,9 @@ const (
 	backoffTimes = 3
 )
 
-var clientSeed = maphash.MakeSeed()
+var seenSeed = maphash.MakeSeed()
 
-func clientHash(client string) uint64 { return maphash.String(clientSeed, client) }
+func seenHash(s string) uint64 { return maphash.String(seenSeed, s) }
 
 // connected notes that a client connects to a server, and returns how often in
 // a row it has come back at once after a connection that failed. One client with
@@ -99,7 +116,7 @@ func (s *Seen) connected(client string, now time.Time) int {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := clientHash(client)
+	k := seenHash(client)
 	c := s.clients.m[k]
 	if since := now.Sub(c.failed); c.open == 0 && !c.failed.IsZero() && since >= 0 && since < backoff {
 		c.again++
@@ -119,7 +136,7 @@ func (s *Seen) disconnected(client string, now time.Time, failed bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := clientHash(client)
+	k := seenHash(client)
 	c, ok := s.clients.m[k]
 	if !ok {
 		return

@@ -38,10 +38,10 @@ type Session struct {
 	locked bool        // whether this session has locked tee
 
 	facts
-	judge    *judge // nil before Open, and if unjudged
-	unjudged bool   // for tests: only the facts
+	judge *judge // nil before Open, and with FactsOnly
 
-	over bool // the closed event was emitted
+	over     bool // the closed event was emitted
+	toldOpen bool // tellOpen has told
 
 	answer  int         // status given to Answer, for the next end
 	outs    *[2]Decoder // by Dir: what Sent was given; nil before its first call
@@ -58,7 +58,7 @@ func (s *Session) Open(info Info) {
 	s.info = info
 	s.tee, _ = s.Sink.(sync.Locker)
 	s.totals.Opened = s.now
-	if !s.unjudged && s.judge == nil {
+	if !s.FactsOnly && s.judge == nil {
 		s.judge = &judge{facts: &s.facts, advice: s.Advice, seen: s.Seen}
 		if s.conn != nil { // frames came first
 			s.judge.connection = new(judgedConnection)
@@ -271,7 +271,8 @@ func (s *Session) Skip(d Dir, t time.Time, n int64) {
 }
 
 // Flush emits what is held back of d: the beginning of a frame whose payload is
-// slow to come, or the response to a refused upgrade with the body so far.
+// slow to come, or the response to a refused upgrade with the body so far. Where
+// [Session.KeptOpen] says so, it emits a notice.
 func (s *Session) Flush(d Dir, t time.Time) {
 	s.lock(t)
 	defer s.unlock()
@@ -345,6 +346,7 @@ func (s *Session) Opaque(d Dir, t time.Time, why string) {
 func (s *Session) Notice(t time.Time, text string) {
 	s.lock(t)
 	defer s.unlock()
+	s.judgeOpen() // a recording has the notice that told of it
 	s.emit(Event{Kind: KindNotice, Text: text})
 }
 
@@ -408,8 +410,10 @@ func (s *Session) end(d Dir, how End) (cut string) {
 	}
 	s.flush(d, true)
 	s.giveUp(d)
-	s.verdict.end(d, how, s.ended, s.quiet(), &s.totals.Verdict)
-	s.verdict.gone = s.verdict.gone || how <= EndTLSEOF
+	s.verdict.end(d, how, s.ended, s.quiet(), !s.info.incomplete(), &s.totals.Verdict)
+	if how.bySide() && !s.verdict.gone {
+		s.verdict.gone, s.verdict.goneAt = true, s.now
+	}
 	s.sides[d].ended = true
 	s.ended++
 	return cut
@@ -476,6 +480,7 @@ func (s *Session) flush(d Dir, end bool) {
 		s.sides[d].phase = inBody
 	case inFrames:
 		s.held(d, false)
+		s.tellOpen(d)
 	}
 }
 
@@ -486,6 +491,10 @@ func (s *Session) flushAll(d Dir) {
 	case inRefusal:
 		s.refusal(s.halves[d].bodyLen)
 		s.sides[d].phase = inBody
+	case inBody:
+		if d == FromServer {
+			s.bodyNamesItself()
+		}
 	case inFrames:
 		s.held(d, true)
 	}
@@ -500,7 +509,8 @@ func (s *Session) At(line int, offset int64) {
 }
 
 // HeadFault returns the text of the first violation of severity error in the
-// heads of d, or "". A strict proxy refuses such a handshake.
+// heads of d, or "", which it is with FactsOnly. A strict proxy refuses such a
+// handshake.
 func (s *Session) HeadFault(d Dir) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

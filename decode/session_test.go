@@ -88,7 +88,16 @@ func TestSessionVerdict(t *testing.T) {
 		{"close cut off in its reason", func(s *script) {
 			s.server("\x88\x07\x03\xf3br")
 			s.ends()
-		}, "closed 1011 by server, fin: frames 0 1, bytes 0 6"},
+		}, "closed 1006 by client, fin: frames 0 1, bytes 0 6"},
+		{"close just after the end of the other side", func(s *script) {
+			s.End(FromClient, s.tick(), EndFIN, "")
+			s.server("\x88\x02\x03\xe8")
+			s.End(FromServer, s.tick(), EndFIN, "")
+		}, "closed 1006 by client, fin: frames 0 1, bytes 0 4"},
+		{"end of ours, then of the server", func(s *script) {
+			s.End(FromClient, s.tick(), EndLocal, "")
+			s.End(FromServer, s.tick(), EndFIN, "")
+		}, "closed 1006 by client, local: frames 0 0, bytes 0 0"},
 		{"close cut off in its code", func(s *script) {
 			s.server("\x88\x07\x03")
 			s.ends()
@@ -457,11 +466,11 @@ func TestSessionEndInEveryState(t *testing.T) {
 		{"inside payloads", upgradeRequest + masked(0x81, testKey, "Hello")[:8], upgradeResponse + "\x81\x05", []string{
 			"> request GET /chat", "< response 101",
 			`> text 10000001 5 0-2 "He"`, "> end fin !frame-truncated !close-missing",
-			`< text 10000001 5 0-0 ""`, "< end fin !frame-truncated",
+			`< text 10000001 5 0-0 ""`, "< end fin",
 			"closed 1006 by client, fin: frames 1 1, bytes 8 2"}},
 		{"inside a character", upgradeRequest, upgradeResponse + "\x81\x05a\xe2\x82", []string{
 			"> request GET /chat", "< response 101", "> end fin !close-missing",
-			`< text 10000001 5 0-3 "a\xe2\x82"`, "< end fin !frame-truncated",
+			`< text 10000001 5 0-3 "a\xe2\x82"`, "< end fin",
 			"closed 1006 by client, fin: frames 0 1, bytes 0 5"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -46,7 +46,9 @@ func (v *Verdict) IdleTimeout() time.Duration {
 type verdict struct {
 	closes [2]sentClose // by Dir
 	closed bool         // a Close frame has come, and the Verdict has its code
+	failed bool         // before any, a side ended the connection: that is the Verdict
 	gone   bool         // one side has ended the connection
+	goneAt time.Time    // when that was
 }
 
 // A sentClose is the first Close frame of one side.
@@ -73,7 +75,7 @@ func (v *verdict) close(f *Frame, body []byte, now time.Time, heard int64, quiet
 	own, peer := &v.closes[f.Dir], &v.closes[f.Dir.Peer()]
 	c := closeFact{again: own.sent, peerClosed: peer.sent}
 	c.code, c.reason, c.ok = CloseBody(body)
-	if c.first = !v.closed && (f.Complete || c.ok); c.first {
+	if c.first = !v.closed && !v.failed && (f.Complete || c.ok); c.first {
 		v.closed = true
 		to.Code, to.By, to.Idle, to.Said = CodeNoStatus, f.Dir, quiet, c.ok
 		if c.ok {
@@ -87,15 +89,20 @@ func (v *verdict) close(f *Frame, body []byte, now time.Time, heard int64, quiet
 	return c
 }
 
-// end takes the end of d, the nth direction to end.
-func (v *verdict) end(d Dir, how End, n int, quiet time.Duration, to *Verdict) {
-	if n == 0 || to.How == EndLocal && how != EndLocal { // ours follows the end of a side, whichever is seen first
+// end takes the end of d, the nth direction to end. whole says that no Close frame
+// can be missing in what the session was given.
+func (v *verdict) end(d Dir, how End, n int, quiet time.Duration, whole bool, to *Verdict) {
+	if n == 0 || to.How == EndDrop && how != EndDrop { // a drop follows the end of a side, whichever is seen first
 		to.How, to.Ended = how, d
 		if !v.closed {
 			to.By, to.Idle = d, quiet
+			v.failed = whole && how.bySide()
 		}
 	}
 }
+
+// bySide reports whether the end was that of a side, not ours.
+func (e End) bySide() bool { return e <= EndTLSEOF }
 
 // both reports whether both sides have sent a Close frame.
 func (v *verdict) both() bool { return v.closes[FromClient].sent && v.closes[FromServer].sent }

@@ -127,7 +127,7 @@ func (k *link) finish(x *exchange, err error) phase {
 	case err == nil:
 	case err == errWrite:
 		k.mustReset.Store(true)
-		x.End(decode.FromClient, x.now(), decode.EndLocal, "")
+		x.End(decode.FromClient, x.now(), cutShort(k.ctx.Done()), "")
 	default:
 		k.endClient(x, err)
 	}

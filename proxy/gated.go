@@ -2,8 +2,6 @@ package proxy
 
 import (
 	"net"
-
-	"github.com/wstrace/wstrace/decode"
 )
 
 // runGated is run of a relay that has an outbox: bytes go on as the events that
@@ -65,7 +63,7 @@ func (r *relay) writeUndecided(n int) error {
 		_, err := r.dst.Write(r.src.unread()[:n])
 		r.src.use(n)
 		if err != nil {
-			r.session.End(r.dir, r.session.now(), decode.EndLocal, "")
+			r.session.End(r.dir, r.session.now(), cutShort(r.stop), "")
 			return errWrite
 		}
 	}
@@ -79,13 +77,14 @@ func (r *relay) endGated(given int, err error) error {
 		given, _ = r.forward(given)
 	}
 	if r.out.finish() != nil {
-		r.session.End(r.dir, r.session.now(), decode.EndLocal, "")
+		r.session.End(r.dir, r.session.now(), cutShort(r.stop), "")
 		return errWrite
 	}
 	recordEnd(r.dir, r.src, r.session, err)
 	given, _ = r.forward(given) // the beginning of a header
 	r.writeUndecided(given)
 	r.dst.endLike(err)
+	r.nudge()
 	return err
 }
 

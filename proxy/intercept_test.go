@@ -474,8 +474,6 @@ func TestUntrustedServers(t *testing.T) {
 		}, "upstream UPSTREAM demands a client certificate that it accepts: unknown certificate authority", ReasonClientCertificateWanted},
 		{"other protocols", func(c *tls.Config) { c.NextProtos = []string{"h3"} },
 			nil, "TLS with upstream UPSTREAM: no application protocol", ""},
-		{"old", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS11, tls.VersionTLS11 },
-			nil, "TLS with upstream UPSTREAM: protocol version not supported", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -166,10 +166,10 @@ func (k *link) relayBoth() phase {
 
 // relay relays one direction to its end.
 func (k *link) relay(d decode.Dir, src, dst *leg, s *session) {
-	r := relay{dir: d, src: src, dst: dst, session: s}
+	r := relay{dir: d, src: src, dst: dst, session: s, stop: k.ctx.Done()}
 	err := errUngated
 	if s.gated {
-		r.out, r.stop = &s.outlet.boxes[d], k.ctx.Done()
+		r.out = &s.outlet.boxes[d]
 		err = r.runGated()
 	}
 	if err == errUngated {

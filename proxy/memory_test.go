@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -72,7 +73,7 @@ func (r *relayed) run() (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		(&link{p: new(Proxy)}).relay(decode.FromClient, r.src, r.dst, r.session)
+		(&link{p: new(Proxy), ctx: context.Background()}).relay(decode.FromClient, r.src, r.dst, r.session)
 	}()
 	return func() { r.in.Close(); r.out.Close(); <-done }
 }

@@ -166,8 +166,8 @@ func TestRelayOverPipes(t *testing.T) {
 				t.Errorf("got %v, want that the write failed", err)
 			}
 			evs, _ := rec.snapshot(1)
-			if got := lineOf(evs[len(evs)-1]); got != "> end local" {
-				t.Errorf("got %q, want that we ended it", got)
+			if got := lineOf(evs[len(evs)-1]); got != "> end drop" {
+				t.Errorf("got %q, want that it was dropped", got)
 			}
 		})
 	})

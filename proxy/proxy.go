@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -48,7 +49,8 @@ type Proxy struct {
 
 	// Strict refuses handshakes that break a rule of severity error: a request
 	// with 400 and a response with 502, and the violation for a body. Otherwise
-	// they are relayed like everything else.
+	// they are relayed like everything else. It also refuses TLS that is no longer
+	// safe: before version 1.2, with RSA key exchange, RC4 or 3DES.
 	Strict bool
 
 	// Look says what the sessions look into besides frames.
@@ -202,6 +204,9 @@ func endsOf(c net.Conn) ends { return ends{c.LocalAddr().String(), c.RemoteAddr(
 func (p *Proxy) dial(ctx context.Context, addr string) (net.Conn, error) {
 	p.log().Debug(fmt.Sprintf("dial upstream %q", addr))
 	d := net.Dialer{Timeout: p.dialTimeout()}
+	if host, port, err := net.SplitHostPort(addr); err == nil && strings.EqualFold(host, "localhost.") {
+		addr = net.JoinHostPort("localhost", port) // by the name that lists of hosts have
+	}
 	c, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err

@@ -548,6 +548,8 @@ func transcript(evs []*decode.Event) string {
 func lineOf(ev *decode.Event) string {
 	a := ev.Dir.Arrow()
 	switch ev.Kind {
+	case decode.KindNotice:
+		return "notice " + ev.Text
 	case decode.KindOpen:
 		return "open"
 	case decode.KindRequest:

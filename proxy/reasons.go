@@ -29,6 +29,14 @@ const (
 
 	// A server wants a certificate that [Proxy.UpstreamTLS] does not have.
 	ReasonClientCertificateWanted Reason = "client-certificate-wanted"
+
+	// TLS with a peer has a version or a cipher suite that is no longer safe.
+	// [Proxy.Strict] refuses it.
+	ReasonOldTLS Reason = "tls-old"
+
+	// A peer has no TLS that package tls can speak: it knows nothing but SSL
+	// 3.0, or DHE key exchange, say, or wants another handshake.
+	ReasonUnsupportedTLS Reason = "tls-unsupported"
 )
 
 // warn logs what has failed and its reason, unless there was a failure for the
@@ -37,4 +45,17 @@ func (p *Proxy) warn(reason Reason, text string) {
 	if _, known := p.warned.LoadOrStore(reason, true); !known {
 		p.log().Warn(text, ReasonKey, reason)
 	}
+}
+
+// warnOf is like warn, and logs another text for the same reason too, without
+// the reason.
+func (p *Proxy) warnOf(reason Reason, text string) {
+	if _, known := p.warned.LoadOrStore(text, true); known {
+		return
+	}
+	if _, known := p.warned.Load(reason); known {
+		p.log().Warn(text)
+		return
+	}
+	p.warn(reason, text)
 }

@@ -34,7 +34,7 @@ type relay struct {
 	session *session
 
 	out  *outbox         // of runGated: what a gate decides on
-	stop <-chan struct{} // with out: closed when the relay is to end
+	stop <-chan struct{} // closed when the relay is to end; nil if never
 
 	ticking bool // a read deadline is set, to flush the session
 }
@@ -79,12 +79,24 @@ func (r *relay) pass() error {
 // end ends the direction, because of err, which it returns.
 func (r *relay) end(err error) error {
 	if err == errWrite {
-		r.session.End(r.dir, r.session.now(), decode.EndLocal, "")
+		r.session.End(r.dir, r.session.now(), cutShort(r.stop), "")
 		return err
 	}
 	recordEnd(r.dir, r.src, r.session, err)
 	r.dst.endLike(err)
+	r.nudge()
 	return err
+}
+
+// cutShort returns how a direction has ended of which a write failed: by our doing
+// once stop is closed, else because the other side has gone.
+func cutShort(stop <-chan struct{}) decode.End {
+	select {
+	case <-stop:
+		return decode.EndLocal
+	default:
+		return decode.EndDrop
+	}
 }
 
 // fill waits for more of src, but flushes what the session has held back for a
@@ -92,7 +104,7 @@ func (r *relay) end(err error) error {
 func (r *relay) fill() error {
 	r.tick()
 	err := r.src.fill()
-	if r.ticking && isTimeout(err) {
+	if isTimeout(err) && (r.ticking || r.nudged()) {
 		r.flush()
 		return nil
 	}
@@ -101,17 +113,34 @@ func (r *relay) fill() error {
 
 // tick sets a read deadline if the session holds something back.
 func (r *relay) tick() {
-	if since, pending := r.session.Pending(r.dir); pending && !r.ticking {
-		r.src.SetReadDeadline(time.Now().Add(flushAfter - r.session.now().Sub(since)))
+	if at, due := r.session.flushAt(r.dir); due && !r.ticking {
+		r.src.SetReadDeadline(time.Now().Add(at.Sub(r.session.now())))
 		r.ticking = true
 	}
+}
+
+// nudge makes the other direction, which may be waiting, flush the session when
+// that is due, now that this one has ended.
+func (r *relay) nudge() {
+	if at, due := r.session.flushAt(r.dir.Peer()); due {
+		if other, ok := r.dst.(source); ok {
+			other.SetReadDeadline(time.Now().Add(at.Sub(r.session.now())))
+		}
+	}
+}
+
+// nudged reports whether a deadline that was not set by tick is one of nudge.
+func (r *relay) nudged() bool {
+	_, due := r.session.flushAt(r.dir)
+	r.ticking = due
+	return due
 }
 
 // flush flushes what the session has held back for a second, at the deadline
 // that tick has set.
 func (r *relay) flush() {
 	r.stopTicking()
-	if since, pending := r.session.Pending(r.dir); pending && r.src.readAt().Sub(since) >= flushAfter {
+	if at, due := r.session.flushAt(r.dir); due && !r.src.readAt().Before(at) {
 		r.session.Flush(r.dir, r.src.readAt())
 	}
 }

@@ -74,6 +74,15 @@ func (s *session) Pending(d decode.Dir) (since time.Time, ok bool) {
 	return s.Session.Pending(d)
 }
 
+// flushAt returns when Flush is due for d.
+func (s *session) flushAt(d decode.Dir) (at time.Time, ok bool) {
+	at, ok = s.Session.KeptOpen(d)
+	if since, pending := s.Pending(d); pending && (!ok || since.Add(flushAfter).Before(at)) {
+		return since.Add(flushAfter), true
+	}
+	return at, ok && s.panics[d].Load() == 0
+}
+
 func (s *session) Opaque(d decode.Dir, t time.Time, why string) {
 	defer s.guard(d, t)
 	s.Session.Opaque(d, t, why)

@@ -387,9 +387,33 @@ func TestWriterNoticesReset(t *testing.T) {
 		answer(r.c, r.s, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n123")
 		r.ours.reset.Store(true)
 		r.s.send("456")
-		r.wantNow(1, "< end local", "> end rst", "closed")
+		r.wantNow(1, "< end drop", "> end rst", "closed")
 	})
 }
+
+// A connection that the client has closed and left, and that the server keeps, is
+// told of after 2 s, once, and goes on.
+func TestKeptOpen(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *clockRig) {
+		r.upgrade()
+		const done = "\x88\x82\x01\x00\x00\x00\x02\xe8" // 1000
+		r.c.send(done)
+		r.s.want("a close frame", done)
+		r.c.closeWrite()
+		time.Sleep(keptOpenAfter - 1)
+		r.wantNow(1, "> close 2", "> end fin")
+		time.Sleep(1)
+		r.wantNow(1, "> close 2", "> end fin", "notice client has closed and ended, server keeps the connection open")
+		time.Sleep(time.Hour)
+		r.s.send("\x81\x00")
+		r.c.want("a late frame", "\x81\x00")
+		r.s.closeWrite()
+		r.wantNow(1, "notice client has closed and ended, server keeps the connection open", "< text 0", "< end fin", "closed")
+	})
+}
+
+// keptOpenAfter is when that is told.
+const keptOpenAfter = 2 * time.Second
 
 // A panic at a frame that is slow to come does not keep the relay busy.
 func TestPanicInFlush(t *testing.T) {

@@ -1,21 +1,14 @@
 package proxy
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
-	"reflect"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
@@ -75,6 +68,7 @@ type clientHello struct {
 	name     string    // of the server, for which our certificate is
 	sni      string    // that name if the client asked for one
 	protos   []string  // that the client speaks
+	read     bool      // it is a ClientHello
 	answered bool      // our certificate was sent
 	done     time.Time // when requests could follow
 }
@@ -88,29 +82,37 @@ func (k *link) acceptTLS(h *clientHello) error {
 		at = k.server
 	}
 	h.name, _, _ = net.SplitHostPort(at)
-	r := &records{Conn: k.client.Conn, leg: k.client, wait: true}
-	c := tls.Server(r, &tls.Config{
+	r := &records{Conn: k.client.Conn, leg: k.client, wait: true, first: make([]byte, 0, helloMost)}
+	config := &tls.Config{
 		NextProtos:   alpn,
 		KeyLogWriter: k.p.KeyLog,
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			h.read = true
 			h.sni, h.protos = hello.ServerName, slices.Clone(hello.SupportedProtos)
 			h.name = cmp.Or(h.sni, h.name)
 			return nil, nil
 		},
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			h.answered = true
-			return k.p.Authority.Leaf(h.name)
+			return k.p.leafFor(h.name, hello)
 		},
 		SessionTicketsDisabled:      true, // so that every connection tells whether the client trusts us
 		DynamicRecordSizingDisabled: true, // small records cost a fifth of the CPU
-	})
+	}
+	k.p.widen(config)
+	c := tls.Server(r, config)
 	ctx, cancel := context.WithTimeout(k.ctx, k.p.handshakeTimeout())
 	defer cancel()
 	if err := c.HandshakeContext(ctx); err != nil {
+		if !h.read {
+			h.name = cmp.Or(dottedName(r.first), h.name)
+		}
 		return r.reason(err)
 	}
 	info := tlsInfo(c.ConnectionState())
 	k.p.log().Debug(fmt.Sprintf("TLS with client %s: %s", k.client.RemoteAddr(), tlsSummary(info)))
+	host, _, _ := net.SplitHostPort(k.client.RemoteAddr().String())
+	k.p.warnOfOldTLS(info, "TLS with client %s, which offers nothing better, is no longer safe: %s", host)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.client, k.clientTLS = r.secured(c), info
@@ -132,53 +134,15 @@ func (k *link) gone(err error) bool {
 	return true
 }
 
-// distrusted ends a session that never was, because of the client's TLS.
-func (k *link) distrusted(err error) {
-	text, how := k.p.clientTLSText(k.hello, err), howEnded(err)
-	switch {
-	case k.ctx.Err() != nil: // it was us
-		text = ""
-	case errors.Is(err, context.DeadlineExceeded):
-		how = decode.EndTimeout
-	}
-	s := k.open(decode.Info{Server: k.server, URL: k.server}, nil)
-	now := s.now()
-	s.End(decode.FromClient, now, how, text)
-	s.End(decode.FromServer, now, decode.EndLocal, "")
-	s.Done(now)
-}
-
-// clientTLSText says what went wrong with a client's TLS, and warns of it if it
-// can be mended.
-func (p *Proxy) clientTLSText(h *clientHello, err error) string {
-	a, isAlert := alertOf(err)
-	switch {
-	case isAlert && aboutCertificate(a):
-		p.warn(ReasonUntrustedAuthority, "a client does not trust our certificate authority")
-		return fmt.Sprintf("client refuses our certificate for %q: %s", h.name, tlsText(err))
-	case h.answered && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)):
-		p.warn(ReasonUntrustedAuthority, "a client may not trust our certificate authority")
-		if h.done.IsZero() {
-			return fmt.Sprintf("client closes the connection when it sees our certificate for %q", h.name)
-		}
-		return fmt.Sprintf("client closes the connection after the TLS handshake, without a request; our certificate is for %q", h.name)
-	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Sprintf("TLS with the client: handshake is not complete after %v", p.handshakeTimeout())
-	case len(h.protos) > 0 && !slices.Contains(h.protos, alpn[0]):
-		p.warn(ReasonClientProtocol, "a client does not speak HTTP/1.1")
-		return fmt.Sprintf("TLS with the client for %q: it speaks only %s, not %s", h.name, strings.Join(h.protos, ", "), alpn[0])
-	}
-	return fmt.Sprintf("TLS with the client for %q: %s", h.name, tlsText(err))
-}
-
 // records is the connection below TLS. In the handshake its reads wait; after
 // that they give what the leg has read, and the leg waits without a buffer for
 // what it decrypts to.
 type records struct {
 	net.Conn
-	leg  *leg // of the same connection
-	wait bool
-	last [alertLen]byte // that were read in the handshake
+	leg   *leg // of the same connection
+	wait  bool
+	last  [alertLen]byte // that were read in the handshake
+	first []byte         // that were read in it, as many as fit
 }
 
 // alertLen is the length of an alert record that is not encrypted: type 21,
@@ -221,6 +185,7 @@ func (r *records) Read(b []byte) (int, error) {
 		}
 	}
 	n := copy(b, r.leg.unread())
+	r.first = append(r.first, b[:min(n, cap(r.first)-len(r.first))]...)
 	r.leg.use(n)
 	return n, nil
 }
@@ -228,7 +193,7 @@ func (r *records) Read(b []byte) (int, error) {
 // secured returns the leg of c, whose records are r's and whose handshake is
 // over.
 func (r *records) secured(c *tls.Conn) *leg {
-	r.wait = false
+	r.wait, r.first = false, nil
 	return &leg{Conn: c, below: r.leg, class: 1, clock: r.leg.clock, when: r.leg.when}
 }
 
@@ -288,6 +253,7 @@ func (p *Proxy) dialTLS(ctx context.Context, l *leg, addr, name string, protos [
 		}
 		return new(tls.Certificate), nil
 	}
+	p.widen(config)
 	r := &records{Conn: l.Conn, leg: l, wait: true}
 	t := tls.Client(r, config)
 	ctx, cancel := context.WithTimeout(ctx, p.dialTimeout())
@@ -299,91 +265,8 @@ func (p *Proxy) dialTLS(ctx context.Context, l *leg, addr, name string, protos [
 	}
 	info := tlsInfo(t.ConnectionState())
 	p.log().Debug(fmt.Sprintf("TLS with upstream %q: %s", addr, tlsSummary(info)))
+	p.warnOfOldTLS(info, "TLS with upstream %q, which chooses so, is no longer safe: %s", addr)
 	return r.secured(t), info, nil
-}
-
-// upstreamTLSFailure says why TLS with the server at addr, which may have wanted
-// a certificate of ours, did not come about, and warns of it if it can be
-// mended.
-func (p *Proxy) upstreamTLSFailure(addr string, err error, wanted bool) *failure {
-	var unverified *tls.CertificateVerificationError
-	var record tls.RecordHeaderError
-	a, isAlert := alertOf(err)
-	switch {
-	case errors.As(err, &unverified):
-		return failed(http.StatusBadGateway, "certificate of upstream %q: %s", addr, p.certificateText(unverified))
-	case isAlert && (aboutCertificate(a) || wanted && a == handshakeFailure):
-		p.warn(ReasonClientCertificateWanted, "a server wants a client certificate")
-		return failed(http.StatusBadGateway, "upstream %q demands a client certificate that it accepts: %s", addr, tlsText(err))
-	case errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/":
-		return failed(http.StatusBadGateway, "TLS with upstream %q: it speaks HTTP without TLS", addr)
-	case errors.Is(err, context.DeadlineExceeded):
-		return failed(http.StatusGatewayTimeout, "TLS with upstream %q: timed out", addr)
-	}
-	return failed(http.StatusBadGateway, "TLS with upstream %q: %s", addr, tlsText(err))
-}
-
-// certificateText says why the certificate of a server is not trusted, and warns
-// of it.
-func (p *Proxy) certificateText(e *tls.CertificateVerificationError) string {
-	var invalid x509.CertificateInvalidError
-	if errors.As(e.Err, &x509.UnknownAuthorityError{}) && len(e.UnverifiedCertificates) > 0 {
-		p.warn(ReasonUntrustedServer, "a server is not trusted")
-		leaf := e.UnverifiedCertificates[0]
-		if bytes.Equal(leaf.RawIssuer, leaf.RawSubject) {
-			return "self-signed"
-		}
-		return "signed by an unknown authority, " + strconv.Quote(leaf.Issuer.String())
-	}
-	p.warn(ReasonInvalidCertificate, "a server is not trusted")
-	if errors.As(e.Err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil {
-		if time.Now().Before(invalid.Cert.NotBefore) {
-			return "not valid before " + invalid.Cert.NotBefore.UTC().Format(time.DateTime)
-		}
-		return "expired on " + invalid.Cert.NotAfter.UTC().Format(time.DateTime)
-	}
-	return strings.TrimPrefix(e.Err.Error(), "x509: ")
-}
-
-// tlsText returns the reason of a failed TLS handshake in a few words.
-func tlsText(err error) string {
-	var record tls.RecordHeaderError
-	switch {
-	case errors.As(err, &record):
-		return "the first bytes are not TLS"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "connection closed in the handshake"
-	}
-	return strings.TrimPrefix(errorText(err), "tls: ")
-}
-
-// alertOf returns the alert that the peer has ended TLS with, if err says so.
-func alertOf(err error) (a tls.AlertError, ok bool) {
-	var op *net.OpError
-	if !errors.As(err, &op) || op.Op != "remote error" {
-		return 0, false
-	}
-	v := reflect.ValueOf(op.Err) // of a type of package tls
-	if v.Kind() != reflect.Uint8 {
-		return 0, false
-	}
-	return tls.AlertError(v.Uint()), true
-}
-
-// handshakeFailure is what some servers say that miss a certificate, others
-// that miss something else.
-const handshakeFailure tls.AlertError = 40
-
-func isAlert(err error) bool {
-	_, ok := alertOf(err)
-	return ok
-}
-
-// aboutCertificate reports whether an alert is about the certificate that was
-// shown, or missed (RFC 8446 §6.2): bad, unsupported, revoked, expired or
-// unknown, from an unknown authority, denied access, or required.
-func aboutCertificate(a tls.AlertError) bool {
-	return 42 <= a && a <= 46 || a == 48 || a == 49 || a == 116
 }
 
 func tlsInfo(s tls.ConnectionState) *decode.TLS {

@@ -99,7 +99,7 @@ func (u *upstream) answer() bool {
 	}
 	x := u.take()
 	if x == nil && u.prev == nil && !errors.Is(err, net.ErrClosed) && !isTimeout(err) {
-		if isAlert(err) {
+		if isAlert(err) || wantsRenegotiation(err) {
 			x = u.wait() // the answer to the first request says so
 		} else {
 			x = u.interrupt(err)
@@ -111,6 +111,11 @@ func (u *upstream) answer() bool {
 	switch {
 	case isAlert(err) && u.prev == nil && x.outcome != outcomeUpgrade:
 		x.failure = u.link.p.upstreamTLSFailure(u.addr, err, true)
+		u.done(x, outcomeRefused)
+		return false
+	case wantsRenegotiation(err) && x != nil && x.outcome != outcomeUpgrade:
+		u.link.p.warn(ReasonUnsupportedTLS, "a server wants TLS renegotiation")
+		x.failure = failed(http.StatusBadGateway, "server %q asks for TLS renegotiation, which is not supported here", u.addr)
 		u.done(x, outcomeRefused)
 		return false
 	case err != nil:
@@ -232,7 +237,7 @@ func (u *upstream) write(x *exchange, n int) bool {
 		return true
 	}
 	u.link.mustReset.Store(true)
-	x.End(decode.FromServer, x.now(), decode.EndLocal, "")
+	x.End(decode.FromServer, x.now(), cutShort(u.link.ctx.Done()), "")
 	u.done(x, outcomeLast)
 	return false
 }

@@ -486,6 +486,13 @@ func (p *printer) verdict(t *decode.Totals) {
 	switch {
 	case t.Code == decode.CodeNoStatus && !t.Said:
 		p.text(" (no code)")
+	case t.Code == decode.CodeAbnormal && !t.Said && t.Cause == "pong-missing":
+		p.text(" (end without close, no pong came to its ping)")
+	case t.Code == decode.CodeAbnormal && !t.Said && t.Cause != "":
+		p.text(" after ")
+		p.text(t.By.Peer().String())
+		p.text(" ")
+		p.text(string(t.Cause))
 	case t.Code == decode.CodeAbnormal && !t.Said && t.How == decode.EndFIN:
 		p.text(" (end without close")
 		p.silence(t)

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -25,23 +24,9 @@ const checkExample = `  wstrace check chat.wst
 
 // check is wstrace check.
 type check struct {
-	con      *console
-	view     *view
-	json     bool
-	severity severity
-}
-
-// A severity is the value of a flag: nothing less severe is printed.
-type severity struct{ choice }
-
-func (s *severity) register(cmd *cobra.Command, usage string) {
-	s.choice = choice{"info", []string{"error", "warning", "info"}}
-	cmd.Flags().Var(&s.choice, "severity", usage)
-	completeChoice(cmd, "severity", &s.choice)
-}
-
-func (s *severity) least() decode.Severity {
-	return decode.Severity(slices.Index(s.of, s.value)) // in their order
+	con  *console
+	view *view
+	json bool
 }
 
 func newCheck(con *console, v *view) *cobra.Command {
@@ -58,7 +43,7 @@ comes first. The exit status is 1 if there is a violation of severity error.
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args) },
 	}
 	cmd.Flags().BoolVar(&c.json, "json", false, "print one JSON object per line")
-	c.severity.register(cmd, "print violations of severity `LEVEL` and worse: error, warning or info")
+	v.registerSeverity(cmd)
 	return cmd
 }
 
@@ -119,7 +104,7 @@ func (c *check) file(ctx context.Context, name string, named bool, w io.Writer) 
 		return 0, err
 	}
 	defer in.Close()
-	least := c.severity.least()
+	least := c.view.least()
 	var j judge
 	if c.json {
 		f := &findings{w: w, least: least}
@@ -134,7 +119,7 @@ func (c *check) file(ctx context.Context, name string, named bool, w io.Writer) 
 		}
 		j = render.NewReport(w, render.Options{Preview: c.view.shown(), Color: c.view.colored()}, least)
 	}
-	err = in.Play(ctx, j, decode.Look{Messages: true, Advice: true, Seen: new(decode.Seen)})
+	err = in.Play(ctx, j, decode.Look{Messages: true, Advice: least == decode.SeverityInfo, Seen: new(decode.Seen)})
 	j.End()
 	notePiece(c.con, "check", name, in)
 	return j.Errors(), c.con.failIn("check", name, err)

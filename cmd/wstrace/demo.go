@@ -27,6 +27,7 @@ func newDemo(con *console, v *view) *cobra.Command {
 		},
 	}
 	r.register(cmd)
+	v.registerSeverity(cmd)
 	return cmd
 }
 

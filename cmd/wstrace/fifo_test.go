@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bufio"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,18 +19,8 @@ func TestWaiting(t *testing.T) {
 	if err := syscall.Mkfifo(name, 0o600); err != nil {
 		t.Skip(err)
 	}
-	var reader *os.File
 	opened := exec.Command("wstrace", "-w", name, "-l", "127.0.0.1:0")
-	opened.Env = append(os.Environ(), "GORACE="+gorace)
-	stderr, err := opened.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := opened.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer opened.Process.Kill()
-	lines := bufio.NewReader(stderr)
+	lines := start(t, opened)
 	want := func(want string) {
 		t.Helper()
 		if line, err := lines.ReadString('\n'); line != want+"\n" {
@@ -39,7 +28,8 @@ func TestWaiting(t *testing.T) {
 		}
 	}
 	want("wstrace: record \"" + name + "\": waiting for a reader")
-	if reader, err = os.Open(name); err != nil {
+	reader, err := os.Open(name)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if line, _ := lines.ReadString('\n'); !strings.HasPrefix(line, "wstrace: listening on ") {

@@ -41,7 +41,7 @@ func (l *liveFlags) register(cmd *cobra.Command) {
 	l.record.register(cmd)
 	l.record.parts.register(cmd)
 	flags.BoolVar(&l.keepHost, "keep-host", false, "keep the Host header that the client sent")
-	flags.BoolVar(&l.strict, "strict", false, "refuse handshakes that break a rule")
+	flags.BoolVar(&l.strict, "strict", false, "refuse handshakes that break a rule, and TLS that is no longer safe")
 	l.tls.register(flags)
 	flags.Var(&l.maxHead, "max-head", "refuse request and response heads longer than `SIZE`")
 	flags.Var((*duration)(&l.handshake), "handshake-timeout", "wait at most `TIME` for a request, for TLS with a client, and for the answer to a WebSocket request")
@@ -94,17 +94,18 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 	ctx, stop := f.untilSignal(ctx)
 	defer stop()
 	f.turnParts(&l.record.parts)
-	f.watch(&hints{con: con}) // con hides secrets too
-	if p.Sink = &f.tee; !f.playsAgain() {
-		p.Look = v.look() // else those that are played again look into messages
+	tips := &hints{con: con} // con hides secrets too
+	f.watch(tips)
+	p.Sink, p.Look = &f.tee, v.look()
+	if f.playsAgain() { // then what is played again is examined
+		p.Look = decode.Look{FactsOnly: !l.strict}
+		collectMore()
 	}
 	con.say("listening on %s", listener.Addr())
 	con.note("%s", directions(p.Upstream, listener.Addr()))
 	warnOpen(con, p.Upstream, listener.Addr())
 	err = f.end(p.Serve(ctx, listener))
-	if p.Upstream == nil && f.totals.sessions == 0 {
-		con.hint("many clients bypass the proxy for localhost; to watch a local server, run wstrace URL and point the client at wstrace")
-	}
+	tips.atEnd(p.Upstream, listener.Addr(), f.totals.sessions)
 	return err
 }
 

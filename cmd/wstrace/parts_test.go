@@ -115,16 +115,7 @@ func TestPartsOfASession(t *testing.T) {
 // TestHangupThatIsIgnored runs wstrace as nohup does.
 func TestHangupThatIsIgnored(t *testing.T) {
 	cmd := exec.Command("sh", "-c", `trap "" HUP; exec wstrace -l 127.0.0.1:0 ws://127.0.0.1:1`)
-	cmd.Env = append(os.Environ(), "GORACE="+gorace)
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer cmd.Process.Kill()
-	lines := bufio.NewReader(stderr)
+	lines := start(t, cmd)
 	if line, err := lines.ReadString('\n'); err != nil {
 		t.Fatalf("got %q, %v", line, err)
 	}

@@ -43,18 +43,9 @@ func startPiped(t *testing.T, args ...string) *piped {
 	t.Cleanup(func() { stdout.Close() })
 	args = append(args, "-l", "127.0.0.1:0", strings.Replace(server.URL, "http", "ws", 1))
 	p := &piped{Cmd: exec.Command("wstrace", args...), t: t, stdout: stdout, read: make(chan struct{})}
-	p.Env = append(os.Environ(), "GORACE="+gorace)
 	p.Stdout = w
-	stderr, err := p.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.Process.Kill() })
+	lines := start(t, p.Cmd)
 	w.Close()
-	lines := bufio.NewReader(stderr)
 	line, err := lines.ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
@@ -65,6 +56,22 @@ func startPiped(t *testing.T, args ...string) *piped {
 		close(p.read)
 	}()
 	return p
+}
+
+// start starts a command that is wstrace or becomes it, and returns its stderr. The
+// end of the test kills it.
+func start(t *testing.T, cmd *exec.Cmd) *bufio.Reader {
+	t.Helper()
+	cmd.Env = append(os.Environ(), "GORACE="+gorace)
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill() })
+	return bufio.NewReader(stderr)
 }
 
 // Write takes what comes on stderr.

@@ -91,9 +91,10 @@ func newRoot(con *console) *cobra.Command {
 	flags := cmd.PersistentFlags()
 	v.register(cmd)
 	flags.BoolVarP(&con.quiet, "quiet", "q", false, "print no notices or totals, only errors")
-	flags.BoolVarP(&con.verbose, "verbose", "v", false, "also print connection attempts, timeouts, and rules of severity info")
+	flags.BoolVarP(&con.verbose, "verbose", "v", false, "also print connection attempts, timeouts, and violations of severity info")
 	flags.BoolP("help", "h", false, "show help")
 	live.register(cmd)
+	v.registerSeverity(cmd)
 	cmd.Flags().Bool("version", false, "print the version")
 
 	cmd.AddCommand(newShow(con, &v), newCheck(con, &v), newRules(), newFmt(con), newRedact(con),

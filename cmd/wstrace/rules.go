@@ -64,7 +64,7 @@ func newRules() *cobra.Command {
 			return printOut(b)
 		},
 	}
-	s.register(cmd, "list rules of severity `LEVEL` and worse: error, warning or info")
+	s.register(cmd, "info", "list rules of severity `LEVEL` and worse: error, warning or info")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
 	return cmd
 }

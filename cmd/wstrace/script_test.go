@@ -266,9 +266,9 @@ func runsOf(ts *testscript.TestScript) map[string]*liveRun {
 // live NAME [ARG...]
 //
 // starts wstrace ARG... in the background, which may be its replay, on a free
-// port unless there is a -l,
-// waits until it listens, and puts its address into the variable NAME. What it
-// prints goes to the files NAME.out and NAME.err.
+// port unless there is a -l, waits until it listens, and puts its address into the
+// variable NAME and the port of that into NAME_port. What it prints goes to the
+// files NAME.out and NAME.err.
 func startLive(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: live NAME [ARG...]")
@@ -303,7 +303,10 @@ func startLive(ts *testscript.TestScript, neg bool, args []string) {
 		<-r.ended
 	})
 	runsOf(ts)[name] = r
-	ts.Setenv(name, await(ts, name+".err", regexp.MustCompile(`^wstrace: listening on (.*)$`))[1])
+	addr := await(ts, name+".err", regexp.MustCompile(`^wstrace: listening on (.*)$`))[1]
+	_, port, _ := net.SplitHostPort(addr)
+	ts.Setenv(name, addr)
+	ts.Setenv(name+"_port", port)
 }
 
 // interrupt NAME [STATUS]

@@ -32,6 +32,7 @@ func newShow(con *console, v *view) *cobra.Command {
 		RunE:              func(cmd *cobra.Command, args []string) error { return s.run(cmd.Context(), args) },
 	}
 	cmd.Flags().BoolVar(&s.keepGoing, "keep-going", false, "skip damaged lines and continue")
+	v.registerSeverity(cmd)
 	return cmd
 }
 

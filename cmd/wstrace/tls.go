@@ -55,6 +55,12 @@ func caDir(flag string) (string, error) {
 // is one.
 func (f *tlsFlags) addTo(p *proxy.Proxy, con *console) (keyLog io.Closer, err error) {
 	p.UpstreamTLS = &tls.Config{InsecureSkipVerify: f.insecure}
+	if !p.Strict {
+		setRuntime("tlssha1=1") // signatures with SHA-1 in TLS 1.2
+	}
+	if f.insecure {
+		setRuntime("x509negativeserial=1") // without it such a certificate is not even read
+	}
 	if f.upstreamCA != "" {
 		if p.UpstreamTLS.RootCAs, err = rootsWith(f.upstreamCA); err != nil {
 			return nil, err
@@ -74,6 +80,16 @@ func (f *tlsFlags) addTo(p *proxy.Proxy, con *console) (keyLog io.Closer, err er
 		con.fail(fmt.Errorf("TLS is relayed without reading it: %w", err))
 	}
 	return f.openKeyLog(p, con)
+}
+
+// setRuntime adds a setting to those of the Go runtime, unless the user has set
+// it.
+func setRuntime(setting string) {
+	settings := os.Getenv("GODEBUG")
+	if name, _, _ := strings.Cut(setting, "="); strings.Contains(","+settings, ","+name+"=") {
+		return
+	}
+	os.Setenv("GODEBUG", strings.TrimPrefix(settings+","+setting, ","))
 }
 
 // openAuthority opens our own authority, or returns nil and why it can't be used.

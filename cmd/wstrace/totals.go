@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -129,7 +130,7 @@ func (t *totals) print(con *console) {
 		t.printSide(con, d)
 	}
 	if t.unchecked {
-		con.note("messages not checked")
+		con.note("messages were not checked, since -o none looks into none; wstrace check FILE does, or another -o with --to %s", os.DevNull)
 	}
 	if len(t.violations) == 0 {
 		return

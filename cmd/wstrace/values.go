@@ -8,6 +8,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wstrace/wstrace/decode"
 )
 
 // A choice is the value of a flag that takes one of a few words.
@@ -25,6 +29,20 @@ func (c *choice) Set(s string) error {
 	}
 	c.value = s
 	return nil
+}
+
+// A severity is the value of a flag: nothing less severe is printed.
+type severity struct{ choice }
+
+// register gives cmd the flag, which is def unless it is given.
+func (s *severity) register(cmd *cobra.Command, def, usage string) {
+	s.choice = choice{def, []string{"error", "warning", "info"}}
+	cmd.Flags().Var(&s.choice, "severity", usage)
+	completeChoice(cmd, "severity", &s.choice)
+}
+
+func (s *severity) least() decode.Severity {
+	return decode.Severity(slices.Index(s.of, s.value)) // in their order
 }
 
 // A size is the value of a flag that takes a number of bytes: 65536, 64KiB,

@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"os"
+	"slices"
 
 	"github.com/fatih/color"
 	"github.com/spf13/cobra"
@@ -23,6 +24,7 @@ type view struct {
 	preview  count
 	messages bool
 	color    choice
+	severity severity
 
 	flags *pflag.FlagSet // to ask which were given
 }
@@ -42,6 +44,23 @@ func (v *view) register(cmd *cobra.Command) {
 	v.flags.Var(&v.color, "color", "use colors `WHEN`: auto, always or never")
 	completeChoice(cmd, "output", &v.form)
 	completeChoice(cmd, "color", &v.color)
+}
+
+// registerSeverity gives cmd, which prints violations, the flag that says which.
+func (v *view) registerSeverity(cmd *cobra.Command) {
+	v.severity.register(cmd, "", "print violations of severity `LEVEL` and worse: error, warning or info (default: warning; with -v info)")
+}
+
+// least returns the severity of which violations are printed, and worse ones.
+func (v *view) least() decode.Severity {
+	verbose, _ := v.flags.GetBool("verbose")
+	switch {
+	case v.severity.value != "":
+		return v.severity.least()
+	case verbose:
+		return decode.SeverityInfo
+	}
+	return decode.SeverityWarning
 }
 
 func completeChoice(cmd *cobra.Command, flag string, c *choice) {
@@ -100,18 +119,43 @@ func (v *view) shown() int {
 }
 
 // look returns what the sessions of a run look into: they put messages together
-// if anybody looks at them, and judge rules of severity info if -v asks for it.
+// if anybody looks at them, and judge rules of severity info if they are printed.
 func (v *view) look() decode.Look {
-	l := decode.Look{Messages: v.form.value != "none", Seen: new(decode.Seen)}
-	l.Advice, _ = v.flags.GetBool("verbose")
+	l := decode.Look{Messages: v.form.value != "none", Advice: v.least() == decode.SeverityInfo, Seen: new(decode.Seen)}
 	if n := v.shown(); n >= 0 {
 		l.Keep = max(n, 1)
 	}
 	return l
 }
 
-// sink returns the renderer for w.
+// sink returns what prints to w.
 func (v *view) sink(w io.Writer) decode.Sink {
+	form := v.renderer(w)
+	if v.least() == decode.SeverityError {
+		return errorsOnly(form)
+	}
+	return form // sessions judge no more than is printed
+}
+
+// errorsOnly returns a sink that passes on to form all events, with violations of
+// severity error alone.
+func errorsOnly(form decode.Sink) decode.Sink {
+	lesser := func(v decode.Violation) bool { return v.Severity != decode.SeverityError }
+	return decode.SinkFunc(func(ev *decode.Event) {
+		if !slices.ContainsFunc(ev.Violations, lesser) {
+			form.Emit(ev)
+			return
+		}
+		e := *ev // other sinks get all of them
+		e.Violations = slices.DeleteFunc(slices.Clone(ev.Violations), lesser)
+		if e.Kind != decode.KindViolation || len(e.Violations) > 0 {
+			form.Emit(&e)
+		}
+	})
+}
+
+// renderer returns the form that was chosen, which prints to w.
+func (v *view) renderer(w io.Writer) decode.Sink {
 	o := render.Options{Preview: v.shown(), Color: v.colored(), Messages: v.messages}
 	switch v.form.value {
 	case "fiddler":

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -41,6 +42,12 @@ func (r *rotator) rotate() {
 // are broken, by session.
 func said(t *testing.T, traces ...*bytes.Buffer) (events []string, broken map[string]bool) {
 	t.Helper()
+	return saidTo(t, thorough(), traces...)
+}
+
+// saidTo is said for sessions that look into what look says.
+func saidTo(t *testing.T, look decode.Look, traces ...*bytes.Buffer) (events []string, broken map[string]bool) {
+	t.Helper()
 	broken = map[string]bool{}
 	sink := decode.SinkFunc(func(ev *decode.Event) {
 		events = append(events, describe(ev))
@@ -48,7 +55,6 @@ func said(t *testing.T, traces ...*bytes.Buffer) (events []string, broken map[st
 			broken[fmt.Sprint(ev.Conn, " ", v.ID)] = true
 		}
 	})
-	look := thorough()
 	var before *Source
 	for _, b := range traces {
 		src := &Source{R: bytes.NewReader(b.Bytes()), Before: before}
@@ -61,6 +67,14 @@ func said(t *testing.T, traces ...*bytes.Buffer) (events []string, broken map[st
 		before = src
 	}
 	return events, broken
+}
+
+// saidAgain returns which rules are broken in a trace, by session, if what holds for
+// every session is not told once.
+func saidAgain(t *testing.T, trace *bytes.Buffer) map[string]bool {
+	t.Helper()
+	_, broken := saidTo(t, decode.Look{Messages: true, Advice: true}, trace)
+	return broken
 }
 
 // TestParts records all kinds of sessions in one file, and in parts that end
@@ -77,6 +91,7 @@ func TestParts(t *testing.T) {
 		live(rnd, plays(), &decode.Tee{Sinks: []decode.Sink{NewWriter(&whole, Options{}), r}})
 		n += len(r.parts)
 		want, wantBroken := said(t, &whole)
+		maps.Copy(wantBroken, saidAgain(t, &whole))
 		got, _ := said(t, r.parts...)
 		if !same(t, "event", got, want) {
 			t.Fatalf("seed %d", seed)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -107,6 +108,7 @@ func TestPieces(t *testing.T) {
 		var whole bytes.Buffer
 		live(rnd, plays(), NewWriter(&whole, Options{}))
 		_, of := said(t, &whole)
+		maps.Copy(of, saidAgain(t, &whole))
 		text := whole.String()
 		all := strings.SplitAfter(text, "\n")[1:]
 		grep := func(word string, want bool) (found string) {

@@ -5,9 +5,11 @@ package ca
 
 import (
 	"cmp"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -20,6 +22,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -47,8 +50,15 @@ type Authority struct {
 	mu     sync.Mutex
 	cert   *x509.Certificate // nil if the authority has not been made; protected by mu
 	key    *ecdsa.PrivateKey
-	leaf   *ecdsa.PrivateKey           // the key of all leaves; never leaves the process
-	leaves map[string]*tls.Certificate // by name; protected by mu
+	leaf   *ecdsa.PrivateKey           // the key of leaves; never leaves the process
+	rsa    *rsa.PrivateKey             // that of the others; nil until one is asked for; protected by mu
+	leaves map[leafID]*tls.Certificate // protected by mu
+}
+
+// A leafID tells the leaves of an authority apart.
+type leafID struct {
+	name string
+	rsa  bool
 }
 
 // DefaultDir returns the folder for the authority of the present user.
@@ -64,7 +74,7 @@ func DefaultDir() (string, error) {
 // leaf is asked for. A folder that others can write to, or a key that they can
 // read, is an [*AccessError].
 func Open(dir string) (*Authority, error) {
-	a := &Authority{dir: dir, leaves: make(map[string]*tls.Certificate)}
+	a := &Authority{dir: dir, leaves: make(map[leafID]*tls.Certificate)}
 	if err := a.load(); err != nil && err != errNone {
 		return nil, err
 	}
@@ -298,50 +308,66 @@ func (a *Authority) Certificate() *x509.Certificate {
 
 // Leaf returns a certificate for the server called name, a host name or an IP
 // address, with the authority's own behind it. It is minted when it is asked
-// for first.
-func (a *Authority) Leaf(name string) (*tls.Certificate, error) {
+// for first. One for this machine, by its loopback name or an address, is for
+// localhost and both addresses.
+func (a *Authority) Leaf(name string) (*tls.Certificate, error) { return a.get(name, false) }
+
+// RSALeaf is like Leaf, for a client that does not take a server with an ECDSA
+// key. It still has to take the signature of the authority, which is ECDSA.
+func (a *Authority) RSALeaf(name string) (*tls.Certificate, error) { return a.get(name, true) }
+
+func (a *Authority) get(name string, isRSA bool) (*tls.Certificate, error) {
 	if err := a.make(); err != nil {
 		return nil, err
 	}
-	name = strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
+	id := leafID{strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), ".")), isRSA}
 	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if c := a.leaves[name]; c != nil && now.Add(renewal).Before(c.Leaf.NotAfter) {
+	if c := a.leaves[id]; c != nil && now.Add(renewal).Before(c.Leaf.NotAfter) {
 		return c, nil
 	}
-	c, err := a.mint(name, now)
+	c, err := a.mint(id, now)
 	if err != nil {
-		return nil, fmt.Errorf("certificate for %q: %w", name, err)
+		return nil, fmt.Errorf("certificate for %q: %w", id.name, err)
 	}
 	if len(a.leaves) >= maxLeaves {
 		clear(a.leaves)
 	}
-	a.leaves[name] = c
+	a.leaves[id] = c
 	return c, nil
 }
 
-func (a *Authority) mint(name string, now time.Time) (*tls.Certificate, error) {
+// rsaBits is the length of the RSA key, which the oldest clients take too.
+const rsaBits = 2048
+
+func (a *Authority) mint(id leafID, now time.Time) (_ *tls.Certificate, err error) {
+	var key crypto.Signer = a.leaf
+	usage := x509.KeyUsageDigitalSignature
+	if id.rsa {
+		if a.rsa == nil {
+			if a.rsa, err = rsa.GenerateKey(rand.Reader, rsaBits); err != nil {
+				return nil, err
+			}
+		}
+		key, usage = a.rsa, usage|x509.KeyUsageKeyEncipherment // for RSA key exchange (RFC 5246 §7.4.2)
+	}
 	template := &x509.Certificate{
 		SerialNumber: serial(),
 		Subject:      pkix.Name{Organization: []string{"wstrace"}},
 		NotBefore:    now.Add(-backdate),
 		NotAfter:     now.Add(leafLife),
-		KeyUsage:     x509.KeyUsageDigitalSignature,
+		KeyUsage:     usage,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	if template.NotAfter.After(a.cert.NotAfter) {
 		template.NotAfter = a.cert.NotAfter
 	}
-	if ip := net.ParseIP(name); ip != nil {
-		template.IPAddresses = []net.IP{ip}
-	} else {
-		template.DNSNames = []string{name}
+	template.DNSNames, template.IPAddresses = alternatives(id.name)
+	if len(id.name) <= 64 { // the upper bound of a common name (RFC 5280 A.1)
+		template.Subject.CommonName = id.name
 	}
-	if len(name) <= 64 { // the upper bound of a common name (RFC 5280 A.1)
-		template.Subject.CommonName = name
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &a.leaf.PublicKey, a.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	if err != nil {
 		return nil, err
 	}
@@ -349,5 +375,19 @@ func (a *Authority) mint(name string, now time.Time) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tls.Certificate{Certificate: [][]byte{der, a.cert.Raw}, PrivateKey: a.leaf, Leaf: leaf}, nil
+	return &tls.Certificate{Certificate: [][]byte{der, a.cert.Raw}, PrivateKey: key, Leaf: leaf}, nil
+}
+
+// alternatives returns what a certificate for the server called name is for: a
+// client may connect to this machine by one of its names and verify another.
+func alternatives(name string) (names []string, ips []net.IP) {
+	ip := net.ParseIP(name)
+	loopback := []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
+	switch {
+	case name == "localhost", slices.ContainsFunc(loopback, ip.Equal):
+		return []string{"localhost"}, loopback
+	case ip != nil:
+		return nil, []net.IP{ip}
+	}
+	return []string{name}, nil
 }

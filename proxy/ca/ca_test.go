@@ -196,6 +196,56 @@ func TestLeaf(t *testing.T) {
 	}
 }
 
+// TestLoopbackLeaf has one certificate for all names of this machine, and an
+// address that is not among them.
+func TestLoopbackLeaf(t *testing.T) {
+	a, err := Load(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"localhost", "127.0.0.1", "::1"}
+	for _, name := range append(names, "LOCALHOST.", "[::1]", "127.0.0.2") {
+		leaf, err := a.Leaf(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, other := range names {
+			if err := leaf.Leaf.VerifyHostname(other); (err == nil) != (name != "127.0.0.2") {
+				t.Errorf("the certificate for %s: as %s: got %v", name, other, err)
+			}
+		}
+	}
+}
+
+// TestRSALeaf has clients that take no server with an ECDSA key.
+func TestRSALeaf(t *testing.T) {
+	a, err := Load(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := a.RSALeaf("example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := a.RSALeaf("example.com"); again != leaf {
+		t.Error("the leaf is not cached")
+	}
+	if other, _ := a.Leaf("example.com"); other == leaf {
+		t.Error("all clients get the leaf with an RSA key")
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(a.Certificate())
+	for _, suite := range []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_128_GCM_SHA256} {
+		client, server := net.Pipe()
+		suites := []uint16{suite}
+		go tls.Server(server, &tls.Config{Certificates: []tls.Certificate{*leaf}, CipherSuites: suites}).Handshake()
+		c := tls.Client(client, &tls.Config{RootCAs: roots, ServerName: "example.com", CipherSuites: suites, MaxVersion: tls.VersionTLS12})
+		if err := c.Handshake(); err != nil {
+			t.Errorf("%s: %v", tls.CipherSuiteName(suite), err)
+		}
+	}
+}
+
 // TestOthersCanWrite checks that a folder in which others could put a key of theirs
 // is not used, nor one made in it.
 func TestOthersCanWrite(t *testing.T) {

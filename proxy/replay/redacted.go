@@ -186,17 +186,7 @@ func (e *equality) alikeText(name, s string) string {
 
 // alikeList is alikeText for the values of a header.
 func (e *equality) alikeList(name string, list []string) []string {
-	if e.redacted == nil {
-		return list
-	}
-	out := make([]string, len(list))
-	for i, v := range list {
-		out[i] = e.alikeText(name, v)
-		if from, ok := decode.CredentialProtocol(list, i); ok && strings.EqualFold(name, "Sec-WebSocket-Protocol") {
-			out[i] = v[:from] + "redacted-1"
-		}
-	}
-	return out
+	return e.eachValue(name, list, e.alikeText, "redacted-1")
 }
 
 // hiddenQuery is hiddenText for a query.
@@ -206,14 +196,20 @@ func (e *equality) hiddenQuery(query string) string {
 
 // hiddenList is hiddenText for the values of a header.
 func (e *equality) hiddenList(name string, list []string) []string {
+	return e.eachValue(name, list, e.hiddenText, "…")
+}
+
+// eachValue returns the values of a header with what is secret in each replaced by
+// text, or by mark where only the list shows that it is a secret.
+func (e *equality) eachValue(name string, list []string, text func(name, value string) string, mark string) []string {
 	if e.redacted == nil {
 		return list
 	}
 	out := make([]string, len(list))
 	for i, v := range list {
-		out[i] = e.hiddenText(name, v)
+		out[i] = text(name, v)
 		if from, ok := decode.CredentialProtocol(list, i); ok && strings.EqualFold(name, "Sec-WebSocket-Protocol") {
-			out[i] = v[:from] + "…"
+			out[i] = v[:from] + mark
 		}
 	}
 	return out

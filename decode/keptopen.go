@@ -1,0 +1,46 @@
+package decode
+
+import "time"
+
+// keptOpenAfter is how long one side may leave a connection open that the other has
+// closed, with a Close frame and by ending its direction, before that is told.
+const keptOpenAfter = 2 * time.Second
+
+// keptOpen returns the time from which on it is worth telling that d keeps a
+// connection open which the other side has closed and ended (RFC 6455 §5.5.1).
+func (f *facts) keptOpen(d Dir) (at time.Time, ok bool) {
+	v, peer := &f.verdict, d.Peer()
+	if f.ended != 1 || !f.sides[peer].ended || f.blind() || f.totals.How != EndFIN || !v.closes[peer].sent || v.closes[d].sent {
+		return time.Time{}, false
+	}
+	return v.goneAt.Add(keptOpenAfter), true
+}
+
+// KeptOpen returns when Flush is to be called for d, because the other side has
+// sent a Close frame and ended, and d has done neither so far. ok is false if that
+// is not so, or was told.
+func (s *Session) KeptOpen(d Dir) (at time.Time, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.toldOpen {
+		return time.Time{}, false
+	}
+	return s.keptOpen(d)
+}
+
+// tellOpen emits a notice if d keeps a connection open that the other side has
+// closed and ended.
+func (s *Session) tellOpen(d Dir) {
+	if at, ok := s.keptOpen(d); ok && !s.toldOpen && !s.now.Before(at) {
+		s.toldOpen = true
+		s.judgeOpen()
+		s.emit(Event{Kind: KindNotice, Text: d.Peer().String() + " has closed and ended, " + d.String() + " keeps the connection open"})
+	}
+}
+
+// judgeOpen judges what tellOpen tells.
+func (s *Session) judgeOpen() {
+	if s.judge != nil {
+		s.judge.keptOpen()
+	}
+}

@@ -1,0 +1,160 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// distrusted ends a session that never was, because of the client's TLS.
+func (k *link) distrusted(err error) {
+	text, how := k.p.clientTLSText(k.hello, err), howEnded(err)
+	switch {
+	case k.ctx.Err() != nil: // it was us
+		text = ""
+	case errors.Is(err, context.DeadlineExceeded):
+		how = decode.EndTimeout
+	}
+	s := k.open(decode.Info{Server: k.server, URL: k.server}, nil)
+	now := s.now()
+	s.End(decode.FromClient, now, how, text)
+	s.End(decode.FromServer, now, decode.EndLocal, "")
+	s.Done(now)
+}
+
+// clientTLSText says what went wrong with a client's TLS, and warns of it if it
+// can be mended.
+func (p *Proxy) clientTLSText(h *clientHello, err error) string {
+	a, isAlert := alertOf(err)
+	switch {
+	case isAlert && aboutCertificate(a):
+		p.warn(ReasonUntrustedAuthority, "a client does not trust our certificate authority")
+		return fmt.Sprintf("client refuses our certificate for %q: %s", h.name, tlsText(err))
+	case h.answered && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)):
+		p.warn(ReasonUntrustedAuthority, "a client may not trust our certificate authority")
+		if h.done.IsZero() {
+			return fmt.Sprintf("client closes the connection when it sees our certificate for %q", h.name)
+		}
+		return fmt.Sprintf("client closes the connection after the TLS handshake, without a request; our certificate is for %q", h.name)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("TLS with the client: handshake is not complete after %v", p.handshakeTimeout())
+	case len(h.protos) > 0 && !slices.Contains(h.protos, alpn[0]):
+		p.warn(ReasonClientProtocol, "a client does not speak HTTP/1.1")
+		return fmt.Sprintf("TLS with the client for %q: it speaks only %s, not %s", h.name, strings.Join(h.protos, ", "), alpn[0])
+	}
+	if strings.HasSuffix(h.name, ".") && !h.read {
+		p.warn(ReasonUnsupportedTLS, "a client's TLS can't be spoken here")
+		return fmt.Sprintf("TLS with the client: it asks for %q, and a server name ends without a dot (RFC 6066 §3)", h.name)
+	}
+	if h.read && !isAlert {
+		p.warn(ReasonUnsupportedTLS, "a client's TLS can't be spoken here")
+	}
+	return fmt.Sprintf("TLS with the client for %q: %s", h.name, tlsText(err))
+}
+
+// upstreamTLSFailure says why TLS with the server at addr, which may have wanted
+// a certificate of ours, did not come about, and warns of it if it can be
+// mended.
+func (p *Proxy) upstreamTLSFailure(addr string, err error, wanted bool) *failure {
+	var unverified *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	a, isAlert := alertOf(err)
+	switch {
+	case errors.As(err, &unverified):
+		return failed(http.StatusBadGateway, "certificate of upstream %q: %s", addr, p.certificateText(unverified))
+	case isAlert && (aboutCertificate(a) || wanted && a == handshakeFailure):
+		p.warn(ReasonClientCertificateWanted, "a server wants a client certificate")
+		return failed(http.StatusBadGateway, "upstream %q demands a client certificate that it accepts: %s", addr, tlsText(err))
+	case isAlert && slices.Contains(nothingInCommon, a):
+		p.warn(ReasonUnsupportedTLS, "a server's TLS can't be spoken here")
+	case strings.Contains(err.Error(), "x509: negative serial number"): // which package tls says in words only
+		p.warn(ReasonInvalidCertificate, "a server is not trusted")
+		return failed(http.StatusBadGateway, "certificate of upstream %q: negative serial number", addr)
+	case errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/":
+		return failed(http.StatusBadGateway, "TLS with upstream %q: it speaks HTTP without TLS", addr)
+	case errors.Is(err, context.DeadlineExceeded):
+		return failed(http.StatusGatewayTimeout, "TLS with upstream %q: timed out", addr)
+	}
+	return failed(http.StatusBadGateway, "TLS with upstream %q: %s", addr, tlsText(err))
+}
+
+// certificateText says why the certificate of a server is not trusted, and warns
+// of it.
+func (p *Proxy) certificateText(e *tls.CertificateVerificationError) string {
+	var invalid x509.CertificateInvalidError
+	if errors.As(e.Err, &x509.UnknownAuthorityError{}) && len(e.UnverifiedCertificates) > 0 {
+		p.warn(ReasonUntrustedServer, "a server is not trusted")
+		leaf := e.UnverifiedCertificates[0]
+		if bytes.Equal(leaf.RawIssuer, leaf.RawSubject) {
+			return "self-signed"
+		}
+		return "signed by an unknown authority, " + strconv.Quote(leaf.Issuer.String())
+	}
+	p.warn(ReasonInvalidCertificate, "a server is not trusted")
+	if errors.As(e.Err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil {
+		if time.Now().Before(invalid.Cert.NotBefore) {
+			return "not valid before " + invalid.Cert.NotBefore.UTC().Format(time.DateTime)
+		}
+		return "expired on " + invalid.Cert.NotAfter.UTC().Format(time.DateTime)
+	}
+	return strings.TrimPrefix(e.Err.Error(), "x509: ")
+}
+
+// tlsText returns the reason of a failed TLS handshake in a few words.
+func tlsText(err error) string {
+	var record tls.RecordHeaderError
+	switch {
+	case errors.As(err, &record):
+		return "the first bytes are not TLS"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "connection closed in the handshake"
+	}
+	return strings.TrimPrefix(errorText(err), "tls: ")
+}
+
+// alertOf returns the alert that the peer has ended TLS with, if err says so.
+func alertOf(err error) (a tls.AlertError, ok bool) {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "remote error" {
+		return 0, false
+	}
+	v := reflect.ValueOf(op.Err) // of a type of package tls
+	if v.Kind() != reflect.Uint8 {
+		return 0, false
+	}
+	return tls.AlertError(v.Uint()), true
+}
+
+// nothingInCommon are the alerts of a peer that finds nothing that both sides
+// can speak: handshake failure, protocol version, insufficient security.
+var nothingInCommon = []tls.AlertError{handshakeFailure, 70, 71}
+
+// handshakeFailure is what some servers say that miss a certificate, others
+// that miss something else.
+const handshakeFailure tls.AlertError = 40
+
+func isAlert(err error) bool {
+	_, ok := alertOf(err)
+	return ok
+}
+
+// aboutCertificate reports whether an alert is about the certificate that was
+// shown, or missed (RFC 8446 §6.2): bad, unsupported, revoked, expired or
+// unknown, from an unknown authority, denied access, or required.
+func aboutCertificate(a tls.AlertError) bool {
+	return 42 <= a && a <= 46 || a == 48 || a == 49 || a == 116
+}
