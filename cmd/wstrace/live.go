@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -34,17 +35,17 @@ type liveFlags struct {
 }
 
 func (l *liveFlags) register(cmd *cobra.Command) {
-	l.maxHead = proxy.DefaultMaxHead
+	l.maxHead, l.handshake, l.dial = proxy.DefaultMaxHead, proxy.DefaultHandshakeTimeout, proxy.DefaultDialTimeout
 	flags := cmd.Flags()
-	flags.StringVarP(&l.listen, "listen", "l", "127.0.0.1:8080", "listen on `ADDR`; port 0 picks a free one; 0.0.0.0 is all of IPv4, no host or [::] of IPv6 too")
+	flags.StringVarP(&l.listen, "listen", "l", "127.0.0.1:8080", "listen on `ADDR`, or on a port of 127.0.0.1; port 0 picks a free one; 0.0.0.0 is all of IPv4, no host or [::] of IPv6 too")
 	l.record.register(cmd)
 	l.record.parts.register(cmd)
 	flags.BoolVar(&l.keepHost, "keep-host", false, "keep the Host header that the client sent")
 	flags.BoolVar(&l.strict, "strict", false, "refuse handshakes that break a rule, and TLS that is no longer safe")
 	l.tls.register(flags)
 	flags.Var(&l.maxHead, "max-head", "refuse request and response heads longer than `SIZE`")
-	flags.DurationVar(&l.handshake, "handshake-timeout", proxy.DefaultHandshakeTimeout, "wait at most `TIME` for a request, for TLS with a client, and for the answer to a WebSocket request")
-	flags.DurationVar(&l.dial, "dial-timeout", proxy.DefaultDialTimeout, "wait at most `TIME` for a connection to a server")
+	flags.Var((*duration)(&l.handshake), "handshake-timeout", "wait at most `TIME` for a request, for TLS with a client, and for the answer to a WebSocket request")
+	flags.Var((*duration)(&l.dial), "dial-timeout", "wait at most `TIME` for a connection to a server")
 }
 
 // run is wstrace [URL].
@@ -108,8 +109,14 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 	return err
 }
 
+// schemes are those of the URLs of servers.
+var schemes = []string{"ws", "wss", "http", "https"}
+
 // parseOrigin returns the URL of a server to stand in front of.
 func parseOrigin(s string) (*url.URL, error) {
+	if meant := meantURL(s); meant != "" {
+		return nil, usagef("bad URL %q, did you mean %q?", s, meant)
+	}
 	u, err := url.Parse(s)
 	var parseErr *url.Error
 	if errors.As(err, &parseErr) {
@@ -120,7 +127,7 @@ func parseOrigin(s string) (*url.URL, error) {
 	}
 	port, err := strconv.Atoi(cmp.Or(u.Port(), "80"))
 	switch {
-	case !slices.Contains([]string{"ws", "wss", "http", "https"}, u.Scheme):
+	case !slices.Contains(schemes, u.Scheme):
 		return nil, usagef("bad URL %q: want ws://, wss://, http:// or https://", s)
 	case u.Hostname() == "":
 		return nil, usagef("bad URL %q: no host", s)
@@ -132,11 +139,36 @@ func parseOrigin(s string) (*url.URL, error) {
 	return u, nil
 }
 
-// listen listens on addr. 0.0.0.0 means IPv4 only; [::], and no host, mean both.
+// meantURL returns the URL that was most likely meant by s, which has no "://":
+// ws://localhost:1 for ws:localhost:1, localhost:1, :1 and 1; "" for what names
+// no host.
+func meantURL(s string) string {
+	if strings.Contains(s, "://") {
+		return ""
+	}
+	scheme, rest := "ws", s
+	if i := strings.IndexAny(s, ":/"); i > 0 && slices.Contains(schemes, strings.ToLower(s[:i])) {
+		scheme, rest = strings.ToLower(s[:i]), strings.TrimLeft(s[i:], ":/")
+	}
+	host, _, _ := strings.Cut(rest, "/")
+	if port := strings.TrimPrefix(host, ":"); port != "" && strings.Trim(port, "0123456789") == "" {
+		return scheme + "://localhost:" + strings.TrimPrefix(rest, ":")
+	}
+	if host != "" && (rest != s || strings.EqualFold(host, "localhost") || strings.ContainsAny(host, ".:")) {
+		return scheme + "://" + rest
+	}
+	return ""
+}
+
+// listen listens on addr. A port alone is one of 127.0.0.1. 0.0.0.0 means IPv4
+// only; [::], and no host, mean both.
 func listen(addr string) (net.Listener, error) {
+	if _, err := strconv.ParseUint(addr, 10, 16); err == nil {
+		addr = "127.0.0.1:" + addr
+	}
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, usageError{hinted{fmt.Errorf("listen %q: no port", addr), "-l 127.0.0.1:8080, or -l :8080 for all interfaces"}}
+		return nil, usageError{hinted{fmt.Errorf("listen %q: no port", addr), "-l 8080, or -l :8080 for all interfaces"}}
 	}
 	network := "tcp"
 	if ip := net.ParseIP(host); ip.To4() != nil {
