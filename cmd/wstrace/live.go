@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,9 +9,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
-	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -107,57 +104,6 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 	err = f.end(p.Serve(ctx, listener))
 	tips.atEnd(p.Upstream, listener.Addr(), f.totals.sessions)
 	return err
-}
-
-// schemes are those of the URLs of servers.
-var schemes = []string{"ws", "wss", "http", "https"}
-
-// parseOrigin returns the URL of a server to stand in front of.
-func parseOrigin(s string) (*url.URL, error) {
-	if meant := meantURL(s); meant != "" {
-		return nil, usagef("bad URL %q, did you mean %q?", s, meant)
-	}
-	u, err := url.Parse(s)
-	var parseErr *url.Error
-	if errors.As(err, &parseErr) {
-		err = parseErr.Err
-	}
-	if err != nil {
-		return nil, usagef("bad URL %q: %w", s, err)
-	}
-	port, err := strconv.Atoi(cmp.Or(u.Port(), "80"))
-	switch {
-	case !slices.Contains(schemes, u.Scheme):
-		return nil, usagef("bad URL %q: want ws://, wss://, http:// or https://", s)
-	case u.Hostname() == "":
-		return nil, usagef("bad URL %q: no host", s)
-	case err != nil || port < 1 || port > 65535:
-		return nil, usagef("bad URL %q: port out of range", s)
-	case u.User != nil:
-		return nil, usagef("bad URL %q: the proxy does not send a user and password; the client has to", s)
-	}
-	return u, nil
-}
-
-// meantURL returns the URL that was most likely meant by s, which has no "://":
-// ws://localhost:1 for ws:localhost:1, localhost:1, :1 and 1; "" for what names
-// no host.
-func meantURL(s string) string {
-	if strings.Contains(s, "://") {
-		return ""
-	}
-	scheme, rest := "ws", s
-	if i := strings.IndexAny(s, ":/"); i > 0 && slices.Contains(schemes, strings.ToLower(s[:i])) {
-		scheme, rest = strings.ToLower(s[:i]), strings.TrimLeft(s[i:], ":/")
-	}
-	host, _, _ := strings.Cut(rest, "/")
-	if port := strings.TrimPrefix(host, ":"); port != "" && strings.Trim(port, "0123456789") == "" {
-		return scheme + "://localhost:" + strings.TrimPrefix(rest, ":")
-	}
-	if host != "" && (rest != s || strings.EqualFold(host, "localhost") || strings.ContainsAny(host, ".:")) {
-		return scheme + "://" + rest
-	}
-	return ""
 }
 
 // listen listens on addr. A port alone is one of 127.0.0.1. 0.0.0.0 means IPv4
