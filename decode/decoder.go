@@ -29,7 +29,14 @@ type Decoder struct {
 	buf [ws.MaxHeaderSize]byte // its scratch
 }
 
-var errGap = errors.New("bytes are missing")
+var (
+	errGap      = errors.New("bytes are missing")
+	errNoFrames = errors.New("these are no frames")
+)
+
+// giveUp ends the sequence of frames behind the one just yielded: what follows are
+// no frames.
+func (d *Decoder) giveUp() { d.err = errNoFrames }
 
 // Frames returns the frames in b, which continues the bytes of earlier calls. If
 // b holds only a part of a frame, the frame is yielded with the payload at hand;
@@ -86,6 +93,9 @@ func (d *Decoder) Skip(n int64) {
 // whether d.frame holds something to yield.
 func (d *Decoder) next(b *[]byte) bool {
 	f := &d.frame
+	if d.err == errNoFrames && d.rest == nil {
+		d.rest = *b
+	}
 	if d.err != nil || len(*b) == 0 {
 		return false
 	}

@@ -42,6 +42,7 @@ type connection struct {
 	cutters   [2]cutter
 	hearts    [2]*heartbeat // by who sent the pings; nil if there were none
 	messages  *[2]assembly  // by Dir; nil unless messages are put together
+	aliens    [2]alien      // by Dir
 	rsv       byte          // reserved bits that extensions in force define (RFC 6455 §5.2)
 	lastFrame time.Time     // when the latest frame came, or the handshake ended
 }

@@ -18,10 +18,13 @@ func (s *Session) frames(d Dir, b []byte) {
 		p, complete := f.payload, f.Complete
 		if c.whole(p, complete) { // as most are
 			s.frame(d)
-			continue
+		} else {
+			for c.next(&p, complete, s.now) {
+				s.frame(d)
+			}
 		}
-		for c.next(&p, complete, s.now) {
-			s.frame(d)
+		if complete && s.conn.aliens[d].what != "" {
+			c.dec.giveUp()
 		}
 	}
 	if head, rest, err := c.dec.Lost(); err != nil {
@@ -50,16 +53,12 @@ func (s *Session) frame(d Dir) {
 		if f.OpCode == ws.OpText || f.OpCode == ws.OpBinary {
 			s.giveUp(d)
 		}
-		if f.Control() {
-			rtt = s.controlFrame(f)
-		} else {
-			s.dataFrame(f)
-		}
+		rtt = s.begun(f)
 	}
 	s.conn.lastFrame = s.now
 	var m *Message
 	part := false
-	data := f.OpCode <= ws.OpBinary
+	data := f.OpCode <= ws.OpBinary && s.conn.aliens[d].what == ""
 	if data && s.conn.messages != nil {
 		a := &s.conn.messages[d]
 		m = a.take(f, s.scratch[:])
@@ -84,16 +83,32 @@ func (s *Session) frame(d Dir) {
 	}
 }
 
-// dataFrame notes what a data frame, whose header has come, means for the message
-// in flight.
-func (s *Session) dataFrame(f *Frame) {
-	p, ends := s.conn.cutters[f.Dir].follow(f, s.now)
-	if ends {
-		s.totals.Messages[f.Dir]++
+// begun notes what a frame, whose header has come, means for the connection, and
+// for the message in flight. It returns how long the ping waited that it answers.
+func (s *Session) begun(f *Frame) (rtt time.Duration) {
+	var p place
+	ends := false
+	if !f.Control() {
+		p, ends = s.conn.cutters[f.Dir].follow(f, s.now)
 	}
-	if s.judge != nil {
-		s.judge.frame(f, p, nil)
+	a := &s.conn.aliens[f.Dir]
+	switch {
+	case a.see(f, p, s.conn.rsv, s.totals.Frames[f.Dir]):
+		if s.judge != nil {
+			s.judge.alien(f, a)
+		}
+	case a.what != "":
+	case f.Control():
+		return s.controlFrame(f)
+	default:
+		if ends {
+			s.totals.Messages[f.Dir]++
+		}
+		if s.judge != nil {
+			s.judge.frame(f, p, nil)
+		}
 	}
+	return 0
 }
 
 // A controlFact is what a control frame means for the connection.
@@ -197,6 +212,12 @@ const (
 // bytes at hand that follow it.
 func (s *Session) lost(d Dir, head, rest []byte) {
 	s.giveUp(d)
+	if s.conn.aliens[d].what != "" {
+		s.sides[d].phase = inJunk
+		s.junk(d, rest, whyUnframed)
+		s.conn.cutters[d].dec.rest = nil
+		return
+	}
 	if s.judge != nil {
 		s.judge.lost(d, s.conn.cutters[d].dec.count, head)
 	}

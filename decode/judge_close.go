@@ -38,6 +38,7 @@ func (j *judge) close(f *Frame, c *closeFact) {
 	switch {
 	case f.Length == 1:
 		j.at(f, codeOf(f), "close-body-one-byte", "body of 1 byte, a code takes 2")
+	case c.ok && j.conn.aliens[f.Dir.Peer()].what != "": // it may repeat what it took for a code
 	case c.ok:
 		j.checkCode(f, c)
 		if f.Complete && f.Length <= ws.MaxControlFramePayloadSize && !utf8.Valid(c.reason) {
@@ -162,6 +163,9 @@ func (j *judge) keptOpen() {
 func (j *judge) end(d Dir, how End, cut string, gone bool) {
 	if !how.bySide() || !j.totals.How.bySide() {
 		return // it was the proxy's doing
+	}
+	if j.conn.aliens[d].what != "" {
+		return // it ends what is no WebSocket
 	}
 	cause := j.cause(d, gone)
 	if !gone && !j.verdict.closed {

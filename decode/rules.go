@@ -147,6 +147,7 @@ func ruleTable() []Rule {
 		{"pmd-res-multiple", e, ServerOnly, rfc7692 + "5", "one compression extension is accepted"},
 
 		// Frames.
+		{"frame-not-websocket", e, EitherSide, rfc6455 + "5.2", "frames follow the handshake, and nothing else"},
 		{"frame-rsv-set", e, EitherSide, rfc6455 + "5.2", "RSV1, RSV2 and RSV3 are 0 unless an extension defines them"},
 		{"frame-opcode-reserved", e, EitherSide, rfc6455 + "5.2", "opcodes 3 to 7 and 11 to 15 are not used"},
 		{"frame-length-not-minimal", e, EitherSide, rfc6455 + "5.2", "the payload length takes the fewest bytes that can hold it"},
