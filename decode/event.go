@@ -34,20 +34,21 @@ type Event struct {
 	Conn int64     // the session's number
 	Time time.Time // of the chunk that completed it
 
-	Info       *Info       // always set
-	Handshake  *Handshake  // set once the request is known
-	Head       *Head       // of a response
-	Frame      *Frame      // of a frame
-	Message    *Message    // of a message, and of the last piece of its final frame
-	Part       bool        // of a frame: it belongs to a message that a later event will have
-	Data       []byte      // of junk; the body of a refused upgrade, up to MaxPiece
-	BodyLen    int64       // of a response: the whole length of the body that Data begins
-	Lost       int64       // of a gap: how many bytes
-	Status     int         // of an end: the status of the answer that the proxy gave in place of the server; 0 if it gave none
-	Both       bool        // of an end: both directions ended, and Dir means nothing
-	Text       string      // why, or what
-	Violations []Violation // of this frame or head
-	Totals     *Totals     // when closed
+	Info       *Info         // always set
+	Handshake  *Handshake    // set once the request is known
+	Head       *Head         // of a response
+	Frame      *Frame        // of a frame
+	Message    *Message      // of a message, and of the last piece of its final frame
+	RTT        time.Duration // of a pong that answers a ping: since that came
+	Part       bool          // of a frame: it belongs to a message that a later event will have
+	Data       []byte        // of junk; the body of a refused upgrade, up to MaxPiece
+	BodyLen    int64         // of a response: the whole length of the body that Data begins
+	Lost       int64         // of a gap: how many bytes
+	Status     int           // of an end: the status of the answer that the proxy gave in place of the server; 0 if it gave none
+	Both       bool          // of an end: both directions ended, and Dir means nothing
+	Text       string        // why, or what
+	Violations []Violation   // of this frame or head
+	Totals     *Totals       // when closed
 
 	Fate Fate // what [Session.Gate] decided
 	Out  bool // it is about what was sent in place of what came; see [Session.Sent]

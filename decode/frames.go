@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"time"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -40,6 +41,7 @@ func (s *Session) held(d Dir, all bool) {
 // frame emits the piece of a frame that the cutter of d has at hand.
 func (s *Session) frame(d Dir) {
 	f := &s.conn.cutters[d].dec.frame
+	var rtt time.Duration
 	if !s.blind() {
 		s.overdue(false)
 	}
@@ -49,7 +51,7 @@ func (s *Session) frame(d Dir) {
 			s.giveUp(d)
 		}
 		if f.Control() {
-			s.controlFrame(f)
+			rtt = s.controlFrame(f)
 		} else {
 			s.dataFrame(f)
 		}
@@ -73,7 +75,7 @@ func (s *Session) frame(d Dir) {
 		s.judge.size(f, m)
 	}
 	ev := s.newEvent(KindFrame, d)
-	ev.Frame, ev.Message, ev.Part = f, m, part
+	ev.Frame, ev.Message, ev.Part, ev.RTT = f, m, part, rtt
 	s.emitEvent()
 	if m != nil {
 		s.newEvent(KindMessage, d).Message = m
@@ -101,8 +103,8 @@ type controlFact struct {
 }
 
 // controlFrame notes what a control frame, whose header has come, means for the
-// connection.
-func (s *Session) controlFrame(f *Frame) {
+// connection. It returns how long the ping waited that it answers.
+func (s *Session) controlFrame(f *Frame) (rtt time.Duration) {
 	c, d := s.conn, f.Dir
 	var fact controlFact
 	switch f.OpCode {
@@ -123,10 +125,14 @@ func (s *Session) controlFrame(f *Frame) {
 		if fact.pong, counts = c.hearts[d.Peer()].pong(f, payloadSum(f, s.scratch[:]), s.now); counts {
 			s.totals.Heartbeat[d.Peer()].Pongs++
 		}
+		if fact.pong.kind == pongAnswers {
+			rtt = s.now.Sub(fact.pong.first.time)
+		}
 	}
 	if s.judge != nil {
 		s.judge.frame(f, placeNone, &fact)
 	}
+	return rtt
 }
 
 // count adds a message that is complete to the totals.

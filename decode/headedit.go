@@ -76,6 +76,23 @@ func (h *Head) Without(names ...string) *Head {
 	})
 }
 
+// WithoutToken returns h without token, in any case, in the comma-separated lists in
+// the fields called name (RFC 9110 §5.6.1). A field whose list is then empty goes.
+func (h *Head) WithoutToken(name, token string) *Head {
+	return h.mapFields(func(f Field) (Field, bool) {
+		if !strings.EqualFold(f.Name, name) {
+			return f, true
+		}
+		all := strings.Split(f.Value, ",")
+		rest := slices.DeleteFunc(slices.Clone(all), func(t string) bool { return strings.EqualFold(strings.Trim(t, " \t\r\n"), token) })
+		if len(rest) == len(all) {
+			return f, true
+		}
+		f.Value = strings.Trim(strings.Join(rest, ","), " \t\r\n")
+		return f, strings.Trim(f.Value, ", \t\r\n") != ""
+	})
+}
+
 // mapFields returns h with the value of each field that f gives it, or without
 // the field if f says so.
 func (h *Head) mapFields(f func(Field) (Field, bool)) *Head {

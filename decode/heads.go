@@ -84,7 +84,7 @@ func (s *Session) response(h *Head, err error) {
 			s.judge.unsolicited(h)
 		}
 		s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: h})
-		s.opaque(FromServer, "upgraded to "+strings.Join(h.Values("Upgrade"), ", "))
+		s.opaque(FromServer, s.upgradedTo(h))
 	case s.hs.WebSocket:
 		sd.phase = inRefusal
 		s.halves[FromServer].body, s.halves[FromServer].since = ResponseBody(h, s.method()), s.now
@@ -97,6 +97,17 @@ func (s *Session) response(h *Head, err error) {
 		sd.phase, s.halves[FromServer].body = inBody, ResponseBody(h, s.method())
 		s.bodyDone(FromServer)
 	}
+}
+
+// upgradedTo says what the protocol behind the 101 h is: the one that it names, or
+// else what was asked for.
+func (s *Session) upgradedTo(h *Head) string {
+	for _, h := range []*Head{h, s.hs.Forwarded, s.hs.Request} {
+		if names := h.Tokens("Upgrade"); len(names) > 0 {
+			return "upgraded to " + strings.Join(names, ", ")
+		}
+	}
+	return "upgraded, and neither side says to what"
 }
 
 // bodyBytes takes the body at the start of b and returns what follows it.

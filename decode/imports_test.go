@@ -76,6 +76,8 @@ func TestBadImport(t *testing.T) {
 		{"decode/trace/edit", "decode/pick", true, true},
 		{"decode/trace/edit", "proxy/replay", true, false},
 		{"decode/trace", "render", true, false},
+		{"decode/filter", "decode/pick", true, true},
+		{"decode/filter", "decode/trace", true, false},
 		{"decode/har", "decode/trace", true, false},
 		{"render", "decode", true, true},
 		{"render", "decode/trace", true, false},
@@ -122,7 +124,7 @@ func TestImportDirections(t *testing.T) {
 			}
 		}
 	})
-	for _, pkg := range []string{"decode", "decode/pick", "decode/trace", "decode/trace/edit", "render", "proxy", "proxy/replay", "cmd/wstrace"} {
+	for _, pkg := range []string{"decode", "decode/filter", "decode/pick", "decode/trace", "decode/trace/edit", "render", "proxy", "proxy/replay", "cmd/wstrace"} {
 		if !seen[pkg] {
 			t.Errorf("no package %s was found", pkg)
 		}

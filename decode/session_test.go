@@ -811,6 +811,20 @@ func TestSessionOtherUpgrade(t *testing.T) {
 	s.server("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nabc")
 	s.Done(s.tick())
 	s.want("> request GET /", "< response 101", "< opaque: upgraded to h2c", "closed 0 by client, fin: frames 0 0, bytes 0 3")
+
+	for request, want := range map[string]string{
+		"Upgrade: TLS/1.0\r\nUpgrade: IRC/6.9\r\n": "upgraded to TLS/1.0, IRC/6.9",
+		"": "upgraded, and neither side says to what",
+	} {
+		s = newScript(t)
+		s.client("GET / HTTP/1.1\r\nConnection: Upgrade\r\n" + request + "\r\n")
+		s.server("HTTP/1.1 101 Switching Protocols\r\nUpgrade:\r\n\r\n")
+		res := "< response 101"
+		if request == "" {
+			res += " !res-101-unsolicited"
+		}
+		s.want("> request GET /", res, "< opaque: "+want)
+	}
 }
 
 func TestSessionUpgradeWithBody(t *testing.T) {

@@ -30,10 +30,12 @@
 // # What is changed on the way
 //
 // Nothing but what proxying needs. In reverse mode the value of each Host line
-// becomes the origin's authority, unless KeepHost is set. In forward mode a
-// target in absolute-form becomes origin-form, and Proxy-Connection and
-// Proxy-Authorization go. The sessions tell of it. How a connection ends is
-// passed on: a half-close as a half-close, a reset as a reset.
+// becomes the origin's authority. In forward mode a target in absolute-form becomes
+// origin-form, Host is made from it, and Proxy-Connection and Proxy-Authorization
+// go. KeepHost leaves Host alone in both. In both, "Upgrade: h2c" and HTTP2-Settings
+// go, with what Connection says of them: they are for the next hop alone. The
+// sessions tell of it. How a connection ends is passed on: a half-close as a
+// half-close, a reset as a reset.
 //
 // # Gates
 //

@@ -290,7 +290,7 @@ func TestServerPorts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := forward(h); got.addr != want || err != nil {
+		if got, err := new(Proxy).forward(h); got.addr != want || err != nil {
 			t.Errorf("%s: got %q, %v, want %q", target, got.addr, err, want)
 		}
 	}

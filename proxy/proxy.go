@@ -40,7 +40,8 @@ type Proxy struct {
 	Upstream *url.URL
 
 	// KeepHost leaves the Host header as the client sent it. Otherwise a
-	// reverse proxy puts the host of Upstream there.
+	// reverse proxy puts the host of Upstream there, and a forward proxy the one
+	// that the target names.
 	KeepHost bool
 
 	// Sink takes the events of all sessions, one at a time; nil drops them. If

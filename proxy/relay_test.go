@@ -298,16 +298,16 @@ func TestBackPressure(t *testing.T) {
 
 // All bytes of an upgrade to another protocol are relayed and not looked into.
 func TestOtherUpgrade(t *testing.T) {
-	request := "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n\r\n"
-	response := "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+	request := "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: other/1\r\n\r\n"
+	response := "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other/1\r\n\r\n"
 	eachMode(t, func(t *testing.T, r *rig) {
 		c := r.dial()
-		c.send(r.request(request) + "PRI * waits")
+		c.send(r.request(request) + "OTHER waits")
 		s := r.accept()
 		s.want("the request", request)
 		s.send(response + "\x00\x00\x00\x04")
 		c.want("the 101 and what follows", response+"\x00\x00\x00\x04")
-		s.want("what waited", "PRI * waits")
+		s.want("what waited", "OTHER waits")
 		c.send("\xff\x00")
 		s.want("anything", "\xff\x00")
 		c.closeWrite()
@@ -315,7 +315,7 @@ func TestOtherUpgrade(t *testing.T) {
 		s.send("last words")
 		s.Close()
 		c.wantRest("the server ends", "last words", decode.EndFIN)
-		r.wantLines(t, 1, "open", "> GET "+r.target("/"), "< 101", "< opaque: upgraded to h2c", "> end fin", "< end fin")
+		r.wantLines(t, 1, "open", "> GET "+r.target("/"), "< 101", "< opaque: upgraded to other/1", "> end fin", "< end fin")
 	})
 }
 

@@ -188,7 +188,7 @@ func (k *link) route(h *decode.Head) (r route, err error) {
 	case k.via == viaConnect:
 		return tunneled("http", k.server, h), nil
 	}
-	switch r, err = forward(h); {
+	switch r, err = k.p.forward(h); {
 	case err == errSelf, err == nil && isSelf(r.addr, k.self):
 		return r, errSelf
 	case err != nil:

@@ -32,17 +32,29 @@ func dialAddr(scheme, authority string) string {
 	return net.JoinHostPort(strings.Trim(authority, "[]"), defaultPorts[scheme])
 }
 
-// reverse routes a request to the origin. Only the value of each Host line is
-// changed, to the origin's authority; a missing one stays missing.
+// reverse routes a request to the origin. The value of each Host line is changed,
+// to the origin's authority; a missing one stays missing.
 func (p *Proxy) reverse(h *decode.Head) route {
 	r := route{addr: dialAddr(p.Upstream.Scheme, p.Upstream.Host)}
+	sent := withoutH2C(h)
 	if !p.KeepHost {
-		if sent := h.WithValue("Host", p.Upstream.Host); sent != h {
-			r.sent = sent
-		}
+		sent = sent.WithValue("Host", p.Upstream.Host)
+	}
+	if sent != h {
+		r.sent = sent
 	}
 	r.url = requestURL(p.Upstream.Scheme, p.Upstream.Host, h)
 	return r
+}
+
+// withoutH2C returns h without the wish to go on in HTTP/2, which is for the next
+// hop alone and which RFC 9113 §3.1 has given up.
+func withoutH2C(h *decode.Head) *decode.Head {
+	sent := h.WithoutToken("Upgrade", "h2c")
+	if _, more := sent.Lookup("Upgrade"); sent != h && !more {
+		sent = sent.WithoutToken("Connection", "Upgrade")
+	}
+	return sent.WithoutToken("Connection", "HTTP2-Settings").Without("HTTP2-Settings")
 }
 
 // tunneled routes a request inside a CONNECT tunnel: to where the tunnel goes,
@@ -83,8 +95,9 @@ func isSelf(addr string, self net.Addr) bool {
 }
 
 // forward routes a request with its target in absolute-form (RFC 9112 §3.2.2):
-// it is sent on in origin-form, without the headers that were for the proxy.
-func forward(h *decode.Head) (route, error) {
+// it is sent on in origin-form, with the Host that the target names, without the
+// headers that were for the proxy.
+func (p *Proxy) forward(h *decode.Head) (route, error) {
 	scheme, rest, ok := strings.Cut(h.Target, "://")
 	if !ok {
 		if strings.HasPrefix(h.Target, "/") {
@@ -118,11 +131,24 @@ func forward(h *decode.Head) (route, error) {
 	if u.Port() != "" && !validPort(u.Port()) {
 		return route{}, fmt.Errorf("target %.80q has no valid port", h.Target)
 	}
-	return route{
-		addr: dialAddr(scheme, authority),
-		url:  h.Target,
-		sent: h.WithTarget(origin).Without("Proxy-Connection", "Proxy-Authorization"),
-	}, nil
+	sent := withoutH2C(h.WithTarget(origin).Without("Proxy-Connection", "Proxy-Authorization"))
+	if !p.KeepHost {
+		sent = withHost(sent, scheme, authority)
+	}
+	return route{addr: dialAddr(scheme, authority), url: h.Target, sent: sent}, nil
+}
+
+// withHost returns h with one Host line, for the authority of a URL with the given
+// scheme. One that means the same stays as it is.
+func withHost(h *decode.Head, scheme, authority string) *decode.Head {
+	hosts := h.Values("Host")
+	if len(hosts) == 1 && strings.EqualFold(dialAddr(scheme, hosts[0]), dialAddr(scheme, authority)) {
+		return h
+	}
+	if len(hosts) > 1 {
+		h = h.Without("Host")
+	}
+	return h.WithField("Host", authority)
 }
 
 func validPort(port string) bool {

@@ -12,10 +12,13 @@ import (
 	"os/signal"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/net/idna"
 
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/proxy"
@@ -129,7 +132,24 @@ func parseOrigin(s string) (*url.URL, error) {
 	case u.User != nil:
 		return nil, usagef("bad URL %q: the proxy does not send a user and password; the client has to", s)
 	}
+	if u.Host, err = asciiHost(u); err != nil {
+		return nil, usagef("bad URL %q: %w", s, err)
+	}
 	return u, nil
+}
+
+// asciiHost returns the host and port of u with an internationalized name as DNS,
+// TLS and HTTP want it, in A-labels (RFC 5890 §2.3.2.1).
+func asciiHost(u *url.URL) (string, error) {
+	name := u.Hostname()
+	if strings.IndexFunc(name, func(r rune) bool { return r > unicode.MaxASCII }) < 0 {
+		return u.Host, nil // with what it has of "_" and capitals
+	}
+	ascii, err := idna.Lookup.ToASCII(name)
+	if err != nil {
+		return "", err
+	}
+	return strings.Replace(u.Host, name, ascii, 1), nil
 }
 
 // listen listens on addr. 0.0.0.0 means IPv4 only; [::], and no host, mean both.

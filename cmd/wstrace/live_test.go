@@ -31,3 +31,23 @@ func TestListen(t *testing.T) {
 		l.Close()
 	}
 }
+
+// TestOriginInALabels has names that are not in ASCII.
+func TestOriginInALabels(t *testing.T) {
+	for in, want := range map[string]string{
+		"ws://bücher.example/":         "xn--bcher-kva.example",
+		"wss://BÜCHER.example:8443/":   "xn--bcher-kva.example:8443",
+		"ws://b%C3%BCcher.example":     "xn--bcher-kva.example",
+		"ws://例え。テスト":                  "xn--r8jz45g.xn--zckzah",
+		"ws://xn--bcher-kva.example:1": "xn--bcher-kva.example:1",
+		"ws://My_Host:80":              "My_Host:80",
+		"ws://[::1]:8080":              "[::1]:8080",
+	} {
+		if u, err := parseOrigin(in); err != nil || u.Host != want {
+			t.Errorf("%s: got %v, %v, want the host %s", in, u, err, want)
+		}
+	}
+	if u, err := parseOrigin("ws://a\u2028b/"); err == nil {
+		t.Errorf("got %s, want an error", u.Host)
+	}
+}

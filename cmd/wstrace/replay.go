@@ -199,9 +199,11 @@ func (r *replayFlags) play() (replay.PlayOption, error) {
 // run is wstrace replay.
 func (r *replayFlags) run(ctx context.Context, con *console, v *view, name string) error {
 	if r.connect != "" {
-		if _, err := parseOrigin(r.connect); err != nil {
+		u, err := parseOrigin(r.connect)
+		if err != nil {
 			return err
 		}
+		r.connect = u.String()
 	}
 	how, err := r.play()
 	if err == nil {

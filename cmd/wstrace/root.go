@@ -89,11 +89,13 @@ func newRoot(con *console) *cobra.Command {
 	flags.BoolVarP(&con.verbose, "verbose", "v", false, "also print connection attempts, timeouts, and violations of severity info")
 	flags.BoolP("help", "h", false, "show help")
 	live.register(cmd)
+	v.filter.register(cmd, filterUsage)
 	v.registerSeverity(cmd)
 	cmd.Flags().Bool("version", false, "print the version")
 
 	cmd.AddCommand(newShow(con, &v), newCheck(con, &v), newRules(), newFmt(con), newRedact(con),
 		newReplay(con, &v), newDiff(con), newCA(con), newDemo(con, &v))
+	cmd.AddCommand(newFilterHelp())
 	return cmd
 }
 
@@ -134,6 +136,10 @@ func flagError(_ *cobra.Command, err error) error {
 // help prints the help of cmd, examples first.
 func help(cmd *cobra.Command, _ []string) {
 	w := cmd.OutOrStdout()
+	if !cmd.Runnable() { // a page
+		fmt.Fprint(w, cmd.Long)
+		return
+	}
 	fmt.Fprintf(w, "%s.\n", strings.TrimRight(cmp.Or(cmd.Long, cmd.Short), ".\n"))
 	if cmd.Example != "" {
 		fmt.Fprintf(w, "\nExamples:\n%s\n", cmd.Example)

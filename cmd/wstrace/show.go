@@ -31,6 +31,7 @@ func newShow(con *console, v *view) *cobra.Command {
 		ValidArgsFunction: completeRecordings,
 		RunE:              func(cmd *cobra.Command, args []string) error { return s.run(cmd.Context(), args) },
 	}
+	v.filter.register(cmd, filterUsage)
 	cmd.Flags().BoolVar(&s.keepGoing, "keep-going", false, "skip damaged lines and continue")
 	v.registerSeverity(cmd)
 	return cmd

@@ -19,6 +19,7 @@ import (
 // A view is how events are shown, and where: flags that work before and after
 // every subcommand.
 type view struct {
+	filter   filterFlag // shows all if there is none
 	form     choice
 	to       string // a file instead of stdout
 	preview  count
@@ -125,12 +126,21 @@ func (v *view) look() decode.Look {
 	if n := v.shown(); n >= 0 {
 		l.Keep = max(n, 1)
 	}
+	if f := v.filter.Filter; f != nil && l.Messages {
+		f.Needs().AddTo(&l)
+	}
+	if f := v.filter.Filter; f != nil && l.Messages {
+		f.Needs().AddTo(&l)
+	}
 	return l
 }
 
-// sink returns what prints to w.
+// sink returns what prints to w, of what the filter selects.
 func (v *view) sink(w io.Writer) decode.Sink {
 	form := v.renderer(w)
+	if f := v.filter.Filter; f != nil {
+		form = f.Where(form)
+	}
 	if v.least() == decode.SeverityError {
 		return errorsOnly(form)
 	}

@@ -32,12 +32,29 @@ func Parts(message []byte) []Part {
 
 // AnyParts is like [Parts], and finds documents in what is not UTF-8 too.
 func AnyParts(message []byte) []Part {
-	b := message
-	if t := bytes.TrimLeft(b, " \t\r\n"); len(t) > 0 && bytes.IndexByte([]byte(`{["`), t[0]) >= 0 && json.Valid(b) {
-		return []Part{{b, true}}
-	}
 	var list []Part
 	plain := 0 // where plain text begins
+	documents(message, func(from, to int) bool {
+		if plain < from {
+			list = append(list, Part{message[plain:from], false})
+		}
+		list = append(list, Part{message[from:to], true})
+		plain = to
+		return true
+	})
+	if plain < len(message) {
+		list = append(list, Part{message[plain:], false})
+	}
+	return list
+}
+
+// documents calls each with where the documents of a message begin and end, in
+// order, until it returns false.
+func documents(b []byte, each func(from, to int) bool) {
+	if t := bytes.TrimLeft(b, " \t\r\n"); len(t) > 0 && bytes.IndexByte([]byte(`{["`), t[0]) >= 0 && json.Valid(b) {
+		each(0, len(b))
+		return
+	}
 	for i, tries := 0, 0; i < len(b) && tries < maxTries; i++ {
 		if b[i] != '{' && b[i] != '[' {
 			continue
@@ -47,17 +64,11 @@ func AnyParts(message []byte) []Part {
 			tries++
 			continue
 		}
-		if plain < i {
-			list = append(list, Part{b[plain:i], false})
+		if !each(i, i+n) {
+			return
 		}
-		list = append(list, Part{b[i : i+n], true})
-		plain = i + n
-		i = plain - 1
+		i += n - 1
 	}
-	if plain < len(b) {
-		list = append(list, Part{b[plain:], false})
-	}
-	return list
 }
 
 // documentLen returns the length of the object or array that b begins with, or 0.

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/filter"
 )
 
 // An Entry explains a rule.
@@ -126,39 +127,9 @@ func (l Line) Append(b []byte, indent string) []byte {
 
 // Nearest returns the rule that was most likely meant by name, or nil.
 func Nearest(name string) *decode.Rule {
-	name = strings.ToLower(name)
-	var nearest *decode.Rule
-	least := len(name)/3 + 1
+	ids := make([]string, len(decode.Rules))
 	for i := range decode.Rules {
-		r := &decode.Rules[i]
-		d := distance(name, string(r.ID))
-		if len(name) > 2 && strings.Contains(string(r.ID), name) {
-			d = 0
-		}
-		if d < least {
-			nearest, least = r, d
-		}
+		ids[i] = string(decode.Rules[i].ID)
 	}
-	return nearest
-}
-
-// distance returns how many bytes of a must be changed, added or removed to
-// make it b.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		before := row[0] // of the row above, one to the left
-		row[0] = i + 1
-		for j := range len(b) {
-			d := before
-			if a[i] != b[j] {
-				d = 1 + min(before, row[j], row[j+1])
-			}
-			before, row[j+1] = row[j+1], d
-		}
-	}
-	return row[len(b)]
+	return decode.LookupRule(decode.RuleID(filter.Nearest(name, ids)))
 }

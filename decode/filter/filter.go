@@ -1,0 +1,143 @@
+package filter
+
+import (
+	"strings"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// A Filter is an expression that was parsed. It does not change, and can be used
+// by several goroutines.
+type Filter struct {
+	root      *node
+	test      test
+	needs     Needs
+	remembers bool
+}
+
+// Parse parses an expression. The error is an [*Error].
+func Parse(text string) (*Filter, error) {
+	n, err := parse(text)
+	if err != nil {
+		return nil, err
+	}
+	f := &Filter{root: n}
+	f.test = f.compile(n)
+	return f, nil
+}
+
+// String returns the expression in its usual form.
+func (f *Filter) String() string {
+	var b strings.Builder
+	f.root.append(&b, "")
+	return b.String()
+}
+
+// Needs are what sessions have to look into.
+type Needs struct {
+	Messages bool // put them together
+	Keep     int  // how many bytes of them, at least
+	Advice   bool // rules of severity info
+}
+
+func (n *Needs) add(m Needs) {
+	n.Messages, n.Advice = n.Messages || m.Messages, n.Advice || m.Advice
+	n.Keep = max(n.Keep, m.Keep)
+}
+
+// Needs returns what f needs of the sessions whose events it gets.
+func (f *Filter) Needs() Needs { return f.needs }
+
+// AddTo adds n to look.
+func (n Needs) AddTo(look *decode.Look) {
+	if n.Messages && !look.Messages {
+		look.Messages, look.Keep = true, max(n.Keep, 1)
+	} else if look.Keep != 0 {
+		look.Keep = max(look.Keep, n.Keep)
+	}
+	look.Advice = look.Advice || n.Advice
+}
+
+// A State is what one filter remembers of sessions, and its scratch space. The
+// zero value is ready for use. What it takes is bounded, as in
+// [decode.PerSession].
+type State struct {
+	sessions decode.PerSession[memory]
+	subject  Subject
+}
+
+// A memory is what is remembered of a session.
+type memory struct {
+	last  time.Time // of the event before the one at hand
+	now   time.Time // of that
+	some  bool      // there was one before
+	begun [2]int64  // by Dir: data messages
+	open  [2]bool   // by Dir: one is in flight or has just ended
+	done  [2]bool   // by Dir: it has ended
+}
+
+// Match reports whether f selects ev. It must see every event of a session, once.
+func (f *Filter) Match(st *State, ev *decode.Event) bool {
+	st.take(f, ev)
+	ok := f.test(&st.subject)
+	st.subject.Event, st.subject.memory = nil, nil
+	return ok
+}
+
+// take notes an event.
+func (st *State) take(f *Filter, ev *decode.Event) {
+	st.subject.Event, st.subject.Finding = ev, nil
+	if f.remembers {
+		st.subject.memory = st.sessions.Of(ev)
+		st.subject.memory.take(ev)
+	}
+}
+
+func (m *memory) take(ev *decode.Event) {
+	m.some, m.last, m.now = !m.now.IsZero(), m.now, ev.Time
+	fr, d := ev.Frame, ev.Dir
+	if ev.Kind != decode.KindFrame || ev.Out || fr.Control() {
+		return
+	}
+	if !fr.More {
+		if fr.OpCode == ws.OpText || fr.OpCode == ws.OpBinary {
+			m.begun[d]++
+			m.open[d], m.done[d] = true, false
+		} else if m.done[d] {
+			m.open[d] = false // it continues nothing
+		}
+	}
+	if fr.Fin && fr.Complete {
+		m.done[d] = true
+	}
+}
+
+// Where returns a sink that passes on to sink the events that f selects.
+func (f *Filter) Where(sink decode.Sink) decode.Sink {
+	st := new(State)
+	return decode.Where(func(ev *decode.Event) bool { return f.Match(st, ev) }, sink)
+}
+
+// Findings returns a sink that passes every event on to sink, with those of its
+// violations alone that f selects. Each is judged by itself: from is the side at
+// fault.
+func (f *Filter) Findings(sink decode.Sink) decode.Sink {
+	st := new(State)
+	return decode.SinkFunc(func(ev *decode.Event) {
+		st.take(f, ev)
+		all := ev.Violations
+		var some []decode.Violation
+		for i := range all {
+			ev.Violations, st.subject.Finding = all[i:i+1], &all[i]
+			if f.test(&st.subject) {
+				some = append(some, all[i])
+			}
+		}
+		ev.Violations = some
+		sink.Emit(ev)
+		ev.Violations = all
+	})
+}
