@@ -158,16 +158,54 @@ func (c *cutter) waits() bool { return c.fresh || len(c.hold) > c.spent }
 // lost reports whether frames can't be told apart any more.
 func (c *cutter) lost() bool { return c.dec.err != nil }
 
-// endsIn names what the bytes so far end inside of; "" if they end between
-// frames.
-func (c *cutter) endsIn() string {
-	switch {
+// A cut is what the bytes of a direction end inside of. The zero cut is nothing:
+// they end between frames.
+type cut struct {
+	in    cutIn
+	frame int64     // the number of the frame
+	op    ws.OpCode // of the frame, or that of the first octet
+	came  int64     // how much of its payload came, or of its header
+	of    int64     // of how much; of a header 0 if one octet came, which does not tell
+}
+
+type cutIn uint8
+
+const (
+	cutNowhere cutIn = iota
+	cutPayload
+	cutHeader
+)
+
+// endsIn returns what the bytes so far end inside of.
+func (c *cutter) endsIn() cut {
+	f := &c.dec.frame
+	switch p := c.dec.Partial(); {
 	case c.dec.InPayload():
-		return "a frame"
-	case len(c.dec.Partial()) > 0:
-		return "a frame header"
+		return cut{in: cutPayload, frame: f.N, op: f.OpCode, came: f.Length - c.dec.left, of: f.Length}
+	case len(p) > 0:
+		x := cut{in: cutHeader, frame: c.dec.count, op: ws.OpCode(p[0] & 0xf), came: int64(len(p))}
+		if len(p) > 1 {
+			x.of = headerLen(p[1])
+		}
+		return x
 	}
-	return ""
+	return cut{}
+}
+
+// headerLen returns the length of a frame header by its second octet
+// (RFC 6455 §5.2).
+func headerLen(second byte) int64 {
+	n := int64(2)
+	switch second & 0x7f {
+	case 126:
+		n += 2
+	case 127:
+		n += 8
+	}
+	if second&0x80 != 0 {
+		n += 4
+	}
+	return n
 }
 
 // A place is where a data frame stands in its message (RFC 6455 §5.4).

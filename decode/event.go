@@ -57,6 +57,7 @@ type Event struct {
 	// the offset in bytes.
 	Line   int
 	Offset int64
+	Start  time.Time // the t0 of the trace; zero elsewhere
 }
 
 // Clone returns a copy of ev that stays valid.

@@ -157,9 +157,9 @@ func (j *judge) keptOpen() {
 	}
 }
 
-// end judges how d ended (RFC 6455 §7.1.1, §7.1.7): inside cut, if that is not "".
+// end judges how d ended (RFC 6455 §7.1.1, §7.1.7), and what inside of.
 // gone says that one side had ended the connection before.
-func (j *judge) end(d Dir, how End, cut string, gone bool) {
+func (j *judge) end(d Dir, how End, cut cut, gone bool) {
 	if !how.bySide() || !j.totals.How.bySide() {
 		return // it was the proxy's doing
 	}
@@ -185,7 +185,7 @@ func (j *judge) end(d Dir, how End, cut string, gone bool) {
 		return
 	}
 	switch {
-	case peer.sent && how != EndRST && cut == "" && !j.connection.closing[d.Peer()].unanswered:
+	case peer.sent && how != EndRST && cut.in == cutNowhere && !j.connection.closing[d.Peer()].unanswered:
 		j.connection.closing[d.Peer()].unanswered = true
 		j.sideAs(SeverityWarning, d, "close-not-answered", "no answer to the close frame %d of the %s before the end of the connection", peer.frame, d.Peer())
 	case peer.sent:
@@ -205,16 +205,16 @@ func (j *judge) end(d Dir, how End, cut string, gone bool) {
 // endsInside judges that d ended inside a frame, cut, or a message, though its peer
 // had not ended before. With a Close of the peer it had better not go on
 // (RFC 6455 §5.5.1, §6.1).
-func (j *judge) endsInside(d Dir, cut string) {
+func (j *judge) endsInside(d Dir, cut cut) {
 	sev := SeverityInfo
 	peerClosed := j.verdict.closes[d.Peer()].sent
 	switch open := j.conn.cutters[d].open && !j.verdict.closes[d].sent; { // with a Close, that was judged then
-	case cut != "" && !j.verdict.both():
+	case cut.in != cutNowhere && !j.verdict.both():
 		if !peerClosed {
 			sev = SeverityWarning
 		}
-		j.sideAs(sev, d, "frame-truncated", "the connection ends inside %s", cut)
-	case cut == "" && open:
+		j.truncated(sev, d, cut)
+	case cut.in == cutNowhere && open:
 		switch {
 		case j.totals.Unknown:
 			sev = SeverityWarning
@@ -223,6 +223,20 @@ func (j *judge) endsInside(d Dir, cut string) {
 		}
 		j.sideAs(sev, d, "frag-unfinished", "the connection ends before the end of a message")
 	}
+}
+
+// truncated reports a frame of which the connection ended inside.
+func (j *judge) truncated(sev Severity, d Dir, cut cut) {
+	text := "the connection ends inside frame %d, %s: %d of %d bytes of its payload came"
+	args := []any{cut.frame, OpName(cut.op), cut.came, cut.of}
+	switch {
+	case cut.in == cutPayload:
+	case cut.of == 0:
+		text, args = "the connection ends inside frame %d, %s: 1 byte of its header came", args[:2]
+	default:
+		text = "the connection ends inside frame %d, %s: %d of %d bytes of its header came"
+	}
+	j.add(sev, "frame-truncated", d, cut.frame, Span{}, text, args)
 }
 
 // cause returns the rule that the peer of d broke, for which d may end the

@@ -19,6 +19,9 @@ func (j *judge) flaw(f *Frame, m *Message, x *flaw) {
 		return // one between them may be missing
 	}
 	byteOf := payloadOf(f, x.offset, 1)
+	if x.row != "" {
+		byteOf = Span{From: x.at, N: x.nbytes, Inflated: x.row}
+	}
 	switch x.kind {
 	case flawInflate:
 		j.at(f, byteOf, "pmd-inflate-failed", "message %d at byte %d of it: %v%s", m.N, x.at, x.err, j.consequence(f.Dir))

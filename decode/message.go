@@ -320,8 +320,21 @@ func (a *assembly) content(f *Frame, p []byte, at int64) {
 		if x.place.frame == f.N {
 			x.offset = x.place.offset
 		}
+	} else {
+		x.row = a.row(wrong)
 	}
 	a.note(x)
+}
+
+// row returns what the message has from at&^15 on, up to 16 bytes, as far as it
+// is kept; "" if not even the byte at an offset of at is.
+func (a *assembly) row(at int64) string {
+	data := a.m.Data
+	if at >= int64(len(data)) {
+		return ""
+	}
+	from := at &^ 15
+	return string(data[from:min(from+16, int64(len(data)))])
 }
 
 // sumUp takes the content of a message that ends in p, if it is longer than what
@@ -347,7 +360,9 @@ func (a *assembly) end(f *Frame) {
 	if at, seq := a.utf8.open(); a.text && len(seq) > 0 {
 		x := flaw{kind: flawTextCut, at: at, offset: -1}
 		x.seq(seq)
-		if !m.Compressed {
+		if m.Compressed {
+			x.row = a.row(at)
+		} else {
 			x.offset = max(0, f.Length-int64(len(seq)))
 		}
 		a.note(x)
@@ -398,6 +413,7 @@ type flaw struct {
 	place  bytePlace // of text that was not compressed
 	bytes  [4]byte   // the first nbytes of it are the text at fault
 	nbytes int
+	row    string // of text that was inflated: Span.Inflated
 }
 
 type flawKind uint8

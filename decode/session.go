@@ -373,9 +373,9 @@ func (s *Session) End(d Dir, t time.Time, how End, text string) {
 		s.overdue(true)
 	}
 	gone := s.verdict.gone
-	cut := s.end(d, how)
+	at := s.end(d, how)
 	if s.judge != nil && !blind {
-		s.judge.end(d, how, cut, gone)
+		s.judge.end(d, how, at, gone)
 	}
 	s.emitEnd(Event{Kind: KindEnd, Dir: d, How: how, Text: text})
 }
@@ -394,7 +394,7 @@ func (s *Session) EndBoth(t time.Time, how End, text string) {
 		s.overdue(true)
 	}
 	// Judged once both have ended: what is held back of them comes out first.
-	cuts := [2]string{s.end(FromClient, how), s.end(FromServer, how)}
+	cuts := [2]cut{s.end(FromClient, how), s.end(FromServer, how)}
 	if s.judge != nil && !blind {
 		s.judge.end(FromClient, how, cuts[FromClient], true)
 		s.judge.end(FromServer, how, cuts[FromServer], true)
@@ -402,11 +402,10 @@ func (s *Session) EndBoth(t time.Time, how End, text string) {
 	s.emitEnd(Event{Kind: KindEnd, How: how, Text: text, Both: true})
 }
 
-// end takes the end of d. It returns what the bytes so far end inside of, as
-// endsIn does.
-func (s *Session) end(d Dir, how End) (cut string) {
+// end takes the end of d. It returns what the bytes so far end inside of.
+func (s *Session) end(d Dir, how End) (in cut) {
 	if s.conn != nil {
-		cut = s.conn.cutters[d].endsIn()
+		in = s.conn.cutters[d].endsIn()
 	}
 	s.flush(d, true)
 	s.giveUp(d)
@@ -416,7 +415,7 @@ func (s *Session) end(d Dir, how End) (cut string) {
 	}
 	s.sides[d].ended = true
 	s.ended++
-	return cut
+	return in
 }
 
 // emitEnd emits an end, and closes the session if that was the last one.

@@ -19,6 +19,10 @@ type Span struct {
 	Field string // in a head: the name of the header field
 	From  int64  // the first byte: of a frame, its header counted, of junk, or of the Raw of a head
 	N     int    // how many bytes; 0 for none in particular
+
+	// If the fault is in what a compressed message inflates to, From counts in
+	// that, and Inflated is what it has from From&^15 on: up to 16 bytes.
+	Inflated string
 }
 
 // String returns "client frame-rsv-set: … (RFC 6455 §5.2)", as texts show it.

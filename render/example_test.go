@@ -59,10 +59,11 @@ func ExampleNewReport() {
 	// Output:
 	// 12:00:00.0000 #1 ws://localhost:1901/chat: 1 error
 	//
-	//   error client frame-client-unmasked: frame without a masking key (RFC 6455 §5.1)
+	//   error client frame-client-unmasked: frame without a masking key
+	//       (RFC 6455 §5.1)
 	//     12:00:02.0000 > frame 0 at byte 0: ping 10001001, 2 bytes
-	//       00000000  89 02 68 62                                       |..hb|
-	//                    ^^
+	//   00000000  89 02 68 62                                       |..hb|
+	//                ^^
 	//
 	// 1 session, 1 with errors: 1 error
 }

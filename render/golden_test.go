@@ -113,6 +113,7 @@ func TestReport(t *testing.T) {
 	playWith(t, "every-event", r, checked())
 	r.End()
 	golden(t, "report.golden", b.String())
+	checkColumns(t, b.String())
 	if r.Errors() == 0 {
 		t.Error("got no errors")
 	}

@@ -71,7 +71,7 @@ func marked(report, rule string) string {
 	_, rest, _ := strings.Cut(report, " "+rule)
 	lines := strings.Split(rest, "\n")
 	for i, l := range lines {
-		if i > 0 && strings.Contains(l, "(RFC") {
+		if strings.HasPrefix(l, "  error ") || strings.HasPrefix(l, "  warning ") || strings.HasPrefix(l, "  info ") {
 			break
 		}
 		if !strings.Contains(l, "^^") {

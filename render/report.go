@@ -224,6 +224,7 @@ func (r *Report) session(s *judged) {
 	}
 	r.text(": ")
 	r.severities(s.found)
+	r.wrap(0, "    ")
 	r.text("\n\n")
 	slices.SortStableFunc(s.findings, func(a, b finding) int { return cmp.Compare(a.Severity, b.Severity) })
 	for _, f := range s.findings {
@@ -234,6 +235,7 @@ func (r *Report) session(s *judged) {
 
 func (r *Report) finding(f *finding) {
 	pen := r.severityPen(f.Severity)
+	start := len(r.buf)
 	r.text("  ")
 	r.colored(pen, f.Severity.String())
 	r.text(" ")
@@ -248,7 +250,9 @@ func (r *Report) finding(f *finding) {
 	r.wire(f.Text)
 	r.text(" (")
 	r.text(f.Section)
-	r.text(")\n")
+	r.text(")")
+	r.wrap(start, "      ")
+	r.text("\n")
 	r.text(f.detail)
 }
 
@@ -257,6 +261,11 @@ func (r *Report) finding(f *finding) {
 func (r *Report) detail(ev *decode.Event, v *decode.Violation) string {
 	r.buf = r.buf[:0]
 	r.text("    ")
+	if ev.Line > 0 {
+		r.text("line ")
+		r.int(int64(ev.Line))
+		r.text(": ")
+	}
 	r.time(ev.Time)
 	switch {
 	case ev.Kind == decode.KindFrame:
@@ -268,10 +277,8 @@ func (r *Report) detail(ev *decode.Event, v *decode.Violation) string {
 	case ev.Kind == decode.KindJunk:
 		r.text(" ")
 		r.text(ev.Dir.Arrow())
-		r.text(" junk\n      ")
-		row := ev.Data[:min(len(ev.Data), 16)]
-		r.buf = appendRow(r.buf, 0, row)
-		r.mark(0, int64(len(row)), v.Where.From, v.Where.N)
+		r.text(" junk\n")
+		r.row(0, ev.Data[:min(len(ev.Data), 16)], v.Where)
 	case ev.Kind == decode.KindEnd:
 		if !ev.Both {
 			r.text(" ")
@@ -300,42 +307,49 @@ func (r *Report) frameDetail(ev *decode.Event, v *decode.Violation) {
 	r.buf = appendBits(r.buf, f.Flags())
 	r.text(", ")
 	r.count(f.Length, "byte")
+	if v.Where.Inflated != "" {
+		r.text(", inflated:")
+	}
+	r.wrap(0, "        ")
 	r.text("\n")
 
-	from, n := v.Where.From, v.Where.N
-	row := from &^ 15
-	if row > 0 || f.More { // the header is in another row, or came before
-		r.markedRow(f, 0, -1, 0)
+	if w := v.Where; w.Inflated != "" {
+		r.row(w.From&^15, []byte(w.Inflated), w)
+		return
 	}
-	r.markedRow(f, row, from, n)
+	r.payload = append(r.payload[:0], f.Head...)
+	if f.More { // the header came before, and what is at hand need not follow it
+		r.row(0, r.payload, v.Where)
+		r.payload = r.payload[:0]
+	}
+	start := int64(len(r.payload))
+	r.payload = f.AppendPayload(r.payload, -1)
+	first := int64(len(f.Head)) + f.At - start // where the bytes at hand begin
+	if !f.More && v.Where.From >= 16 {
+		r.row(0, r.payload[:min(16, len(r.payload))], v.Where)
+	}
+	if f.More && v.Where.From < int64(len(f.Head)) {
+		return
+	}
+	from := max(v.Where.From&^15, first)
+	if have := first + int64(len(r.payload)); from < have {
+		r.row(from, r.payload[from-first:min(v.Where.From&^15+16, have)-first], v.Where)
+	}
 }
 
-// markedRow appends the bytes of a frame from offset at on, as far as they are
-// at hand: a row of 16, the header counted and the payload unmasked. Below them
-// it marks n bytes from offset from on.
-func (r *Report) markedRow(f *decode.Frame, at, from int64, n int) {
-	head := int64(len(f.Head))
-	r.payload = f.AppendPayload(r.payload[:0], -1)
-	var row []byte
-	for i := at; i < at+16; i++ {
-		switch p := i - head - f.At; {
-		case i < head:
-			row = append(row, f.Head[i])
-		case p >= 0 && p < int64(len(r.payload)):
-			row = append(row, r.payload[p])
-		case len(row) == 0:
-			at++ // it begins later
-		}
-	}
-	if len(row) == 0 {
+// row appends a row of at most 16 bytes, the first of which is the one at an
+// offset of at. Below them it marks those that are at fault.
+func (r *Report) row(at int64, b []byte, w decode.Span) {
+	if len(b) == 0 {
 		return
 	}
 	r.text(rowIndent)
-	r.buf = appendRow(r.buf, at, row)
-	r.mark(at, int64(len(row)), from, n)
+	r.buf = appendRow(r.buf, at, b)
+	r.mark(at, int64(len(b)), w.From, w.N)
 }
 
-const rowIndent = "      "
+// rowIndent lets a row end in column 80.
+const rowIndent = "  "
 
 // mark appends the line below a row of size bytes from offset at on, which marks
 // those of the n bytes from offset from on that the row has.
@@ -364,16 +378,19 @@ func (r *Report) headDetail(h *decode.Head, v *decode.Violation, arrow string) {
 	r.text(arrow)
 	r.text(" ")
 	r.wire(startLine(h))
+	r.wrap(0, "        ")
 	r.end()
 	if v.Where.Field == "" {
 		return
 	}
 	for _, f := range h.Fields {
 		if strings.EqualFold(f.Name, v.Where.Field) {
+			start := len(r.buf)
 			r.text("      ")
 			r.wire(f.Name)
 			r.text(": ")
 			r.wire(f.Value)
+			r.wrap(start, "        ")
 			r.end()
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -137,17 +138,27 @@ type findings struct {
 
 // A found violation, as check --json writes it.
 type found struct {
-	File     string `json:"file,omitempty"` // if there are several
-	Conn     int64  `json:"conn"`
-	From     string `json:"from,omitempty"`
-	Frame    *int64 `json:"frame,omitempty"`
-	Rule     string `json:"rule"`
-	Severity string `json:"severity"`
-	Section  string `json:"section"`
-	Text     string `json:"text"`
-	Count    int64  `json:"count"` // how often the side broke the rule so badly
+	File     string  `json:"file,omitempty"` // if there are several
+	Conn     int64   `json:"conn"`
+	T        seconds `json:"t"`              // since t0, as in the trace
+	Line     int     `json:"line,omitempty"` // of the trace
+	From     string  `json:"from,omitempty"`
+	Frame    *int64  `json:"frame,omitempty"`
+	Offset   *int64  `json:"offset,omitempty"` // of the byte in the frame or head; in what was inflated if the fault is there
+	Rule     string  `json:"rule"`
+	Severity string  `json:"severity"`
+	Section  string  `json:"section"`
+	Text     string  `json:"text"`
+	Count    int64   `json:"count"` // how often the side broke the rule so badly
 
 	violation decode.Violation
+}
+
+// seconds are a duration that JSON has as a trace has it: in seconds.
+type seconds time.Duration
+
+func (s seconds) MarshalJSON() ([]byte, error) {
+	return trace.AppendSeconds(nil, time.Duration(s)), nil
 }
 
 func (f *findings) Errors() int64 { return f.errors }
@@ -165,10 +176,13 @@ func (f *findings) Emit(ev *decode.Event) {
 	}
 	open := f.open.Of(ev)
 	for _, v := range ev.Violations {
-		o := &found{File: f.file, Conn: ev.Conn, From: v.From.String(), Rule: string(v.ID), Severity: v.Severity.String(),
+		o := &found{File: f.file, Conn: ev.Conn, T: seconds(ev.Time.Sub(ev.Start)), Line: ev.Line, From: v.From.String(), Rule: string(v.ID), Severity: v.Severity.String(),
 			Section: v.Section, Text: v.Text, Count: 1, violation: v}
 		if v.Frame >= 0 {
 			o.Frame = &v.Frame
+		}
+		if v.Where.N > 0 {
+			o.Offset = &v.Where.From
 		}
 		*open = append(*open, o)
 	}

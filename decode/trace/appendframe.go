@@ -7,7 +7,7 @@ import "github.com/wstrace/wstrace/decode"
 // 65 ns to the 300 that the [Writer] needs for a short one.
 func (r *Record) appendFrame(dst []byte) []byte {
 	if r.HasT {
-		dst = appendSeconds(append(dst, `,"t":`...), r.T)
+		dst = AppendSeconds(append(dst, `,"t":`...), r.T)
 	}
 	if r.C != 0 {
 		dst = appendInt(dst, `,"c":`, r.C)

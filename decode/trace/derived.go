@@ -74,7 +74,7 @@ func derivedFlag(name string, field func(*Record) **bool) key {
 func derivedSeconds(name string, field func(*Record) **time.Duration) key {
 	return newKey(name, func(dst []byte, lead string, r *Record) []byte {
 		if d := *field(r); d != nil {
-			dst = appendSeconds(append(dst, lead...), *d)
+			dst = AppendSeconds(append(dst, lead...), *d)
 		}
 		return dst
 	}, func(p *parser, v []byte) error {

@@ -151,8 +151,8 @@ var plain = func() (t [256]bool) {
 
 var shortEscape = [128]byte{'"': '"', '\\': '\\', '\b': 'b', '\f': 'f', '\n': 'n', '\r': 'r', '\t': 't'}
 
-// appendSeconds appends d in seconds, with as many decimals as it needs.
-func appendSeconds(dst []byte, d time.Duration) []byte {
+// AppendSeconds appends d in seconds, with as many decimals as it needs.
+func AppendSeconds(dst []byte, d time.Duration) []byte {
 	n := uint64(d)
 	if d < 0 {
 		dst = append(dst, '-')

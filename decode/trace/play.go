@@ -54,6 +54,7 @@ type lastRecord struct {
 // Emit passes an event on.
 func (s *session) Emit(ev *decode.Event) {
 	s.accepted = ev.Handshake != nil && ev.Handshake.Accepted
+	ev.Start = s.player.r.start
 	switch ev.Kind {
 	case decode.KindJunk:
 		if !ev.Out {

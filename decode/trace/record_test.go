@@ -247,11 +247,11 @@ func TestSeconds(t *testing.T) {
 		if err != nil || got != time.Duration(test.ns) {
 			t.Errorf("%s: got %d, %v, want %d", test.in, got, err, test.ns)
 		}
-		if s := string(appendSeconds(nil, got)); s != test.want {
+		if s := string(AppendSeconds(nil, got)); s != test.want {
 			t.Errorf("%s: got %s, want %s", test.in, s, test.want)
 		}
 	}
-	if got := string(appendSeconds(nil, math.MinInt64)); got != "-9223372036.854775808" {
+	if got := string(AppendSeconds(nil, math.MinInt64)); got != "-9223372036.854775808" {
 		t.Errorf("got %s, want -9223372036.854775808", got)
 	}
 }

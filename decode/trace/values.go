@@ -181,7 +181,7 @@ func statusCode(v []byte) (int64, error) {
 func lineTime(name string) key {
 	return newKey(name, func(dst []byte, lead string, r *Record) []byte {
 		if r.HasT {
-			dst = appendSeconds(append(dst, lead...), r.T)
+			dst = AppendSeconds(append(dst, lead...), r.T)
 		}
 		return dst
 	}, func(p *parser, v []byte) (err error) {

@@ -631,7 +631,7 @@ func TestHandshakes(t *testing.T) {
 	c, server = memconn.Pipe()
 	io.WriteString(c, "\x16\x03\x01")
 	c.Close()
-	check(t, s.PlayServer(t.Context(), server), `line 3: expected a request from the client, got "\x16\x03\x01", which is not a whole one`)
+	check(t, s.PlayServer(t.Context(), server), "line 3: expected a request from the client; got TLS, which goes with wss://, not ws://")
 	c, server = memconn.Pipe()
 	io.WriteString(server, "SSH-2.0-x\r\n")
 	server.Close()

@@ -80,8 +80,9 @@ func (p *player) unexpected(u *unit, why string) error {
 	return d
 }
 
-// cutShort says that the peer ended before the handshake was done.
-func (p *player) cutShort(u *unit) error {
+// cutShort says that got came, the end of the peer or TLS, before the handshake was
+// done.
+func (p *player) cutShort(got string) error {
 	d := &Difference{}
 	what := "a request"
 	switch {
@@ -95,7 +96,7 @@ func (p *player) cutShort(u *unit) error {
 	default:
 		what = "a response"
 	}
-	d.Text = fmt.Sprintf("expected %s from the %s; got %v", what, p.peer, u)
+	d.Text = fmt.Sprintf("expected %s from the %s; got %s", what, p.peer, got)
 	return d
 }
 
