@@ -66,7 +66,7 @@ func TestOpaqueTunnels(t *testing.T) {
 		"SSH":         {"SSH-", "not HTTP"},
 		"binary":      {"\x00", "not HTTP"},
 		"lower case":  {"get / HTTP/1.1\r\n", "not HTTP"},
-		"HTTP/2":      {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "not HTTP"},
+		"HTTP/2":      {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/2"},
 		"long method": {"ABCDEFGHIJKLMNOPQRSTU", "not HTTP"},
 		"TLS":         {"\x16", "TLS, not intercepted"},
 	} {

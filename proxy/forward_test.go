@@ -169,12 +169,23 @@ func TestBadTargets(t *testing.T) {
 			c.wantAnswer(400, why+"\n")
 		})
 	}
-	for _, first := range []string{"NICK x\r\n", "\x00", "GET /\r\n", "PRI * HTTP/2.0\r\n\r\n"} {
+	const socks = "SOCKS to the proxy itself, which is named by http://, not socks://"
+	for first, why := range map[string]string{
+		"NICK x\r\n":                            `not an HTTP request: "NICK x\r\n"`,
+		"\x00":                                  `not an HTTP request: "\x00"`,
+		"GET /\r\n":                             `not an HTTP request: "GET /\r\n"`,
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n":      "HTTP/2 without TLS to the proxy itself, which speaks HTTP/1.1",
+		"\x05\x01\x00":                          socks,
+		"\x04\x01\x00\x50\x7f\x00\x00\x01a\x00": socks,
+		"\x05\x00":                              `not an HTTP request: "\x05\x00"`,
+		"\x05\x01\x00x":                         `not an HTTP request: "\x05\x01\x00x"`,
+		"\x04MQTT":                              `not an HTTP request: "\x04MQTT"`,
+	} {
 		t.Run(first, func(t *testing.T) {
 			c := r.dialProxy()
 			c.t = t
 			c.send(first)
-			c.wantAnswer(400, fmt.Sprintf("not an HTTP request: %.40q\n", first))
+			c.wantAnswer(400, why+"\n")
 		})
 	}
 	r.stop()
@@ -199,6 +210,19 @@ func TestPage(t *testing.T) {
 	}
 	if evs, _ := r.snapshot(0); len(evs) > 0 {
 		t.Errorf("got events\n%s\nwant none", transcript(evs))
+	}
+}
+
+// A client that takes the proxy for the server of a WebSocket is told, and so is
+// its user.
+func TestUpgradeToSelf(t *testing.T) {
+	for _, target := range []string{"/chat", "ws://HOST/chat"} {
+		r := newRig(t, inForward)
+		c := r.dial()
+		c.send(strings.Replace(upgradeRequest, "/chat", strings.Replace(target, "HOST", r.addr, 1), 1))
+		c.wantAnswer(400, "this is an HTTP proxy, not the server of a WebSocket\n")
+		r.wantStatus(t, 1, 400)
+		r.wantReason(ReasonUpgradeToSelf)
 	}
 }
 

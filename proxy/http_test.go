@@ -286,6 +286,7 @@ func TestNoHTTP(t *testing.T) {
 	for name, first := range map[string]string{
 		"IRC":     "NICK x\r\n",
 		"binary":  "\x00\x01\x02",
+		"SOCKS":   "\x05\x01\x00",
 		"HTTP/2":  "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 		"TLS":     "\x16\x03\x01\x02",
 		"HTTP/09": "GET /\r\n",
@@ -293,8 +294,11 @@ func TestNoHTTP(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, inReverse)
 			why := "not HTTP"
-			if name == "TLS" {
+			switch name {
+			case "TLS":
 				why = "TLS, not intercepted"
+			case "HTTP/2", "SOCKS":
+				why = name
 			}
 			for conn, before := range []string{"", get} { // also after a request
 				c := r.dial()
@@ -404,10 +408,18 @@ func TestConnectThroughReverse(t *testing.T) {
 	s.want("what goes through the tunnel", "\x16\x03")
 	s.send("\x16\x04")
 	c.want("what comes through it", "\x16\x04")
+	r.wantReason("")
 
 	c, s = r.ask(connect)
 	answer(c, s, "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+	r.wantReason(ReasonConnectToReverse)
 	r.then(c, s)
+
+	r = newRig(t, inReverse)
+	c, s = r.ask(connect)
+	s.Close()
+	c.wantEnd("the server gives no answer", decode.EndFIN)
+	r.wantReason(ReasonConnectToReverse)
 }
 
 // client returns an HTTP client that goes through the proxy.

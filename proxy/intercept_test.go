@@ -473,7 +473,7 @@ func TestUntrustedServers(t *testing.T) {
 			c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return other, nil }
 		}, "upstream UPSTREAM demands a client certificate that it accepts: unknown certificate authority", ReasonClientCertificateWanted},
 		{"other protocols", func(c *tls.Config) { c.NextProtos = []string{"h3"} },
-			nil, "TLS with upstream UPSTREAM: no application protocol", ""},
+			nil, "TLS with upstream UPSTREAM: it speaks no HTTP/1.1: no application protocol", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -33,6 +33,7 @@ type leg struct {
 	class int     // size of the next buffer
 
 	shut atomic.Bool // we have ended our side
+	cut  atomic.Bool // without close_notify
 }
 
 // newLeg returns the leg of a connection, whose times are those of the proxy.
@@ -187,7 +188,8 @@ func (l *leg) endLike(err error) {
 	switch {
 	case err == io.EOF, errors.Is(err, net.ErrClosed):
 		l.closeWrite()
-	case howEnded(err) == decode.EndTLSEOF: // without close_notify here too
+	case howEnded(err) == decode.EndTLSEOF, isAlert(err): // without close_notify here too
+		l.cut.Store(true)
 		for ; l.below != nil; l = l.below {
 			l.shut.Store(true)
 		}
@@ -257,7 +259,7 @@ func (l *leg) cause() error {
 // howEnded tells how a direction ended from the error of a read.
 func howEnded(err error) decode.End {
 	switch {
-	case err == io.EOF:
+	case err == io.EOF, isAlert(err): // an alert says that it is over, as close_notify does
 		return decode.EndFIN
 	case errors.Is(err, syscall.ECONNRESET):
 		return decode.EndRST

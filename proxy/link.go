@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/proxy/internal/tlswire"
 )
 
 // A link is a client's connection and the upstream connection that it is
@@ -116,10 +117,13 @@ func (k *link) exchange() phase {
 	case err == nil:
 	case k.server != "" && errors.Is(err, errNotRequest):
 		return k.opaque(decode.FromClient, k.server, k.describe())
-	case errors.Is(err, errNotRequest) && looksLikeTLS(k.client.unread()):
-		return k.refuse(decode.Info{}, nil, failed(http.StatusBadRequest, "TLS to the proxy itself, which is named by http://, not https://"))
 	case errors.Is(err, errNotRequest):
-		return k.refuse(decode.Info{}, k.client.unread(), failed(http.StatusBadRequest, "not an HTTP request: %.40q", k.client.unread()))
+		raw := k.client.unread()
+		err = notRequest(raw)
+		if tlswire.IsHandshake(raw) {
+			raw = nil
+		}
+		return k.refuse(decode.Info{}, raw, err)
 	default:
 		return k.refuse(decode.Info{}, k.client.unread(), err)
 	}

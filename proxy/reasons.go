@@ -16,6 +16,13 @@ const (
 	// a server.
 	ReasonConnectToSelf Reason = "connect-to-self"
 
+	// A client asks the proxy itself for a WebSocket: it takes it for the server.
+	ReasonUpgradeToSelf Reason = "upgrade-to-self"
+
+	// A client asks a proxy with an [Proxy.Upstream] for a tunnel, which the
+	// server does not open: the client takes the two for an HTTP proxy.
+	ReasonConnectToReverse Reason = "connect-to-reverse"
+
 	// A client does not speak HTTP/1.1 inside TLS.
 	ReasonClientProtocol Reason = "client-protocol"
 
@@ -26,6 +33,9 @@ const (
 	// A server has a certificate that would not do even if its authority were
 	// trusted: it has expired, say, or is for another name.
 	ReasonInvalidCertificate Reason = "server-certificate-invalid"
+
+	// A server that is asked without TLS speaks TLS.
+	ReasonServerWantsTLS Reason = "server-wants-tls"
 
 	// A server wants a certificate that [Proxy.UpstreamTLS] does not have.
 	ReasonClientCertificateWanted Reason = "client-certificate-wanted"

@@ -156,7 +156,11 @@ func (r *relay) stopTicking() {
 // recordEnd records that src, which d is read from, has ended with err.
 func recordEnd(d decode.Dir, src source, s *session, err error) {
 	how, text := howEnded(err), ""
-	if how == decode.EndLocal && err != errWrite && !errors.Is(err, net.ErrClosed) {
+	if alert, ok := alertOf(err); ok {
+		if l, ok := src.(*leg); !ok || !l.cut.Load() { // else it answers what the other side did
+			text = d.String() + " sent alert " + alertName(alert)
+		}
+	} else if how == decode.EndLocal && err != errWrite && !errors.Is(err, net.ErrClosed) {
 		text = "read from " + d.String() + ": " + errorText(err)
 	}
 	s.End(d, src.readAt(), how, text)

@@ -1,12 +1,14 @@
 package proxy
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"net/http"
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/proxy/internal/tlswire"
 )
 
 // errNotRequest says that the client's bytes are no HTTP request.
@@ -57,16 +59,55 @@ func (k *link) describe() string {
 	switch b := k.client.unread(); {
 	case len(b) == 0:
 		return "client ends first"
-	case looksLikeTLS(b):
+	case tlswire.IsHandshake(b):
 		return "TLS, not intercepted"
+	case looksLikeHTTP2(b):
+		return "HTTP/2"
+	case looksLikeSOCKS(b):
+		return "SOCKS"
 	}
 	return "not HTTP"
+}
+
+// notRequest says what a client's bytes are, for a forward proxy, that are no
+// request.
+func notRequest(b []byte) *failure {
+	const itself = " to the proxy itself, which is named by http://, not "
+	switch {
+	case tlswire.IsHandshake(b):
+		return failed(http.StatusBadRequest, "TLS"+itself+"https://")
+	case looksLikeSOCKS(b):
+		return failed(http.StatusBadRequest, "SOCKS"+itself+"socks://")
+	case looksLikeHTTP2(b):
+		return failed(http.StatusBadRequest, "HTTP/2 without TLS to the proxy itself, which speaks HTTP/1.1")
+	}
+	return failed(http.StatusBadRequest, "not an HTTP request: %.40q", b)
+}
+
+// looksLikeHTTP2 reports whether b begins like an HTTP/2 connection (RFC 9113
+// §3.4).
+func looksLikeHTTP2(b []byte) bool { return bytes.HasPrefix(b, []byte("PRI * HTTP/2.0\r\n")) }
+
+// looksLikeSOCKS reports whether b is what a client of SOCKS says first: of version
+// 5 a list of methods (RFC 1928 §3), of version 4 a command, a port, an address and
+// a name that ends with NUL.
+func looksLikeSOCKS(b []byte) bool {
+	if len(b) < 3 {
+		return false
+	}
+	return b[0] == 5 && b[1] > 0 && len(b) <= 2+int(b[1]) ||
+		b[0] == 4 && (b[1] == 1 || b[1] == 2) && len(b) >= 9 && b[len(b)-1] == 0
 }
 
 // request relays a request whose head is the first n unread bytes.
 func (k *link) request(h *decode.Head, n int) phase {
 	k.method = h.Method
 	r, err := k.route(h)
+	if err == errSelf && decode.AsksForWebSocket(h) {
+		k.p.warn(ReasonUpgradeToSelf, "a client asks the proxy itself for a WebSocket")
+		return k.refuse(decode.Info{URL: h.Target}, k.client.unread()[:n],
+			failed(http.StatusBadRequest, "this is an HTTP proxy, not the server of a WebSocket"))
+	}
 	if err == errSelf {
 		return k.answer(http.StatusOK, "text/html", k.p.page(k.self))
 	}
@@ -104,7 +145,7 @@ func (k *link) opaque(d decode.Dir, addr, why string) phase {
 	if k.p.isOurs(k.client) {
 		return k.refuse(decode.Info{Server: addr, URL: addr}, k.client.unread(), errLoop)
 	}
-	if k.clientTLS == nil && looksLikeTLS(k.client.unread()) {
+	if k.clientTLS == nil && tlswire.IsHandshake(k.client.unread()) {
 		k.serverName = "" // it is for the server, as it is
 	}
 	s := k.open(decode.Info{Server: addr, URL: addr}, nil)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/proxy/internal/tlswire"
 )
 
 // alpn is what we speak inside TLS (RFC 7301); WebSocket over HTTP/2 is not
@@ -21,17 +22,11 @@ var alpn = []string{"http/1.1"}
 // startsTLS reports whether the client's first bytes begin a TLS connection
 // that is to be looked into.
 func (k *link) startsTLS() bool {
-	if !looksLikeTLS(k.client.unread()) || k.p.Authority == nil || k.clientTLS != nil || k.phase != phaseFirst || k.server == "" {
+	if !tlswire.IsHandshake(k.client.unread()) || k.p.Authority == nil || k.clientTLS != nil || k.phase != phaseFirst || k.server == "" {
 		return false
 	}
 	host, _, _ := net.SplitHostPort(k.server)
 	return k.p.Pass == nil || !k.p.Pass(host)
-}
-
-// looksLikeTLS reports whether b begins like a TLS connection: with a record
-// of type handshake and major version 3 (RFC 8446 §5.1).
-func looksLikeTLS(b []byte) bool {
-	return len(b) > 0 && b[0] == 0x16 && (len(b) == 1 || b[1] == 3)
 }
 
 // interceptTLS ends the client's TLS here and, in a tunnel, begins ours with

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -23,6 +24,9 @@ import (
 // distrusted ends a session that never was, because of the client's TLS.
 func (k *link) distrusted(err error) {
 	text, how := k.p.clientTLSText(k.hello, err), howEnded(err)
+	if isAlert(err) { // about what we have said
+		how = decode.EndLocal
+	}
 	switch {
 	case k.ctx.Err() != nil: // it was us
 		text = ""
@@ -79,6 +83,8 @@ func (p *Proxy) upstreamTLSFailure(addr string, err error, wanted bool) *failure
 	case isAlert && (aboutCertificate(a) || wanted && a == handshakeFailure):
 		p.warn(ReasonClientCertificateWanted, "a server wants a client certificate")
 		return failed(http.StatusBadGateway, "upstream %q demands a client certificate that it accepts: %s", addr, tlsText(err))
+	case isAlert && a == noApplicationProtocol:
+		return failed(http.StatusBadGateway, "TLS with upstream %q: it speaks no HTTP/1.1: %s", addr, tlsText(err))
 	case isAlert && slices.Contains(nothingInCommon, a):
 		p.warn(ReasonUnsupportedTLS, "a server's TLS can't be spoken here")
 	case strings.Contains(err.Error(), "x509: negative serial number"): // which package tls says in words only
@@ -143,6 +149,10 @@ func alertOf(err error) (a tls.AlertError, ok bool) {
 // can speak: handshake failure, protocol version, insufficient security.
 var nothingInCommon = []tls.AlertError{handshakeFailure, 70, 71}
 
+// noApplicationProtocol is what a server says that speaks nothing of what the
+// client has offered (RFC 7301 §3.2).
+const noApplicationProtocol tls.AlertError = 120
+
 // handshakeFailure is what some servers say that miss a certificate, others
 // that miss something else.
 const handshakeFailure tls.AlertError = 40
@@ -157,4 +167,21 @@ func isAlert(err error) bool {
 // unknown, from an unknown authority, denied access, or required.
 func aboutCertificate(a tls.AlertError) bool {
 	return 42 <= a && a <= 46 || a == 48 || a == 49 || a == 116
+}
+
+// alertName returns the name of an alert in RFC 8446 §6 or RFC 5246 §7.2, or its
+// number.
+func alertName(a tls.AlertError) string {
+	return cmp.Or(alertNames[a], strconv.Itoa(int(a)))
+}
+
+var alertNames = map[tls.AlertError]string{
+	10: "unexpected_message", 20: "bad_record_mac", 21: "decryption_failed", 22: "record_overflow",
+	30: "decompression_failure", 40: "handshake_failure", 42: "bad_certificate", 43: "unsupported_certificate",
+	44: "certificate_revoked", 45: "certificate_expired", 46: "certificate_unknown", 47: "illegal_parameter",
+	48: "unknown_ca", 49: "access_denied", 50: "decode_error", 51: "decrypt_error", 70: "protocol_version",
+	71: "insufficient_security", 80: "internal_error", 86: "inappropriate_fallback", 90: "user_canceled",
+	100: "no_renegotiation", 109: "missing_extension", 110: "unsupported_extension", 112: "unrecognized_name",
+	113: "bad_certificate_status_response", 115: "unknown_psk_identity", 116: "certificate_required",
+	120: "no_application_protocol",
 }

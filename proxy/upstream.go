@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/proxy/internal/tlswire"
 )
 
 // An upstream is the connection to a server. Its goroutine waits for what the
@@ -179,7 +180,11 @@ func (u *upstream) response(x *exchange) bool {
 	for seen := 0; ; {
 		b := u.unread()
 		if !mayBeResponse(b) {
-			x.Opaque(decode.FromServer, u.when, "not an HTTP response")
+			why := "not an HTTP response"
+			if u.wantsTLS(b) {
+				why = "a TLS alert, not an HTTP response"
+			}
+			x.Opaque(decode.FromServer, u.when, why)
 			return u.upgrade(x, nil)
 		}
 		n := decode.HeadLen(b, seen)
@@ -202,6 +207,9 @@ func (u *upstream) response(x *exchange) bool {
 			return u.upgrade(x, nil)
 		}
 		x.Head(decode.FromServer, u.when, h, nil)
+		if h.Status >= 300 {
+			u.tunnelRefused(x)
+		}
 		switch {
 		case h.Status == http.StatusSwitchingProtocols, h.Status/100 == 2 && x.method == http.MethodConnect:
 			return u.upgrade(x, h)
@@ -211,6 +219,25 @@ func (u *upstream) response(x *exchange) bool {
 		if seen = 0; !u.write(x, n) { // an interim response
 			return false
 		}
+	}
+}
+
+// wantsTLS reports whether b, which a server says that was asked without TLS,
+// shows that it speaks TLS, and warns of it.
+func (u *upstream) wantsTLS(b []byte) bool {
+	if u.link.serverTLS != nil || u.prev != nil || !tlswire.IsRefusal(b) {
+		return false
+	}
+	u.link.p.warn(ReasonServerWantsTLS, fmt.Sprintf("server %q speaks TLS, and was asked without", u.addr))
+	return true
+}
+
+// tunnelRefused warns if x, which the server does not grant, is a CONNECT of a
+// client that takes a reverse proxy for a forward one. A server that grants it is
+// an HTTP proxy itself.
+func (u *upstream) tunnelRefused(x *exchange) {
+	if x.method == http.MethodConnect && u.link.via == viaReverse {
+		u.link.p.warn(ReasonConnectToReverse, "a client asks for a tunnel, and this is no HTTP proxy but stands for one server")
 	}
 }
 
@@ -276,6 +303,9 @@ func (u *upstream) body(x *exchange, h *decode.Head) bool {
 	for head := len(h.Raw); ; head = 0 {
 		b := u.unread()[head:]
 		b = b[:body.Next(b)]
+		if h.Status == http.StatusBadRequest {
+			u.wantsTLS(b)
+		}
 		x.Data(decode.FromServer, u.when, b)
 		if n := head + len(b); n > 0 && !u.write(x, n) {
 			return false
@@ -326,6 +356,7 @@ func (u *upstream) end(err error) {
 		x.failure = failed(http.StatusGatewayTimeout, "server %q has not answered after %v", u.addr, k.p.handshakeTimeout())
 		u.done(x, outcomeRefused)
 	default:
+		u.tunnelRefused(x)
 		recordEnd(decode.FromServer, u.leg, x.session, err)
 		k.client.endLike(err)
 		u.done(x, outcomeLast)

@@ -372,7 +372,7 @@ func (p *printer) response(ev *decode.Event) {
 	case h.Status == 0:
 		p.text("  not HTTP")
 	case !hs.Accepted:
-		p.text("  not upgraded")
+		p.refusal(ev)
 	default:
 		p.text("  accept ")
 		switch {

@@ -14,14 +14,16 @@ type hex struct {
 // NewHex returns a Sink that writes to w the compact line of each event,
 // without the payload, and below the line of a frame its bytes, as hexdump -Cv
 // prints them: first the header as it came, then the payload unmasked, as much
-// of it as is asked for.
+// of it as is asked for. The body of a refused upgrade is shown like that, too.
 //
 //	19:28:47.0013 #1 > text  10000001      5 11-22-33-44
 //	00000000  81 85 11 22 33 44 68 65  6c 6c 6f                 |..."3Dhello|
 //
 // A later piece of a frame goes on counting where the one before ended.
 func NewHex(w io.Writer, o Options) decode.Sink {
-	return o.sink(&hex{newPrinter(w, o, '.')})
+	p := newPrinter(w, o, '.')
+	p.bytesBelow = true
+	return o.sink(&hex{p})
 }
 
 // Emit shows ev.
@@ -37,6 +39,11 @@ func (p *hex) Emit(ev *decode.Event) {
 	case ev.Kind == decode.KindJunk:
 		p.event(ev)
 		p.rows(0, ev.Data[:min(len(ev.Data), p.preview)])
+	case ev.Kind == decode.KindResponse && len(ev.Data) > 0:
+		p.event(ev)
+		if g, ok := p.body(ev); ok {
+			p.rows(0, g.b)
+		}
 	case ev.Kind != decode.KindFrame:
 		p.event(ev)
 	case f.More:

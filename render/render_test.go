@@ -54,7 +54,7 @@ func TestSamples(t *testing.T) {
 			"19:28:48.1000 #1 > close 10001000      9 0B-44-10-5E 1000 \"Closing\"\n",
 			"19:28:48.1020 #1 = closed 1000 by client after 16.8 s: 9 frames, 329 B >; ",
 			"19:28:49.0000 #2 = GET http://127.0.0.1:1901/style.css 200 OK  1.2 kB in 3 ms\n",
-			"19:28:50.0000 #7 < 403 Forbidden  not upgraded\n",
+			"19:28:50.0000 #7 < 403 Forbidden  not upgraded  \"no!\\n\"…\n",
 			" #13 = tunnel example.com:443 TLS, not intercepted: 5.1 kB >; 88 kB <\n",
 			" #3 ! dial upstream \"127.0.0.1:1902\": connection refused\n",
 			" #14 < text  10000001 1099511627776      \"abc\"… 3 bytes so far\n",

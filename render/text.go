@@ -1,7 +1,9 @@
 package render
 
 import (
+	"bytes"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -16,17 +18,21 @@ type Options struct {
 	Preview  int  // bytes of payload shown; 0 hides payload
 	Color    bool // use colours; the caller knows whether there is a terminal
 	Messages bool // show a message in place of its frames, if sessions put messages together
+	Date     bool // begin with a line that has the date; where the day changes, there always is one
 }
 
 // A printer builds the lines of one event after the other. The forms embed it.
 type printer struct {
-	w        io.Writer
-	preview  int
-	messages bool
-	pens     pens
-	point    byte // before the fraction of a second
-	clock    clock
-	sessions decode.PerSession[session] // only those with something to remember
+	w          io.Writer
+	preview    int
+	messages   bool
+	pens       pens
+	bytesBelow bool // bytes stand in rows of their own, not in the line
+	point      byte // before the fraction of a second
+	clock      clock
+	dated      bool                       // the first line is one with the date
+	day        []byte                     // of the line before, "2006-01-02"; empty if there was none with a time of day
+	sessions   decode.PerSession[session] // only those with something to remember
 
 	buf     []byte // the lines of this event
 	payload []byte // scratch: what is shown of a payload
@@ -53,6 +59,7 @@ func newPrinter(w io.Writer, o Options, point byte) printer {
 		w:        w,
 		preview:  max(o.Preview, 0),
 		messages: o.Messages,
+		dated:    o.Date,
 		pens:     newPens(o.Color),
 		point:    point,
 	}
@@ -77,11 +84,29 @@ func (p *printer) begin(ev *decode.Event) {
 // finish writes the lines of ev.
 func (p *printer) finish(ev *decode.Event) {
 	if len(p.buf) > 0 {
+		p.date()
 		p.w.Write(p.buf)
 	}
 	if ev.Kind == decode.KindClosed {
 		p.sessions.Forget(ev.Conn)
 	}
+}
+
+// date puts a line with the date before the lines of this event, if the day is
+// another one than that of the lines before. A trace without a time of day has
+// none: its times count from the start of 1970.
+func (p *printer) date() {
+	day := p.clock.day()
+	if len(day) == 0 || bytes.Equal(day, p.day) || bytes.HasPrefix(day, []byte("1970-")) {
+		return
+	}
+	if p.dated || len(p.day) > 0 {
+		p.payload = append(p.payload[:0], p.pens.clock.on...)
+		p.payload = append(p.payload, day...)
+		p.payload = append(p.payload, p.pens.clock.off...)
+		p.buf = slices.Insert(p.buf, 0, append(p.payload, '\n')...)
+	}
+	p.day = append(p.day[:0], day...)
 }
 
 // line begins a line: clock, session and a mark that says who or what.
@@ -380,15 +405,18 @@ func appendTwo(dst []byte, n int64, big, small string) []byte {
 // hours, minutes and seconds once a second.
 type clock struct {
 	unix int64
-	text []byte // of unix: "15:04:05"
+	text []byte // of unix: "2006-01-02 15:04:05"
 }
+
+// day returns the day of the time that was appended last; nil if there was none.
+func (c *clock) day() []byte { return c.text[:min(len(c.text), len(time.DateOnly))] }
 
 func (c *clock) append(dst []byte, t time.Time, point byte) []byte {
 	if unix := t.Unix(); unix != c.unix || c.text == nil {
 		c.unix = unix
-		c.text = t.Local().AppendFormat(c.text[:0], time.TimeOnly)
+		c.text = t.Local().AppendFormat(c.text[:0], time.DateTime)
 	}
-	dst = append(dst, c.text...)
+	dst = append(dst, c.text[len(time.DateOnly)+1:]...)
 	n := t.Nanosecond() / 100_000
 	return append(dst, point, '0'+byte(n/1000), '0'+byte(n/100%10), '0'+byte(n/10%10), '0'+byte(n%10))
 }

@@ -16,9 +16,12 @@ var remedies = map[proxy.Reason]string{
 	proxy.ReasonUntrustedAuthority: "wstrace ca install makes this machine trust it; wstrace ca export prints it for clients " +
 		"with their own list; --pass HOST relays TLS to HOST without reading it",
 	proxy.ReasonConnectToSelf:           "for a server on this machine start wstrace URL and point the client at wstrace",
+	proxy.ReasonUpgradeToSelf:           "start wstrace URL, with the URL of the server, and point the client at wstrace; or make wstrace the client's HTTP proxy",
+	proxy.ReasonConnectToReverse:        "wstrace without a URL is an HTTP proxy",
 	proxy.ReasonClientProtocol:          "--pass HOST relays TLS to HOST without reading it",
 	proxy.ReasonUntrustedServer:         "--upstream-ca FILE trusts the authority, or the certificate, in FILE; --insecure trusts any server",
 	proxy.ReasonInvalidCertificate:      "--insecure trusts any server",
+	proxy.ReasonServerWantsTLS:          "the URL of a server that speaks TLS begins with wss://, or https://",
 	proxy.ReasonClientCertificateWanted: "--client-cert FILE sends the certificate in FILE",
 	proxy.ReasonOldTLS:                  "--strict refuses it",
 	proxy.ReasonUnsupportedTLS: "wstrace can't do SSL 3.0, DHE key exchange and renegotiation; " +
@@ -98,8 +101,18 @@ func (h *hints) closed(ev *decode.Event) {
 	if ev.Totals.OwnURL != "" {
 		h.hint("the server names itself %s, and a client that goes there passes wstrace by; --keep-host keeps the Host header that the client sent", ev.Totals.OwnURL)
 	}
-	if hs.WebSocket && hs.Response == nil && hs.Request.Get("Origin") == "" && end.Ended == decode.FromServer && !end.Unknown && end.How <= decode.EndRST {
-		h.hint("the client sent no Origin, and some servers want one")
+	if !hs.WebSocket || hs.Response != nil || end.Ended != decode.FromServer || end.Unknown || end.How > decode.EndRST {
+		return
+	}
+	const origin = "the client sent no Origin, and some servers want one"
+	const tls = "a server that speaks TLS may end the connection without an answer, and has a URL with wss://"
+	switch hasOrigin := hs.Request.Get("Origin") != ""; {
+	case ev.Info.ServerTLS == nil && hasOrigin:
+		h.hint(tls)
+	case ev.Info.ServerTLS == nil:
+		h.hint(tls + "; " + origin)
+	case !hasOrigin:
+		h.hint(origin)
 	}
 }
 

@@ -23,6 +23,8 @@ func TestHints(t *testing.T) {
 		{"the client's own Host", get("Origin: http://wstrace:8080\r\n" + upgrade), "wstrace:8080", "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", ""},
 		{"no origin", get(upgrade), "server:80", "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", noOrigin},
 		{"no origin, no answer", get(upgrade), "server:80", "", noOrigin},
+		{"no answer in plain", get("Origin: http://a\r\n" + upgrade), "server:80", "", "wss://"},
+		{"no answer to what is no WebSocket", get(""), "server:80", "", ""},
 		{"no origin, and not found", get(upgrade), "server:80", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", ""},
 		{"no origin and no WebSocket", get(""), "server:80", "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", ""},
 		{"its own address", get(""), "server:80", "HTTP/1.1 302 Found\r\nLocation: http://server:80/a\r\nContent-Length: 0\r\n\r\n", "names itself http://server:80/a"},

@@ -465,7 +465,7 @@ func (p *performance) summary(took time.Duration) string {
 	if p.flags.update {
 		return fmt.Sprintf("replayed %s in %v", plural(n, "session"), round(took))
 	}
-	if n > 1 {
+	if p.total() > 1 { // a load test
 		s += fmt.Sprintf("\n%s, %s", rate(n, took), rateOf(sent+got, took, "message"))
 	}
 	return s + p.latencies()

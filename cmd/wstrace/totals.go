@@ -15,8 +15,10 @@ import (
 
 // totals is a sink that adds up a whole run.
 type totals struct {
-	sessions  int64
-	tally                              // of the sessions that are closed
+	sessions  int64                    // exchanges and tunnels are among them
+	exchanges plain                    // that did not ask for websocket
+	tunnels   plain                    // whose bytes were only counted
+	tally                              // of the other sessions that are closed
 	partial   bool                     // some may never be closed, because the recording ends before
 	open      decode.PerSession[tally] // of those, if there may be any
 	unchecked bool                     // there were messages that nobody looked into
@@ -26,10 +28,19 @@ type totals struct {
 	dropped   int64 // lines of output
 }
 
+// plain counts sessions without a WebSocket connection, and their bytes.
+type plain struct{ n, bytes int64 }
+
+func (p *plain) add(bytes [2]int64) { p.bytes += bytes[decode.FromClient] + bytes[decode.FromServer] }
+
+// String returns how many bytes they had, after a comma.
+func (p *plain) String() string { return string(render.AppendSize([]byte(", "), p.bytes)) }
+
 // A tally counts what went over the wire, by Dir, and what was wrong with it.
 type tally struct {
 	frames, bytes [2]int64
 	violations    map[decode.RuleID]int64
+	tunnel        bool // of one session: it is a tunnel
 }
 
 func (t *tally) broke(id decode.RuleID, n int64) {
@@ -49,8 +60,7 @@ func (t *tally) add(frames, bytes [2]int64) {
 // Emit counts ev.
 func (t *totals) Emit(ev *decode.Event) {
 	if t.partial && len(ev.Violations) > 0 {
-		t.open.Forgotten = t.never
-		open := t.open.Of(ev)
+		open := t.of(ev)
 		for _, v := range ev.Violations {
 			open.broke(v.ID, 1)
 		}
@@ -58,12 +68,29 @@ func (t *totals) Emit(ev *decode.Event) {
 	switch ev.Kind {
 	case decode.KindOpen:
 		t.sessions++
+	case decode.KindRequest:
+		if plainRequest(ev.Handshake) {
+			t.exchanges.n++
+		}
+	case decode.KindOpaque:
+		if ev.Handshake == nil {
+			t.of(ev).tunnel = true
+			t.tunnels.n++
+		}
 	case decode.KindFrame:
 		if t.partial && !ev.Out {
 			t.frame(ev)
 		}
 	case decode.KindClosed:
-		t.add(ev.Totals.Frames, ev.Totals.Bytes)
+		open := t.open.Lookup(ev.Conn)
+		switch hs := ev.Handshake; {
+		case open != nil && open.tunnel:
+			t.tunnels.add(ev.Totals.Bytes)
+		case hs != nil && plainRequest(hs):
+			t.exchanges.add(ev.Totals.Bytes)
+		default:
+			t.add(ev.Totals.Frames, ev.Totals.Bytes)
+		}
 		for _, c := range ev.Totals.Rules {
 			t.broke(c.ID, c.N)
 		}
@@ -72,6 +99,18 @@ func (t *totals) Emit(ev *decode.Event) {
 		}
 		t.open.Forget(ev.Conn)
 	}
+}
+
+// plainRequest reports whether a request, if one has come, does not ask for
+// websocket.
+func plainRequest(hs *decode.Handshake) bool {
+	return hs.Request != nil && hs.Request.Method != "" && !hs.WebSocket
+}
+
+// of returns the tally of a session that may never be closed.
+func (t *totals) of(ev *decode.Event) *tally {
+	t.open.Forgotten = t.never
+	return t.open.Of(ev)
 }
 
 // maxRTTs is how many round-trip times are kept of each side.
@@ -97,8 +136,7 @@ func (t *totals) messages(s *decode.Totals) {
 func (t *totals) frame(ev *decode.Event) {
 	open := t.open.Lookup(ev.Conn)
 	if open == nil {
-		t.open.Forgotten = t.never
-		open = t.open.Of(ev)
+		open = t.of(ev)
 	}
 	open.bytes[ev.Dir] += int64(ev.Frame.Len())
 	if !ev.Frame.More {
@@ -123,9 +161,16 @@ func (t *totals) print(con *console) {
 	if t.dropped > 0 {
 		con.say("%s dropped in total: the output is incomplete", plural(t.dropped, "line"))
 	}
-	con.note("%s: %s, %s >; %s, %s <", plural(t.sessions, "session"),
+	others := ""
+	if t.exchanges.n > 0 {
+		others += "; " + plural(t.exchanges.n, "HTTP request") + t.exchanges.String()
+	}
+	if t.tunnels.n > 0 {
+		others += "; " + plural(t.tunnels.n, "tunnel") + t.tunnels.String()
+	}
+	con.note("%s: %s, %s >; %s, %s <%s", plural(t.sessions-t.exchanges.n-t.tunnels.n, "session"),
 		plural(t.frames[decode.FromClient], "frame"), render.AppendSize(nil, t.bytes[decode.FromClient]),
-		plural(t.frames[decode.FromServer], "frame"), render.AppendSize(nil, t.bytes[decode.FromServer]))
+		plural(t.frames[decode.FromServer], "frame"), render.AppendSize(nil, t.bytes[decode.FromServer]), others)
 	for _, d := range [...]decode.Dir{decode.FromClient, decode.FromServer} {
 		t.printSide(con, d)
 	}

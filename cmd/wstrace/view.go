@@ -170,7 +170,7 @@ func errorsOnly(form decode.Sink) decode.Sink {
 
 // renderer returns the form that was chosen, which prints to w.
 func (v *view) renderer(w io.Writer) decode.Sink {
-	o := render.Options{Preview: v.shown(), Color: v.colored(), Messages: v.messages}
+	o := render.Options{Preview: v.shown(), Color: v.colored(), Messages: v.messages, Date: v.to == "" && isTerminal(os.Stdout)}
 	switch v.form.value {
 	case "fiddler":
 		return render.NewFiddler(w, o)
@@ -182,6 +182,12 @@ func (v *view) renderer(w io.Writer) decode.Sink {
 		return trace.NewWriter(w, to)
 	}
 	return render.NewCompact(w, o)
+}
+
+// isTerminal reports whether f is a terminal, or another device that keeps nothing.
+func isTerminal(f *os.File) bool {
+	st, err := f.Stat()
+	return err == nil && st.Mode()&os.ModeCharDevice != 0
 }
 
 // colored reports whether to use colors.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/proxy/internal/tlswire"
 )
 
 // A Play is all WebSocket sessions of a trace, to be played together: what is
@@ -274,7 +275,7 @@ func readHead(ctx context.Context, conn net.Conn, patience time.Duration) []byte
 	defer conn.SetReadDeadline(time.Time{})
 	var b []byte
 	buf := make([]byte, 4<<10)
-	for decode.HeadLen(b, 0) == 0 && len(b) < decode.MaxHead {
+	for decode.HeadLen(b, 0) == 0 && len(b) < decode.MaxHead && !tlswire.IsHandshake(b) {
 		n, err := conn.Read(buf)
 		b = append(b, buf[:n]...)
 		if err != nil {

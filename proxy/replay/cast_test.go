@@ -62,7 +62,7 @@ func TestTogether(t *testing.T) {
 		}
 	}
 	serr, cerr := together(t, loadAll(t, strings.Replace(text, "At nine.", "At ten.", 1)), loadAll(t, text), PlayOptions(), PlayOptions())
-	check(t, serr, `session 1: line 36: expected client frame 2, text "At ten.", after client frame 1 (line 18); got text "At nine.", which differs at byte 3`)
+	check(t, serr, `session 1: line 36: expected client frame 1, text "At ten.", after client frame 0 (line 18); got text "At nine.", which differs at byte 3`)
 	if cerr == nil {
 		t.Error("the clients notice nothing")
 	}

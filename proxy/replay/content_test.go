@@ -69,7 +69,7 @@ func TestLongMessages(t *testing.T) {
 		t.Errorf("got %v", cerr)
 	}
 	serr, _ = both(t, same, loaded(t, whole(body))) // whose client offers no compression
-	check(t, serr, "the client takes no compressed messages, and our frame 1 (line 3) is too long to be sent in another form")
+	check(t, serr, "the client takes no compressed messages, and our frame 0 (line 3) is too long to be sent in another form")
 }
 
 // Compressed messages that stand for far more than they take are kept in part, and

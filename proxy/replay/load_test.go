@@ -56,7 +56,7 @@ func TestLoadSource(t *testing.T) {
 	}
 	if !s.lines {
 		serr, _ := both(t, s, loaded(t, talk))
-		check(t, serr, `expected client message 1, text "good evening", after the handshake; got text "good morning", which differs at byte 5`)
+		check(t, serr, `expected client message 0, text "good evening", after the handshake; got text "good morning", which differs at byte 5`)
 	}
 
 	for text, want := range map[string]string{

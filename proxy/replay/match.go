@@ -92,7 +92,11 @@ func (p *player) take(u *unit) {
 		p.peerClosed, p.closePayload = true, u.data
 	}
 	if !p.ready && p.handshake == nil && u.kind == unitEnd { // in the middle of the handshake
-		p.fail(p.cutShort(u))
+		got := u.String()
+		if p.role == decode.FromClient && !p.overTLS() {
+			got += "; if it speaks TLS, it is wss://, not ws://"
+		}
+		p.fail(p.cutShort(got))
 		return
 	}
 	if p.how.update {

@@ -113,7 +113,7 @@ func TestOWIN(t *testing.T) {
 	}
 	// The one is not the other.
 	err := loaded(t, traces[0]).Connect(t.Context(), "ws://"+owin{broken: true}.start(t))
-	if err == nil || !strings.HasSuffix(err.Error(), `expected server message 1, text "WebSocket rocks", after the handshake; got text "WebSoc" that is cut off`) {
+	if err == nil || !strings.HasSuffix(err.Error(), `expected server message 0, text "WebSocket rocks", after the handshake; got text "WebSoc" that is cut off`) {
 		t.Errorf("got %v", err)
 	}
 	if got := diff(t, traces[0], traces[1]); !strings.Contains(got, `- < text "WebSocket rocks"`) {

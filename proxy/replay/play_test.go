@@ -118,15 +118,15 @@ func TestHeartbeatsExact(t *testing.T) {
 
 	conn, wait = served(t, loaded(t, text, Exact()))
 	io.WriteString(conn, frame(ws.OpText, "a"))
-	check(t, wait(), `line 4: expected client frame 1, frame 10001001 ping "1", after the handshake; got frame 10000001 text "a"`)
+	check(t, wait(), `line 4: expected client frame 0, frame 10001001 ping "1", after the handshake; got frame 10000001 text "a"`)
 
 	conn, wait = served(t, loaded(t, text, Exact()))
 	io.WriteString(conn, frame(ws.OpPing, "1")+frame(ws.OpText, "a"))
-	check(t, wait(), `line 6: expected client frame 2, frame 10000001 with a 16-bit length text "a", after client frame 1 (line 4); got frame 10000001 text "a"`)
+	check(t, wait(), `line 6: expected client frame 1, frame 10000001 with a 16-bit length text "a", after client frame 0 (line 4); got frame 10000001 text "a"`)
 
 	conn, wait = served(t, loaded(t, text, Exact()))
 	io.WriteString(conn, frame(ws.OpPing, "1")+"\x81\x01a")
-	check(t, wait(), `line 6: expected client frame 2, frame 10000001 with a 16-bit length text "a", after client frame 1 (line 4); got frame 10000001 unmasked text "a"`)
+	check(t, wait(), `line 6: expected client frame 1, frame 10000001 with a 16-bit length text "a", after client frame 0 (line 4); got frame 10000001 unmasked text "a"`)
 }
 
 func TestContent(t *testing.T) {
@@ -332,12 +332,12 @@ func TestOrder(t *testing.T) {
 		want        string
 	}{
 		{"", "abcd", nil, ""},
-		{"", "bacd", nil, `line 5: expected client frame 1, text "a", after the handshake; got text "b", which is expected later, as client frame 2 (line 6)`},
-		{"", "abxd", nil, `line 7: expected client frame 3, text that matches /^c+$/, after client frame 2 (line 6); got text "x"`},
+		{"", "bacd", nil, `line 5: expected client frame 0, text "a", after the handshake; got text "b", which is expected later, as client frame 1 (line 6)`},
+		{"", "abxd", nil, `line 7: expected client frame 2, text that matches /^c+$/, after client frame 1 (line 6); got text "x"`},
 		{"", "cbad", []LoadOption{AnyOrder()}, ""},
-		{"", "cdba", []LoadOption{AnyOrder()}, `line 5: expected client frame 1, text "a", after client frame 3 (line 7); got text "d", which is expected later, as client frame 4 (line 9)`},
+		{"", "cdba", []LoadOption{AnyOrder()}, `line 5: expected client frame 0, text "a", after client frame 2 (line 7); got text "d", which is expected later, as client frame 3 (line 9)`},
 		{`,"group":"x"`, "bcad", nil, ""},
-		{`,"group":"x"`, "bbcd", nil, `line 5: expected client frame 1, text "a", after client frame 2 (line 6); got text "b", which differs at byte 0`},
+		{`,"group":"x"`, "bbcd", nil, `line 5: expected client frame 0, text "a", after client frame 1 (line 6); got text "b", which differs at byte 0`},
 	} {
 		conn, wait := served(t, loaded(t, strings.ReplaceAll(text, "GROUP", c.group), c.opts...))
 		expect(t, conn, "\x81\x02go")
@@ -387,7 +387,7 @@ func TestAfter(t *testing.T) {
 		began := time.Now()
 		io.WriteString(conn, frame(ws.OpText, "1"))
 		err := wait()
-		check(t, err, "server waits for client frame 2 (line 5); client may be waiting for our frame 1 (line 6): nothing for 1h0m0s")
+		check(t, err, "server waits for client frame 1 (line 5); client may be waiting for our frame 0 (line 6): nothing for 1h0m0s")
 		if !errors.Is(err, ErrStalled) || time.Since(began) != time.Hour {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
@@ -413,7 +413,7 @@ func TestStallWithPings(t *testing.T) {
 				}
 			}
 		}()
-		check(t, wait(), "server waits for client frame 1 (line 3): nothing for 5s")
+		check(t, wait(), "server waits for client frame 0 (line 3): nothing for 5s")
 		close(stop)
 	})
 }
@@ -433,7 +433,7 @@ func TestSlowFrame(t *testing.T) {
 
 		conn, wait = served(t, loaded(t, open+`{"k":"frame","d":">","op":"text","mask":"00000000","text":"0123456789"}`+"\n"))
 		io.WriteString(conn, frame(ws.OpText, "0123456789")[:9])
-		check(t, wait(), "server waits for client frame 1 (line 3): nothing for 5s")
+		check(t, wait(), "server waits for client frame 0 (line 3): nothing for 5s")
 	})
 }
 
@@ -577,7 +577,7 @@ func TestBadClient(t *testing.T) {
 	check(t, serr, "")
 	check(t, cerr, "")
 	serr, _ = both(t, loaded(t, strings.Replace(text, `"hex":"01"`, `"hex":"02"`, 1)), loaded(t, text))
-	check(t, serr, `line 7: expected client frame 4, binary [02] that is cut off, after client frame 3 (line 6); got binary [01] that is cut off, which differs at byte 0`)
+	check(t, serr, `line 7: expected client frame 3, binary [02] that is cut off, after client frame 2 (line 6); got binary [01] that is cut off, which differs at byte 0`)
 
 	const junk = open + `
 {"k":"junk","d":">","hex":"82 ff ff ff ff ff ff ff ff ff 01 02 03 04 aa"}
@@ -591,7 +591,7 @@ func TestBadClient(t *testing.T) {
 	check(t, serr, "")
 	check(t, cerr, "")
 	serr, _ = both(t, loaded(t, strings.Replace(junk, "cc", "cd", 1)), s)
-	check(t, serr, `line 5: expected client junk 2, junk [bb cd], after client junk 1 (line 4); got junk [bb cc], which differs at byte 1`)
+	check(t, serr, `line 5: expected client junk 1, junk [bb cd], after client junk 0 (line 4); got junk [bb cc], which differs at byte 1`)
 }
 
 func TestHandshakes(t *testing.T) {
@@ -631,7 +631,7 @@ func TestHandshakes(t *testing.T) {
 	c, server = memconn.Pipe()
 	io.WriteString(c, "\x16\x03\x01")
 	c.Close()
-	check(t, s.PlayServer(t.Context(), server), `line 3: expected a request from the client, got "\x16\x03\x01", which is not a whole one`)
+	check(t, s.PlayServer(t.Context(), server), "line 3: expected a request from the client; got TLS, which goes with wss://, not ws://")
 	c, server = memconn.Pipe()
 	io.WriteString(server, "SSH-2.0-x\r\n")
 	server.Close()
@@ -794,7 +794,7 @@ func TestThousand(t *testing.T) {
 		check(t, serr, "")
 		check(t, cerr, "")
 		serr, _ = both(t, bad, good)
-		check(t, serr, `line 10: expected client message 1, text "good evening", after the handshake; got text "good morning", which differs at byte 5`)
+		check(t, serr, `line 10: expected client message 0, text "good evening", after the handshake; got text "good morning", which differs at byte 5`)
 		if t.Failed() {
 			return
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/proxy/internal/memconn"
+	"github.com/wstrace/wstrace/proxy/internal/tlswire"
 )
 
 // PlayServer plays the server of the session on conn, and closes conn. It
@@ -175,12 +176,18 @@ func (p *player) signal() {
 
 // read takes what the peer sends until it ends or we close the connection.
 func (p *player) read() {
+	if p.foundTLS(p.early) {
+		return
+	}
 	if len(p.early) > 0 {
 		p.sess.Data(p.peer, p.how.clock.Now(), p.early)
 	}
 	buf := make([]byte, 16<<10)
-	for {
+	for first := len(p.early) == 0; ; first = false {
 		n, err := p.conn.Read(buf)
+		if first && p.foundTLS(buf[:n]) {
+			return
+		}
 		if n > 0 {
 			p.sess.Data(p.peer, p.how.clock.Now(), buf[:n])
 		}
@@ -205,6 +212,28 @@ func (p *player) read() {
 		}
 		return
 	}
+}
+
+// foundTLS fails the replay if b, which the peer has sent first, is TLS or comes of
+// it, where there is none.
+func (p *player) foundTLS(b []byte) bool {
+	if p.overTLS() || !tlswire.IsHandshake(b) && (p.role == decode.FromServer || !tlswire.IsRefusal(b)) {
+		return false
+	}
+	got := "TLS, which goes with wss://, not ws://"
+	if p.role == decode.FromClient {
+		got = "the word that it speaks TLS, which goes with wss://, not ws://"
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fail(p.cutShort(got))
+	return true
+}
+
+// overTLS reports whether the connection is one of TLS.
+func (p *player) overTLS() bool {
+	_, ok := p.conn.(*tls.Conn)
+	return ok
 }
 
 // endOf says how a connection ended whose Read returned err.

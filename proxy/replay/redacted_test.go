@@ -49,9 +49,9 @@ func TestRedacted(t *testing.T) {
 		{"other subprotocols", strings.Replace(request, ": bearer", ": chat, bearer", 1), "", "", "", "expected offered subprotocol"},
 		{"another number", request, `{"accessToken":"liveAccess","n":2}`, "", "", "where $.n is"},
 		{"more", request, `{"accessToken":"liveAccess","n":1,"more":{"accessToken":"liveAccess"}}`, "", "", "where $.more is"},
-		{"broken", request, `{"accessToken":"liveAccess","n":1`, "", "", "expected client frame 1"},
-		{"another text", request, first, "hello liveText, me", "", "expected client frame 2"},
-		{"another reason", request, first, "hello liveText, you", "tschau liveText", "expected client frame 3"},
+		{"broken", request, `{"accessToken":"liveAccess","n":1`, "", "", "expected client frame 0"},
+		{"another text", request, first, "hello liveText, me", "", "expected client frame 1"},
+		{"another reason", request, first, "hello liveText, you", "tschau liveText", "expected client frame 2"},
 	} {
 		for _, sel := range [][]string{selectors, append(selectors, "/hello (s3cretText)/")} {
 			conn, server := memconn.Pipe()

@@ -24,7 +24,7 @@ func (s *Script) unitName(d decode.Dir, i int, who string) string {
 		}
 		return fmt.Sprintf("the end of the %s%s", who, s.inLine(u.at))
 	}
-	return fmt.Sprintf("%s %s %d%s", who, u.noun(), i+1, s.inLine(u.at))
+	return fmt.Sprintf("%s %s %d%s", who, u.noun(), i, s.inLine(u.at))
 }
 
 // after says what came last from the peer.
@@ -62,7 +62,7 @@ func (p *player) unexpected(u *unit, why string) error {
 	case want.kind == unitEnd:
 		d.Text = fmt.Sprintf("expected the end of the %s (%v) %s", p.peer, want.how, p.after())
 	default:
-		d.Text = fmt.Sprintf("expected %s %s %d, %s, %s", p.peer, want.noun(), p.arrived+1, expected, p.after())
+		d.Text = fmt.Sprintf("expected %s %s %d, %s, %s", p.peer, want.noun(), p.arrived, expected, p.after())
 	}
 	d.Text += fmt.Sprintf("; got %v", u)
 	if (want.op <= ws.OpBinary) != (u.op <= ws.OpBinary) {
@@ -80,8 +80,9 @@ func (p *player) unexpected(u *unit, why string) error {
 	return d
 }
 
-// cutShort says that the peer ended before the handshake was done.
-func (p *player) cutShort(u *unit) error {
+// cutShort says that got came, the end of the peer or TLS, before the handshake was
+// done.
+func (p *player) cutShort(got string) error {
 	d := &Difference{}
 	what := "a request"
 	switch {
@@ -95,7 +96,7 @@ func (p *player) cutShort(u *unit) error {
 	default:
 		what = "a response"
 	}
-	d.Text = fmt.Sprintf("expected %s from the %s; got %v", what, p.peer, u)
+	d.Text = fmt.Sprintf("expected %s from the %s; got %s", what, p.peer, got)
 	return d
 }
 
