@@ -36,7 +36,9 @@ const (
 )
 
 // RequestBody returns the body that follows the request head h: by
-// Transfer-Encoding, by Content-Length, or none.
+// Transfer-Encoding, by Content-Length, or none; but the 8 bytes of the third
+// key of a WebSocket handshake of 2010 (draft-hixie-thewebsocketprotocol-76 §1.3)
+// are announced by its first.
 func RequestBody(h *Head) Body {
 	if te := h.Tokens("Transfer-Encoding"); len(te) > 0 {
 		if strings.EqualFold(te[len(te)-1], "chunked") {
@@ -44,7 +46,11 @@ func RequestBody(h *Head) Body {
 		}
 		return Body{form: bodyUntilClose}
 	}
-	return lengthBody(h, Body{})
+	none := Body{}
+	if _, ok := h.Lookup("Sec-WebSocket-Key1"); ok && AsksForWebSocket(h) {
+		none = Body{form: bodyLength, left: 8}
+	}
+	return lengthBody(h, none)
 }
 
 // ResponseBody returns the body that follows the response head h to a request

@@ -260,3 +260,20 @@ func TestBodySkipAndLose(t *testing.T) {
 		}
 	}
 }
+
+// TestThirdKeyOfHixie has the 8 bytes that follow the head of a handshake of
+// 2010, whatever they look like.
+func TestThirdKeyOfHixie(t *testing.T) {
+	h, err := ParseRequest("GET / HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key1: 1 2\r\nSec-WebSocket-Key2: 3 4\r\n\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := RequestBody(h)
+	if n := body.Next([]byte("GET / HTTP")); n != 8 || !body.Done() {
+		t.Errorf("the body takes %d bytes, done %v, want 8", n, body.Done())
+	}
+	h, _ = ParseRequest("GET / HTTP/1.1\r\nSec-WebSocket-Key1: 1 2\r\n\r\n")
+	if body = RequestBody(h); !body.Done() {
+		t.Error("a request that asks for no WebSocket has a body")
+	}
+}

@@ -67,6 +67,9 @@ func newCA(con *console) *cobra.Command {
 		c.ValidArgsFunction = cobra.FixedCompletions([]string{"system", "nss", "java"}, cobra.ShellCompDirectiveNoFileComp)
 		verb, _, _ := strings.Cut(c.Short, " ")
 		c.Long = verb + " the authority in the trust stores of the system, of Firefox and Chromium (nss), and of Java: in those named, or in all that exist"
+		if verb == "Install" {
+			c.Long += ". Named, nss makes the store of Chromium if there is none, so that a headless one that never ran finds it"
+		}
 	}
 	sub("new", "Create a new authority to replace the old one", func(dir string, _ []string) error { return caNew(con, dir) })
 	return cmd
@@ -99,35 +102,56 @@ func caNew(con *console, dir string) error {
 	return nil
 }
 
-// A store is a list of authorities that programs trust.
+// A store is a list of authorities that programs trust. There may be more than one
+// of a kind, in several places.
 type store struct {
 	name string // as an argument
 	what string
 	note string // what to do once it was changed
-	open func() (opts []truststore.Option, err error)
+	// open finds the places. If create is set, it may find some that install makes.
+	open func(create bool) ([]place, error)
+}
+
+// A place is where a store is.
+type place struct {
+	what string
+	trust
+}
+
+// A trust is what can be made to trust an authority.
+type trust interface {
+	install(*x509.Certificate) error
+	uninstall(*x509.Certificate) error
 }
 
 var stores = []store{
-	{"system", "the system", "restart running programs", func() ([]truststore.Option, error) { return nil, nil }},
+	{"system", "the system", "restart running programs", openSystem},
 	{"nss", "Firefox and Chromium", "restart the browser if it is running", openNSS},
 	{"java", "Java", "restart running programs", openJava},
 }
 
-func openNSS() ([]truststore.Option, error) {
-	t, err := truststore.NewNSSTrust()
-	switch {
-	case errors.Is(err, truststore.ErrTrustNotSupported):
-		return nil, errors.New("they use the system's store here")
-	case err != nil:
-		return nil, hinted{errors.New("certutil is not installed"), "apt install libnss3-tools, dnf install nss-tools or brew install nss"}
-	case t.PreCheck() != nil:
-		return nil, errors.New("there is no browser profile; a browser creates one when it first runs")
-	}
-	return []truststore.Option{truststore.WithNoSystem(), truststore.WithTrust(t)}, nil
+// A libraryStore is one that package truststore changes.
+type libraryStore struct {
+	opts []truststore.Option
+	left func(*x509.Certificate) error // removes what the package leaves
 }
 
+func (l libraryStore) install(cert *x509.Certificate) error {
+	return truststore.Install(cert, l.opts...)
+}
+
+func (l libraryStore) uninstall(cert *x509.Certificate) error {
+	err := truststore.Uninstall(cert, l.opts...)
+	if err == nil && l.left != nil {
+		err = l.left(cert)
+	}
+	return err
+}
+
+func openSystem(bool) ([]place, error) { return []place{{"the system", libraryStore{}}}, nil }
+
 // openJava finds Java by JAVA_HOME, or else by the java that is run.
-func openJava() ([]truststore.Option, error) {
+func openJava(bool) ([]place, error) {
 	if os.Getenv("JAVA_HOME") == "" {
 		java, err := exec.LookPath("java")
 		if err == nil {
@@ -142,7 +166,8 @@ func openJava() ([]truststore.Option, error) {
 	if err != nil {
 		return nil, fmt.Errorf("there is no keytool in %q", os.Getenv("JAVA_HOME"))
 	}
-	return []truststore.Option{truststore.WithNoSystem(), truststore.WithTrust(t)}, nil
+	opts := []truststore.Option{truststore.WithNoSystem(), truststore.WithTrust(t)}
+	return []place{{"Java", libraryStore{opts, forgetInJava}}}, nil
 }
 
 func storeArgs(_ *cobra.Command, args []string) error {
@@ -162,9 +187,7 @@ func caInstall(con *console, dir string, names []string) error {
 	if user := os.Getenv("SUDO_USER"); user != "" && user != "root" && runtime.GOOS != "windows" {
 		con.hint("this is root's authority, in %q; without sudo, that of %s is used, and you are asked for a password where one is needed", dir, user)
 	}
-	err = eachStore(con, names, "trusted", a.Certificate(), func(_ store, cert *x509.Certificate, opts []truststore.Option) error {
-		return truststore.Install(cert, opts...)
-	})
+	err = eachPlace(con, names, "trusted", a.Certificate(), len(names) > 0, trust.install)
 	if err == nil {
 		con.hint("Node, Python and others have their own lists: set NODE_EXTRA_CA_CERTS or SSL_CERT_FILE to %s", filepath.Join(dir, ca.CertFile))
 	}
@@ -182,7 +205,7 @@ func caUninstall(con *console, dir string, names []string) error {
 		if err != nil {
 			return failed("read", file, err)
 		}
-		if err := eachStore(con, names, "no longer trusted", cert, uninstall); err != nil {
+		if err := eachPlace(con, names, "no longer trusted", cert, false, trust.uninstall); err != nil {
 			return err
 		}
 		if len(names) == 0 && file != files[len(files)-1] {
@@ -192,52 +215,52 @@ func caUninstall(con *console, dir string, names []string) error {
 	return nil
 }
 
-func uninstall(s store, cert *x509.Certificate, opts []truststore.Option) error {
-	err := truststore.Uninstall(cert, opts...)
-	if err == nil && s.name == "java" {
-		err = forgetInJava(cert)
-	}
-	return err
-}
-
-// eachStore changes the stores that are named, or all that exist, and says how
-// that went.
-func eachStore(con *console, names []string, now string, cert *x509.Certificate, change func(store, *x509.Certificate, []truststore.Option) error) error {
+// eachPlace changes the stores that are named, or all that exist, and says how
+// that went in each place. If create is set, a store that is missing may be made.
+func eachPlace(con *console, names []string, now string, cert *x509.Certificate, create bool, change func(trust, *x509.Certificate) error) error {
 	var failure error
 	for _, s := range stores {
 		if len(names) > 0 && !slices.Contains(names, s.name) {
 			continue
 		}
-		opts, err := s.open()
+		places, err := s.open(create)
 		if err != nil && len(names) == 0 {
 			con.note("%s: skipped, %v", s.what, err)
 			continue
 		}
-		if err == nil {
-			err = storeError(s, change(s, cert, opts))
-		}
 		if err != nil {
 			con.fail(fmt.Errorf("%s: %w", s.what, err))
 			failure = errReported
-			continue
 		}
-		con.note("%q is %s by %s; %s", cert.Subject.CommonName, now, s.what, s.note)
+		for _, p := range places {
+			if err := storeError(change(p, cert)); err != nil {
+				con.fail(fmt.Errorf("%s: %w", p.what, err))
+				failure = errReported
+				continue
+			}
+			con.note("%q is %s by %s; %s", cert.Subject.CommonName, now, p.what, s.note)
+		}
 	}
 	return failure
 }
 
 // storeError returns what the command that changes a store said last.
-func storeError(s store, err error) error {
+func storeError(err error) error {
 	var cmd *truststore.CmdError
 	if !errors.As(err, &cmd) {
 		return err
 	}
-	out := strings.TrimSpace(string(cmd.Out()))
-	name := filepath.Base(cmd.Cmd().Path) + ": "
-	last := cmp.Or(out[strings.LastIndexByte(out, '\n')+1:], cmd.Err().Error())
-	err = errors.New(name + strings.TrimPrefix(last, name))
-	if s.name != "nss" && os.Getuid() > 0 {
+	err = commandError(cmd.Cmd(), cmd.Out(), cmd.Err())
+	if os.Getuid() > 0 {
 		err = hinted{err, "try as root; wstrace ca install nss, for browsers, does not need it"}
 	}
 	return err
+}
+
+// commandError returns what cmd said last before it failed with err.
+func commandError(cmd *exec.Cmd, out []byte, err error) error {
+	said := strings.TrimSpace(string(out))
+	name := filepath.Base(cmd.Path) + ": "
+	last := cmp.Or(said[strings.LastIndexByte(said, '\n')+1:], err.Error())
+	return errors.New(name + strings.TrimPrefix(last, name))
 }
