@@ -35,6 +35,7 @@ type judgedConnection struct {
 	closing   [2]closing
 	late      bool     // tcp-close-late was reported
 	talks     *[2]talk // by Dir; nil unless messages are put together
+	stream    bool     // the client began as MQTT
 }
 
 // take returns the violations for the next event. They are valid until another

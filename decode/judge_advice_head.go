@@ -80,7 +80,11 @@ func (j *judge) adviseURL(h *Head) {
 		case c.Password:
 			j.field(FromClient, "", "basic-auth-in-url", "the target holds a user name and a password")
 		case c.Param:
-			j.field(FromClient, "", "token-in-url", "the query has a credential, %.40q, which ends up in logs", c.Name)
+			sev := SeverityWarning
+			if c.Ticket {
+				sev = SeverityInfo
+			}
+			j.fieldAs(sev, FromClient, "", "token-in-url", "the query has a credential, %.40q, which ends up in logs", c.Name)
 		default:
 			j.field(FromClient, "", "token-in-url", "the target has a credential of %d characters, which ends up in logs", c.To-c.From)
 		}
