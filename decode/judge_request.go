@@ -222,7 +222,11 @@ func (j *judge) checkOffers(h *Head) {
 			}
 			j.checkWindow8(FromClient, p)
 		case !registeredExtensions[ext.Name]:
-			j.field(FromClient, fieldExtensions, "req-extension-unregistered", "extension %.40q is not registered", ext.Name)
+			sev := SeverityError
+			if isCompression(ext.Name) {
+				sev = SeverityWarning
+			}
+			j.fieldAs(sev, FromClient, fieldExtensions, "req-extension-unregistered", "extension %.40q is not registered", ext.Name)
 		default: // bbf-usp-protocol, which defines eid
 			for _, p := range ext.Params {
 				if p.Name != "eid" {
@@ -231,6 +235,15 @@ func (j *judge) checkOffers(h *Head) {
 			}
 		}
 	}
+}
+
+// isCompression reports whether an extension compresses, by its name. Many clients
+// still offer what a draft or a vendor had; whoever does not know it leaves it out.
+func isCompression(name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc([]string{"deflate", "compress", "zip", "zstd", "brotli", "lz4", "snappy"}, func(method string) bool {
+		return strings.Contains(name, method)
+	})
 }
 
 // checkWindow8 reports a window that zlib can't compress with.

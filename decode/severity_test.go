@@ -30,6 +30,28 @@ func TestTokenInURL(t *testing.T) {
 	}
 }
 
+// TestUnregisteredExtension checks how bad an offer is that no registry has: a
+// compression that is not taken costs its bytes only.
+func TestUnregisteredExtension(t *testing.T) {
+	for _, test := range []struct{ offer, want string }{
+		{"permessage-deflate, deflate-frame, x-webkit-deflate-frame", "warning"}, // Netty
+		{"x-webkit-deflate-frame", "warning"},                                    // Safari
+		{"perframe-deflate; x=1", "warning"},
+		{"permessage-bzip2", "warning"},
+		{"Permessage-Compress; method=deflate", "warning"},
+		{"permessage-zstd", "warning"},
+		{"foo", "error"},
+		{"x-vendor-mux", "error"},
+		{"deflate-frame, foo", "warning error"},
+	} {
+		got := severities(headWith("GET / HTTP/1.1", "Sec-WebSocket-Extensions: "+test.offer+"\r\n"), answerHead)
+		got = strings.ReplaceAll(strings.ReplaceAll(got, " req-extension-unregistered", ""), ",", "")
+		if got != test.want {
+			t.Errorf("%q: got %q, want %q", test.offer, got, test.want)
+		}
+	}
+}
+
 const answerHead = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: C/0nmHhBztSRGR1CwL6Tf4ZjwpY=\r\n"
 
 // headWith returns a right request, up to its empty line, with a start line and
