@@ -23,9 +23,10 @@ type cutter struct {
 	since time.Time // since when something of the frame waits
 
 	// The message in flight.
-	open bool // its first frame has come, its last has not
-	mid  bool // its first frame may have come before the session began here
-	text bool // it is text that is not compressed
+	open bool      // its first frame has come, its last has not
+	op   ws.OpCode // of its first frame
+	mid  bool      // its first frame may have come before the session began here
+	text bool      // it is text that is not compressed
 
 	lastData  time.Time // when the latest data frame began
 	lastStart time.Time // and the latest message
@@ -195,13 +196,14 @@ func (c *cutter) follow(f *Frame, now time.Time) (p place, ends bool) {
 	case f.OpCode == ws.OpContinuation:
 		p = placeContinues
 	default:
-		p = placeStart
+		p, c.op = placeStart, f.OpCode
 		if c.open {
 			p = placeInterrupts
 		}
 		c.text = f.OpCode == ws.OpText && f.Rsv == 0
 		c.lastStart, c.mid = now, false
 	}
+	f.Message = c.op
 	c.open = !f.Fin
 	c.text = c.text && c.open
 	return p, f.Fin

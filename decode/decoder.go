@@ -121,7 +121,7 @@ func (d *Decoder) header(b *[]byte) bool {
 	}
 	f := &d.frame // by field: a literal would be copied
 	f.Header, f.Dir, f.N, f.Offset, f.Head = h, d.Dir, d.count, d.offset, d.head[:size:size]
-	f.At, f.More = 0, false
+	f.At, f.More, f.Message = 0, false, 0
 	d.nhead = 0
 	d.count++
 	d.offset += int64(size) + h.Length

@@ -26,6 +26,11 @@ type Frame struct {
 	More     bool   // this is a later piece: the first one was delivered before
 	Complete bool   // the payload at hand reaches the end of the frame
 
+	// Message is the opcode of the message that a data frame belongs to, so of its
+	// first frame. It is 0 in what is not known to belong to one, and in what a
+	// Decoder yields: a Session sets it.
+	Message ws.OpCode
+
 	payload []byte // at hand, as on the wire: masked iff Masked
 }
 

@@ -192,7 +192,7 @@ func (j *judge) end(d Dir, how End, cut string, gone bool) {
 		return
 	case how != EndRST:
 		why := ""
-		if d == FromClient && j.totals.Frames[d] == 0 {
+		if d == FromClient && j.hs.Response != nil && j.totals.Frames == [2]int64{} {
 			why = "; it may have refused the answer to its handshake"
 		}
 		j.side(d, "close-missing", "no close frame before the end of the connection, which the %s sees as 1006%s", d.Peer(), why)

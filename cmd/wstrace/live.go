@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,15 +9,11 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
-	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/net/idna"
 
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/proxy"
@@ -37,17 +32,17 @@ type liveFlags struct {
 }
 
 func (l *liveFlags) register(cmd *cobra.Command) {
-	l.maxHead = proxy.DefaultMaxHead
+	l.maxHead, l.handshake, l.dial = proxy.DefaultMaxHead, proxy.DefaultHandshakeTimeout, proxy.DefaultDialTimeout
 	flags := cmd.Flags()
-	flags.StringVarP(&l.listen, "listen", "l", "127.0.0.1:8080", "listen on `ADDR`; port 0 picks a free one; 0.0.0.0 is all of IPv4, no host or [::] of IPv6 too")
+	flags.StringVarP(&l.listen, "listen", "l", "127.0.0.1:8080", "listen on `ADDR`, or on a port of 127.0.0.1; port 0 picks a free one; 0.0.0.0 is all of IPv4, no host or [::] of IPv6 too")
 	l.record.register(cmd)
 	l.record.parts.register(cmd)
 	flags.BoolVar(&l.keepHost, "keep-host", false, "keep the Host header that the client sent")
 	flags.BoolVar(&l.strict, "strict", false, "refuse handshakes that break a rule, and TLS that is no longer safe")
 	l.tls.register(flags)
 	flags.Var(&l.maxHead, "max-head", "refuse request and response heads longer than `SIZE`")
-	flags.DurationVar(&l.handshake, "handshake-timeout", proxy.DefaultHandshakeTimeout, "wait at most `TIME` for a request, for TLS with a client, and for the answer to a WebSocket request")
-	flags.DurationVar(&l.dial, "dial-timeout", proxy.DefaultDialTimeout, "wait at most `TIME` for a connection to a server")
+	flags.Var((*duration)(&l.handshake), "handshake-timeout", "wait at most `TIME` for a request, for TLS with a client, and for the answer to a WebSocket request")
+	flags.Var((*duration)(&l.dial), "dial-timeout", "wait at most `TIME` for a connection to a server")
 }
 
 // run is wstrace [URL].
@@ -111,52 +106,15 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 	return err
 }
 
-// parseOrigin returns the URL of a server to stand in front of.
-func parseOrigin(s string) (*url.URL, error) {
-	u, err := url.Parse(s)
-	var parseErr *url.Error
-	if errors.As(err, &parseErr) {
-		err = parseErr.Err
-	}
-	if err != nil {
-		return nil, usagef("bad URL %q: %w", s, err)
-	}
-	port, err := strconv.Atoi(cmp.Or(u.Port(), "80"))
-	switch {
-	case !slices.Contains([]string{"ws", "wss", "http", "https"}, u.Scheme):
-		return nil, usagef("bad URL %q: want ws://, wss://, http:// or https://", s)
-	case u.Hostname() == "":
-		return nil, usagef("bad URL %q: no host", s)
-	case err != nil || port < 1 || port > 65535:
-		return nil, usagef("bad URL %q: port out of range", s)
-	case u.User != nil:
-		return nil, usagef("bad URL %q: the proxy does not send a user and password; the client has to", s)
-	}
-	if u.Host, err = asciiHost(u); err != nil {
-		return nil, usagef("bad URL %q: %w", s, err)
-	}
-	return u, nil
-}
-
-// asciiHost returns the host and port of u with an internationalized name as DNS,
-// TLS and HTTP want it, in A-labels (RFC 5890 §2.3.2.1).
-func asciiHost(u *url.URL) (string, error) {
-	name := u.Hostname()
-	if strings.IndexFunc(name, func(r rune) bool { return r > unicode.MaxASCII }) < 0 {
-		return u.Host, nil // with what it has of "_" and capitals
-	}
-	ascii, err := idna.Lookup.ToASCII(name)
-	if err != nil {
-		return "", err
-	}
-	return strings.Replace(u.Host, name, ascii, 1), nil
-}
-
-// listen listens on addr. 0.0.0.0 means IPv4 only; [::], and no host, mean both.
+// listen listens on addr. A port alone is one of 127.0.0.1. 0.0.0.0 means IPv4
+// only; [::], and no host, mean both.
 func listen(addr string) (net.Listener, error) {
+	if _, err := strconv.ParseUint(addr, 10, 16); err == nil {
+		addr = "127.0.0.1:" + addr
+	}
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, usageError{hinted{fmt.Errorf("listen %q: no port", addr), "-l 127.0.0.1:8080, or -l :8080 for all interfaces"}}
+		return nil, usageError{hinted{fmt.Errorf("listen %q: no port", addr), "-l 8080, or -l :8080 for all interfaces"}}
 	}
 	network := "tcp"
 	if ip := net.ParseIP(host); ip.To4() != nil {

@@ -82,11 +82,11 @@ differ`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&r.listen, "listen", "l", "", "be the server, and listen on `ADDR`; port 0 picks a free one")
+	flags.StringVarP(&r.listen, "listen", "l", "", "be the server, and listen on `ADDR`, or on a port of 127.0.0.1; port 0 picks a free one")
 	flags.StringVar(&r.connect, "connect", "", "be the client of the server at `URL`; its path replaces the recorded one")
 	flags.Var(&r.session, "session", "replay session `N`, as numbered by show, or all of them together (default: the first WebSocket session)")
 	flags.Var(&r.timing, "timing", "when to send, `HOW`: fast, as soon as it is our turn; original, at the recorded pace; x2, twice as fast")
-	flags.DurationVar(&r.stall, "stall", r.stall, "wait at most `TIME` for the other side: to connect, in a handshake, and for what was recorded")
+	flags.Var((*duration)(&r.stall), "stall", "wait at most `TIME` for the other side: to connect, in a handshake, and for what was recorded")
 	flags.BoolVar(&r.exact, "exact", false, "compare frame by frame and byte by byte, heartbeats too")
 	flags.StringArrayVar(&r.ignore, "ignore", nil, "do not compare what `SELECTOR` selects; may be repeated")
 	flags.StringArrayVar(&r.capture, "capture", nil, "take what `SELECTOR` selects, and use it in place of its recorded value; may be repeated")

@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/wstrace/wstrace/cmd/wstrace/internal/source"
+	"github.com/wstrace/wstrace/decode/filter"
 )
 
 // version is set when a release is built.
@@ -104,7 +108,9 @@ func rootArgs(cmd *cobra.Command, args []string) error {
 	switch {
 	case len(args) == 0:
 		return nil
-	case !strings.Contains(args[0], "://"):
+	case isRecording(args[0]):
+		return usageError{hinted{fmt.Errorf("unknown command %q", args[0]), "to print a recording: wstrace show " + args[0]}}
+	case !strings.Contains(args[0], "://") && meantURL(args[0]) == "":
 		return unknownCommand(cmd, args[0])
 	case len(args) > 1:
 		return usagef("want one URL, got %d arguments", len(args))
@@ -112,25 +118,51 @@ func rootArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// isRecording reports whether name is that of a file, or looks like one of a
+// recording.
+func isRecording(name string) bool {
+	if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
+		return true
+	}
+	return !strings.Contains(name, "://") && slices.ContainsFunc(source.Extensions(), func(ext string) bool { return strings.HasSuffix(name, "."+ext) })
+}
+
 func unknownCommand(cmd *cobra.Command, name string) error {
 	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(name); len(near) > 0 {
 		return usagef("unknown command %q, did you mean %q?", name, near[0])
 	}
-	err := fmt.Errorf("unknown command %q", name)
-	if strings.ContainsAny(name, ".:") {
-		return usageError{hinted{err, "to watch a server, give its URL: ws://" + name}}
-	}
-	return usageError{hinted{err, "wstrace --help lists the commands"}}
+	return usageError{hinted{fmt.Errorf("unknown command %q", name), cmd.CommandPath() + " --help lists the commands"}}
 }
 
-// flagError says what is wrong with a flag.
-func flagError(_ *cobra.Command, err error) error {
+// flagError says what is wrong with a flag of cmd.
+func flagError(cmd *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
-	if errors.As(err, &invalid) {
+	var unknown *pflag.NotExistError
+	switch {
+	case errors.As(err, &invalid):
 		err = fmt.Errorf("--%s %q: %w", invalid.GetFlag().Name, invalid.GetValue(), invalid.Unwrap())
+	case errors.As(err, &unknown):
+		name := unknown.GetSpecifiedName()
+		if letters := unknown.GetSpecifiedShortnames(); len(letters) > 1 { // one hyphen is missing
+			name = letters
+		}
+		if near := filter.Nearest(name, flagNames(cmd)); near != "" {
+			err = fmt.Errorf("%w, did you mean --%s?", err, near)
+		}
 	}
 	return usageError{err}
+}
+
+// flagNames are the names of the flags of cmd.
+func flagNames(cmd *cobra.Command) []string {
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			names = append(names, f.Name)
+		}
+	})
+	return names
 }
 
 // help prints the help of cmd, examples first.

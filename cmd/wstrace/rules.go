@@ -12,14 +12,15 @@ import (
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/explain"
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/filter"
 )
 
 const rulesExample = `  wstrace rules
         list them all
   wstrace rules frame-client-unmasked
         an example of bytes that break it, why it matters, and how to fix the sender
-  wstrace rules | grep pmd-
-        only those about permessage-deflate`
+  wstrace rules pmd
+        list those about permessage-deflate, which begin with pmd-`
 
 func newRules() *cobra.Command {
 	var asJSON bool
@@ -40,25 +41,25 @@ func newRules() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("explanations of the rules: %w", err)
 			}
-			var b []byte
-			switch {
-			case len(args) == 1:
-				i := slices.IndexFunc(entries, func(e explain.Entry) bool { return string(e.ID) == args[0] })
-				if i < 0 {
+			if len(args) == 1 {
+				if entries = named(entries, args[0]); len(entries) == 0 {
 					return unknownRule(args[0])
 				}
-				if b = appendRule(nil, &entries[i]); asJSON {
-					b = appendRuleJSON(nil, &entries[i])
-				}
-			default:
+			}
+			one := len(args) == 1 && string(entries[0].ID) == args[0]
+			if !one {
 				entries = slices.DeleteFunc(entries, func(e explain.Entry) bool { return e.Severity > s.least() })
-				if !asJSON {
-					b = appendRules(nil, entries)
-					break
-				}
+			}
+			var b []byte
+			switch {
+			case asJSON:
 				for i := range entries {
 					b = appendRuleJSON(b, &entries[i])
 				}
+			case one:
+				b = appendRule(nil, &entries[0])
+			default:
+				b = appendRules(nil, entries)
 			}
 			return printOut(b)
 		},
@@ -77,9 +78,28 @@ func completeRules(_ *cobra.Command, args []string, _ string) (ids []string, _ c
 	return ids, cobra.ShellCompDirectiveNoFileComp
 }
 
+// named returns the entry of the rule called name, or those of the rules whose
+// names begin with it and a hyphen.
+func named(entries []explain.Entry, name string) (of []explain.Entry) {
+	group := strings.TrimRight(name, "-*") + "-"
+	for i := range entries {
+		switch id := string(entries[i].ID); {
+		case id == name:
+			return entries[i : i+1]
+		case strings.HasPrefix(id, group):
+			of = append(of, entries[i])
+		}
+	}
+	return of
+}
+
 func unknownRule(id string) error {
-	if r := explain.Nearest(id); r != nil {
-		return usagef("unknown rule %q, did you mean %q?", id, r.ID)
+	ids := make([]string, len(decode.Rules))
+	for i := range decode.Rules {
+		ids[i] = string(decode.Rules[i].ID)
+	}
+	if near := filter.Nearest(id, ids); near != "" {
+		return usagef("unknown rule %q, did you mean %q?", id, near)
 	}
 	return usageError{hinted{fmt.Errorf("unknown rule %q", id), "wstrace rules lists them"}}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -102,5 +103,24 @@ func (n *count) Set(s string) error {
 		return errors.New("want a number, 0 or more")
 	}
 	*n = count(v)
+	return nil
+}
+
+// A duration is the value of a flag that takes a time: 10s, 1m30s, or a number of
+// seconds.
+type duration time.Duration
+
+func (d *duration) Type() string   { return "duration" }
+func (d *duration) String() string { return time.Duration(*d).String() }
+
+func (d *duration) Set(s string) error {
+	v, err := time.ParseDuration(s)
+	if err != nil {
+		v, err = time.ParseDuration(s + "s")
+	}
+	if err != nil {
+		return errors.New("want a time such as 10s, or seconds")
+	}
+	*d = duration(v)
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/source"
 	"github.com/wstrace/wstrace/proxy"
@@ -38,6 +39,35 @@ func TestSize(t *testing.T) {
 		case err == nil && (n != test.want || n.String() != test.out):
 			t.Errorf("%q: got %d, %s, want %d, %s", test.in, n, &n, test.want, test.out)
 		}
+	}
+}
+
+func TestDuration(t *testing.T) {
+	for _, test := range []struct {
+		in   string
+		want time.Duration // negative for an error
+	}{
+		{"10", 10 * time.Second},
+		{"0.5", 500 * time.Millisecond},
+		{"1m30s", 90 * time.Second},
+		{"0", 0},
+		{"", -1}, {"soon", -1}, {"10x", -1},
+	} {
+		d := duration(-1)
+		if err := d.Set(test.in); (err != nil) != (test.want < 0) || time.Duration(d) != test.want {
+			t.Errorf("%q: got %v, %v, want %v", test.in, &d, err, test.want)
+		}
+	}
+}
+
+func TestListenOnAPortAlone(t *testing.T) {
+	l, err := listen("0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if got := l.Addr().(*net.TCPAddr).IP.String(); got != "127.0.0.1" {
+		t.Errorf("got %s, want 127.0.0.1", got)
 	}
 }
 

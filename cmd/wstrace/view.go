@@ -119,12 +119,16 @@ func (v *view) shown() int {
 	return int(v.preview)
 }
 
+// maxWhole is how many bytes of a message are shown, unless -n says less.
+const maxWhole = 32 << 20
+
 // look returns what the sessions of a run look into: they put messages together
 // if anybody looks at them, and judge rules of severity info if they are printed.
 func (v *view) look() decode.Look {
 	l := decode.Look{Messages: v.form.value != "none", Advice: v.least() == decode.SeverityInfo, Seen: new(decode.Seen)}
+	l.Keep = maxWhole
 	if n := v.shown(); n >= 0 {
-		l.Keep = max(n, 1)
+		l.Keep = min(max(n, 1), maxWhole)
 	}
 	if f := v.filter.Filter; f != nil && l.Messages {
 		f.Needs().AddTo(&l)

@@ -314,6 +314,9 @@ func (w *Writer) frame(f *decode.Frame) {
 	r.LenBits, r.Len = f.LengthBits(), uint64(f.Length)
 	w.payload = f.AppendPayload(w.payload[:0], w.o.Preview)
 	r.Payload = w.payload
+	if f.OpCode == ws.OpContinuation && f.Message == ws.OpBinary {
+		r.Form = FormBase64 // as its message, whatever it looks like
+	}
 	r.Cut = len(r.Payload) < f.Len()
 	if f.More {
 		r.Kind, r.Len = KindMore, uint64(f.Len())

@@ -147,7 +147,7 @@ func Chat(ctx context.Context, url string) error {
 		if err != nil {
 			return err
 		}
-		if string(heard) == "Adam left." {
+		if string(heard) == "Ronald says: At nine." {
 			return conn.Close(websocket.StatusNormalClosure, "Closing")
 		}
 		if answer := answers[string(heard)]; answer != "" {

@@ -86,12 +86,11 @@ func (s *stage) play() {
 	s.say("Adam", "Here I am. Café at nine?")
 	s.keepAlive("Adam")
 	s.say("Ronald", "At nine.")
-	s.say("John", "I have to run.")
+	s.leave("Ronald", "Closing")
+	s.say("John", "I have to run. Bye, Adam!")
 	s.leave("John", "Closing")
 	s.keepAlive("Adam")
-	s.say("Adam", "So have I. Bye, Ronald!")
 	s.leave("Adam", "Closing")
-	s.leave("Ronald", "Closing")
 }
 
 // join lets somebody in. The newcomer gets two frames in one segment.

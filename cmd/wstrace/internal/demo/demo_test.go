@@ -27,16 +27,12 @@ text "Ronald says: Morning. Is Adam coming?"
 text "Adam joined."
 text "Adam says: Here I am. Café at nine?"
 text "Ronald says: At nine."
-text "John says: I have to run."
-text "John left."
-text "Adam says: So have I. Bye, Ronald!"
-text "Adam left."
 close "\x03\xe8Closing"
 end fin`,
 	`#2 > GET /chat?name=John
 text "Good morning, Ronald!"
 pong "1"
-text "I have to run."
+text "I have to run. Bye, Adam!"
 close "\x03\xe8Closing"
 end fin`,
 	`#2 < 101
@@ -48,14 +44,14 @@ ping "1"
 text "Adam joined."
 text "Adam says: Here I am. Café at nine?"
 text "Ronald says: At nine."
-text "John says: I have to run."
+text "Ronald left."
+text "John says: I have to run. Bye, Adam!"
 close "\x03\xe8Closing"
 end fin`,
 	`#3 > GET /chat?name=Adam
 text "Here I am. Café at nine?"
 pong ""
 pong ""
-text "So have I. Bye, Ronald!"
 close "\x03\xe8Closing"
 end fin`,
 	`#3 < 101
@@ -63,9 +59,9 @@ text "Adam joined."
 text "Welcome Adam."
 text "Adam says: Here I am. Café at nine?"
 text "Ronald says: At nine."
-text "John says: I have to run."
+text "Ronald left."
+text "John says: I have to run. Bye, Adam!"
 text "John left."
-text "Adam says: So have I. Bye, Ronald!"
 close "\x03\xe8Closing"
 end fin`,
 }
@@ -112,7 +108,7 @@ func TestRun(t *testing.T) {
 	if d := time.Since(began); d > 3*time.Second {
 		t.Errorf("it takes %v, want 3s or less", d)
 	}
-	if want := []int64{2, 3, 1}; !slices.Equal(closed, want) {
+	if want := []int64{1, 2, 3}; !slices.Equal(closed, want) {
 		t.Errorf("sessions closed in the order %v, want %v", closed, want)
 	}
 	for _, want := range transcript {

@@ -9,7 +9,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/wstrace/wstrace/decode"
-	"github.com/wstrace/wstrace/decode/filter"
 )
 
 // An Entry explains a rule.
@@ -123,13 +122,4 @@ func (l Line) Append(b []byte, indent string) []byte {
 		b = append(append(b, ' '), l.Note...)
 	}
 	return append(b, '\n')
-}
-
-// Nearest returns the rule that was most likely meant by name, or nil.
-func Nearest(name string) *decode.Rule {
-	ids := make([]string, len(decode.Rules))
-	for i := range decode.Rules {
-		ids[i] = string(decode.Rules[i].ID)
-	}
-	return decode.LookupRule(decode.RuleID(filter.Nearest(name, ids)))
 }

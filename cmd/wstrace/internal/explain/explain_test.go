@@ -328,24 +328,3 @@ func TestParseSaysWhereItStops(t *testing.T) {
 		}
 	}
 }
-
-func TestNearest(t *testing.T) {
-	for _, c := range []struct{ name, want string }{
-		{"frame-rsv-st", "frame-rsv-set"},
-		{"Frame-RSV-Set", "frame-rsv-set"},
-		{"frame-client-masked", "frame-client-unmasked"},
-		{"unmasked", "frame-client-unmasked"},
-		{"req-keys-reused", "req-key-reused"},
-		{"x", ""},
-		{"frobnicate", ""},
-		{"", ""},
-	} {
-		got := ""
-		if r := Nearest(c.name); r != nil {
-			got = string(r.ID)
-		}
-		if got != c.want {
-			t.Errorf("Nearest(%q): got %q, want %q", c.name, got, c.want)
-		}
-	}
-}
