@@ -141,7 +141,7 @@ func (j *judge) repeated(id RuleID, from Dir) bool {
 // keepFault keeps the first error in the head of d.
 func (j *judge) keepFault(d Dir) {
 	for i := range j.found {
-		if v := &j.found[i]; v.Severity == SeverityError && j.headFault[d] == "" {
+		if v := &j.found[i]; v.From == d && v.Severity == SeverityError && j.headFault[d] == "" {
 			j.headFault[d] = v.String()
 		}
 	}

@@ -148,8 +148,15 @@ func (j *judge) checkKey(h *Head) {
 	if why := weakKey(key, b); why != "" {
 		j.field(FromClient, fieldKey, "req-key-weak", "key %q is %s", key, why)
 	}
-	if j.info.incomplete() {
-		return // it may be the session itself that had the key
+}
+
+// keyUsed finds that a key has led to a connection before. Only a 101 uses it up: a
+// client may keep it while it authenticates, follows a redirect, or tries again
+// after no answer.
+func (j *judge) keyUsed() {
+	key := j.hs.Key
+	if _, fault := decodeKey(key); fault != "" || j.info.incomplete() { // it may be the session itself that had the key
+		return
 	}
 	if conn, ok := j.seen.key(key, j.info.Conn); ok {
 		j.field(FromClient, fieldKey, "req-key-reused", "key %q was used by session #%d before", key, conn)

@@ -53,7 +53,8 @@ func (m *memory[K, V]) put(k K, v V) {
 	m.m[k] = v
 }
 
-// key notes the key of a handshake and returns the session that had it before.
+// key notes the key of a handshake that was accepted and returns the session that
+// had it before.
 func (s *Seen) key(key string, conn int64) (before int64, ok bool) {
 	if s == nil {
 		return 0, false

@@ -46,6 +46,47 @@ func playRun(steps []runStep) []string {
 	return got
 }
 
+// TestKeyIsUsedUpBy101 checks what a client may send its key for again.
+func TestKeyIsUsedUpBy101(t *testing.T) {
+	const refused = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: NTLM\r\nContent-Length: 0\r\n\r\n"
+	const moved = "HTTP/1.1 307 Temporary Redirect\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n"
+	for _, test := range []struct {
+		name    string
+		answers []string // to the requests with one key; "" for none
+		want    string
+	}{
+		{"NTLM", []string{refused, refused, upgradeResponse}, ""},
+		{"redirect", []string{moved, upgradeResponse}, ""},
+		{"retry", []string{"", upgradeResponse}, ""},
+		{"after a 101", []string{upgradeResponse, refused, ""}, ""},
+		{"twice", []string{refused, upgradeResponse, "", upgradeResponse}, "#4 client req-key-reused in the answer, no fault of the server's head"},
+	} {
+		got := ""
+		seen := new(Seen)
+		for i, answer := range test.answers {
+			s := &Session{Look: Look{Seen: seen}}
+			s.Sink = SinkFunc(func(ev *Event) {
+				for _, v := range ev.Violations {
+					if v.ID == "req-key-reused" && ev.Kind == KindResponse {
+						got += fmt.Sprintf("#%d %s %s in the answer", ev.Conn, v.From, v.ID)
+					}
+				}
+			})
+			s.Open(Info{Conn: int64(i + 1), Time: start})
+			s.Data(FromClient, start, []byte(upgradeRequest))
+			s.Data(FromServer, start, []byte(answer))
+			if got != "" && s.HeadFault(FromServer) == "" {
+				got += ", no fault of the server's head"
+			}
+			s.End(FromServer, start, EndFIN, "")
+			s.End(FromClient, start, EndFIN, "")
+		}
+		if got != test.want {
+			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
 func TestSeen(t *testing.T) {
 	const (
 		k1 = "8YmBPf+ktDVCLmdeQNEzYw=="

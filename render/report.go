@@ -263,6 +263,8 @@ func (r *Report) detail(ev *decode.Event, v *decode.Violation) string {
 		r.frameDetail(ev, v)
 	case ev.Kind == decode.KindRequest && !ev.Handshake.Request.Cut:
 		r.headDetail(ev.Handshake.Request, v, ">")
+	case ev.Kind == decode.KindResponse && v.From == decode.FromClient: // the answer makes it a fault
+		r.headDetail(ev.Handshake.Request, v, ">")
 	case ev.Kind == decode.KindResponse && !ev.Head.Cut:
 		r.headDetail(ev.Head, v, "<")
 	case ev.Kind == decode.KindJunk:
