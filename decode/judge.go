@@ -150,6 +150,6 @@ func (j *judge) keepFault(d Dir) {
 // closed takes the end of the session.
 func (j *judge) closed() {
 	if client := j.client(); client != "" && j.hs.WebSocket {
-		j.seen.disconnected(client, j.now, !j.verdict.closed && j.totals.How <= EndTLSEOF)
+		j.seen.disconnected(client, j.now, j.failed())
 	}
 }
