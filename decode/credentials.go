@@ -19,6 +19,10 @@ type Credential struct {
 	// Routine says that the protocol has to put it there. It is worth hiding,
 	// and not worth a remark.
 	Routine bool
+
+	// Ticket says that it is called and as short as a ticket that is made for one
+	// connection, such as the token of Vite.
+	Ticket bool
 }
 
 // IsPlaceholder reports whether s is what stands in place of a secret:
@@ -89,6 +93,17 @@ func CredentialParam(name, value string) (ok, routine bool) {
 
 var credentialParams = set("token", "auth", "sig", "session", "bearer", "pwd", "ticket", "signature",
 	"xamzsignature", "xamzsecuritytoken", "xgoogsignature")
+
+// isTicket reports whether a parameter is probably good for a short time only: by
+// its name, and because its value has neither the length nor the form of a token
+// that is good for long.
+func isTicket(name, value string) bool {
+	switch plainName(name) {
+	case "token", "session", "ticket":
+		return len(value) < 32 && !tokenIn(unescape(value))
+	}
+	return false
+}
 
 // CredentialKey reports whether the value of a member of a JSON object is a
 // credential. A number is given as it is written.
@@ -173,7 +188,7 @@ func FindCredentials(text string) []Credential {
 				const enough = 512 // bytes of a value to know it by
 				ok, routine := CredentialParam(name, unescape(text[from:min(to, from+enough)]))
 				if ok || to != ended && tokenIn(unescape(text[from:to])) {
-					found = append(found, Credential{From: from, To: to, Name: name, Param: true, Routine: routine})
+					found = append(found, Credential{From: from, To: to, Name: name, Param: true, Routine: routine, Ticket: isTicket(name, text[from:to])})
 					i, ended = to, to
 					continue
 				}

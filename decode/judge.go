@@ -35,6 +35,7 @@ type judgedConnection struct {
 	closing   [2]closing
 	late      bool     // tcp-close-late was reported
 	talks     *[2]talk // by Dir; nil unless messages are put together
+	stream    bool     // the client began as MQTT
 }
 
 // take returns the violations for the next event. They are valid until another
@@ -140,7 +141,7 @@ func (j *judge) repeated(id RuleID, from Dir) bool {
 // keepFault keeps the first error in the head of d.
 func (j *judge) keepFault(d Dir) {
 	for i := range j.found {
-		if v := &j.found[i]; v.Severity == SeverityError && j.headFault[d] == "" {
+		if v := &j.found[i]; v.From == d && v.Severity == SeverityError && j.headFault[d] == "" {
 			j.headFault[d] = v.String()
 		}
 	}
@@ -149,6 +150,6 @@ func (j *judge) keepFault(d Dir) {
 // closed takes the end of the session.
 func (j *judge) closed() {
 	if client := j.client(); client != "" && j.hs.WebSocket {
-		j.seen.disconnected(client, j.now, !j.verdict.closed && j.totals.How <= EndTLSEOF)
+		j.seen.disconnected(client, j.now, j.failed())
 	}
 }

@@ -132,13 +132,43 @@ func (j *judge) adviseMessage(f *Frame, m *Message) {
 	if m.Op == ws.OpText && bytes.HasPrefix(m.Data, []byte("\xef\xbb\xbf")) {
 		say("text-bom", "text begins with EF BB BF")
 	}
-	if m.Op == ws.OpBinary && !m.Cut && len(m.Data) > 1 && strings.IndexByte("{[", m.Data[0]) >= 0 && json.Valid(m.Data) {
+	if m.Op == ws.OpBinary && m.Dir == FromClient && m.N == 0 {
+		j.connection.stream = beginsMQTT(m.Data)
+	}
+	if m.Op == ws.OpBinary && !j.stream() && !m.Cut && len(m.Data) > 1 && strings.IndexByte("{[", m.Data[0]) >= 0 && json.Valid(m.Data) {
 		say("json-as-binary", "binary message of %d bytes is JSON", m.Len)
 	}
 	if n := base64Run(m.Data); m.Op == ws.OpText && n >= 256 && n*10 > len(m.Data)*7 {
 		say("base64-in-text", "%d of %d bytes of text are base64, a binary message takes a quarter less", n, len(m.Data))
 	}
 	j.adviseTalk(m, say)
+}
+
+// stream reports whether the messages are pieces of a stream of another protocol,
+// in which JSON is a payload and must be binary.
+func (j *judge) stream() bool {
+	return j.connection.stream || streamSubprotocols[strings.ToLower(j.hs.Subprotocol)]
+}
+
+var streamSubprotocols = set("mqtt", "mqttv3.1", "amqp", "amqpwsb10", "binary", "rfb", "coap", "opcua+uacp")
+
+// beginsMQTT reports whether b, the first message of a client, begins a CONNECT of
+// MQTT (MQTT 5.0 §3.1). Some clients send it in pieces.
+func beginsMQTT(b []byte) bool {
+	if len(b) == 0 || b[0] != 0x10 {
+		return false
+	}
+	n := 1
+	for n < len(b) && n < 4 && b[n] >= 0x80 { // the length of the packet
+		n++
+	}
+	name := string(b[min(len(b), n+1):])
+	for _, want := range []string{"\x00\x04MQTT", "\x00\x06MQIsdp"} {
+		if m := min(len(name), len(want)); name[:m] == want[:m] {
+			return true
+		}
+	}
+	return false
 }
 
 // adviseTalk looks at how a message follows those before it.

@@ -44,17 +44,41 @@ func (j *judge) adviseRequest(h *Head) {
 	}
 	if client := j.client(); client != "" {
 		if n := j.seen.connected(client, j.now); n >= backoffTimes {
-			say("", "reconnect-no-backoff", "connects again at once after a connection that failed, %d times in a row", n)
+			say("", "reconnect-no-backoff", "connects again at once after the server refused or ended the connection, %d times in a row", n)
 		}
 	}
 }
 
-// client identifies the client and what it connects to, for Seen.
+// client identifies the program of the client and what it connects to, for Seen. It
+// returns "" if that is not known: behind a proxy all clients have one address.
 func (j *judge) client() string {
 	if j.info.incomplete() || j.info.Client == "" || j.hs.Request == nil || j.seen == nil {
 		return ""
 	}
-	return hostOf(j.info.Client) + " " + j.info.Server + " " + j.hs.Request.Target
+	var id strings.Builder
+	id.WriteString(hostOf(j.info.Client) + " " + j.info.Server + " " + j.hs.Request.Target)
+	for _, f := range j.hs.Request.Fields {
+		switch name := strings.ToLower(f.Name); {
+		case name == "forwarded", name == "via", name == "x-real-ip", strings.HasPrefix(name, "x-forwarded-"):
+			return ""
+		case name != "sec-websocket-key":
+			id.WriteString("\n" + f.Name + ":" + f.Value)
+		}
+	}
+	return id.String()
+}
+
+// failed reports whether the server refused the connection or ended it without a
+// Close, so that a client had better wait before it comes again. To authenticate or
+// to change the version is the client's turn at once, and one that got no answer, or
+// ended the connection itself, may have every reason to.
+func (j *judge) failed() bool {
+	if !j.hs.Accepted {
+		res := j.hs.Response
+		return res != nil && res.Status >= 400 && res.Status != 401 && res.Status != 407 && res.Status != 426
+	}
+	v := &j.totals.Verdict
+	return !j.verdict.closed && j.ended > 0 && v.How.bySide() && v.Ended == FromServer && !v.Unknown
 }
 
 // plain reports whether it is known that the client does not use TLS.
@@ -80,7 +104,11 @@ func (j *judge) adviseURL(h *Head) {
 		case c.Password:
 			j.field(FromClient, "", "basic-auth-in-url", "the target holds a user name and a password")
 		case c.Param:
-			j.field(FromClient, "", "token-in-url", "the query has a credential, %.40q, which ends up in logs", c.Name)
+			sev := SeverityWarning
+			if c.Ticket {
+				sev = SeverityInfo
+			}
+			j.fieldAs(sev, FromClient, "", "token-in-url", "the query has a credential, %.40q, which ends up in logs", c.Name)
 		default:
 			j.field(FromClient, "", "token-in-url", "the target has a credential of %d characters, which ends up in logs", c.To-c.From)
 		}

@@ -148,8 +148,15 @@ func (j *judge) checkKey(h *Head) {
 	if why := weakKey(key, b); why != "" {
 		j.field(FromClient, fieldKey, "req-key-weak", "key %q is %s", key, why)
 	}
-	if j.info.incomplete() {
-		return // it may be the session itself that had the key
+}
+
+// keyUsed finds that a key has led to a connection before. Only a 101 uses it up: a
+// client may keep it while it authenticates, follows a redirect, or tries again
+// after no answer.
+func (j *judge) keyUsed() {
+	key := j.hs.Key
+	if _, fault := decodeKey(key); fault != "" || j.info.incomplete() { // it may be the session itself that had the key
+		return
 	}
 	if conn, ok := j.seen.key(key, j.info.Conn); ok {
 		j.field(FromClient, fieldKey, "req-key-reused", "key %q was used by session #%d before", key, conn)
@@ -222,7 +229,11 @@ func (j *judge) checkOffers(h *Head) {
 			}
 			j.checkWindow8(FromClient, p)
 		case !registeredExtensions[ext.Name]:
-			j.field(FromClient, fieldExtensions, "req-extension-unregistered", "extension %.40q is not registered", ext.Name)
+			sev := SeverityError
+			if isCompression(ext.Name) {
+				sev = SeverityWarning
+			}
+			j.fieldAs(sev, FromClient, fieldExtensions, "req-extension-unregistered", "extension %.40q is not registered", ext.Name)
 		default: // bbf-usp-protocol, which defines eid
 			for _, p := range ext.Params {
 				if p.Name != "eid" {
@@ -231,6 +242,15 @@ func (j *judge) checkOffers(h *Head) {
 			}
 		}
 	}
+}
+
+// isCompression reports whether an extension compresses, by its name. Many clients
+// still offer what a draft or a vendor had; whoever does not know it leaves it out.
+func isCompression(name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc([]string{"deflate", "compress", "zip", "zstd", "brotli", "lz4", "snappy"}, func(method string) bool {
+		return strings.Contains(name, method)
+	})
 }
 
 // checkWindow8 reports a window that zlib can't compress with.

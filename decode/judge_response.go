@@ -9,6 +9,7 @@ import (
 func (j *judge) accepted(h *Head) {
 	j.head(FromServer, h)
 	if !h.http2() {
+		j.keyUsed()
 		j.upgradeResponse(h)
 	}
 	j.checkSubprotocol(h)

@@ -217,7 +217,7 @@ func ruleTable() []Rule {
 		// Advice: no RFC asks for it.
 		{"frag-storm", w, EitherSide, advice, "a message is not sent in many tiny fragments"},
 		{"tiny-messages", i, EitherSide, advice, "many tiny messages are sent as one"},
-		{"message-huge", w, EitherSide, advice, "a message is no larger than what most receivers take"},
+		{"message-huge", i, EitherSide, advice, "a message is no larger than what most receivers take"},
 		{"frame-buffer-split", i, EitherSide, advice, "a message is not fragmented by the size of a buffer"},
 		{"ping-absent", i, EitherSide, advice, "a quiet connection has a heartbeat"},
 		{"ping-storm", i, EitherSide, advice, "pings are at least a second apart"},

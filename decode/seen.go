@@ -24,7 +24,7 @@ type Seen struct {
 // A clientPast is what one client did with one server.
 type clientPast struct {
 	open   int       // open connections
-	failed time.Time // when the last one ended, if that was without a Close
+	failed time.Time // when the last one ended, if the server refused or ended it
 	again  int       // how often in a row the client came back at once
 }
 
@@ -53,7 +53,8 @@ func (m *memory[K, V]) put(k K, v V) {
 	m.m[k] = v
 }
 
-// key notes the key of a handshake and returns the session that had it before.
+// key notes the key of a handshake that was accepted and returns the session that
+// had it before.
 func (s *Seen) key(key string, conn int64) (before int64, ok bool) {
 	if s == nil {
 		return 0, false
@@ -107,7 +108,7 @@ var seenSeed = maphash.MakeSeed()
 func seenHash(s string) uint64 { return maphash.String(seenSeed, s) }
 
 // connected notes that a client connects to a server, and returns how often in
-// a row it has come back at once after a connection that failed. One client with
+// a row it has come back at once after one that failed. One client with
 // several connections can't be told from several clients, so it counts only while
 // no other is open.
 func (s *Seen) connected(client string, now time.Time) int {
@@ -128,8 +129,8 @@ func (s *Seen) connected(client string, now time.Time) int {
 	return c.again
 }
 
-// disconnected notes that a connection ended; failed says that it did so without a
-// Close.
+// disconnected notes that a connection ended; failed says that the server refused it
+// or ended it without a Close.
 func (s *Seen) disconnected(client string, now time.Time, failed bool) {
 	if s == nil {
 		return

@@ -46,6 +46,107 @@ func playRun(steps []runStep) []string {
 	return got
 }
 
+// TestReconnects checks when a client that comes back at once should have waited.
+func TestReconnects(t *testing.T) {
+	answer := func(status string) string { return "HTTP/1.1 " + status + "\r\nContent-Length: 0\r\n\r\n" }
+	const client, server = FromClient, FromServer
+	const warned = "#4 reconnect-no-backoff, #5 reconnect-no-backoff, #6 reconnect-no-backoff"
+	for _, test := range []struct {
+		name   string
+		lines  func(i int) string // of the ith request
+		answer string             // or ""
+		ends   Dir                // who ends first
+		how    End
+		want   string
+	}{
+		{"server ends", nil, upgradeResponse, server, EndFIN, warned},
+		{"server resets", nil, upgradeResponse, server, EndRST, warned},
+		{"refused", nil, answer("503 Service Unavailable"), server, EndFIN, warned},
+		{"refused, client ends", nil, answer("403 Forbidden"), client, EndFIN, warned},
+		{"authentication", nil, answer("401 Unauthorized"), server, EndFIN, ""},
+		{"authentication at a proxy", nil, answer("407 Proxy Authentication Required"), server, EndFIN, ""},
+		{"another version", nil, answer("426 Upgrade Required"), server, EndFIN, ""},
+		{"redirect", nil, answer("307 Temporary Redirect"), server, EndFIN, ""},
+		{"no answer", nil, "", server, EndFIN, ""},
+		{"client ends", nil, upgradeResponse, client, EndFIN, ""},
+		{"client resets", nil, upgradeResponse, client, EndRST, ""},
+		{"wstrace ends", nil, upgradeResponse, server, EndLocal, ""},
+		{"several programs", func(i int) string { return fmt.Sprintf("User-Agent: user %d\r\n", i) }, upgradeResponse, server, EndFIN, ""},
+		{"one program, always the same", func(int) string { return "User-Agent: user\r\n" }, upgradeResponse, server, EndFIN, warned},
+		{"behind a load balancer", func(int) string { return "X-Forwarded-For: 192.0.2.1\r\n" }, upgradeResponse, server, EndFIN, ""},
+		{"behind a proxy that names itself", func(int) string { return "Via: 1.1 proxy\r\n" }, upgradeResponse, server, EndFIN, ""},
+		{"behind a proxy of RFC 7239", func(int) string { return "forwarded: for=192.0.2.1\r\n" }, upgradeResponse, server, EndFIN, ""},
+	} {
+		var got []string
+		seen := new(Seen)
+		now := start
+		for i := range 6 {
+			s := &Session{Look: Look{Seen: seen}}
+			s.Sink = SinkFunc(func(ev *Event) {
+				for _, v := range ev.Violations {
+					if v.ID == "reconnect-no-backoff" {
+						got = append(got, fmt.Sprintf("#%d %s", ev.Conn, v.ID))
+					}
+				}
+			})
+			lines := fmt.Sprintf("Sec-WebSocket-Key: 8YmBPf+ktDVCLmdeQNEz%dw==\r\n", i)
+			if test.lines != nil {
+				lines += test.lines(i)
+			}
+			s.Open(Info{Conn: int64(i + 1), Time: now, Client: fmt.Sprintf("192.0.2.7:%d", 5000+i), Server: "192.0.2.9:80"})
+			s.Data(client, now, []byte(strings.Replace(upgradeRequest, "Sec-WebSocket-Key: 8YmBPf+ktDVCLmdeQNEzYw==\r\n", lines, 1)))
+			s.Data(server, now, []byte(test.answer))
+			s.End(test.ends, now, test.how, "")
+			s.End(test.ends.Peer(), now, EndFIN, "")
+			now = now.Add(100 * time.Millisecond)
+		}
+		if got := strings.Join(got, ", "); got != test.want {
+			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+// TestKeyIsUsedUpBy101 checks what a client may send its key for again.
+func TestKeyIsUsedUpBy101(t *testing.T) {
+	const refused = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: NTLM\r\nContent-Length: 0\r\n\r\n"
+	const moved = "HTTP/1.1 307 Temporary Redirect\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n"
+	for _, test := range []struct {
+		name    string
+		answers []string // to the requests with one key; "" for none
+		want    string
+	}{
+		{"NTLM", []string{refused, refused, upgradeResponse}, ""},
+		{"redirect", []string{moved, upgradeResponse}, ""},
+		{"retry", []string{"", upgradeResponse}, ""},
+		{"after a 101", []string{upgradeResponse, refused, ""}, ""},
+		{"twice", []string{refused, upgradeResponse, "", upgradeResponse}, "#4 client req-key-reused in the answer, no fault of the server's head"},
+	} {
+		got := ""
+		seen := new(Seen)
+		for i, answer := range test.answers {
+			s := &Session{Look: Look{Seen: seen}}
+			s.Sink = SinkFunc(func(ev *Event) {
+				for _, v := range ev.Violations {
+					if v.ID == "req-key-reused" && ev.Kind == KindResponse {
+						got += fmt.Sprintf("#%d %s %s in the answer", ev.Conn, v.From, v.ID)
+					}
+				}
+			})
+			s.Open(Info{Conn: int64(i + 1), Time: start})
+			s.Data(FromClient, start, []byte(upgradeRequest))
+			s.Data(FromServer, start, []byte(answer))
+			if got != "" && s.HeadFault(FromServer) == "" {
+				got += ", no fault of the server's head"
+			}
+			s.End(FromServer, start, EndFIN, "")
+			s.End(FromClient, start, EndFIN, "")
+		}
+		if got != test.want {
+			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
 func TestSeen(t *testing.T) {
 	const (
 		k1 = "8YmBPf+ktDVCLmdeQNEzYw=="
