@@ -57,6 +57,9 @@ type Writer struct {
 	cut  int64      // how much of its end does not, behind keep
 
 	lineEnd bool // what stays lacks the end of its last line
+
+	finished []string       // the parts that Next finished, the oldest first
+	numbers  map[string]int // the last number given to a part, by the time in its name
 }
 
 type compressor interface {
@@ -190,8 +193,18 @@ func (w *Writer) Abandon() {
 
 // Replace gives the file called name new content, which write writes, with the
 // same permissions and compression c. The old content stays until the new is
-// complete.
+// complete. A file that is being recorded to is left alone, with [ErrLocked].
 func Replace(name string, c Compression, write func(io.Writer) error) error {
+	if runtime.GOOS != "windows" { // where what is open can't be replaced
+		f, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := lock(f); err != nil {
+			return err
+		}
+	}
 	return edit.Replace(name, func(w io.Writer) error {
 		z, err := compress(w, c)
 		switch {

@@ -305,3 +305,28 @@ func TestMode(t *testing.T) {
 		os.Chmod(name, 0o644)
 	}
 }
+
+// TestReplaceWhileRecorded leaves a file alone that is being written.
+func TestReplaceWhileRecorded(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "a.wst")
+	w := create(t, name)
+	defer w.Close()
+	if err := w.Lock(); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := os.Open(name); err != nil {
+		t.Fatal(err)
+	} else if err := lock(f); err == nil {
+		f.Close()
+		t.Skip("this system has no locks")
+	} else {
+		f.Close()
+	}
+	err := Replace(name, Plain, func(io.Writer) error { return nil })
+	if !errors.Is(err, ErrLocked) {
+		t.Errorf("got %v, want %v", err, ErrLocked)
+	}
+	if err := w.Check(); err != nil {
+		t.Error(err)
+	}
+}

@@ -38,7 +38,7 @@ func (w *Writer) Next(began time.Time) (finished string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if finished, err = partName(w.path, began); err != nil {
+	if finished, err = w.partName(began); err != nil {
 		return "", err
 	}
 	if runtime.GOOS == "windows" { // where what is open can't be renamed
@@ -60,6 +60,7 @@ func (w *Writer) Next(began time.Time) (finished string, err error) {
 	lock(f) // nobody else has a file that was just made
 	w.f.Close()
 	w.f, w.out.f, w.out.size = f, f, 0
+	w.finished = append(w.finished, finished)
 	return finished, nil
 }
 
@@ -72,32 +73,42 @@ func (w *Writer) reopen() {
 	}
 }
 
-// Prune removes the finished parts of w but the newest keep.
+// Prune removes the finished parts of w but the newest keep. Those that w finished
+// are newer than others, in the order in which it did, whatever the clock says.
 func (w *Writer) Prune(keep int) error {
-	parts, err := finishedParts(w.path)
+	parts, err := otherParts(w.path, w.finished)
 	if err != nil {
 		return err
 	}
+	parts = append(parts, w.finished...)
+	old := max(len(parts)-keep, 0)
 	var errs []error
-	for _, p := range parts[:max(len(parts)-keep, 0)] {
-		if err := os.Remove(p.path); !errors.Is(err, fs.ErrNotExist) {
+	for _, path := range parts[:old] {
+		if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
 	}
+	w.finished = w.finished[max(len(w.finished)-keep, 0):]
 	return errors.Join(errs...)
 }
 
-// partName returns a name that is free for the part of path that began at t.
-func partName(path string, t time.Time) (string, error) {
-	stem, ext := splitName(path)
-	stem += "-" + t.Local().Format(partTime)
-	for n := 1; ; n++ {
+// partName returns a name for the part that began at t. It is free, and no part of
+// w had it before, even if that one has been removed.
+func (w *Writer) partName(t time.Time) (string, error) {
+	stem, ext := splitName(w.path)
+	at := t.Local().Format(partTime)
+	stem += "-" + at
+	for n := w.numbers[at] + 1; ; n++ {
 		name := stem + ext
 		if n > 1 {
 			// Behind the one without, where a shell lists them.
 			name = fmt.Sprintf("%s_%d%s", stem, n, ext)
 		}
 		if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+			if w.numbers == nil {
+				w.numbers = make(map[string]int)
+			}
+			w.numbers[at] = n
 			return name, nil
 		} else if err != nil {
 			return "", err
@@ -115,37 +126,55 @@ func splitName(path string) (stem, ext string) {
 	return stem, path[len(stem):]
 }
 
-// A part is a finished file.
-type part struct {
-	path string
-	time string
-	n    int // of several with the same time, from 1
-}
-
-// finishedParts returns the finished parts of path, the oldest first.
-func finishedParts(path string) ([]part, error) {
-	entries, err := os.ReadDir(filepath.Dir(path))
+// otherParts returns the finished parts of path that are not among ours, the one
+// that was changed last at the end.
+func otherParts(path string, ours []string) ([]string, error) {
+	dir := filepath.Dir(path)
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	stem, ext := splitName(filepath.Base(path))
+	type part struct {
+		path    string
+		changed time.Time
+	}
 	var parts []part
+	stem, ext := splitName(filepath.Base(path))
 	for _, e := range entries {
-		p := part{path: filepath.Join(filepath.Dir(path), e.Name()), n: 1}
-		rest, ok := strings.CutPrefix(e.Name(), stem+"-")
-		if rest, ok2 := strings.CutSuffix(rest, ext); !ok || !ok2 || len(rest) < len(partTime) || !e.Type().IsRegular() {
+		name := filepath.Join(dir, e.Name())
+		if !e.Type().IsRegular() || !isPart(e.Name(), stem, ext) || slices.ContainsFunc(ours, func(o string) bool { return filepath.Clean(o) == name }) {
 			continue
-		} else if p.time = rest[:len(partTime)]; len(rest) > len(partTime) {
-			n, err := strconv.Atoi(strings.TrimPrefix(rest[len(partTime):], "_"))
-			if err != nil || n < 2 || rest[len(partTime):] != "_"+strconv.Itoa(n) {
-				continue
-			}
-			p.n = n
 		}
-		if _, err := time.Parse(partTime, p.time); err == nil {
-			parts = append(parts, p)
+		st, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		parts = append(parts, part{name, st.ModTime()})
+	}
+	slices.SortStableFunc(parts, func(a, b part) int { return a.changed.Compare(b.changed) })
+	paths := make([]string, len(parts))
+	for i, p := range parts {
+		paths[i] = p.path
+	}
+	return paths, nil
+}
+
+// isPart reports whether name is one that a finished part gets.
+func isPart(name, stem, ext string) bool {
+	rest, ok := strings.CutPrefix(name, stem+"-")
+	rest, ok2 := strings.CutSuffix(rest, ext)
+	if !ok || !ok2 || len(rest) < len(partTime) {
+		return false
+	}
+	at, number := rest[:len(partTime)], rest[len(partTime):]
+	if number != "" {
+		n, err := strconv.Atoi(strings.TrimPrefix(number, "_"))
+		if err != nil || n < 2 || number != "_"+strconv.Itoa(n) {
+			return false
 		}
 	}
-	slices.SortFunc(parts, func(a, b part) int { return cmp.Or(cmp.Compare(a.time, b.time), cmp.Compare(a.n, b.n)) })
-	return parts, nil
+	_, err := time.Parse(partTime, at)
+	return err == nil
 }

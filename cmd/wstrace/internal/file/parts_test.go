@@ -91,6 +91,12 @@ func TestPrune(t *testing.T) {
 	for _, name := range slices.Concat(others, parts) {
 		os.WriteFile(filepath.Join(dir, name), nil, 0o600)
 	}
+	for i, name := range parts { // the clock's steps may be longer than the time between two
+		changed := time.Date(2026, 11, 29, 2, i, 0, 0, time.UTC)
+		if err := os.Chtimes(filepath.Join(dir, name), changed, changed); err != nil {
+			t.Fatal(err)
+		}
+	}
 	os.Mkdir(filepath.Join(dir, "a-2020-11-29T013000.wst"), 0o700)
 	w := create(t, filepath.Join(dir, "a.wst"))
 	defer w.Close()
@@ -194,5 +200,40 @@ func TestResumeCompressed(t *testing.T) {
 		} else {
 			w.Abandon()
 		}
+	}
+}
+
+// TestPruneKeepsWhatWasFinishedLast finishes parts within one second, and then with
+// the clock set back, beside a file with a name from the future.
+func TestPruneKeepsWhatWasFinishedLast(t *testing.T) {
+	dir := t.TempDir()
+	future := filepath.Join(dir, "r-2127-01-01T000000.wst")
+	if err := os.WriteFile(future, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	w := create(t, filepath.Join(dir, "r.wst"))
+	defer w.Close()
+	now := time.Date(2026, 11, 29, 1, 0, 0, 0, time.Local)
+	var names []string
+	for _, began := range []time.Time{now, now, now, now, now.Add(-time.Hour), now, now.Add(-time.Hour)} {
+		name, err := w.Next(began)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.Contains(names, name) {
+			t.Errorf("%s is used again", name)
+		}
+		names = append(names, name)
+		if err := w.Prune(2); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range names[max(len(names)-2, 0):] {
+			if _, err := os.Stat(want); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if got := ls(t, dir); len(got) != 3 {
+		t.Errorf("there are %q, want two parts and the file", got)
 	}
 }
