@@ -3,6 +3,7 @@ package pick
 import (
 	"bytes"
 	"encoding/json"
+	"runtime/debug"
 	"slices"
 	"testing"
 )
@@ -82,7 +83,14 @@ func TestFindAllocatesNothing(t *testing.T) {
 	n := 0
 	if allocs := testing.AllocsPerRun(100, func() {
 		path.Find(message, func([]byte) bool { n++; return false })
-	}); allocs != 0 || n == 0 {
+	}); allocs != 0 && !raceEnabled() || n == 0 {
 		t.Errorf("%v allocations, %d values", allocs, n)
 	}
+}
+
+// raceEnabled reports whether the race detector is built in. It makes a sync.Pool
+// drop some of what it gets, which is then allocated again.
+func raceEnabled() bool {
+	info, _ := debug.ReadBuildInfo()
+	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
