@@ -14,7 +14,7 @@ type alien struct {
 	line []byte // its beginning, for text
 	hint string // why that may be, or ""
 
-	kinds uint8 // ways in which headers were wrong so far: bits
+	kinds uint8 // ways in which headers were wrong so far
 	wrong int64 // frames with such a header
 }
 
@@ -43,11 +43,11 @@ var starts = []struct{ start, what, hint string }{
 // It reports whether it has just become plain that these are no frames: by their
 // first bytes, or since most headers are wrong, and in several ways.
 func (a *alien) see(f *Frame, p place, rsv byte, n int64) bool {
-	undefined := f.Rsv &^ rsv
-	if a.what != "" || rsv == 7 {
+	wrong := wrongWays(f, p, rsv)
+	if wrong == 0 || a.what != "" || rsv == 7 {
 		return false
 	}
-	if undefined != 0 || f.OpCode.IsReserved() {
+	if wrong&(wrongRsv|wrongOpCode) != 0 {
 		var buf [ws.MaxHeaderSize + maxLine]byte
 		b := append(buf[:0], f.Head...)
 		b = append(b, f.payload[:min(len(f.payload), maxLine)]...)
@@ -55,25 +55,46 @@ func (a *alien) see(f *Frame, p place, rsv byte, n int64) bool {
 			return true
 		}
 	}
-	before := a.wrong
-	for i, wrong := range [...]bool{
-		undefined != 0,
-		f.OpCode.IsReserved(),
-		f.Control() && (!f.Fin || f.Length > ws.MaxControlFramePayloadSize),
-		f.Masked != (f.Dir == FromClient),
-		!f.MinimalLength(),
-		p == placeOrphan || p == placeInterrupts,
-	} {
-		if wrong {
-			a.kinds |= 1 << i
-			a.wrong = before + 1
-		}
-	}
+	a.kinds |= wrong
+	a.wrong++
 	if a.wrong >= 6 && bits.OnesCount8(a.kinds) >= 3 && a.wrong*2 >= n {
 		a.what = alienNoise
 		return true
 	}
 	return false
+}
+
+// Ways in which a header is wrong.
+const (
+	wrongRsv uint8 = 1 << iota
+	wrongOpCode
+	wrongControl
+	wrongMask
+	wrongLength
+	wrongPlace
+)
+
+// wrongWays returns the ways in which the header of f is wrong.
+func wrongWays(f *Frame, p place, rsv byte) (wrong uint8) {
+	if f.Rsv&^rsv != 0 {
+		wrong |= wrongRsv
+	}
+	if f.OpCode.IsReserved() {
+		wrong |= wrongOpCode
+	}
+	if f.Control() && (!f.Fin || f.Length > ws.MaxControlFramePayloadSize) {
+		wrong |= wrongControl
+	}
+	if f.Masked != (f.Dir == FromClient) {
+		wrong |= wrongMask
+	}
+	if f.Head[1]&0x7f >= 126 && !f.MinimalLength() { // a shorter one is minimal
+		wrong |= wrongLength
+	}
+	if p == placeOrphan || p == placeInterrupts {
+		wrong |= wrongPlace
+	}
+	return wrong
 }
 
 // recognize reports whether b, which stands where a frame should begin, is the

@@ -93,10 +93,13 @@ func (d *Decoder) Skip(n int64) {
 // whether d.frame holds something to yield.
 func (d *Decoder) next(b *[]byte) bool {
 	f := &d.frame
-	if d.err == errNoFrames && d.rest == nil {
-		d.rest = *b
+	if d.err != nil {
+		if d.err == errNoFrames && d.rest == nil {
+			d.rest = *b
+		}
+		return false
 	}
-	if d.err != nil || len(*b) == 0 {
+	if len(*b) == 0 {
 		return false
 	}
 	if d.left > 0 {

@@ -57,18 +57,17 @@ func (j *judge) frame(f *Frame, p place, fact *controlFact) {
 
 // alien finds that what begins with f are no frames.
 func (j *judge) alien(f *Frame, a *alien) {
-	const id = "frame-not-websocket"
-	text := a.what + " stands where a frame should begin"
-	if len(a.line) > 0 {
-		text += ", " + strconv.Quote(string(a.line))
+	text := "this is no WebSocket: most of its frames break the framing"
+	if a.what != alienNoise {
+		text = a.what + " stands where a frame should begin"
+		if len(a.line) > 0 {
+			text += ", " + strconv.Quote(string(a.line))
+		}
+		if a.hint != "" {
+			text += ": " + a.hint
+		}
 	}
-	if a.hint != "" {
-		text += ": " + a.hint
-	}
-	if a.what == alienNoise {
-		text = "this is no WebSocket: most of its frames break the framing"
-	}
-	j.fatal(SeverityError, f, Span{}, id, "%s", text)
+	j.fatal(SeverityError, f, Span{}, "frame-not-websocket", "%s", text)
 }
 
 // checkBits reports reserved bits and opcodes in use (RFC 6455 §5.2,
