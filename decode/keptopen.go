@@ -16,16 +16,20 @@ func (f *facts) keptOpen(d Dir) (at time.Time, ok bool) {
 	return v.goneAt.Add(keptOpenAfter), true
 }
 
-// KeptOpen returns when Flush is to be called for d, because the other side has
-// sent a Close frame and ended, and d has done neither so far. ok is false if that
-// is not so, or was told.
-func (s *Session) KeptOpen(d Dir) (at time.Time, ok bool) {
+// FlushAt returns when Flush is to be called for d: once something has been held
+// back for so long, as Pending says; or 2 s after the other side, which had sent a
+// Close frame, has ended, if d has done neither so far. ok is false if there is no
+// need.
+func (s *Session) FlushAt(d Dir, held time.Duration) (at time.Time, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.toldOpen {
-		return time.Time{}, false
+	if !s.toldOpen {
+		at, ok = s.keptOpen(d)
 	}
-	return s.keptOpen(d)
+	if since, pending := s.pending(d); pending && (!ok || since.Add(held).Before(at)) {
+		return since.Add(held), true
+	}
+	return at, ok
 }
 
 // tellOpen emits a notice if d keeps a connection open that the other side has

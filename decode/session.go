@@ -272,7 +272,8 @@ func (s *Session) Skip(d Dir, t time.Time, n int64) {
 
 // Flush emits what is held back of d: the beginning of a frame whose payload is
 // slow to come, or the response to a refused upgrade with the body so far. Where
-// [Session.KeptOpen] says so, it emits a notice.
+// one side keeps a connection open that the other has closed and left, it emits a
+// notice.
 func (s *Session) Flush(d Dir, t time.Time) {
 	s.lock(t)
 	defer s.unlock()
@@ -290,10 +291,14 @@ func (s *Session) FlushAll(d Dir, t time.Time) {
 }
 
 // Pending returns since when something that d sent has been held back. ok is
-// false if nothing is. A relay calls Flush once that has lasted a second.
+// false if nothing is. A relay calls Flush when [Session.FlushAt] says so.
 func (s *Session) Pending(d Dir) (since time.Time, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.pending(d)
+}
+
+func (s *Session) pending(d Dir) (since time.Time, ok bool) {
 	switch {
 	case s.sides[d].phase == inRefusal:
 		return s.halves[d].since, true

@@ -66,21 +66,12 @@ func (s *session) FlushAll(d decode.Dir, t time.Time) {
 	s.Session.FlushAll(d, t)
 }
 
-// Pending holds nothing back after a panic.
-func (s *session) Pending(d decode.Dir) (since time.Time, ok bool) {
+// flushAt returns when Flush is due for d; after a panic it never is.
+func (s *session) flushAt(d decode.Dir) (at time.Time, ok bool) {
 	if s.panics[d].Load() > 0 {
 		return time.Time{}, false
 	}
-	return s.Session.Pending(d)
-}
-
-// flushAt returns when Flush is due for d.
-func (s *session) flushAt(d decode.Dir) (at time.Time, ok bool) {
-	at, ok = s.Session.KeptOpen(d)
-	if since, pending := s.Pending(d); pending && (!ok || since.Add(flushAfter).Before(at)) {
-		return since.Add(flushAfter), true
-	}
-	return at, ok && s.panics[d].Load() == 0
+	return s.Session.FlushAt(d, flushAfter)
 }
 
 func (s *session) Opaque(d decode.Dir, t time.Time, why string) {
