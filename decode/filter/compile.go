@@ -133,7 +133,7 @@ func (l *literal) fitsJSON(op string) func(*Subject, Value) bool {
 		if strings.IndexByte(v.S, '\\') < 0 {
 			return v.S[1 : len(v.S)-1], true
 		}
-		s.json = pick.AppendString(s.json[:0], []byte(v.S))
+		s.json, _ = pick.AppendString(s.json[:0], []byte(v.S))
 		return view(s.json), true
 	}
 	switch {

@@ -170,17 +170,20 @@ func isString(quoted []byte, s string) bool {
 		return false
 	}
 	var room [256]byte
-	return string(AppendString(room[:0], quoted)) == s
+	name, _ := AppendString(room[:0], quoted)
+	return string(name) == s
 }
 
 // AppendString appends what a string of a document stands for, which is given with
-// its quotes.
-func AppendString(dst, quoted []byte) []byte {
+// its quotes and must be valid JSON. whole is false if half of a surrogate pair
+// stands in it, for which U+FFFD is appended.
+func AppendString(dst, quoted []byte) (out []byte, whole bool) {
 	s := quoted[1 : len(quoted)-1]
+	whole = true
 	for len(s) > 0 {
 		i := bytes.IndexByte(s, '\\')
 		if i < 0 {
-			return append(dst, s...)
+			return append(dst, s...), whole
 		}
 		dst = append(dst, s[:i]...)
 		c := s[i+1]
@@ -206,6 +209,8 @@ func AppendString(dst, quoted []byte) []byte {
 				}
 				if r = utf16.DecodeRune(r, low); r != utf8.RuneError {
 					s = s[6:]
+				} else {
+					whole = false
 				}
 			}
 			dst = utf8.AppendRune(dst, r)
@@ -213,7 +218,7 @@ func AppendString(dst, quoted []byte) []byte {
 		}
 		dst = append(dst, c)
 	}
-	return dst
+	return dst, whole
 }
 
 func hex4(s []byte) (r rune) {

@@ -51,8 +51,8 @@ func checkFind(t *testing.T, text string, message []byte) {
 			got = append(got, string(v))
 		}
 		if v[0] == '"' {
-			if s := Decode(v); string(AppendString(nil, v)) != s {
-				t.Errorf("%s is taken for %q, want %q", v, AppendString(nil, v), s)
+			if got, _ := AppendString(nil, v); string(got) != Decode(v) {
+				t.Errorf("%s is taken for %q, want %q", v, got, Decode(v))
 			}
 		}
 		return false

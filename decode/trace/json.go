@@ -10,8 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf16"
-	"unicode/utf8"
+
+	"github.com/wstrace/wstrace/decode/pick"
 )
 
 // The functions in this file take values apart that are known to be valid JSON.
@@ -107,53 +107,14 @@ func compact(v []byte) ([]byte, error) {
 // encoding/json it reports half of a surrogate pair as an error, because no
 // UTF-8 stands for it.
 func unquote(v []byte) ([]byte, error) {
-	s := v[1 : len(v)-1]
-	out := make([]byte, 0, len(s))
-	for {
-		i := bytes.IndexByte(s, '\\')
-		if i < 0 {
-			return append(out, s...), nil
-		}
-		out = append(out, s[:i]...)
-		c := s[i+1]
-		s = s[i+2:]
-		switch c {
-		case 'b':
-			c = '\b'
-		case 'f':
-			c = '\f'
-		case 'n':
-			c = '\n'
-		case 'r':
-			c = '\r'
-		case 't':
-			c = '\t'
-		case 'u':
-			r := hex4(s)
-			s = s[4:]
-			if utf16.IsSurrogate(r) {
-				if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
-					return nil, errSurrogate
-				}
-				r = utf16.DecodeRune(r, hex4(s[2:]))
-				if r == utf8.RuneError {
-					return nil, errSurrogate
-				}
-				s = s[6:]
-			}
-			out = utf8.AppendRune(out, r)
-			continue
-		}
-		out = append(out, c)
+	out, whole := pick.AppendString(make([]byte, 0, len(v)-2), v)
+	if !whole {
+		return nil, errSurrogate
 	}
+	return out, nil
 }
 
 var errSurrogate = errors.New("half of a surrogate pair")
-
-func hex4(s []byte) rune {
-	n, _ := strconv.ParseUint(string(s[:4]), 16, 16)
-	return rune(n)
-}
 
 // str reads a string, in bytes of its own.
 func str(v []byte) ([]byte, error) {
