@@ -86,7 +86,7 @@ func (h *hints) response(ev *decode.Event) {
 		h.hint("the server received Host %s with Origin %s, and may refuse that; --keep-host keeps the Host header that the client sent",
 			hs.Forwarded.Get("Host"), origin)
 	case hs.WebSocket && origin == "" && (status == 400 || status == 403):
-		h.hint("the client sent no Origin, and some servers want one")
+		h.hint(noOrigin)
 	case hs.Accepted:
 		for _, ext := range unknownExtensions(ev.Head) {
 			h.hint("the extension %s is in force, which wstrace does not know: the payload is shown as it comes, and messages are not checked", ext)
@@ -104,17 +104,19 @@ func (h *hints) closed(ev *decode.Event) {
 	if !hs.WebSocket || hs.Response != nil || end.Ended != decode.FromServer || end.Unknown || end.How > decode.EndRST {
 		return
 	}
-	const origin = "the client sent no Origin, and some servers want one"
 	const tls = "a server that speaks TLS may end the connection without an answer, and has a URL with wss://"
 	switch hasOrigin := hs.Request.Get("Origin") != ""; {
 	case ev.Info.ServerTLS == nil && hasOrigin:
 		h.hint(tls)
 	case ev.Info.ServerTLS == nil:
-		h.hint(tls + "; " + origin)
+		h.hint(tls + "; " + noOrigin)
 	case !hasOrigin:
-		h.hint(origin)
+		h.hint(noOrigin)
 	}
 }
+
+// noOrigin is the hint for a handshake that is refused or gets no answer.
+const noOrigin = "the client sent no Origin, and some servers want one"
 
 // rewrittenFrom reports whether the server was told another Host than the client's,
 // which the origin of the request fitted.

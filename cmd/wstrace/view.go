@@ -133,9 +133,6 @@ func (v *view) look() decode.Look {
 	if f := v.filter.Filter; f != nil && l.Messages {
 		f.Needs().AddTo(&l)
 	}
-	if f := v.filter.Filter; f != nil && l.Messages {
-		f.Needs().AddTo(&l)
-	}
 	return l
 }
 
