@@ -385,6 +385,7 @@ func TestWriterNoticesReset(t *testing.T) {
 		r.c.send(get)
 		r.s.want("a request", get)
 		answer(r.c, r.s, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n123")
+		synctest.Wait() // until the reader waits: it is not to notice
 		r.ours.reset.Store(true)
 		r.s.send("456")
 		r.wantNow(1, "< end drop", "> end rst", "closed")
