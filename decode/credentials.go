@@ -50,96 +50,6 @@ func CutPlaceholder(s string) (name, number string, ok bool) {
 	return name, number, true
 }
 
-// CredentialHeader reports whether the value of a header is a credential as a
-// whole.
-func CredentialHeader(name string) bool {
-	name = strings.ToLower(name)
-	if strings.HasPrefix(name, "sec-websocket-") {
-		return false
-	}
-	if credentialHeaders[name] {
-		return true
-	}
-	for _, end := range []string{"-token", "-secret", "-password", "-authorization", "-api-key", "-apikey"} {
-		if strings.HasSuffix(name, end) {
-			return true
-		}
-	}
-	return false
-}
-
-var credentialHeaders = set("authorization", "cookie", "set-cookie", "cookie2", "set-cookie2", "authentication",
-	"api-key", "apikey", "token", "x-auth", "x-session-id", "dpop", "ocp-apim-subscription-key", "x-functions-key",
-	"cf-access-jwt-assertion", "x-amzn-oidc-data", "x-amzn-oidc-accesstoken")
-
-// CredentialParam reports whether a parameter of a query is a credential, and
-// whether its protocol has to put it there.
-func CredentialParam(name, value string) (ok, routine bool) {
-	if value == "" || IsPlaceholder(value) {
-		return false, false
-	}
-	switch name = plainName(name); name {
-	case "sid": // of Engine.IO
-		return true, true
-	case "id": // the connection token of SignalR
-		return looksRandom(value, 22), true
-	case "key":
-		return looksRandom(value, 30), false
-	case "header", "payload": // of AppSync: JSON in base64
-		return strings.HasPrefix(value, "eyJ") && len(value) > 16, false
-	}
-	return credentialParams[name] || credentialKeys[name], false
-}
-
-var credentialParams = set("token", "auth", "sig", "session", "bearer", "pwd", "ticket", "signature",
-	"xamzsignature", "xamzsecuritytoken", "xgoogsignature")
-
-// isTicket reports whether a parameter is probably good for a short time only: by
-// its name, and because its value has neither the length nor the form of a token
-// that is good for long.
-func isTicket(name, value string) bool {
-	switch plainName(name) {
-	case "token", "session", "ticket":
-		return len(value) < 32 && !tokenIn(unescape(value))
-	}
-	return false
-}
-
-// CredentialKey reports whether the value of a member of a JSON object is a
-// credential. A number is given as it is written.
-func CredentialKey(name, value string) bool {
-	if value == "" || IsPlaceholder(value) {
-		return false
-	}
-	switch name = plainName(name); name {
-	case "token", "auth", "signature", "secret": // that are other things as often
-		return len(value) >= 16 && !strings.ContainsAny(value, " \t\n{[")
-	case "sid": // of Engine.IO
-		return true
-	}
-	return credentialKeys[name]
-}
-
-var credentialKeys = set("accesstoken", "connectiontoken", "reconnectiontoken", "awpsreconnectiontoken", "refreshtoken",
-	"idtoken", "authtoken", "sessiontoken", "bearertoken", "apikey", "xapikey", "clientsecret", "secret", "password",
-	"passwd", "passcode", "authorization", "authentication", "jwt", "privatekey", "cookie")
-
-// plainName returns a name without what different spellings of it differ in.
-func plainName(name string) string {
-	if strings.ContainsAny(name, "_-") {
-		name = strings.ReplaceAll(strings.ReplaceAll(name, "_", ""), "-", "")
-	}
-	return strings.ToLower(name)
-}
-
-func set(names ...string) map[string]bool {
-	m := make(map[string]bool, len(names))
-	for _, n := range names {
-		m[n] = true
-	}
-	return m
-}
-
 // CredentialProtocol reports whether the subprotocol at i of those offered, or
 // chosen, is a credential, and where in it that begins.
 func CredentialProtocol(protocols []string, i int) (from int, ok bool) {
@@ -171,13 +81,14 @@ func CredentialProtocol(protocols []string, i int) (from int, ok bool) {
 }
 
 var protocolPrefixes = []string{"base64url.bearer.authorization.k8s.io.", "openai-insecure-api-key.", "openai-ephemeral-token.",
-	"bearer.", "bearer-", "authorization.bearer.", "authorization.", "access_token.", "access-token.", "auth-token.", "token.", "jwt."}
+	"bearer.", "bearer-", "authorization.bearer.", "authorization.", "access_token.", "access-token.", "auth-token.", "auth.", "token.", "jwt."}
 
 var protocolLeads = set("bearer", "access_token", "access-token", "authorization", "auth", "token", "jwt", "api-key", "apikey")
 
 // FindCredentials returns the credentials in a text, such as a URL: in order, and
 // without those that are placeholders.
 func FindCredentials(text string) []Credential {
+	const enough = 512 // bytes of a value to know it by
 	var found []Credential
 	ended := 0 // where the last value ends; those that begin in it end there too
 	for i := 0; i < len(text); {
@@ -185,23 +96,19 @@ func FindCredentials(text string) []Credential {
 		case isParamLead(c):
 			name, from, to := paramAt(text, i, ended)
 			if to > from {
-				const enough = 512 // bytes of a value to know it by
 				ok, routine := CredentialParam(name, unescape(text[from:min(to, from+enough)]))
 				if ok || to != ended && tokenIn(unescape(text[from:to])) {
-					found = append(found, Credential{From: from, To: to, Name: name, Param: true, Routine: routine, Ticket: isTicket(name, text[from:to])})
+					found = append(found, Credential{From: from, To: to, Name: name, Param: true, Routine: ok && routine, Ticket: isTicket(name, text[from:to])})
 					i, ended = to, to
 					continue
 				}
 				ended = to
 			}
-		case c == ':' && strings.HasPrefix(text[i:], "://"):
-			i += 3
-			rest := text[i:]
-			authority := rest[:endOf(rest, "/?#\\")]
-			at := strings.LastIndexByte(authority, '@')
-			if colon := strings.IndexByte(authority[:max(at, 0)], ':'); colon >= 0 && colon+1 < at && !IsPlaceholder(authority[colon+1:at]) {
-				found = append(found, Credential{From: i + colon + 1, To: i + at, Name: "password", Password: true})
-				i += at
+		case c == ':' && strings.HasPrefix(text[i:], "://"), strings.HasPrefix(text[i:], "//"):
+			i += strings.Index(text[i:], "//") + 2
+			if u, ok := userinfo(text[i:], c == '/'); ok {
+				found = append(found, Credential{From: i + u.From, To: i + u.To, Name: u.Name, Password: true, Routine: u.Routine})
+				i += u.To
 			}
 			continue
 		case isUnreserved(c):
@@ -211,19 +118,86 @@ func FindCredentials(text string) []Credential {
 			}
 			if from, to, name := tokenForm(text[i : i+n]); to > 0 {
 				found = append(found, Credential{From: i + from, To: i + to, Name: name})
-			} else if n == 6 && (strings.EqualFold(text[i:i+n], "bearer") || strings.EqualFold(text[i:i+n], "basic")) && strings.HasPrefix(text[i+n:], " ") {
+			} else if (strings.EqualFold(text[i:i+n], "bearer") || strings.EqualFold(text[i:i+n], "basic")) && strings.HasPrefix(text[i+n:], " ") {
 				rest := text[i+n+1:]
 				if m := endOf(rest, ",;"); m >= 8 && strings.ContainsAny(rest[:m], "0123456789") && !IsPlaceholder(rest[:m]) {
 					found = append(found, Credential{From: i + n + 1, To: i + n + 1 + m, Name: "token"})
 					n += 1 + m
 				}
+			} else if i+n < len(text) && text[i+n] == '=' { // of a form, or of prose
+				from := i + n + 1
+				to := ended
+				if from > ended {
+					from, to = assigned(text, from)
+				}
+				if to > from && CredentialKey(text[i:i+n], unescape(text[from:min(to, from+enough)])) {
+					found = append(found, Credential{From: from, To: to, Name: text[i : i+n], Param: true, Routine: true})
+					n = to - i
+				}
+				ended = max(ended, to)
 			}
 			i += n
 			continue
+		case c == '<':
+			if name, from, to := element(text, i); to > from && CredentialKey(name, text[from:min(to, from+enough)]) {
+				found = append(found, Credential{From: from, To: to, Name: name, Param: true, Routine: true})
+				i = to
+				continue
+			}
 		}
 		i++
 	}
 	return found
+}
+
+// maxValue is how long a value in quotes or in an element may be, in bytes.
+const maxValue = 4096
+
+// assigned returns where the value stands that is assigned at text[from].
+func assigned(text string, from int) (int, int) {
+	if q := text[from:min(from+1, len(text))]; q == "\"" || q == "'" {
+		if n := strings.Index(text[from+1:min(from+1+maxValue, len(text))], q); n >= 0 {
+			return from + 1, from + 1 + n
+		}
+	}
+	return from, from + endOf(text[from:], "&;#,)}")
+}
+
+// element returns the name and the text of an element of XML that begins at
+// text[i].
+func element(text string, i int) (name string, from, to int) {
+	rest := text[i+1 : min(i+maxValue, len(text))]
+	n := 0
+	for n < len(rest) && (isUnreserved(rest[n]) || rest[n] == ':') {
+		n++
+	}
+	end := strings.IndexAny(rest[n:], "<>")
+	if n == 0 || end < 0 || rest[n+end] != '>' {
+		return "", 0, 0
+	}
+	from = i + 1 + n + end + 1
+	length := strings.IndexByte(text[from:min(from+maxValue, len(text))], '<')
+	if length < 0 {
+		return "", 0, 0
+	}
+	name = rest[:n]
+	return name[strings.LastIndexByte(name, ':')+1:], from, from + length
+}
+
+// userinfo returns what is secret of the user information that an authority
+// begins with: the password, or a user alone who looks like a token.
+func userinfo(rest string, lenient bool) (c Credential, ok bool) {
+	authority := rest[:endOf(rest, "/?#\\")]
+	at := strings.LastIndexByte(authority, '@')
+	if at < 0 {
+		return c, false
+	}
+	user := authority[:at]
+	if colon := strings.IndexByte(user, ':'); colon >= 0 {
+		return Credential{From: colon + 1, To: at, Name: "password", Routine: lenient}, colon+1 < at && !IsPlaceholder(user[colon+1:])
+	}
+	_, form, _ := tokenForm(user)
+	return Credential{To: at, Name: "user", Routine: true}, !IsPlaceholder(user) && (form > 0 || looksRandom(user, 16) || looksMixed(user, 12))
 }
 
 // Params calls f for each parameter in a text, such as a URL: its name as it is
@@ -254,8 +228,12 @@ func paramAt(text string, i, ended int) (name string, from, to int) {
 		return "", 0, 0
 	}
 	from = j + 1
+	stops := "&;#"
+	if text[i] == ';' { // in the path (RFC 3986 §3.3), most likely
+		stops = "&;#?"
+	}
 	if to = ended; from > ended {
-		to = from + endOf(text[from:], "&;#")
+		to = from + endOf(text[from:], stops)
 	}
 	return unescape(text[i+1 : j]), from, to
 }
@@ -294,98 +272,4 @@ func unescape(s string) string {
 
 func isUnreserved(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' || c == '~'
-}
-
-// tokenIn reports whether there is a token with a known form in a value.
-func tokenIn(value string) bool {
-	for word := range strings.FieldsFuncSeq(value, func(r rune) bool { return r >= 0x80 || !isUnreserved(byte(r)) }) {
-		if _, to, _ := tokenForm(word); to > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// tokenForm finds a token with a known form in a word. to is 0 if there is none.
-func tokenForm(word string) (from, to int, name string) {
-	const maxTries = 16
-	for at, tries := 0, 0; tries < maxTries; tries++ {
-		i := strings.Index(word[at:], "eyJ")
-		if i < 0 {
-			break
-		}
-		at += i
-		if t := jwt(word[at:]); t != "" {
-			return at, at + len(t), "jwt"
-		}
-		at += 3
-	}
-	if strings.HasPrefix(word, "SFMyNTY.") && len(word) > 30 { // a token of Phoenix
-		return 0, len(word), "token"
-	}
-	for _, prefix := range keyPrefixes {
-		if strings.HasPrefix(word, prefix) && len(word) >= len(prefix)+16 {
-			return 0, len(word), "key"
-		}
-	}
-	return 0, 0, ""
-}
-
-// keyPrefixes begin keys of well-known makers.
-var keyPrefixes = []string{"sk-", "AIza", "ghp_", "gho_", "ghs_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "xoxa-", "xapp-", "sk_live_", "sk_test_", "rk_live_"}
-
-// jwt returns the JSON Web Token that s begins with, or "": parts in base64 with
-// dots between them, of which the first begins with {".
-func jwt(s string) string {
-	if !strings.HasPrefix(s, "eyJ") {
-		return ""
-	}
-	n, parts := 0, 0
-	for rest := s; parts < 5; parts++ {
-		m := 0
-		for m < len(rest) && rest[m] != '.' && rest[m] != '~' && isUnreserved(rest[m]) {
-			m++
-		}
-		if parts < 2 && (m < 8 || !isBase64(rest[:m])) {
-			return ""
-		}
-		n += m
-		if m == len(rest) || rest[m] != '.' {
-			parts++
-			break
-		}
-		if parts == 4 {
-			break
-		}
-		n++
-		rest = rest[m+1:]
-	}
-	if parts < 3 {
-		return ""
-	}
-	return strings.TrimRight(s[:n], ".")
-}
-
-func isBase64(s string) bool {
-	_, err := base64.RawURLEncoding.DecodeString(s)
-	return err == nil
-}
-
-// looksRandom reports whether a value of at least n letters and digits looks like
-// one that nobody could guess.
-func looksRandom(value string, n int) bool {
-	var upper, lower, digit bool
-	for _, c := range []byte(value) {
-		switch {
-		case c >= 'A' && c <= 'Z':
-			upper = true
-		case c >= 'a' && c <= 'z':
-			lower = true
-		case c >= '0' && c <= '9':
-			digit = true
-		case strings.IndexByte("-_.~+/=", c) < 0:
-			return false
-		}
-	}
-	return len(value) >= n && upper && lower && (digit || len(value) > n)
 }

@@ -29,6 +29,17 @@ func TestFindCredentials(t *testing.T) {
 		{"/c?token=redacted-hunter2", "redacted-hunter2"},
 		{"the key is sk-proj-AbCdEfGhIjKlMnOpQr", "sk-proj-AbCdEfGhIjKlMnOpQr"},
 		{"/ws?awps_reconnection_token=abc", "abc"},
+		{"/ws;jsessionid=a1?PHPSESSID=b2&session_id=c3&X-Amz-Credential=d4567890&listenKey=e5", "a1 b2 c3 d4567890 e5"},
+		{"/ws?auth[token]=a1&token%5B%5D=b2&tokens[]=c3", "a1 b2"},
+		{"/ws?user_token=abcdefgh&ws_token=short&max_tokens=12345678", "abcdefgh"},
+		{"/hub?id=8zw3p9cxsbutok", "8zw3p9cxsbutok"},
+		{"/hub?id=AbCDEfGhIJKlMnOpQrStUw", "AbCDEfGhIJKlMnOpQrStUw"},
+		{"/room?id=order12345678901&id=MyVeryFirstChatRoomName&id=507f1f77bcf86cd799439011", ""},
+		{"https://ghp_1234567890abcdefghij@h/ https://alice@h/ //u:pw@h/", "ghp_1234567890abcdefghij pw"},
+		{"access_token=abc&x=1", "abc"},
+		{"with password='a b', tokens=4", "a b"},
+		{`<a:Password Type="x">pw</a:Password><id>5</id>`, "pw"},
+		{"Basic dXNlcjpwYXNz1", "dXNlcjpwYXNz1"},
 	} {
 		var got []string
 		for _, f := range FindCredentials(c.text) {
@@ -42,7 +53,7 @@ func TestFindCredentials(t *testing.T) {
 
 // A text made to take long takes no longer than others.
 func TestFindCredentialsInTime(t *testing.T) {
-	for _, s := range []string{"?a=", "&a=b", "://a:b", "eyJ", "eyJ.", "bearer ", "%3", "?a=://", "eyJhbGciOiJI.", "?token=?", "?id="} {
+	for _, s := range []string{"?a=", "&a=b", "://a:b", "eyJ", "eyJ.", "bearer ", "%3", "?a=://", "eyJhbGciOiJI.", "?token=?", "?id=", "//a:b@", "//", "a=", "password=", "a='", "<a", "<a>", "<a></"} {
 		start := time.Now()
 		FindCredentials(strings.Repeat(s, (256<<10)/len(s)))
 		if took := time.Since(start); took > 2*time.Second {

@@ -13,7 +13,7 @@ import (
 // the error, which wraps [ErrCut], comes after the rest was written; any other
 // error names the line at which copying stopped.
 func Format(w io.Writer, r io.Reader) error {
-	return Rewrite(w, r, func(rec *Record) ([]*Record, error) {
+	return Rewrite(w, r, nil, func(rec *Record) ([]*Record, error) {
 		if rec == nil {
 			return nil, nil
 		}
@@ -23,8 +23,9 @@ func Format(w io.Writer, r io.Reader) error {
 
 // Rewrite copies a trace like [Format], but for each record what f returns. A
 // record given to f is as its line has it: C, T and Time are not filled in from
-// the lines before. After the last one f is called with nil.
-func Rewrite(w io.Writer, r io.Reader, f func(*Record) ([]*Record, error)) error {
+// the lines before. After the last one f is called with nil. What stands
+// behind the # of a comment becomes what comment returns, if that is not nil.
+func Rewrite(w io.Writer, r io.Reader, comment func([]byte) []byte, f func(*Record) ([]*Record, error)) error {
 	lines := NewReader(r).lines
 	out := bufio.NewWriterSize(w, 64<<10)
 	var buf []byte
@@ -33,7 +34,12 @@ func Rewrite(w io.Writer, r io.Reader, f func(*Record) ([]*Record, error)) error
 		last := err == io.EOF
 		buf = buf[:0]
 		if err == nil && blank(line) {
-			buf = append(append(buf, bytes.TrimRight(line, " \t\r\n")...), '\n')
+			line = bytes.TrimRight(line, " \t\r\n")
+			if i := bytes.IndexByte(line, '#') + 1; i > 0 && comment != nil {
+				buf = append(buf, line[:i]...)
+				line = comment(line[i:])
+			}
+			buf = append(append(buf, line...), '\n')
 		} else if err == nil || last {
 			var rec *Record
 			if !last {

@@ -131,7 +131,7 @@ func (r *redaction) covers(at pick.Place) bool {
 		return false
 	}
 	return slices.ContainsFunc(r.selectors, func(s pick.Selector) bool {
-		return s.Path != nil && s.Path.Matches(at) || s.Credentials && len(at) > 0 && decode.CredentialKey(at.Name(), "0123456789abcdef")
+		return s.Path != nil && s.Path.Matches(at) || s.Credentials && edit.CredentialAt(at, "0123456789abcdef")
 	})
 }
 

@@ -146,7 +146,7 @@ func change(t *testing.T, recorded string, words [2]string) string {
 	t.Helper()
 	var out bytes.Buffer
 	changed := false
-	err := trace.Rewrite(&out, strings.NewReader(recorded), func(rec *trace.Record) ([]*trace.Record, error) {
+	err := trace.Rewrite(&out, strings.NewReader(recorded), nil, func(rec *trace.Record) ([]*trace.Record, error) {
 		if rec == nil {
 			return nil, nil
 		}
@@ -165,7 +165,7 @@ func change(t *testing.T, recorded string, words [2]string) string {
 	}
 	// Compressed: drop the first message instead.
 	out.Reset()
-	err = trace.Rewrite(&out, strings.NewReader(recorded), func(rec *trace.Record) ([]*trace.Record, error) {
+	err = trace.Rewrite(&out, strings.NewReader(recorded), nil, func(rec *trace.Record) ([]*trace.Record, error) {
 		if rec == nil || !changed && rec.Kind == "frame" && rec.Dir == decode.FromServer {
 			changed = true
 			return nil, nil

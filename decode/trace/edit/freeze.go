@@ -20,7 +20,7 @@ func Freeze(w io.Writer, r io.Reader) error {
 	var last int64
 	sessions := map[int64]*Freezer{}
 	busy := decode.PerSession[*Freezer]{Max: maxCompressors, Forgotten: func(_ int64, z **Freezer) { (*z).Forget() }}
-	return trace.Rewrite(w, r, func(rec *trace.Record) ([]*trace.Record, error) {
+	return trace.Rewrite(w, r, nil, func(rec *trace.Record) ([]*trace.Record, error) {
 		switch {
 		case rec == nil:
 			return nil, nil

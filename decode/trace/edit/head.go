@@ -13,11 +13,11 @@ func (r *rules) head(s *session, rec *trace.Record) {
 	e := headEditor{rules: r, session: s, request: rec.Kind == trace.KindReq}
 	if !rec.RawHead {
 		h := *rec.Head
-		h.Target, h.Reason = r.target(h.Target), r.text(h.Reason)
+		h.Method, h.Target, h.Proto, h.Reason = r.word(h.Method), r.target(h.Target), r.word(h.Proto), r.text(h.Reason)
 		h.Fields = make([]decode.Field, len(rec.Head.Fields))
 		e.host = rec.Head.Get("Host")
 		for i, f := range rec.Head.Fields {
-			h.Fields[i] = decode.Field{Name: f.Name, Value: e.value(f.Name, f.Value)}
+			h.Fields[i] = decode.Field{Name: e.name(f.Name), Value: e.value(f.Name, f.Value)}
 		}
 		rec.Head = &h
 		return
@@ -80,7 +80,7 @@ func (e *headEditor) raw(raw string) string {
 		}
 		value := strings.Trim(after, " \t\r\n")
 		at := strings.Index(after, value)
-		b.WriteString(name + ":" + after[:at] + e.value(strings.TrimSpace(name), value) + after[at+len(value):] + line[len(text):])
+		b.WriteString(e.name(name) + ":" + after[:at] + e.value(strings.TrimSpace(name), value) + after[at+len(value):] + line[len(text):])
 	}
 	return b.String()
 }
@@ -93,7 +93,7 @@ func (e *headEditor) startLine(line string) string {
 		if i := strings.LastIndex(rest, " HTTP/"); i >= 0 {
 			target, proto = rest[:i], rest[i:]
 		}
-		return method + " " + e.target(target) + proto + line[len(text):]
+		return e.word(method) + " " + e.target(target) + e.word(proto) + line[len(text):]
 	}
 	return e.text(text) + line[len(text):]
 }
@@ -110,13 +110,58 @@ func lineLen(s string) int {
 var handshakeHeaders = map[string]bool{"connection": true, "upgrade": true, "content-length": true, "transfer-encoding": true,
 	"sec-websocket-key": true, "sec-websocket-accept": true, "sec-websocket-version": true, "sec-websocket-extensions": true}
 
+// protocolWords mean something to HTTP, and an expression that happens to match in
+// one does not ask for another.
+var protocolWords = map[string]bool{"GET": true, "HEAD": true, "POST": true, "PUT": true, "DELETE": true, "CONNECT": true,
+	"OPTIONS": true, "TRACE": true, "PATCH": true, "HTTP/1.0": true, "HTTP/1.1": true}
+
+// word returns a method or version with placeholders.
+func (r *rules) word(s string) string {
+	if protocolWords[strings.TrimSpace(s)] {
+		return s
+	}
+	return r.text(s)
+}
+
+// name returns the name of a header with placeholders. One that makes a handshake,
+// or that selects a value by its name, stays as it is.
+func (e *headEditor) name(name string) string {
+	lower := strings.ToLower(strings.TrimSpace(name))
+	if handshakeHeaders[lower] || lower == "host" || lower == "origin" || lower == "sec-websocket-protocol" {
+		return name
+	}
+	return e.text(name)
+}
+
+// extensions returns a list of extensions with placeholders in what is not known
+// of compression (RFC 7692).
+func (r *rules) extensions(value string) string {
+	return mapList(value, func(_ int, element string) string {
+		parts := strings.Split(element, ";")
+		for i, p := range parts {
+			name, _, _ := strings.Cut(p, "=")
+			if !extensionWords[strings.ToLower(strings.TrimSpace(name))] {
+				parts[i] = r.text(p)
+			}
+		}
+		return strings.Join(parts, ";")
+	})
+}
+
+var extensionWords = map[string]bool{"permessage-deflate": true, "x-webkit-deflate-frame": true, "deflate-frame": true,
+	"server_no_context_takeover": true, "client_no_context_takeover": true,
+	"server_max_window_bits": true, "client_max_window_bits": true}
+
 // urlHeaders hold a URL, which may have the same secrets as the target.
 var urlHeaders = map[string]bool{"referer": true, "location": true, "content-location": true}
 
 // value returns the value of a header with placeholders.
 func (e *headEditor) value(name, value string) string {
 	lower := strings.ToLower(name)
-	if value == "" || handshakeHeaders[lower] {
+	switch {
+	case lower == "sec-websocket-extensions":
+		return e.extensions(value)
+	case value == "" || handshakeHeaders[lower]:
 		return value
 	}
 	plain := unfold(value)

@@ -124,8 +124,31 @@ var places = map[string]func(text string) string{
 	"close reason": func(s string) string {
 		return `{"k":"frame","d":"<","op":"close","code":1000,"reason":` + quoted(s) + `}`
 	},
-	"ping": func(s string) string { return `{"k":"frame","d":"<","op":"ping","text":` + quoted(s) + `}` },
-	"junk": func(s string) string { return `{"k":"junk","d":"<","b64":"` + base(s) + `","why":` + quoted(s) + `}` },
+	"ping":    func(s string) string { return `{"k":"frame","d":"<","op":"ping","text":` + quoted(s) + `}` },
+	"junk":    func(s string) string { return `{"k":"junk","d":"<","b64":"` + base(s) + `","why":` + quoted(s) + `}` },
+	"comment": func(s string) string { return "# " + s },
+	"method":  func(s string) string { return `{"k":"req","m":` + quoted(s) + `,"target":"/","v":"HTTP/1.1","h":[]}` },
+	"version": func(s string) string {
+		return `{"k":"req","m":"GET","target":"/","v":` + quoted("HTTP/"+s) + `,"h":[]}`
+	},
+	"header name": func(s string) string {
+		return `{"k":"req","m":"GET","target":"/","v":"HTTP/1.1","h":[[` + quoted(s) + `,"a"]]}`
+	},
+	"extension": func(s string) string {
+		return `{"k":"req","m":"GET","target":"/","v":"HTTP/1.1","h":[["Sec-WebSocket-Extensions",` + quoted("permessage-deflate; "+s+", mux") + `]]}`
+	},
+	"agreed extension": func(s string) string { return `{"k":"open","c":2,"ext":` + quoted("x; "+s) + `}` },
+	"pieces of junk": func(s string) string {
+		n := len(s) / 2
+		return `{"k":"junk","d":"<","b64":"` + base(s[:n]) + `"}
+{"k":"note","text":"between"}
+{"k":"junk","d":"<","b64":"` + base(s[n:]) + `"}`
+	},
+	"section":       func(s string) string { return `{"k":"violation","conn":1,"rule":"x","section":` + quoted(s) + `}` },
+	"name of a key": func(s string) string { return `{"k":"note","text":"",` + quoted(s) + `:[{` + quoted(s) + `:1}]}` },
+	"derived text": func(s string) string {
+		return `{"k":"frame","d":"<","op":"text","text":"a","=text":` + quoted(s) + `}`
+	},
 	"note": func(s string) string { return `{"k":"note","text":` + quoted(s) + `}` },
 	"end":  func(s string) string { return `{"k":"end","d":"<","how":"local","err":` + quoted("dial "+s) + `}` },
 	"opaque": func(s string) string {
@@ -194,6 +217,9 @@ func everything(t *testing.T, text string) string {
 	var all strings.Builder
 	all.WriteString(text)
 	for line := range strings.Lines(text) {
+		if line[0] == '#' {
+			continue
+		}
 		rec, err := trace.Parse([]byte(line))
 		if err != nil {
 			t.Fatalf("%v: %s", err, line)
@@ -243,6 +269,19 @@ func TestCredentialsInMessages(t *testing.T) {
 		frame("text", `{"data":"{\"password\":\"S3CRET\"}"}`),
 		frame("bin", connect),
 		frame("text", "CONNECT\nlogin:a\npasscode:S3CRET\n\n\x00"),
+		frame("text", "CAP REQ :x\r\nPASS oauth:S3CRET\r\nNICK a\r\n"),
+		frame("text", `{"accessToken":["S3CRET"],"a":{"password":{"value":"S3CRET","n":[{"x":"S3CRET"}]}}}`),
+		frame("text", `{"headers":[["Host","a"],["Authorization","S3CRET"]]}`),
+		frame("text", `{"rawHeaders":["Host","a","X-Api-Key","S3CRET"]}`),
+		frame("text", `{"headers":[{"name":"Cookie","value":"S3CRET"}]}`),
+		frame("bin", "\x83"+`{"headers":[["Authorization","S3CRET"]],"accessToken":["S3CRET"]`),
+		frame("text", `{"headers":[{"name":"Cookie","value":"S3CRET"}],`),
+		frame("text", `{accessToken:"S3CRET"}`),
+		frame("text", `{'accessToken' : 'S3CRET'}`),
+		frame("text", "access_token=S3CRET&x=1"),
+		frame("text", "<a><password>S3CRET</password></a>"),
+		`{"k":"req","m":"GET","target":"/?data=%7B%22password%22%3A%22S3CRET%22%7D&x={\"password\":\"S3CRET\"}","v":"HTTP/1.1","h":[["Api_Key","S3CRET"]]}`,
+		`# {"accessToken":"S3CRET"}`,
 		`{"k":"res","v":"HTTP/1.1","code":403,"reason":"","h":[["Content-Length","9"]],"body":"` + base(`{"accessToken":"S3CRET"}`) + `"}`,
 	} {
 		got := redactedWhole(t, open+c+"\n", "credentials")

@@ -36,7 +36,8 @@ func Redact(w io.Writer, r io.Reader, selectors ...string) error {
 	if err != nil {
 		return err
 	}
-	return trace.Rewrite(w, r, func(rec *trace.Record) ([]*trace.Record, error) { return red.Take(rec), nil })
+	red.patient = true
+	return trace.Rewrite(w, r, red.content, func(rec *trace.Record) ([]*trace.Record, error) { return red.Take(rec), nil })
 }
 
 // A RedactWriter redacts the lines of a trace that is being written. It holds
@@ -100,6 +101,7 @@ func (w *RedactWriter) add(rec *trace.Record) {
 type Redactor struct {
 	rules
 	sessions map[int64]*session // that have not ended, by c
+	patient  bool               // it waits for the end of junk
 	in, out  position
 	ready    []*trace.Record
 }
@@ -229,7 +231,7 @@ func (r *Redactor) header(rec *trace.Record) {
 			rec.Redact = append(rec.Redact, text)
 		}
 	}
-	rec.By, rec.Host, rec.Mode = r.text(rec.By), r.text(rec.Host), r.text(rec.Mode)
+	rec.By, rec.Host, rec.Mode, rec.Run = r.text(rec.By), r.text(rec.Host), r.text(rec.Mode), r.text(rec.Run)
 	r.extra(rec)
 }
 
@@ -245,6 +247,7 @@ func (r *Redactor) redact(s *session, rec *trace.Record) {
 	switch rec.Kind {
 	case trace.KindOpen:
 		changed(&rec.URL, r.target(rec.URL))
+		changed(&rec.Ext, r.extensions(rec.Ext))
 		changed(&rec.Client, r.text(rec.Client))
 		changed(&rec.Server, r.text(rec.Server))
 		rec.TLS = r.strings(rec.TLS)
@@ -259,7 +262,7 @@ func (r *Redactor) redact(s *session, rec *trace.Record) {
 		if s == nil || s.changed {
 			text = withoutQuotes(text) // which may have the beginning of a secret
 		}
-		rec.Text = text
+		rec.Text, rec.Section = text, r.text(rec.Section)
 	case trace.KindClosed:
 		if rec.Closed != nil {
 			rec.Closed.Reason = string(r.content([]byte(rec.Closed.Reason)))
@@ -291,6 +294,7 @@ func (r *Redactor) message(rec *trace.Record) {
 // extra puts placeholders into keys that this package does not know.
 func (r *Redactor) extra(rec *trace.Record) {
 	for i := range rec.Extra {
+		rec.Extra[i].Key = r.text(rec.Extra[i].Key)
 		rec.Extra[i].Value = r.strings(rec.Extra[i].Value)
 	}
 }
@@ -301,13 +305,19 @@ func (r *Redactor) strings(value []byte) []byte {
 		return value
 	}
 	var edits []pick.Edit
-	v := pick.Visitor{Scalar: func(x pick.Scalar) {
-		if s, ok := x.Value.(string); ok {
-			if clean := r.text(s); clean != s {
-				edits = append(edits, pick.Edit{Span: x.Span, Text: pick.Encode(clean)})
-			}
+	look := func(s string, span pick.Span) {
+		if clean := r.text(s); clean != s {
+			edits = append(edits, pick.Edit{Span: span, Text: pick.Encode(clean)})
 		}
-	}}
+	}
+	v := pick.Visitor{
+		Name: look,
+		Scalar: func(x pick.Scalar) {
+			if s, ok := x.Value.(string); ok {
+				look(s, x.Span)
+			}
+		},
+	}
 	v.Walk(value)
 	return pick.Apply(nil, value, edits)
 }

@@ -169,3 +169,50 @@ func TestRedactLateHead(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
+
+// What an expression matches in JSON leaves it JSON.
+func TestRedactKeepsJSON(t *testing.T) {
+	for _, c := range []struct{ old, selector, want string }{
+		{`{"a":1000000,"b":["\u0000","x0000"]}`, "/0000/", `{"a":1,"b":["redacted-text-2","redacted-text-3"]}`},
+		{`{"a":"say hi","n":5}`, "/hi/", `{"a":"say redacted-text-1","n":5}`},
+		{`{"abc":true}`, "/abc\":t/", `{"redacted-value-1":"redacted-text-2"}`},
+		{`7{"a":17}`, "/7/", `redacted-text-1{"a":1}`},
+	} {
+		red, err := NewRedactor(c.selector)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(red.Content([]byte(c.old))); got != c.want {
+			t.Errorf("%s in %s: got %s, want %s", c.selector, c.old, got, c.want)
+		}
+	}
+}
+
+// A password is not told by a CONNECT of MQTT that is cut into messages, wherever
+// it is cut. Other messages stay.
+func TestRedactCutConnect(t *testing.T) {
+	connect := "\x10\x00\x00\x04MQTT\x04\xc2\x00\x3c\x00\x03abc\x00\x04user\x00\x06S3CRET"
+	connect = "\x10" + string(rune(len(connect)-2)) + connect[2:]
+	const accept = `{"k":"res","v":"HTTP/1.1","code":101,"reason":"","h":[["Sec-WebSocket-Protocol","mqtt"]]}` + "\n"
+	frame := func(s string) string {
+		return `{"k":"frame","d":">","op":"bin","mask":"01020304","b64":"` + base64.StdEncoding.EncodeToString([]byte(s)) + `"}` + "\n"
+	}
+	for i := 1; i < len(connect); i++ {
+		got := redacted(t, open+accept+frame(connect[:i])+frame(connect[i:])+frame("\xc0\x00"), Secrets...)
+		if all := everything(t, got); strings.Contains(all, "CRET") || strings.Contains(all, "S3") || !strings.Contains(all, "\xc0\x00") {
+			t.Errorf("cut at %d: got %q", i, all)
+		}
+	}
+	bytewise := open + accept
+	for _, b := range []byte(connect) {
+		bytewise += frame(string([]byte{b}))
+	}
+	if got := redacted(t, bytewise, Secrets...); strings.Count(got, `"cut":true`) != len(connect) {
+		t.Errorf("byte by byte: got %s", got)
+	}
+	for _, other := range []string{"\x10", "\x10\x05hello", "\x10\x80\x80\x80\x80"} {
+		if got := redacted(t, open+frame(other)+frame("x"), Secrets...); strings.Contains(got, "cut") {
+			t.Errorf("%q, which is no MQTT: got %s", other, got)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package edit
 import (
 	"bytes"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -28,6 +29,7 @@ type session struct {
 	came    [2]*side // by Dir; nil before the first frame
 	sent    [2]*side // in place of what came
 	ended   [2]bool
+	mqtt    bool // it is the subprotocol
 	done    bool
 
 	queue   []*held // the first waits, if there is one
@@ -55,6 +57,9 @@ type side struct {
 	plain  bool     // compressed messages go uncompressed from here on
 	anew   bool     // they are compressed anew from here on
 	stream *stream  // of compressed messages
+
+	connect connect  // of MQTT
+	junk    *message // pieces of bytes that are no frames; nil for none
 }
 
 // A message is what has come of one.
@@ -65,6 +70,7 @@ type message struct {
 	size       int    // of it, or of the payload
 	lost       string // why it can't be looked into
 	over       bool   // nothing waits for it any more
+	junk       bool   // it is bytes that are no frames
 }
 
 func (s *session) over() bool { return s.done || s.ended[0] && s.ended[1] }
@@ -78,6 +84,7 @@ func (s *session) take(h *held) {
 			s.inflate.ext, s.inflate.known = "", false
 			s.inflate.offers = rec.Head.Values("Sec-WebSocket-Extensions")
 			s.offered = nil
+			s.mqtt = strings.HasPrefix(strings.ToLower(rec.Head.Get("Sec-WebSocket-Protocol")), "mqtt")
 		}
 	case trace.KindEnd:
 		for d := range decode.Dir(2) {
@@ -124,6 +131,9 @@ func (s *session) endSide(d decode.Dir) {
 			s.lose(sd.open, "is not complete")
 			sd.open = nil
 		}
+		if sd != nil {
+			s.endJunk(sd)
+		}
 	}
 }
 
@@ -137,6 +147,10 @@ func (s *session) abandon() {
 // lose takes the payload from the frames of a message that can't be looked into.
 func (s *session) lose(m *message, why string) {
 	if m == nil || m.over {
+		return
+	}
+	if m.junk {
+		s.replace(m)
 		return
 	}
 	if m.lost == "" {
@@ -198,6 +212,9 @@ func (s *session) bytes(h *held) {
 	rec := h.rec
 	sd := s.sideOf(rec)
 	n := uint64(len(rec.Payload))
+	if rec.Kind != trace.KindJunk || rec.Cut {
+		s.endJunk(sd)
+	}
 	switch rec.Kind {
 	case trace.KindGap:
 		n = uint64(max(rec.N, 0))
@@ -211,7 +228,11 @@ func (s *session) bytes(h *held) {
 			sd.open.lost = "is not all there"
 		}
 		sd.left -= min(n, sd.left)
-		s.other(rec)
+		if s.r.patient && !rec.Cut {
+			s.addJunk(sd, h)
+		} else {
+			s.other(rec)
+		}
 		return
 	case trace.KindFrame:
 		s.begin(sd, rec)
@@ -323,6 +344,11 @@ func (s *session) complete(sd *side, m *message) {
 	if m.over {
 		return
 	}
+	if m.lost == "" && s.r.credentials && m.records[0].rec.Dir == decode.FromClient {
+		if first := m.start(); sd.connect.spans(first, m.size, s.mqtt) {
+			m.lost = "is part of a CONNECT of MQTT in several messages"
+		}
+	}
 	if m.lost != "" {
 		sd.plain = sd.plain || m.compressed
 		s.loseAtEnd(m)
@@ -341,6 +367,7 @@ func (s *session) complete(sd *side, m *message) {
 	same := bytes.Equal(old, c.b)
 	s.changed = s.changed || !same
 	m.over, m.plain = true, nil
+	m.derive(old)
 	if same && !(m.compressed && (sd.anew || sd.plain)) {
 		m.records = nil
 		return
@@ -364,6 +391,72 @@ func (s *session) complete(sd *side, m *message) {
 	}
 	m.spread(c.b, c.cuts)
 	m.records = nil
+}
+
+// start returns what a message begins with.
+func (m *message) start() []byte {
+	if m.compressed {
+		return m.plain
+	}
+	var b []byte
+	for _, h := range m.records {
+		if b = append(b, h.rec.Payload...); len(b) >= maxConnectStart {
+			break
+		}
+	}
+	return b
+}
+
+// derive makes what is derived of a message what it really is.
+func (m *message) derive(plain []byte) {
+	for i, h := range m.records {
+		rec := h.rec
+		if rec.HasInflated && (!m.compressed || i < len(m.records)-1 || !bytes.HasPrefix(plain, rec.Inflated)) {
+			rec.HasInflated, rec.Inflated, rec.InflatedCut = false, nil, false
+		}
+	}
+}
+
+// maxJunk is how many bytes of junk are looked into together.
+const maxJunk = 64 << 10
+
+// addJunk adds a piece of junk to those before it.
+func (s *session) addJunk(sd *side, h *held) {
+	if sd.junk != nil && sd.junk.size+len(h.rec.Payload) > maxJunk {
+		s.endJunk(sd)
+	}
+	if sd.junk == nil {
+		sd.junk = &message{junk: true}
+	}
+	sd.junk.size += len(h.rec.Payload)
+	sd.junk.records = append(sd.junk.records, h)
+	h.message = sd.junk
+}
+
+// endJunk says that the junk is all there.
+func (s *session) endJunk(sd *side) {
+	if sd.junk != nil {
+		s.replace(sd.junk)
+		sd.junk = nil
+	}
+}
+
+// replace redacts junk.
+func (s *session) replace(m *message) {
+	if m.over {
+		return
+	}
+	c := content{rules: &s.r.rules}
+	for _, h := range m.records {
+		c.b = append(c.b, h.rec.Payload...)
+		c.cuts = append(c.cuts, len(c.b))
+	}
+	old := c.b
+	if c.redact(0); !bytes.Equal(old, c.b) {
+		s.changed = true
+		m.spread(c.b, c.cuts)
+	}
+	m.over, m.records = true, nil
 }
 
 // loseAtEnd loses a message whose last record is not in the queue yet.
@@ -397,6 +490,7 @@ func (m *message) spread(b []byte, cuts []int) {
 
 // other redacts what is no part of a message.
 func (s *session) other(rec *trace.Record) {
+	rec.HasInflated, rec.Inflated, rec.InflatedCut = false, nil, false
 	keep, most := 0, math.MaxInt
 	if rec.Kind == trace.KindFrame && rec.Op >= ws.OpClose {
 		most = max(len(rec.Payload), 125) // RFC 6455 §5.5

@@ -167,12 +167,13 @@ func (r *rules) query(s string) string {
 	}
 }
 
-// unescaped returns a target with placeholders for what expressions match in the
-// parts of it that are escaped.
+// unescaped returns a target with placeholders for what is secret in the parts of
+// it that are escaped, or JSON.
 func (r *rules) unescaped(s string) string {
-	if !strings.ContainsAny(s, "%+") {
+	if !strings.ContainsAny(s, "%+{") {
 		return s
 	}
+	c := content{rules: r}
 	var b strings.Builder
 	for len(s) > 0 {
 		n := strings.IndexAny(s, "/?&;#=")
@@ -180,12 +181,12 @@ func (r *rules) unescaped(s string) string {
 			n = len(s)
 		}
 		part := s[:n]
-		if strings.ContainsAny(part, "%+") {
-			if plain := unescape(part); plain != part {
-				if clean := r.text(plain); clean != plain {
-					part = url.QueryEscape(clean)
-				}
+		if plain := unescape(part); plain != part {
+			if clean := c.inString(plain, 0); clean != plain {
+				part = url.QueryEscape(clean)
 			}
+		} else if strings.HasPrefix(part, "{") {
+			part = c.inString(part, 0)
 		}
 		b.WriteString(part)
 		if n < len(s) {
