@@ -57,6 +57,7 @@ type drain struct {
 	last   io.Closer      // the sink, if it holds something back; nil if not
 	parted *parted        // the sink, if it may go on in a new file; nil if not
 	flaw   error          // what went wrong though nothing is missing; by the goroutine of out
+	gap    error          // why something is missing before the present file; nil if nothing is
 	err    error          // why it is incomplete, once closed
 }
 
@@ -277,7 +278,7 @@ func (f *flow) end(err error) error {
 		if broken != nil && err == nil && (d.record || !errors.Is(broken, syscall.EPIPE)) {
 			err = errReported
 		}
-		if d.err = broken; d.flaw != nil && err == nil {
+		if d.err = cmp.Or(broken, d.gap); (d.flaw != nil || d.gap != nil) && err == nil {
 			err = errReported
 		}
 		f.totals.dropped += d.out.Dropped()

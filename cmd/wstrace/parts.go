@@ -164,9 +164,15 @@ func (p *parted) Close() error {
 	return nil
 }
 
-// ask has a new part begin as soon as it may. It reports whether the present one
-// has anything.
-func (p *parted) ask() bool {
+// ask has a new part begin as soon as it may, for a recording that failed too if
+// a person asks. It reports whether the present one has anything.
+func (p *parted) ask(person bool) bool {
+	if failure := p.d.out.Err(); failure != nil {
+		if person {
+			p.revive(failure)
+		}
+		return true
+	}
 	if p.Written() == 0 {
 		return false
 	}
@@ -175,6 +181,28 @@ func (p *parted) ask() bool {
 	}
 	p.turn()
 	return true
+}
+
+// revive begins a new file for a recording that failed. What came in between is
+// lost, and said at the end.
+func (p *parted) revive(failure error) {
+	var finished string
+	err := p.d.out.Revive(func() (err error) {
+		finished, err = p.d.file.Renew(p.began)
+		return err
+	})
+	if err != nil {
+		p.con.say("%s: begin a new file: %v", p.d.what, cause(err))
+		return
+	}
+	p.part++
+	p.Rotate(p.d.out, p.part)
+	p.began, p.asked = time.Time{}, time.Time{}
+	p.d.gap = failure
+	if finished != "" {
+		p.con.note("%s: finished %q, which is incomplete", p.d.what, finished)
+	}
+	p.con.note("%s: the recording goes on in a new file", p.d.what)
 }
 
 // turn begins a new part if it is time.
@@ -203,7 +231,11 @@ func (p *parted) next(began time.Time) {
 		p.d.flaw = err
 		return
 	}
-	p.con.note("%s: finished %q", p.d.what, finished)
+	if finished == "" {
+		p.con.note("%s: goes on in a new file, the old one was deleted or moved away", p.d.what)
+	} else {
+		p.con.note("%s: finished %q", p.d.what, finished)
+	}
 	if p.flags.flags.Changed("keep") {
 		if err := p.d.file.Prune(int(p.flags.keep)); err != nil {
 			p.con.say("%s: remove finished files: %v", p.d.what, err)
@@ -274,7 +306,7 @@ func (t *partTurner) turn(say bool) {
 		case d.parted == nil && say:
 			t.f.con.say("%s: not a regular file, so no new one can be begun", d.what)
 		case d.parted == nil:
-		case !d.parted.ask() && say:
+		case !d.parted.ask(say) && say:
 			t.f.con.note("%s: nothing was recorded since the file was begun, so it goes on", d.what)
 		}
 	}

@@ -9,9 +9,10 @@ import (
 
 // Format copies a trace from r to w in its canonical form: keys in their fixed
 // order, defaults left out, no white space. Comments, empty lines and keys that
-// this package does not know stay. A last line that is cut off is left out, and
-// the error, which wraps [ErrCut], comes after the rest was written; any other
-// error names the line at which copying stopped.
+// this package does not know stay. A last line that is cut off is left out, and so
+// is a first one that is, in a piece of a trace ([Reader.Piece]); the error, which
+// wraps [ErrCut], comes after the rest was written. Any other error names the line
+// at which copying stopped.
 func Format(w io.Writer, r io.Reader) error {
 	return Rewrite(w, r, nil, func(rec *Record) ([]*Record, error) {
 		if rec == nil {
@@ -29,50 +30,82 @@ func Rewrite(w io.Writer, r io.Reader, comment func([]byte) []byte, f func(*Reco
 	lines := NewReader(r).lines
 	out := bufio.NewWriterSize(w, 64<<10)
 	var buf []byte
+	var front error // of a first line that is cut off
+	first, records := true, false
 	for {
 		line, err := lines.next()
-		last := err == io.EOF
 		buf = buf[:0]
-		if err == nil && blank(line) {
-			line = bytes.TrimRight(line, " \t\r\n")
-			if i := bytes.IndexByte(line, '#') + 1; i > 0 && comment != nil {
-				buf = append(buf, line[:i]...)
-				line = comment(line[i:])
-			}
-			buf = append(append(buf, line...), '\n')
-		} else if err == nil || last {
-			var rec *Record
-			if !last {
-				if rec, err = Parse(line); err != nil && lines.cut != nil {
-					continue // to the end
-				}
-			}
-			if err == nil || last {
-				var recs []*Record
-				if recs, err = f(rec); err != nil {
-					recs = nil
-				}
-				for _, rec := range recs {
-					buf = rec.Append(buf)
-				}
-			}
-			if err != nil {
-				err = fmt.Errorf("line %d: %w", lines.n, err)
-			}
-		}
-		if err != nil {
+		switch {
+		case err == io.EOF:
+		case err != nil:
 			out.Flush()
 			return err
+		case blank(line):
+			buf = appendBlank(buf, line, comment)
+		default:
+			buf, err = appendRecords(buf, line, f)
+			if err != nil && lines.cut != nil {
+				continue // to the end
+			}
+			if err != nil && first && cutInFront(line) {
+				front, err = fmt.Errorf("line %d: %w", lines.n, err), nil
+			}
+			if first = false; err != nil {
+				out.Flush()
+				if front != nil && !records {
+					return front // this is no trace at all
+				}
+				return fmt.Errorf("line %d: %w", lines.n, err)
+			}
+			records = records || len(buf) > 0
+		}
+		if err == io.EOF {
+			break
 		}
 		if _, err := out.Write(buf); err != nil {
 			return err
 		}
-		if last {
-			break
-		}
 	}
-	if err := out.Flush(); err != nil {
+	recs, err := f(nil)
+	for _, rec := range recs {
+		buf = rec.Append(buf)
+	}
+	out.Write(buf)
+	switch flushed := out.Flush(); {
+	case err != nil:
 		return err
+	case flushed != nil:
+		return flushed
+	case front != nil && !records:
+		return front
+	case front != nil:
+		return fmt.Errorf("%w: its first line is left out", ErrCut)
 	}
 	return lines.cut
+}
+
+// appendBlank appends an empty line or a comment.
+func appendBlank(dst, line []byte, comment func([]byte) []byte) []byte {
+	line = bytes.TrimRight(line, " \t\r\n")
+	if i := bytes.IndexByte(line, '#') + 1; i > 0 && comment != nil {
+		dst = append(dst, line[:i]...)
+		line = comment(line[i:])
+	}
+	return append(append(dst, line...), '\n')
+}
+
+// appendRecords appends what f makes of the record in a line.
+func appendRecords(dst, line []byte, f func(*Record) ([]*Record, error)) ([]byte, error) {
+	rec, err := Parse(line)
+	if err != nil {
+		return dst, err
+	}
+	recs, err := f(rec)
+	if err != nil {
+		return dst, err
+	}
+	for _, rec := range recs {
+		dst = rec.Append(dst)
+	}
+	return dst, nil
 }

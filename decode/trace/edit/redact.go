@@ -154,6 +154,10 @@ func (r *Redactor) Take(rec *trace.Record) []*trace.Record {
 		s.inflate.ext = rec.Ext
 		r.sessions[rec.C] = s
 	}
+	if s == nil && carriesBytes(rec.Kind) { // its open record is missing
+		s = &session{r: r}
+		r.sessions[h.c] = s
+	}
 	r.redact(s, rec)
 	if s == nil {
 		r.emit(&h)
@@ -165,6 +169,15 @@ func (r *Redactor) Take(rec *trace.Record) []*trace.Record {
 		delete(r.sessions, h.c)
 	}
 	return r.ready
+}
+
+// carriesBytes reports whether records of a kind hold what a peer sent.
+func carriesBytes(kind trace.Kind) bool {
+	switch kind {
+	case trace.KindReq, trace.KindRes, trace.KindFrame, trace.KindMore, trace.KindJunk, trace.KindGap:
+		return true
+	}
+	return false
 }
 
 // Text returns a text that stands in no trace, such as a message to the user, with

@@ -3,8 +3,12 @@ package edit
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
+	"io"
 	"strings"
 	"testing"
+
+	"github.com/wstrace/wstrace/decode/trace"
 )
 
 const open = `{"wstrace":1}
@@ -213,6 +217,29 @@ func TestRedactCutConnect(t *testing.T) {
 	for _, other := range []string{"\x10", "\x10\x05hello", "\x10\x80\x80\x80\x80"} {
 		if got := redacted(t, open+frame(other)+frame("x"), Secrets...); strings.Contains(got, "cut") {
 			t.Errorf("%q, which is no MQTT: got %s", other, got)
+		}
+	}
+}
+
+// A piece of a trace loses its secrets too, and a first line that is cut off.
+func TestRedactPiece(t *testing.T) {
+	var b strings.Builder
+	err := Redact(&b, strings.NewReader(`t":"{\"password\":\"a\"}"}
+{"k":"frame","c":7,"d":"<","op":"text","fin":false,"text":"{\"password\":\"se"}
+{"k":"frame","c":7,"d":"<","op":"cont","text":"cret\"}"}
+{"k":"frame","c":8,"d":"<","op":"text","rsv":4,"b64":"/zM="}
+`), Secrets...)
+	const want = `{"k":"frame","c":7,"d":"<","op":"text","fin":false,"text":"{\"password\":\"redacted-password-1\""}
+{"k":"frame","c":7,"d":"<","op":"cont","text":"}"}
+{"k":"note","c":8,"text":"a message of the server was not looked into for secrets, as it is of an extension that is not known: its payload is left out"}
+{"k":"frame","c":8,"d":"<","op":"text","rsv":4,"len":2,"cut":true}
+`
+	if b.String() != want || !errors.Is(err, trace.ErrCut) || !strings.Contains(err.Error(), "first line") {
+		t.Errorf("got %v and\n%s", err, b.String())
+	}
+	for text, want := range map[string]string{"a\nb\n": "line 1: not a JSON object", "a\n": "line 1: not a JSON object", `{"wstrace":1}` + "\nb\n": "line 2: not a JSON object"} {
+		if err := Redact(io.Discard, strings.NewReader(text), Secrets...); err == nil || err.Error() != want {
+			t.Errorf("%q: got %v, want %s", text, err, want)
 		}
 	}
 }

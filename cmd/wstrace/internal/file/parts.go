@@ -24,14 +24,17 @@ func (w *Writer) HasParts() bool { return w.path != "" }
 
 // Next gives the file, which began at the time began, the name of a finished part,
 // and goes on in a new file with the name that it had. It returns the name of the
-// finished one. After an error, what is written goes on in the same file, where it
+// finished one, or "" if somebody else has moved it away. After an error, what is written goes on in the same file, where it
 // begins a new compressed member.
 func (w *Writer) Next(began time.Time) (finished string, err error) {
 	if w.comp != nil {
 		err = w.comp.Close()
 		w.comp.Reset(w.out)
 	}
-	if err := cmp.Or(err, w.Check()); err != nil {
+	switch err := cmp.Or(err, w.Check()); {
+	case err == errGone:
+		return w.Renew(began)
+	case err != nil:
 		return "", err
 	}
 	st, err := w.f.Stat()
@@ -61,6 +64,51 @@ func (w *Writer) Next(began time.Time) (finished string, err error) {
 	w.f.Close()
 	w.f, w.out.f, w.out.size = f, f, 0
 	w.finished = append(w.finished, finished)
+	return finished, nil
+}
+
+// Renew goes on in a new file after an error, such as one of [Writer.Check]. If the
+// file is still where it was it gets the name of a finished part, which Renew
+// returns. An empty file in its place is taken for the new one.
+func (w *Writer) Renew(began time.Time) (finished string, err error) {
+	mode := os.FileMode(0o600)
+	ours, err := w.f.Stat()
+	if err == nil {
+		mode = ours.Mode().Perm()
+	}
+	there, err := os.Lstat(w.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return "", err
+	case os.SameFile(ours, there):
+		if finished, err = w.partName(began); err != nil {
+			return "", err
+		}
+		if err := os.Rename(w.path, finished); err != nil {
+			return "", err
+		}
+	case !there.Mode().IsRegular() || there.Size() > 0:
+		return "", errReplaced
+	}
+	f, err := os.OpenFile(w.path, os.O_WRONLY|os.O_CREATE|appendFlag, mode)
+	if err == nil {
+		err = lock(f)
+	}
+	if err != nil {
+		if f != nil {
+			f.Close()
+		}
+		return finished, err
+	}
+	w.f.Close()
+	w.f, w.out.f, w.out.size = f, f, 0
+	if w.comp != nil {
+		w.comp.Reset(w.out)
+	}
+	if finished != "" {
+		w.finished = append(w.finished, finished)
+	}
 	return finished, nil
 }
 

@@ -39,8 +39,8 @@ type Options struct {
 	// Always writes before Write returns, and so keeps no buffer.
 	Always bool
 
-	// OnError, if not nil, is called once, when writing fails. What comes later
-	// is discarded.
+	// OnError, if not nil, is called when writing fails. What comes later is
+	// discarded, until a Revive.
 	OnError func(error)
 
 	// OnDrop, if not nil, is called with 0 when dropping begins, and with the
@@ -162,6 +162,22 @@ func (w *Writer) Cut(f func()) {
 	}
 }
 
+// Revive has a Writer that failed go on, if f returns nil: f makes what is below
+// take lines again. It returns what f returns, or nil without calling f if the
+// Writer has not failed, or is closed.
+func (w *Writer) Revive(f func() error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil || w.closed {
+		return nil
+	}
+	if err := f(); err != nil {
+		return err
+	}
+	w.buf, w.cuts, w.written, w.err = w.buf[:0], nil, false, nil
+	return nil
+}
+
 // run writes what waits until the Writer is closed.
 func (w *Writer) run() {
 	defer close(w.done)
@@ -280,7 +296,9 @@ func (w *Writer) write(b []byte, cuts []cut) {
 	}
 	w.mu.Lock()
 	w.flying = nil
-	w.err = err
+	if !failed {
+		w.err = err
+	}
 	var lost int64
 	if len(w.buf) == 0 {
 		lost, w.lost = w.lost, 0

@@ -234,6 +234,43 @@ func TestError(t *testing.T) {
 	}
 }
 
+// A Writer that failed goes on behind what was lost.
+func TestRevive(t *testing.T) {
+	for _, opts := range []Options{{}, {Always: true}} {
+		synctest.Test(t, func(t *testing.T) {
+			f := file{gate: make(chan struct{}), err: io.ErrClosedPipe}
+			close(f.gate)
+			failed := 0
+			opts.OnError = func(error) { failed++ }
+			w := NewWriter(&f, opts)
+			calls := 0
+			revive := func(err error) error { return w.Revive(func() error { calls++; return err }) }
+			if err := revive(nil); err != nil || calls > 0 {
+				t.Errorf("one that works: %v, %d calls", err, calls)
+			}
+			io.WriteString(w, "one\n")
+			synctest.Wait()
+			time.Sleep(latest)
+			if err := revive(io.EOF); err != io.EOF || w.Err() != io.ErrClosedPipe {
+				t.Errorf("got %v, and %v stays", err, w.Err())
+			}
+			io.WriteString(w, "two\n")
+			time.Sleep(latest)
+			f.err = nil
+			if err := revive(nil); err != nil {
+				t.Error(err)
+			}
+			io.WriteString(w, "three\n")
+			if err := w.Close(); err != nil || f.String() != "three\n" || failed != 1 {
+				t.Errorf("got %v, %q, %d errors", err, f.String(), failed)
+			}
+			if err := revive(nil); err != nil || calls != 2 {
+				t.Errorf("one that is closed: %v, %d calls", err, calls)
+			}
+		})
+	}
+}
+
 // TestErrorWhileWaiting lets the file fail when Write already waits for it.
 func TestErrorWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
