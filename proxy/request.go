@@ -123,6 +123,9 @@ func (k *link) request(h *decode.Head, n int) phase {
 	}
 	s := k.open(decode.Info{Server: r.addr, URL: r.url}, newGate)
 	s.Head(decode.FromClient, k.client.when, h, r.sent)
+	if !decode.AsksForWebSocket(h) {
+		s.watchLasting()
+	}
 	k.client.use(n)
 	x := &exchange{
 		session: s, method: h.Method, websocket: decode.AsksForWebSocket(h), keepAlive: h.KeepAlive(),

@@ -22,6 +22,21 @@ type session struct {
 	gated    bool            // it is upgraded, and its frames go through outlet
 	panics   [2]atomic.Int32 // by direction
 	reported atomic.Bool
+	lasting  *time.Timer // calls Lasting; nil if nobody is to know
+}
+
+// lastingAfter is how long an exchange may take before it is told of.
+const lastingAfter = time.Second
+
+// watchLasting has the session tell of its exchange if that takes long.
+func (s *session) watchLasting() {
+	if s.Sink != nil {
+		s.lasting = time.AfterFunc(lastingAfter, func() {
+			now := s.now()
+			defer s.guard(decode.FromClient, now)
+			s.Session.Lasting(now)
+		})
+	}
 }
 
 // now returns the time by the clock of the proxy.
@@ -86,6 +101,9 @@ func (s *session) End(d decode.Dir, t time.Time, how decode.End, text string) {
 
 func (s *session) Done(t time.Time) {
 	defer s.guard(decode.FromClient, t)
+	if s.lasting != nil {
+		s.lasting.Stop()
+	}
 	if s.outlet != nil {
 		s.outlet.report(s)
 	}

@@ -473,3 +473,19 @@ func TestInterrupt(t *testing.T) {
 		k.client.drop()
 	})
 }
+
+// An exchange that takes more than a second is told of once, and says what it
+// waits for.
+func TestLasting(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *clockRig) {
+		r.c.send(get)
+		r.s.want("a request", get)
+		time.Sleep(lastingAfter - 1)
+		r.wantNow(1, "> GET /")
+		time.Sleep(1)
+		r.wantNow(1, "notice waits for an answer")
+		time.Sleep(time.Hour)
+		answer(r.c, r.s, nothing)
+		r.wantNow(1, "closed")
+	})
+}

@@ -25,7 +25,8 @@ type compact struct {
 // opcode in bits, payload length, masking key, and the beginning of the
 // payload. A later piece of a frame has a line of its own only as long as less
 // than Preview bytes of the payload were shown. An exchange that does not ask
-// for websocket is shown when it is over.
+// for websocket is shown when it is over, and a tunnel or an event stream when it
+// begins, too.
 //
 // What a change did to a frame stands in a line of its own behind it, and what
 // was sent in its place has a line like that of a frame. Both begin with ~:
@@ -209,6 +210,8 @@ func (p *printer) event(ev *decode.Event) {
 			p.cutHead(ev, ev.Head)
 		case hs != nil && hs.WebSocket:
 			p.response(ev)
+		case hs != nil && hs.EventStream():
+			p.begun(ev, "event stream")
 		}
 	case decode.KindJunk:
 		p.bytes(ev, "junk", int64(len(ev.Data)), ev.Text)
@@ -239,9 +242,40 @@ func (p *printer) side(ev *decode.Event) {
 }
 
 func (p *printer) remark(ev *decode.Event) {
+	if asked(ev) && !ev.Handshake.WebSocket {
+		p.begun(ev, ev.Text)
+		return
+	}
 	p.line(ev, "=", p.pens.session)
 	p.wire(ev.Text)
 	p.end()
+}
+
+// begun shows what goes on, before it is over: an exchange or a tunnel.
+func (p *printer) begun(ev *decode.Event, what string) {
+	p.line(ev, "=", p.pens.session)
+	if p.exchangeOrTunnel(ev); asked(ev) {
+		p.text(" ")
+	}
+	p.text(" ")
+	p.wire(what)
+	p.end()
+}
+
+// asked reports whether the session has a request.
+func asked(ev *decode.Event) bool {
+	return ev.Handshake != nil && ev.Handshake.Request != nil && ev.Handshake.Request.Method != ""
+}
+
+// exchangeOrTunnel appends a request and its answer or, without any, where the
+// tunnel leads.
+func (p *printer) exchangeOrTunnel(ev *decode.Event) {
+	if asked(ev) {
+		p.exchange(ev)
+		return
+	}
+	p.text("tunnel ")
+	p.wire(cmp.Or(ev.Info.Server, ev.Info.URL))
 }
 
 func (p *printer) bytes(ev *decode.Event, what string, n int64, why string) {
@@ -263,7 +297,7 @@ func (p *printer) cutHead(ev *decode.Event, h *decode.Head) {
 }
 
 // opaque says that from here on bytes are not decoded. A session without a
-// handshake is then a tunnel, and is shown when it is over.
+// handshake is then a tunnel, and is shown again when it is over.
 func (p *printer) opaque(ev *decode.Event) {
 	if ev.Handshake != nil && ev.Handshake.Accepted {
 		p.side(ev)
@@ -273,6 +307,9 @@ func (p *printer) opaque(ev *decode.Event) {
 		return
 	}
 	p.sessions.Of(ev).why = ev.Text
+	if hs := ev.Handshake; hs == nil || !hs.WebSocket {
+		p.begun(ev, ev.Text)
+	}
 }
 
 // request shows a request for websocket and how it was edited on its way.
@@ -415,7 +452,7 @@ func (p *printer) closed(ev *decode.Event) {
 	if hs == nil {
 		hs = new(decode.Handshake)
 	}
-	asked := hs.Request != nil && hs.Request.Method != ""
+	asked := asked(ev)
 	refused := hs.WebSocket && hs.Response != nil && !hs.Accepted
 	if why == "" && t.Status == 0 && (refused || !asked && !hs.Accepted) {
 		return
@@ -439,12 +476,8 @@ func (p *printer) closed(ev *decode.Event) {
 		p.text("; ")
 		p.frames(t, decode.FromServer)
 	case why != "":
-		if asked {
-			p.exchange(ev)
+		if p.exchangeOrTunnel(ev); asked {
 			p.text(" ")
-		} else {
-			p.text("tunnel ")
-			p.wire(cmp.Or(ev.Info.Server, ev.Info.URL))
 		}
 		p.text(" ")
 		p.wire(why)

@@ -69,6 +69,13 @@ func (p *fiddler) other(ev *decode.Event) {
 			p.upgrading(ev)
 			return
 		}
+		if !hs.WebSocket {
+			return
+		}
+	case decode.KindOpaque:
+		if hs == nil || !hs.WebSocket && !hs.Accepted {
+			return
+		}
 	case decode.KindClosed:
 		if ev.Totals.Status == 0 && (hs == nil || !hs.WebSocket || hs.Accepted) {
 			return
