@@ -59,13 +59,21 @@ func HeadLen(b []byte, from int) int {
 }
 
 // MayBeRequest reports whether b can still turn out to begin with an HTTP/1.x
-// request: up to 20 capital letters and a space, and a first line that names
-// the version once it is complete.
+// request: up to 20 capital letters, or GET in any case, as some clients of
+// WebSocket spell it, and a space, and a first line that names the version once it
+// is complete.
 func MayBeRequest(b []byte) bool {
 	line, _, whole := bytes.Cut(bytes.TrimLeft(b, "\r\n"), []byte("\n"))
+	capitals, get := true, true
 	for i, c := range line {
+		if c != ' ' {
+			capitals = capitals && c >= 'A' && c <= 'Z'
+			get = get && i < len("get") && c|0x20 == "get"[i]
+		}
 		switch {
-		case c >= 'A' && c <= 'Z' && i < 20:
+		case c != ' ' && (capitals && i < 20 || get):
+		case c == ' ' && !capitals && i < len("get"):
+			return false
 		case c == ' ' && i > 0 && whole:
 			_, _, proto, ok := cutRequestLine(strings.TrimSuffix(string(line), "\r"))
 			return ok && strings.HasPrefix(proto, "HTTP/1.")
