@@ -59,18 +59,24 @@ func HeadLen(b []byte, from int) int {
 }
 
 // MayBeRequest reports whether b can still turn out to begin with an HTTP/1.x
-// request: up to 20 capital letters and a space, and a first line that names
-// the version once it is complete.
-func MayBeRequest(b []byte) bool {
+// request: up to 20 capital letters and a space, and a first line that names the
+// version once it is complete. With anyCase it may be GET in any case too, as some
+// clients of WebSocket spell it.
+func MayBeRequest(b []byte, anyCase bool) bool {
+	const get = "get"
 	line, _, whole := bytes.Cut(bytes.TrimLeft(b, "\r\n"), []byte("\n"))
+	capitals := true
 	for i, c := range line {
 		switch {
-		case c >= 'A' && c <= 'Z' && i < 20:
-		case c == ' ' && i > 0 && whole:
+		case c == ' ' && i > 0 && (capitals || i == len(get)):
+			if !whole {
+				return true
+			}
 			_, _, proto, ok := cutRequestLine(strings.TrimSuffix(string(line), "\r"))
 			return ok && strings.HasPrefix(proto, "HTTP/1.")
-		case c == ' ' && i > 0:
-			return true
+		case c >= 'A' && c <= 'Z' && i < 20 && capitals:
+		case anyCase && i < len(get) && c|0x20 == get[i] && strings.EqualFold(string(line[:i]), get[:i]):
+			capitals = capitals && c >= 'A' && c <= 'Z'
 		default:
 			return false
 		}

@@ -285,7 +285,7 @@ func TestHeadCanonical(t *testing.T) {
 func TestMayBeRequest(t *testing.T) {
 	for _, c := range []struct {
 		b  string
-		no int // bytes, 0 for never
+		no int // bytes, 0 for never; GET may be in any case
 	}{
 		{"GET / HTTP/1.1\r\nHost: a\r\n", 0},
 		{"GET / HTTP/1.0\n", 0},
@@ -298,8 +298,15 @@ func TestMayBeRequest(t *testing.T) {
 		{"GET / HTTP/1.1 \n", 16},
 		{"PRI * HTTP/2.0\r\n", 16}, // RFC 9113 §3.4
 		{"\x16\x03\x01", 1},
-		{"get /", 1},
-		{"GEt /", 3},
+		{"Get /x HTTP/1.1\n", 0},
+		{"get /", 0},
+		{"get /\n", 6},
+		{"ge[ /", 3},
+		{"ge /", 3},
+		{"gets /", 4},
+		{"GEt /x HTTP/1.1\n", 0},
+		{"Post /", 2},
+		{"hello", 1},
 		{"GET\t/", 4},
 		{"GET\r\n", 4},
 		{"GET\n", 4},
@@ -310,9 +317,14 @@ func TestMayBeRequest(t *testing.T) {
 		{"\r\n\r\n", 0},
 	} {
 		for n := range len(c.b) + 1 {
-			if got, want := MayBeRequest([]byte(c.b[:n])), c.no == 0 || n < c.no; got != want {
+			if got, want := MayBeRequest([]byte(c.b[:n]), true), c.no == 0 || n < c.no; got != want {
 				t.Errorf("%q: got %t, want %t", c.b[:n], got, want)
 			}
+		}
+	}
+	for b, want := range map[string]bool{"GET /x HTTP/1.1\n": true, "GE": true, "get": false, "Get /x HTTP/1.1\n": false, "GEt /x HTTP/1.1\n": false} {
+		if got := MayBeRequest([]byte(b), false); got != want {
+			t.Errorf("%q, in capitals: got %t, want %t", b, got, want)
 		}
 	}
 }

@@ -20,6 +20,8 @@ type heartbeat struct {
 	frame   int64     // which frame that was
 
 	extra int64 // pings that share their payload, and its pong, with the one answered last
+	other int64 // pings after which, and before the next, a pong had another payload
+	after int64 // how many pings had come when that was counted last
 	lone  bool  // the other side also sends pongs that answer no ping
 
 	rtts []time.Duration // the latest, up to maxRTTs; ring
@@ -88,11 +90,23 @@ func (h *heartbeat) pong(f *Frame, sum uint64, now time.Time) (p pongFact, count
 		h.lone = true
 		p.kind = pongUnsolicited
 	case known: // late
+	case h.allOther(): // which is no coincidence
+		p.kind = pongMismatch
 	case h.waiting > int64(len(h.latest)), h.lone, f.Length == 0: // it may answer an older one, or none
 	default:
 		p.kind = pongMismatch
 	}
 	return p, false
+}
+
+// allOther takes a pong with another payload than the pings that wait. It reports
+// whether there were three pings and each was followed by such a pong.
+func (h *heartbeat) allOther() bool {
+	if h.after != h.n {
+		h.after = h.n
+		h.other++
+	}
+	return h.n >= 3 && h.other == h.n
 }
 
 // find returns the first and the last of the pings with a payload that wait

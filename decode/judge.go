@@ -65,7 +65,7 @@ func (j *judge) add(sev Severity, id RuleID, from Dir, frame int64, where Span, 
 // perSession are the rules of severity info that tell what happened in a session.
 // The others tell how a program is made, which holds for all of its sessions.
 var perSession = ruleSet("handshake-slow", "ping-absent", "ping-storm", "tiny-messages", "duplicate-message",
-	"message-huge", "frag-unfinished", "echo-mask")
+	"message-huge", "frag-unfinished")
 
 // trait returns the words of a violation without its numbers, which differ from
 // session to session.

@@ -12,16 +12,6 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// adviseFirstKey compares the first masking key with those of other sessions.
-func (j *judge) adviseFirstKey(f *Frame, key uint32) {
-	if !j.advice || key == 0 || j.info.incomplete() {
-		return
-	}
-	if conn, ok := j.seen.mask(key, j.info.Conn); ok {
-		j.at(f, maskOf(f), "echo-mask", "the first masking key %s is that of session #%d too", keyText(f.Mask), conn)
-	}
-}
-
 // fragments are the frames of a message as far as advice needs them.
 type fragments struct {
 	n, small int64 // all of them, and those of less than 128 bytes

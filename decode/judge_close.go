@@ -181,6 +181,9 @@ func (j *judge) end(d Dir, how End, cut cut, gone bool) {
 	if d == FromClient && !gone && both && j.verdict.sinceBoth(j.now) < closeSoon {
 		j.side(d, "tcp-client-closed-first", "the client ends the connection before the server does, and keeps the port in TIME_WAIT")
 	}
+	if cut.in == cutHeader && j.verdict.closes[d].sent {
+		j.beginsAfterClose(d, cut)
+	}
 	if how != EndRST && (!gone || j.totals.Unknown) && cause == "" {
 		j.endsInside(d, cut)
 	}
@@ -227,6 +230,22 @@ func (j *judge) endsInside(d Dir, cut cut) {
 		}
 		j.sideAs(sev, d, "frag-unfinished", "the connection ends before the end of a message")
 	}
+}
+
+// beginsAfterClose judges the beginning of a header that d sent after its own Close,
+// as far as its first octet tells (RFC 6455 §5.5.1).
+func (j *judge) beginsAfterClose(d Dir, cut cut) {
+	id := RuleID("control-after-close")
+	switch {
+	case cut.op < 8:
+		id = "data-after-close"
+	case cut.op == ws.OpClose:
+		id = "close-twice"
+	}
+	if j.verdict.both() {
+		j.add(SeverityInfo, "bytes-after-close", d, cut.frame, Span{}, "the beginning of a %s frame after both close frames", []any{OpName(cut.op)})
+	}
+	j.add(ruleByID[id].Severity, id, d, cut.frame, Span{}, "the beginning of a %s frame after the close frame %d", []any{OpName(cut.op), j.verdict.closes[d].frame})
 }
 
 // truncated reports a frame of which the connection ended inside.

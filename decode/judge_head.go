@@ -29,15 +29,38 @@ func (j *judge) head(d Dir, h *Head) {
 		if strings.ContainsAny(text, "\x00\r") {
 			j.line(d, at+strings.IndexAny(text, "\x00\r"), 1, "head-bad-bytes", "the line %.60q holds NUL or CR", text)
 		}
-		switch name, _, ok := strings.Cut(text, ":"); {
-		case n == 0:
-		case text[0] == ' ' || text[0] == '\t':
-			j.line(d, at, len(text), "head-fold", "the line %.40q continues the one before it", text)
-		case ok && name != strings.TrimRight(name, " \t"):
-			trimmed := len(strings.TrimRight(name, " \t"))
-			j.line(d, at+trimmed, len(name)-trimmed, "head-space-colon", "white space stands between %.40q and the colon", strings.TrimSpace(name))
+		if n > 0 {
+			j.headerLine(d, text, at, n == 1)
 		}
 	}
+	j.bodyLength(d, h)
+}
+
+// headerLine judges a line of a head, at an offset of at: its name, and the colon
+// (RFC 9112 §5). first says that it follows the start line, which no line
+// continues (RFC 9112 §2.2).
+func (j *judge) headerLine(d Dir, text string, at int, first bool) {
+	name, _, colon := strings.Cut(text, ":")
+	trimmed := strings.TrimRight(name, " \t")
+	switch indent := len(text) - len(strings.TrimLeft(text, " \t")); {
+	case indent > 0 && !first:
+		j.line(d, at, len(text), "head-fold", "the line %.40q continues the one before it", text)
+	case indent > 0:
+		j.line(d, at, indent, "head-name-invalid", "white space stands before %.40q, which follows the start line", strings.TrimLeft(text, " \t"))
+	case !colon:
+		j.line(d, at, len(text), "head-colon-missing", "the line %.40q has no colon", text)
+	case trimmed == "":
+		j.line(d, at, 1, "head-name-invalid", "the line %.40q has no name before its colon", text)
+	case !isToken(trimmed):
+		bad := strings.IndexFunc(trimmed, func(r rune) bool { return !isToken(string(r)) })
+		j.line(d, at+bad, 1, "head-name-invalid", "the name %.40q is not a token", trimmed)
+	case trimmed != name:
+		j.line(d, at+len(trimmed), len(name)-len(trimmed), "head-space-colon", "white space stands between %.40q and the colon", trimmed)
+	}
+}
+
+// bodyLength judges how a head says how long the body is (RFC 9112 §6).
+func (j *judge) bodyLength(d Dir, h *Head) {
 	_, te := h.Lookup("Transfer-Encoding")
 	if cl, ok := h.Lookup("Content-Length"); ok && te {
 		j.field(d, "Transfer-Encoding", "head-cl-te-conflict", "both Content-Length %.20q and Transfer-Encoding", cl)

@@ -38,7 +38,7 @@ func (j *judge) checkKeys(f *Frame) {
 	diff, xor := key-k.last, key^k.last
 	k.n++
 	if k.n == 1 {
-		j.adviseFirstKey(f, key)
+		j.firstKey(f, key)
 	} else {
 		k.diffs, k.xors = again(k.diffs, diff == k.diff), again(k.xors, xor == k.xor)
 		k.same = again(k.same, diff == 0)
@@ -81,6 +81,17 @@ func (j *judge) checkKeys(f *Frame) {
 		if !j.repeated("mask-key-predictable", f.Dir) {
 			j.at(f, maskOf(f), "mask-key-predictable", "the last %d masking keys are all below 65536", k.small)
 		}
+	}
+}
+
+// firstKey compares the first masking key with those of other sessions. By chance,
+// three never have the same (RFC 6455 §5.3).
+func (j *judge) firstKey(f *Frame, key uint32) {
+	if key == 0 || j.info.incomplete() { // 0 is judged by itself
+		return
+	}
+	if first, n := j.seen.mask(key, j.info.Conn); n >= 3 {
+		j.at(f, maskOf(f), "mask-key-seed-fixed", "the first masking key %s is that of %d sessions before, first of #%d", keyText(f.Mask), n-1, first)
 	}
 }
 

@@ -5,7 +5,7 @@ package decode
 
 // needBeginning are the rules that need the beginning of a session, as what they
 // look for may lie there ([Info.Cont]).
-var needBeginning = ruleSet("req-key-reused", "echo-mask", "reconnect-no-backoff", "mask-key-constant",
+var needBeginning = ruleSet("req-key-reused", "mask-key-seed-fixed", "reconnect-no-backoff", "mask-key-constant",
 	"pong-unsolicited", "pong-payload-mismatch", "ping-absent",
 	"close-missing", "close-reply-code-differs", "idle-close-60s", "tcp-reset")
 

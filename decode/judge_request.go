@@ -99,6 +99,9 @@ func (j *judge) checkTarget(h *Head) {
 	if strings.Contains(target, "#") {
 		j.field(FromClient, "", "req-target-fragment", "target %.80q has a fragment, a # in it is spelled %%23", target)
 	}
+	if i := strings.IndexFunc(target, func(r rune) bool { return r <= ' ' || r >= 0x7f }); i >= 0 {
+		j.field(FromClient, "", "req-target-bad-bytes", "target %.80q has %q, which is spelled %s", target, target[i:i+1], percent(target[i]))
+	}
 	scheme, rest, absolute := strings.Cut(target, "://")
 	switch strings.ToLower(scheme) {
 	case "http", "https":
@@ -124,6 +127,9 @@ func (j *judge) checkTarget(h *Head) {
 		}
 	}
 }
+
+// percent spells a byte of a target that can't stand for itself (RFC 3986 §2.1).
+func percent(c byte) string { return fmt.Sprintf("%%%02X", c) }
 
 // checkKey reports what is wrong with Sec-WebSocket-Key.
 func (j *judge) checkKey(h *Head) {

@@ -48,9 +48,9 @@ func (j *judge) upgradeResponse(h *Head) {
 	if j.badRequest != "" {
 		bad("", "res-101-bad-handshake", "101 to a request that breaks %s", j.badRequest)
 	}
-	if v, ok := h.Lookup("Upgrade"); !ok {
+	if values := h.Values("Upgrade"); values == nil {
 		j.reject("Upgrade", "res-upgrade-missing", "no Upgrade header in the 101")
-	} else if !strings.EqualFold(v, "websocket") {
+	} else if v := strings.Join(values, ", "); !strings.EqualFold(v, "websocket") { // several lines are a list (RFC 9110 §5.3)
 		j.reject("Upgrade", "res-upgrade-wrong", "Upgrade is %.40q, not websocket", v)
 	}
 	if !h.HasToken("Connection", "Upgrade") {

@@ -8,6 +8,8 @@ func TestHeadSpans(t *testing.T) {
 		"head-bare-lf":          {"GET / HTTP/1.1\r\nA: b\nC: d\r\n\r\n", "\n"},
 		"head-bad-bytes":        {"GET / HTTP/1.1\r\nA: b\x00c\r\n\r\n", "\x00"},
 		"head-fold":             {"\r\nGET / HTTP/1.1\r\nA: b\r\n  c\r\n\r\n", "  c"},
+		"head-name-invalid":     {"GET / HTTP/1.1\r\nA B: c\r\n\r\n", " "},
+		"head-colon-missing":    {"GET / HTTP/1.1\r\nA b\r\n\r\n", "A b"},
 		"head-space-colon":      {"GET / HTTP/1.1\r\nA \t: b\r\n\r\n", " \t"},
 		"head-length-ambiguous": {"GET / HTTP/1.1\r\nContent-Length: 1, 2\r\n\r\n", "Content-Length"},
 	} {

@@ -62,6 +62,8 @@ func ruleTable() []Rule {
 	return []Rule{
 		// Heads, of either side.
 		{"head-space-colon", e, EitherSide, rfc9112 + "5.1", "no space stands between a field name and its colon"},
+		{"head-name-invalid", e, EitherSide, rfc9110 + "5.1", "the name of a header field is a token"},
+		{"head-colon-missing", e, EitherSide, rfc9112 + "5", "a header line has a name, a colon and a value"},
 		{"head-fold", e, EitherSide, rfc9112 + "5.2", "a header line is not continued on the next one"},
 		{"head-bad-bytes", e, EitherSide, rfc9110 + "5.5", "header lines hold no NUL and no CR but the one that ends them"},
 		{"head-bare-lf", e, EitherSide, rfc9112 + "2.2", "header lines end in CRLF"},
@@ -73,6 +75,7 @@ func ruleTable() []Rule {
 		{"req-method-not-get", e, ClientOnly, rfc6455 + "4.1", "the method of a WebSocket request is GET"},
 		{"req-http-version-low", e, ClientOnly, rfc6455 + "4.1", "a WebSocket request is HTTP/1.1 or higher"},
 		{"req-target-fragment", e, ClientOnly, rfc6455 + "3", "the target of a WebSocket request has no #fragment"},
+		{"req-target-bad-bytes", e, ClientOnly, rfc9112 + "3.2", "a target is ASCII without spaces"},
 		{"req-target-form", e, ClientOnly, rfc6455 + "4.1", "the target of a WebSocket request is a path or an absolute http or https URL"},
 		{"req-host-missing", e, ClientOnly, rfc6455 + "4.1", "a WebSocket request has a Host header"},
 		{"req-host-multiple", e, ClientOnly, rfc9112 + "3.2", "a request has one Host header"},
@@ -158,6 +161,7 @@ func ruleTable() []Rule {
 		{"mask-key-constant", e, ClientOnly, rfc6455 + "5.3", "a connection has more than one masking key"},
 		{"mask-key-zero", w, ClientOnly, rfc6455 + "5.3", "a masking key is not 0, which masks nothing"},
 		{"mask-key-predictable", e, ClientOnly, rfc6455 + "5.3", "a masking key can't be predicted from those before it"},
+		{"mask-key-seed-fixed", e, ClientOnly, rfc6455 + "5.3", "every connection begins with another masking key"},
 		{"frame-truncated", w, EitherSide, rfc6455 + "5.2", "a connection ends between frames"},
 		{"violation-tolerated", e, EitherSide, rfc6455 + "7.1.7", "a side that gets a frame which breaks a rule fails the connection"},
 		{"frame-after-fail", e, EitherSide, rfc6455 + "7.1.7", "a side that has failed the connection answers nothing more"},
@@ -238,7 +242,6 @@ func ruleTable() []Rule {
 		{"duplicate-message", i, EitherSide, advice, "a message is sent once"},
 		{"redundant-headers", i, EitherSide, advice, "a handshake has no headers of the drafts before RFC 6455"},
 		{"cookie-large", i, ClientOnly, advice, "the head of a request is smaller than 8 KiB"},
-		{"echo-mask", i, ClientOnly, advice, "every connection begins with another masking key"},
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 type Seen struct {
 	mu      sync.Mutex
 	keys    memory[string, int64]
-	masks   memory[uint32, int64]
+	masks   memory[uint32, firstMask]
 	clients memory[uint64, clientPast] // by a hash, for a client chooses how long its target is
 	traits  memory[uint64, struct{}]   // by a hash
 }
@@ -67,18 +67,27 @@ func (s *Seen) key(key string, conn int64) (before int64, ok bool) {
 	return before, ok
 }
 
-// mask notes the first masking key of a session and returns the session that
-// began with it before.
-func (s *Seen) mask(key uint32, conn int64) (before int64, ok bool) {
+// A firstMask is a masking key that sessions began with.
+type firstMask struct {
+	conn int64 // the first of them
+	n    int64 // how many they are
+}
+
+// mask notes the first masking key of a session. It returns which session was the
+// first that began with it, and how many have, this one counted.
+func (s *Seen) mask(key uint32, conn int64) (first, n int64) {
 	if s == nil {
-		return 0, false
+		return conn, 1
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if before, ok = s.masks.m[key]; !ok {
-		s.masks.put(key, conn)
+	m, ok := s.masks.m[key]
+	if !ok {
+		m.conn = conn
 	}
-	return before, ok
+	m.n++
+	s.masks.put(key, m)
+	return m.conn, m.n
 }
 
 // told notes that a trait was told, and reports whether it had been before.

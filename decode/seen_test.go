@@ -162,7 +162,8 @@ func TestSeen(t *testing.T) {
 	}{
 		{"all different", []runStep{{0, "a:1", k1, 1, false}, {5000, "a:2", k2, 2, false}}, nil},
 		{"the key again", []runStep{{0, "a:1", k1, 1, true}, {5000, "b:1", k1, 2, true}}, []string{"2 req-key-reused"}},
-		{"the masking key again", []runStep{{0, "a:1", k1, 7, true}, {5000, "b:1", k2, 7, true}}, []string{"2 echo-mask"}},
+		{"the masking key again", []runStep{{0, "a:1", k1, 7, true}, {5000, "b:1", k2, 7, true}}, nil},
+		{"the masking key in three sessions", []runStep{{0, "a:1", k1, 7, true}, {5000, "b:1", k2, 7, true}, {9000, "b:1", k3, 7, true}}, []string{"3 mask-key-seed-fixed"}},
 		{"back at once three times",
 			[]runStep{{0, "a:1", k1, 1, false}, {900, "a:2", k2, 2, false}, {1800, "a:3", k3, 3, false}, {2700, "a:4", k4, 4, false}},
 			[]string{"4 reconnect-no-backoff"}},
@@ -189,17 +190,17 @@ func TestSeen(t *testing.T) {
 func TestSeenForgets(t *testing.T) {
 	seen := new(Seen)
 	for i := range 3 * memorySize {
-		if _, ok := seen.mask(uint32(i), 1); ok {
+		if _, n := seen.mask(uint32(i), 1); n > 1 {
 			t.Fatalf("key %d was seen before", i)
 		}
 	}
 	if n := len(seen.masks.m); n != memorySize {
 		t.Errorf("got %d keys remembered, want %d", n, memorySize)
 	}
-	if _, ok := seen.mask(3*memorySize-1, 2); !ok {
+	if _, n := seen.mask(3*memorySize-1, 2); n != 2 {
 		t.Error("the latest key is forgotten")
 	}
-	if _, ok := seen.mask(0, 2); ok {
+	if _, n := seen.mask(0, 2); n != 1 {
 		t.Error("the oldest key is remembered")
 	}
 	var none *Seen

@@ -242,3 +242,17 @@ func TestRefusalInTunnel(t *testing.T) {
 	c = newPeer(t, "client", other)
 	c.connect(r.host())
 }
+
+// A client of a server's own may spell GET as it likes.
+func TestGetInAnyCase(t *testing.T) {
+	r := newRig(t, inReverse)
+	c := r.dial()
+	request := strings.Replace(upgradeRequest, "GET", "Get", 1)
+	c.send(request)
+	s := r.accept()
+	s.want("the request", request)
+	answer(c, s, switching)
+	c.send(masked("hello"))
+	s.want("a frame", masked("hello"))
+	r.wait(t, 1, "> text 5")
+}

@@ -24,7 +24,7 @@ func (k *link) readHead(deadline time.Time) (int, error) {
 		b := c.unread()
 		n := decode.HeadLen(b, seen)
 		seen = len(b)
-		if !decode.MayBeRequest(b) {
+		if !decode.MayBeRequest(b, k.via != viaConnect) {
 			return 0, errNotRequest
 		}
 		if n > k.p.maxHead() || n == 0 && len(b) > k.p.maxHead() {
