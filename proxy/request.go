@@ -158,6 +158,9 @@ func (k *link) opaque(d decode.Dir, addr, why string) phase {
 	if err := k.reach(addr, x); err != nil {
 		return k.fail(s, err)
 	}
+	if k.up.hasEndedFirst() {
+		<-k.up.gone // so that its end is recorded before what the client does
+	}
 	return k.finish(x, nil)
 }
 
@@ -210,6 +213,8 @@ func (k *link) enter() phase {
 		return phaseFirst
 	case why != "":
 		return k.opaque(decode.FromServer, k.server, why)
+	case f == nil && len(k.client.unread()) == 0 && k.up.hasEndedFirst():
+		return k.opaque(decode.FromServer, k.server, "server ends first")
 	case f == nil: // no request, or the client has ended
 		return k.opaque(decode.FromClient, k.server, k.describe())
 	case f.status == http.StatusRequestTimeout:

@@ -403,7 +403,7 @@ func TestKeptOpen(t *testing.T) {
 		r.c.closeWrite()
 		time.Sleep(keptOpenAfter - time.Nanosecond)
 		r.wantNow(1, "> close 2", "> end fin")
-		time.Sleep(time.Nanosecond)
+		time.Sleep(1 * time.Nanosecond)
 		r.wantNow(1, "> close 2", "> end fin", "notice client has closed and ended, server keeps the connection open")
 		time.Sleep(time.Hour)
 		r.s.send("\x81\x00")
@@ -449,7 +449,7 @@ func TestInterrupt(t *testing.T) {
 
 		k.up.x = nil
 		got := make(chan *exchange)
-		go func() { got <- k.up.interrupt(io.EOF) }()
+		go func() { got <- k.up.interrupt(syscall.ECONNRESET) }()
 		synctest.Wait()
 		if why := k.up.wentFirst(); why != "server ends first" {
 			t.Errorf("got %q, want that the server ends first", why)

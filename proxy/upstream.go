@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -33,6 +34,7 @@ type upstream struct {
 	mu          sync.Mutex
 	ended       error  // why no exchange can be handed over, or nil; protected by mu
 	toldClient  bool   // that has been passed on to the client; protected by mu
+	serverEnded bool   // the server ended before the first exchange; protected by mu
 	serverFirst string // that the server speaks or ends before the first exchange, or ""; protected by mu
 }
 
@@ -100,9 +102,12 @@ func (u *upstream) answer() bool {
 	}
 	x := u.take()
 	if x == nil && u.prev == nil && !errors.Is(err, net.ErrClosed) && !isTimeout(err) {
-		if isAlert(err) || wantsRenegotiation(err) {
+		switch {
+		case isAlert(err) || wantsRenegotiation(err):
 			x = u.wait() // the answer to the first request says so
-		} else {
+		case err == io.EOF:
+			x = u.endedFirst()
+		default:
 			x = u.interrupt(err)
 		}
 		if x == nil {
@@ -147,6 +152,28 @@ func (u *upstream) interrupt(err error) *exchange {
 		u.wait()
 	}
 	return u.x
+}
+
+// endedFirst takes the end of a server that has said nothing. The client learns of
+// it, and what it sends is still read as a request if it is one: an end alone makes
+// no tunnel. It returns what the link hands over then, or nil if it leaves.
+func (u *upstream) endedFirst() *exchange {
+	u.mu.Lock()
+	u.serverEnded = true
+	u.mu.Unlock()
+	u.link.client.endLike(io.EOF)
+	return u.wait()
+}
+
+// hasEndedFirst reports whether the server ended before it or the client said
+// anything.
+func (u *upstream) hasEndedFirst() bool {
+	if u == nil {
+		return false
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.serverEnded
 }
 
 // wait returns the exchange that the link hands over, or nil if it leaves.
