@@ -462,6 +462,9 @@ func TestUntrustedServers(t *testing.T) {
 		{"wants a certificate, TLS 1.2", func(c *tls.Config) {
 			c.ClientAuth, c.MaxVersion = tls.RequireAndVerifyClientCert, tls.VersionTLS12
 		}, nil, "upstream UPSTREAM demands a client certificate that it accepts: handshake failure", ReasonClientCertificateWanted},
+		{"wants a certificate, and says nothing", func(c *tls.Config) {
+			c.ClientAuth = tls.RequestClientCert
+		}, nil, "upstream UPSTREAM asked for a client certificate, got none, and ended without an answer", ReasonClientCertificateWanted},
 		{"wants another certificate", func(c *tls.Config) {
 			c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, trusting(known.cert).RootCAs
 		}, func(c *tls.Config) {
@@ -481,7 +484,11 @@ func TestUntrustedServers(t *testing.T) {
 				config := &tls.Config{Certificates: []tls.Certificate{*known.issue(func(*x509.Certificate) {})}}
 				tt.server(config)
 				r.origin.(*secureListener).config = config
-				go r.acceptAll(swallow)
+				serve := swallow
+				if config.ClientAuth == tls.RequestClientCert {
+					serve = func(c net.Conn) { c.(*secureConn).Handshake() }
+				}
+				go r.acceptAll(serve)
 				r.wantRefusal(tt.want, 502)
 				r.wantReason(tt.reason)
 			}, func(p *Proxy) {

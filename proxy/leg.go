@@ -34,6 +34,8 @@ type leg struct {
 
 	shut atomic.Bool // we have ended our side
 	cut  atomic.Bool // without close_notify
+
+	unidentified bool // of TLS: the server asked for a certificate of ours, and got none
 }
 
 // newLeg returns the leg of a connection, whose times are those of the proxy.

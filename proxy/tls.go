@@ -233,20 +233,15 @@ func (p *Proxy) dialTLS(ctx context.Context, l *leg, addr, name string, protos [
 	config.NextProtos = protos
 	config.KeyLogWriter = p.KeyLog
 	config.DynamicRecordSizingDisabled = true
-	config.ClientSessionCache = p.tickets
-	wanted := false // a certificate of ours
-	show := config.GetClientCertificate
+	wanted, shown := false, false // a certificate of ours
+	if p.tickets != nil {
+		config.ClientSessionCache = ticketCache{p.tickets, func() bool { return wanted && !shown }}
+	}
+	show := ourCertificate(config)
 	config.GetClientCertificate = func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		wanted = true
-		if show != nil {
-			return show(info)
-		}
-		for i := range config.Certificates {
-			if info.SupportsCertificate(&config.Certificates[i]) == nil {
-				return &config.Certificates[i], nil
-			}
-		}
-		return new(tls.Certificate), nil
+		c, err := show(info)
+		wanted, shown = true, c != nil && len(c.Certificate) > 0
+		return c, err
 	}
 	p.widen(config)
 	r := &records{Conn: l.Conn, leg: l, wait: true}
@@ -261,7 +256,39 @@ func (p *Proxy) dialTLS(ctx context.Context, l *leg, addr, name string, protos [
 	info := tlsInfo(t.ConnectionState())
 	p.log().Debug(fmt.Sprintf("TLS with upstream %q: %s", addr, tlsSummary(info)))
 	p.warnOfOldTLS(info, "TLS with upstream %q, which chooses so, is no longer safe: %s", addr)
-	return r.secured(t), info, nil
+	l = r.secured(t)
+	l.unidentified = wanted && !shown
+	return l, info, nil
+}
+
+// A ticketCache keeps no tickets of servers that we have not shown the certificate
+// they asked for: in a resumed session they would not ask again, and it could not
+// be told why they end it.
+type ticketCache struct {
+	tls.ClientSessionCache
+	unidentified func() bool
+}
+
+// Put keeps the ticket of a server, or forgets it for nil.
+func (c ticketCache) Put(key string, s *tls.ClientSessionState) {
+	if s == nil || !c.unidentified() {
+		c.ClientSessionCache.Put(key, s)
+	}
+}
+
+// ourCertificate returns what chooses the certificate that we show a server.
+func ourCertificate(config *tls.Config) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	if config.GetClientCertificate != nil {
+		return config.GetClientCertificate
+	}
+	return func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		for i := range config.Certificates {
+			if info.SupportsCertificate(&config.Certificates[i]) == nil {
+				return &config.Certificates[i], nil
+			}
+		}
+		return new(tls.Certificate), nil
+	}
 }
 
 func tlsInfo(s tls.ConnectionState) *decode.TLS {

@@ -103,7 +103,7 @@ func (u *upstream) answer() bool {
 	x := u.take()
 	if x == nil && u.prev == nil && !errors.Is(err, net.ErrClosed) && !isTimeout(err) {
 		switch {
-		case isAlert(err) || wantsRenegotiation(err):
+		case isAlert(err) || wantsRenegotiation(err) || u.dismisses(err):
 			x = u.wait() // the answer to the first request says so
 		case err == io.EOF:
 			x = u.endedFirst()
@@ -124,6 +124,11 @@ func (u *upstream) answer() bool {
 		x.failure = failed(http.StatusBadGateway, "server %q asks for TLS renegotiation, which is not supported here", u.addr)
 		u.done(x, outcomeRefused)
 		return false
+	case x != nil && x.outcome != outcomeUpgrade && u.dismisses(err):
+		u.link.p.warn(ReasonClientCertificateWanted, "a server wants a client certificate")
+		x.failure = failed(http.StatusBadGateway, "upstream %q asked for a client certificate, got none, and ended without an answer", u.addr)
+		u.done(x, outcomeRefused)
+		return false
 	case err != nil:
 		u.end(err)
 		return false
@@ -134,6 +139,13 @@ func (u *upstream) answer() bool {
 		return false
 	}
 	return u.response(x)
+}
+
+// dismisses reports whether err is how a server ends the connection that asked for
+// a certificate of ours, got none, and says no more: in TLS 1.3 it can do so after
+// the handshake only (RFC 8446 §4.4.2.4), and some do it without an alert.
+func (u *upstream) dismisses(err error) bool {
+	return u.unidentified && u.prev == nil && err != nil && !errors.Is(err, net.ErrClosed) && !isTimeout(err) && !isAlert(err)
 }
 
 // interrupt ends the wait for the first request of a tunnel, because the server
