@@ -26,7 +26,7 @@ var hiddenEnds = []string{"token", "secret", "password", "apikey", "secretkey", 
 // headerNames are those of headers that are credentials as a whole, besides the
 // others.
 var headerNames = set("setcookie", "cookie2", "setcookie2", "token", "xauth", "xsessionid", "dpop",
-	"ocpapimsubscriptionkey", "xfunctionskey", "cfaccessjwtassertion", "xamznoidcdata", "xamznoidcaccesstoken")
+	"ocpapimsubscriptionkey", "xfunctionskey", "cfaccessjwtassertion", "xjwtassertion", "xauthkey", "xkey", "xsession", "xamznoidcdata", "xamznoidcaccesstoken")
 
 // CredentialHeader reports whether the value of a header is a credential as a
 // whole.

@@ -35,10 +35,10 @@ func (j *judge) adviseRequest(h *Head) {
 	}
 	if j.plain() {
 		host := hostOf(h.Get("Host"))
-		if strings.HasPrefix(strings.ToLower(origin), "https://") && !isLoopback(host) {
+		if strings.HasPrefix(strings.ToLower(origin), "https://") && !isLoopback(host) && !IsPlaceholder(host) {
 			say("Origin", "mixed-content", "the page of %.60q came over https, the connection is ws", origin)
 		}
-		if server := j.serverHost(); server != "" && !isLoopback(server) {
+		if server := j.serverHost(); server != "" && !isLoopback(server) && !IsPlaceholder(server) {
 			say("", "plaintext-remote", "ws:// to %.60q, everyone on the way can read and change it", server)
 		}
 	}

@@ -482,7 +482,7 @@ func TestLasting(t *testing.T) {
 		r.s.want("a request", get)
 		time.Sleep(lastingAfter - 1)
 		r.wantNow(1, "> GET /")
-		time.Sleep(1)
+		time.Sleep(1 * time.Nanosecond)
 		r.wantNow(1, "notice waits for an answer")
 		time.Sleep(time.Hour)
 		answer(r.c, r.s, nothing)

@@ -216,7 +216,7 @@ func (p *printer) event(ev *decode.Event) {
 	case decode.KindJunk:
 		p.bytes(ev, "junk", int64(len(ev.Data)), ev.Text)
 	case decode.KindGap:
-		p.bytes(ev, "gap", ev.Lost, "not in the capture")
+		p.bytes(ev, "gap", ev.Lost, "not recorded")
 	case decode.KindOpaque:
 		p.opaque(ev)
 	case decode.KindNotice:

@@ -165,22 +165,36 @@ func (p *parted) Close() error {
 }
 
 // ask has a new part begin as soon as it may, for a recording that failed too if
-// a person asks. It reports whether the present one has anything.
-func (p *parted) ask(person bool) bool {
+// a person asks. One that has nothing yet goes on.
+func (p *parted) ask(person bool) {
 	if failure := p.d.out.Err(); failure != nil {
 		if person {
 			p.revive(failure)
 		}
-		return true
+		return
 	}
 	if p.Written() == 0 {
-		return false
+		p.d.out.Cut(func() { p.stay(person) })
+		return
 	}
 	if p.asked.IsZero() {
 		p.asked = time.Now()
 	}
 	p.turn()
-	return true
+}
+
+// stay goes on in a file that has nothing yet, if that is still where it was.
+func (p *parted) stay(person bool) {
+	moved, err := p.d.file.Return()
+	switch {
+	case err != nil:
+		p.con.say("%s: begin a new file: %v", p.d.what, cause(err))
+		p.d.flaw = err
+	case moved:
+		p.con.note("%s: goes on in a new file, the old one was deleted or moved away", p.d.what)
+	case person:
+		p.con.note("%s: nothing was recorded since the file was begun, so it goes on", p.d.what)
+	}
 }
 
 // revive begins a new file for a recording that failed. What came in between is
@@ -301,13 +315,10 @@ func (t *partTurner) turn(say bool) {
 		}
 		recordings++
 		switch {
-		case d.parted == nil && say && t.f.redaction != nil && d.file.Regular():
-			t.f.con.say("%s: with --redact new files are begun by --rotate only", d.what)
 		case d.parted == nil && say:
 			t.f.con.say("%s: not a regular file, so no new one can be begun", d.what)
-		case d.parted == nil:
-		case !d.parted.ask(say) && say:
-			t.f.con.note("%s: nothing was recorded since the file was begun, so it goes on", d.what)
+		case d.parted != nil:
+			d.parted.ask(say)
 		}
 	}
 	if recordings == 0 && say {

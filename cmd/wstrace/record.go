@@ -87,7 +87,7 @@ func (r *record) addTo(f *flow, v *view) error {
 		if err := r.parts.prepare(f.con, d, t.name); err != nil {
 			return err
 		}
-		if r.parts.run != "" && d.file.HasParts() && (f.redaction == nil || r.parts.rotate != (rotation{})) {
+		if r.parts.run != "" && d.file.HasParts() {
 			d.sink, d.parted = r.partsTo(f.redaction), &parted{d: d, con: f.con, flags: &r.parts, part: 1}
 		}
 	}

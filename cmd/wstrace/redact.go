@@ -5,10 +5,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/pick"
 	"github.com/wstrace/wstrace/decode/trace"
 	"github.com/wstrace/wstrace/decode/trace/edit"
 )
@@ -26,7 +28,8 @@ func newRedact(con *console) *cobra.Command {
 		Long: `Print a trace with placeholders for what the selectors select, wherever it
 stands: credentials, which is the list that check has and the default; Header:,
 ?parameter, $.path of the JSON in messages, or what /expression/, or its first
-group, matches in any text. The same secret gets the same placeholder. The header
+group, matches in any text. The same secret gets the same placeholder, also where it is
+repeated later. The headers that make a handshake stay as they are. The header
 of the trace names the selectors, but not an expression that spells out a secret,
 so that a replay knows them.
 
@@ -56,6 +59,11 @@ a credential is told on stderr`,
 					err = fmt.Errorf("the result can't be read: %w", bad)
 				}
 				left.tell(con, args[0])
+				for _, text := range selectors(args) {
+					if sel, _ := pick.Parse(text); edit.KeepsHeader(sel.Header) {
+						con.say("redact %q: %s stays as it is: it makes the handshake", args[0], sel.Header)
+					}
+				}
 				return err
 			})
 		},
@@ -106,28 +114,48 @@ func newRemains(ctx context.Context) *remains {
 	return l
 }
 
-// look looks for credentials in a request as check does.
+// look looks for what check would call a credential in a request, and for headers
+// that are one.
 func (l *remains) look(rec *trace.Record) {
-	s := decode.Session{Look: decode.Look{Advice: true}}
-	s.Sink = decode.SinkFunc(func(ev *decode.Event) {
-		for _, v := range ev.Violations {
-			switch v.ID {
-			case "token-in-url", "token-in-subprotocol", "basic-auth-in-url":
-				if l.count++; l.count <= maxTold {
-					l.first = append(l.first, fmt.Sprintf("#%d: %s (%s)", rec.C, v.Text, v.ID))
-				}
-			}
-		}
-	})
-	s.Open(decode.Info{Conn: rec.C})
-	s.Data(decode.FromClient, rec.Time, rec.AppendHead(nil))
-	for _, f := range rec.Head.Fields {
-		if decode.CredentialHeader(f.Name) && f.Value != "" && !decode.IsPlaceholder(f.Value) {
-			if l.count++; l.count <= maxTold {
-				l.first = append(l.first, fmt.Sprintf("#%d: the header %s is a credential", rec.C, f.Name))
-			}
+	raw := string(rec.AppendHead(nil))
+	if rec.Head.Cut {
+		raw = completed(raw)
+	}
+	h, _ := decode.ParseRequest(raw)
+	for _, c := range decode.FindCredentials(h.Target) {
+		if !c.Routine {
+			l.add(rec.C, "the target has a credential, %q", c.Name)
 		}
 	}
+	offered := h.Tokens("Sec-WebSocket-Protocol")
+	for i := range offered {
+		if _, ok := decode.CredentialProtocol(offered, i); ok {
+			l.add(rec.C, "a subprotocol offered is a credential")
+		}
+	}
+	for _, f := range h.Fields {
+		if decode.CredentialHeader(f.Name) && f.Value != "" && !decode.IsPlaceholder(f.Value) {
+			l.add(rec.C, "the header %s is a credential", f.Name)
+		}
+	}
+}
+
+func (l *remains) add(conn int64, format string, args ...any) {
+	if l.count++; l.count <= maxTold {
+		l.first = append(l.first, fmt.Sprintf("#%d: ", conn)+fmt.Sprintf(format, args...))
+	}
+}
+
+// completed returns a head that was cut off as if it had not been.
+func completed(raw string) string {
+	line, fields, _ := strings.Cut(raw, "\n")
+	if line = strings.TrimRight(line, "\r"); !strings.Contains(line, " HTTP/") {
+		line += " HTTP/1.1"
+	}
+	if fields = strings.TrimRight(fields, "\r\n"); fields != "" {
+		fields += "\r\n"
+	}
+	return line + "\r\n" + fields + "\r\n"
 }
 
 func (l *remains) Write(p []byte) (int, error) { return l.w.Write(p) }

@@ -29,6 +29,12 @@ import (
 // shape (~), or of both and near a change. Messages of one side are compared in
 // their order; how those of both sides interleave does not matter.
 func Diff(w io.Writer, a, b *Script) (differ bool, err error) {
+	if len(b.selectors) > 0 { // neither's secrets are compared or shown
+		both := *a
+		both.selectors = slices.Concat(a.selectors, b.selectors)
+		both.setRedacted(both.selectors)
+		a = &both
+	}
 	subs := a.pairCaptures(b)
 	rows := merge(a.align(b, decode.FromClient, subs), a.align(b, decode.FromServer, subs))
 	var buf bytes.Buffer
@@ -107,7 +113,7 @@ func (s *Script) align(other *Script, d decode.Dir, subs []substitution) []row {
 	as, bs := s.steps(s, d, subs, longs), s.steps(other, d, nil, longs)
 	var rows []row
 	var dropped []*step // not yet answered by one that was added
-	for _, p := range pairs(as, bs) {
+	for _, p := range s.reconcile(pairs(as, bs), as, bs) {
 		var r row
 		switch {
 		case p.b < 0:
@@ -135,6 +141,56 @@ func (s *Script) align(other *Script, d decode.Dir, subs []substitution) []row {
 	return rows
 }
 
+// reconcile pairs what differs only in that one has a placeholder where the other
+// has any text, which keys can't tell.
+func (e *equality) reconcile(ps []pair, as, bs []*step) []pair {
+	if e.redacted == nil {
+		return ps
+	}
+	var out, dropped, added []pair
+	flush := func() {
+		for _, d := range dropped {
+			n := slices.IndexFunc(added, func(p pair) bool { return e.alikeSteps(as[d.a], bs[p.b]) })
+			if n < 0 {
+				out = append(out, d)
+				continue
+			}
+			out = append(append(out, added[:n]...), pair{d.a, added[n].b})
+			added = added[n+1:]
+		}
+		out = append(out, added...)
+		dropped, added = dropped[:0], added[:0]
+	}
+	for _, p := range ps {
+		switch {
+		case p.b < 0:
+			dropped = append(dropped, p)
+		case p.a < 0:
+			added = append(added, p)
+		default:
+			flush()
+			out = append(out, p)
+		}
+	}
+	flush()
+	return out
+}
+
+// alikeSteps reports whether two steps differ in placeholders only.
+func (e *equality) alikeSteps(a, b *step) bool {
+	switch {
+	case a.unit == nil || b.unit == nil:
+		return a.unit == b.unit && (e.likes(a.full, b.full) || e.likes(b.full, a.full))
+	case a.unit.kind == unitEnd:
+		return false
+	}
+	ok, _ := e.compare(a.unit, b.unit, nil)
+	if !ok {
+		ok, _ = e.compare(b.unit, a.unit, nil)
+	}
+	return ok
+}
+
 // whyNot says in what b differs from a, if that is not plain to see.
 func (s *Script) whyNot(a, b *step) string {
 	if a.unit == nil || b.unit == nil || len(a.unit.data) < 40 && a.unit.long == nil && !bytes.ContainsAny(a.unit.data, "{[") {
@@ -151,6 +207,7 @@ func (s *Script) whyNot(a, b *step) string {
 type step struct {
 	key   string // equal for those that count as equal
 	text  string
+	full  string // of a head, without anything hidden
 	shape string
 	line  int
 	unit  *unit
@@ -212,9 +269,11 @@ func (s *Script) headStep(of *Script, h *head) *step {
 	if h.Status == 0 {
 		path, query, _ := strings.Cut(originForm(h.Target), "?")
 		st.text = h.Method + " " + s.hiddenText("", originForm(h.Target))
+		st.full = h.Method + " " + originForm(h.Target)
 		st.key = h.Method + " " + s.alikeText("", path) + "?" + s.queryKey(strings.TrimPrefix(s.alikeText("", "?"+query), "?"))
 	} else {
 		st.text = fmt.Sprint(h.Status, " ", h.Reason)
+		st.full = fmt.Sprint(h.Status)
 		st.key = fmt.Sprint(h.Status)
 	}
 	for _, name := range append([]string{"Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"}, s.headerNames...) {
@@ -223,6 +282,7 @@ func (s *Script) headStep(of *Script, h *head) *step {
 			continue
 		}
 		st.text += fmt.Sprintf("  %s %s", strings.ToLower(strings.TrimPrefix(name, "Sec-WebSocket-")), strings.Join(s.hiddenList(name, splitList(name, h)), ", "))
+		st.full += fmt.Sprintf("  %s %q", strings.ToLower(name), splitList(name, h))
 		if es, err := parseExtensions(vs); err == nil && name == "Sec-WebSocket-Extensions" {
 			st.key += fmt.Sprint(" ", es)
 		} else {

@@ -182,4 +182,5 @@ func (e *equality) hide(u *unit) {
 		keep = min(2, len(u.data))
 	}
 	u.show = append(u.data[:keep:keep], e.hidden(u.data[keep:])...)
+	u.withheld = e.redacted.untold
 }

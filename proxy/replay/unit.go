@@ -15,13 +15,14 @@ import (
 // A unit is the least that one side is waited for, and that is compared: a
 // message, a Close frame, a frame where frames count, junk, the end.
 type unit struct {
-	kind unitKind
-	op   ws.OpCode
-	data []byte // the content: inflated, unmasked; its beginning, if it is long
-	long *long  // nil if data is all of it
-	cut  bool   // the stream ended inside it
-	show []byte // the content as it may be shown; nil if it may be as it is
-	how  decode.End
+	kind     unitKind
+	op       ws.OpCode
+	data     []byte // the content: inflated, unmasked; its beginning, if it is long
+	long     *long  // nil if data is all of it
+	cut      bool   // the stream ended inside it
+	withheld bool   // what show has says only how much it is
+	show     []byte // the content as it may be shown; nil if it may be as it is
+	how      decode.End
 
 	// How it was sent.
 	frames     int
@@ -60,6 +61,8 @@ func (u *unit) String() string {
 	switch {
 	case u.kind == unitEnd:
 		return "the end of the connection (" + u.how.String() + ")"
+	case u.kind == unitJunk && u.withheld:
+		return "junk " + string(u.data)
 	case u.kind == unitJunk:
 		return "junk " + hexes(u.data, u.length())
 	case u.kind == unitFrame:
@@ -80,6 +83,8 @@ func (u *unit) String() string {
 	}
 	b = append(b, name...)
 	switch {
+	case u.withheld && u.op != ws.OpClose:
+		b = append(append(b, ' '), u.data...)
 	case u.op == ws.OpClose && len(u.data) >= 2:
 		b = fmt.Appendf(b, " %d", binary.BigEndian.Uint16(u.data))
 		if len(u.data) > 2 {

@@ -179,7 +179,7 @@ func (c *content) spans(s string, offset int) []pick.Edit {
 		for _, f := range decode.FindCredentials(s) {
 			add(f.From, f.To, f.Name)
 		}
-		return edits
+		return c.withKnown(s, offset, edits)
 	}
 	end := 0
 	decode.Params(s, func(name string, from, to int) {
@@ -191,5 +191,22 @@ func (c *content) spans(s string, offset int) []pick.Edit {
 			}
 		}
 	})
-	return edits
+	return c.withKnown(s, offset, edits)
+}
+
+// withKnown adds, between edits of s, those for secrets that were selected
+// elsewhere.
+func (c *content) withKnown(s string, offset int, edits []pick.Edit) []pick.Edit {
+	var all []pick.Edit
+	for _, span := range c.known.in(s) {
+		span.Start, span.End = span.Start+offset, span.End+offset
+		for len(edits) > 0 && edits[0].End <= span.Start {
+			all, edits = append(all, edits[0]), edits[1:]
+		}
+		if len(edits) == 0 || span.End <= edits[0].Start {
+			p := c.placeholders.text(otherName, s[span.Start-offset:span.End-offset])
+			all = append(all, pick.Edit{Span: span, Text: []byte(p)})
+		}
+	}
+	return append(all, edits...)
 }

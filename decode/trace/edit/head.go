@@ -110,6 +110,10 @@ func lineLen(s string) int {
 var handshakeHeaders = map[string]bool{"connection": true, "upgrade": true, "content-length": true, "transfer-encoding": true,
 	"sec-websocket-key": true, "sec-websocket-accept": true, "sec-websocket-version": true, "sec-websocket-extensions": true}
 
+// KeepsHeader reports whether the value of a header stays whatever selects it, as it
+// makes the handshake.
+func KeepsHeader(name string) bool { return handshakeHeaders[strings.ToLower(name)] }
+
 // protocolWords mean something to HTTP, and an expression that happens to match in
 // one does not ask for another.
 var protocolWords = map[string]bool{"GET": true, "HEAD": true, "POST": true, "PUT": true, "DELETE": true, "CONNECT": true,

@@ -14,7 +14,8 @@ import (
 type placeholders struct {
 	young, old map[[16]byte]string
 	count      map[string]int // by name; "" for numbers
-	again      bool           // the trace was redacted before: what looks like a placeholder is one
+	known      known
+	again      bool // the trace was redacted before: what looks like a placeholder is one
 }
 
 const (
@@ -66,6 +67,7 @@ func (ps *placeholders) text(name, secret string) string {
 		name, n := ps.next(token(name))
 		p = "redacted-" + name + "-" + strconv.Itoa(n)
 		ps.keep(sum, p)
+		ps.known.add(secret)
 	}
 	return p
 }

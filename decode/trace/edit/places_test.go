@@ -282,6 +282,7 @@ func TestCredentialsInMessages(t *testing.T) {
 		frame("text", "<a><password>S3CRET</password></a>"),
 		`{"k":"req","m":"GET","target":"/?data=%7B%22password%22%3A%22S3CRET%22%7D&x={\"password\":\"S3CRET\"}","v":"HTTP/1.1","h":[["Api_Key","S3CRET"]]}`,
 		`# {"accessToken":"S3CRET"}`,
+		`{"k":"x-mine","password":"S3CRET","a":{"password":"S3CRET"}}`,
 		`{"k":"res","v":"HTTP/1.1","code":403,"reason":"","h":[["Content-Length","9"]],"body":"` + base(`{"accessToken":"S3CRET"}`) + `"}`,
 	} {
 		got := redactedWhole(t, open+c+"\n", "credentials")

@@ -2,6 +2,7 @@ package edit
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"slices"
@@ -307,8 +308,16 @@ func (r *Redactor) message(rec *trace.Record) {
 // extra puts placeholders into keys that this package does not know.
 func (r *Redactor) extra(rec *trace.Record) {
 	for i := range rec.Extra {
-		rec.Extra[i].Key = r.text(rec.Extra[i].Key)
-		rec.Extra[i].Value = r.strings(rec.Extra[i].Value)
+		m := &rec.Extra[i]
+		doc := append(append(append(pick.Encode(m.Key), ':'), m.Value...), '}')
+		c := content{rules: &r.rules, b: append([]byte{'{'}, doc...)}
+		c.apply(c.document(c.b, 0))
+		d := json.NewDecoder(bytes.NewReader(c.b))
+		d.Token()
+		if name, _ := d.Token(); name != nil {
+			at := int(d.InputOffset())
+			m.Key, m.Value = name.(string), r.strings(bytes.TrimLeft(c.b[at:len(c.b)-1], " :"))
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -241,5 +242,43 @@ func TestRedactPiece(t *testing.T) {
 		if err := Redact(io.Discard, strings.NewReader(text), Secrets...); err == nil || err.Error() != want {
 			t.Errorf("%q: got %v, want %s", text, err, want)
 		}
+	}
+}
+
+// A secret is taken out wherever it is repeated after it was selected.
+func TestRedactRepeated(t *testing.T) {
+	const secret = "Zq8Xk2Vt9Lm4Rw7Yb1"
+	got := redacted(t, open+`{"k":"req","m":"GET","target":"/?apikey=`+secret+`&mode=x","v":"HTTP/1.1","h":[["X-Other","`+secret+`"]]}
+{"k":"frame","d":"<","op":"text","text":"your key `+secret+` is valid"}
+{"k":"frame","d":"<","op":"text","text":"{\"echo\":\"`+secret+`\",\"n\":[\"password\"]}"}
+{"k":"frame","d":"<","op":"text","text":"{\"token\":\"`+secret+`\",\"bad\":`+secret+`"}
+{"k":"frame","d":"<","op":"bin","b64":"`+base64.StdEncoding.EncodeToString([]byte("\xff"+secret))+`"}
+{"k":"frame","d":"<","op":"close","code":1000,"reason":"bad key `+secret+`"}
+{"k":"note","text":"key `+secret+`"}
+`, Secrets...)
+	if all := everything(t, got); strings.Contains(all, secret) || strings.Count(all, "redacted-apikey-1") < 8 {
+		t.Errorf("got %s", got)
+	}
+	got = redacted(t, open+`{"k":"req","m":"GET","target":"/?password=subscribe","v":"HTTP/1.1","h":[]}
+{"k":"frame","d":"<","op":"text","text":"subscribe 12345678"}
+`, Secrets...)
+	if !strings.Contains(got, `"subscribe 12345678"`) {
+		t.Errorf("a word is taken for a secret: %s", got)
+	}
+}
+
+func TestKnown(t *testing.T) {
+	var k known
+	for i := range 3 * maxKnown {
+		k.add(fmt.Sprintf("secret-%d-X", i))
+	}
+	for i, want := range map[int]bool{0: false, maxKnown - 1: false, 2 * maxKnown: true, 3*maxKnown - 1: true} {
+		text := fmt.Sprintf("a secret-%d-X, b", i)
+		if got := k.in(text); (len(got) == 1) != want {
+			t.Errorf("%q: got %v, want it found: %t", text, got, want)
+		}
+	}
+	if n := testing.AllocsPerRun(100, func() { k.in("a text without anything in it that is secret-") }); n > 0 {
+		t.Errorf("looking allocates %v times", n)
 	}
 }

@@ -67,7 +67,19 @@ func (r *rules) text(s string) string {
 		}
 		s = r.replace(s, found)
 	}
-	return s
+	return r.replaceKnown(s)
+}
+
+// replaceKnown puts placeholders in place of secrets that were selected elsewhere.
+func (r *rules) replaceKnown(s string) string {
+	var edits []pick.Edit
+	for _, span := range r.known.in(s) {
+		edits = append(edits, pick.Edit{Span: span, Text: []byte(r.placeholders.text(otherName, s[span.Start:span.End]))})
+	}
+	if edits == nil {
+		return s
+	}
+	return string(pick.Apply(nil, []byte(s), edits))
 }
 
 // replace puts placeholders into stretches of s, which are in order.

@@ -112,6 +112,16 @@ func (w *Writer) Renew(began time.Time) (finished string, err error) {
 	return finished, nil
 }
 
+// Return begins a new file in the place of one that was moved away, or deleted,
+// before anything that matters was in it. It reports whether it did.
+func (w *Writer) Return() (moved bool, err error) {
+	if w.Check() != errGone {
+		return false, nil
+	}
+	_, err = w.Renew(time.Time{})
+	return err == nil, err
+}
+
 // reopen opens the file again to go on at its end. If that fails, so does the next
 // Write.
 func (w *Writer) reopen() {
