@@ -1,6 +1,9 @@
 package decode
 
-import "time"
+import (
+	"bytes"
+	"time"
+)
 
 // An exchange is a request and its responses (RFC 9112 §2): it collects their
 // heads, or takes them parsed, and follows the bodies behind them.
@@ -17,7 +20,8 @@ type half struct {
 	body    Body
 	scan    bool      // whether buf keeps a body that may name the server
 	bodyLen int64     // bytes of body so far
-	since   time.Time // when the head of a refused upgrade came
+	since   time.Time // when the head of a refused upgrade came, or what is no head
+	foreign bool      // what stands in buf is no head
 }
 
 // gather adds b to the head in flight. Once that is complete it returns the head
@@ -37,6 +41,21 @@ func (p *half) gather(b []byte) (raw string, rest []byte, tooLong bool) {
 		return "", nil, false
 	}
 	return "", b[len(p.buf)-had:], true
+}
+
+// maxForeign is how much is kept, in bytes, of what stands in place of a response.
+const maxForeign = 256
+
+// gatherForeign adds b to what is no head, up to the end of its first line. It
+// returns what follows, and whether it has all that is kept.
+func (p *half) gatherForeign(b []byte) (rest []byte, all bool) {
+	had := len(p.buf)
+	p.buf = append(p.buf, b[:min(len(b), maxForeign-had)]...)
+	blank := len(p.buf) - len(bytes.TrimLeft(p.buf, "\r\n"))
+	if i := bytes.IndexByte(p.buf[blank:], '\n'); i >= 0 {
+		p.buf, all = p.buf[:blank+i+1], true
+	}
+	return b[len(p.buf)-had:], all || len(p.buf) == maxForeign
 }
 
 // cut returns the incomplete head in flight, or nil, and forgets it.

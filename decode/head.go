@@ -84,6 +84,14 @@ func MayBeRequest(b []byte, anyCase bool) bool {
 	return !whole
 }
 
+// MayBeResponse reports whether b can still turn out to begin with an HTTP/1.x
+// response.
+func MayBeResponse(b []byte) bool {
+	const start = "HTTP/"
+	b = bytes.TrimLeft(b, "\r\n")
+	return len(b) < len(start) && start[:len(b)] == string(b) || bytes.HasPrefix(b, []byte(start))
+}
+
 // ParseRequest parses the head of a request. The head keeps raw as it is, and
 // what is wrong in it is left to the rules; the error is for a start line that is
 // not that of a request.

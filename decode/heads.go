@@ -7,6 +7,13 @@ import (
 
 // head takes bytes of a head from b and returns what follows the head.
 func (s *Session) head(d Dir, b []byte) (rest []byte) {
+	if d == FromServer && s.isForeign(b) {
+		rest, all := s.halves[d].gatherForeign(b)
+		if all {
+			s.headCut(d)
+		}
+		return rest
+	}
 	raw, rest, tooLong := s.halves[d].gather(b)
 	switch {
 	case tooLong:
@@ -19,6 +26,25 @@ func (s *Session) head(d Dir, b []byte) (rest []byte) {
 		s.response(ParseResponse(raw))
 	}
 	return rest
+}
+
+// isForeign reports whether b goes on with what stands in place of a response, or
+// shows that something does.
+func (s *Session) isForeign(b []byte) bool {
+	p := &s.halves[FromServer]
+	if p.foreign {
+		return true
+	}
+	const enough = 32 // bytes; others are empty lines
+	start := b
+	if len(p.buf) > 0 {
+		start = append(p.buf[:len(p.buf):len(p.buf)], b[:min(len(b), enough)]...)
+	}
+	if s.hs.Request == nil || len(p.buf) > enough || MayBeResponse(start) {
+		return false
+	}
+	p.since, p.foreign = s.now, true
+	return true
 }
 
 // request takes the head of the request. err says why it is not a valid one.
@@ -62,6 +88,9 @@ func (s *Session) response(h *Head, err error) {
 	sd := &s.sides[FromServer]
 	switch {
 	case err != nil:
+		if s.judge != nil && s.hs.WebSocket {
+			s.judge.foreign(h.Raw)
+		}
 		s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: h})
 		s.opaque(FromServer, err.Error())
 	case s.hs.Accepted:
@@ -169,9 +198,30 @@ func (s *Session) headCut(d Dir) {
 		s.hs.setRequest(h)
 		s.emit(Event{Kind: KindRequest, Dir: d})
 	default:
+		foreign := s.halves[d].foreign
+		s.halves[d].foreign = false
+		if foreign {
+			s.flush(FromClient, true) // what came before
+		}
+		if foreign && s.judge != nil && s.hs.WebSocket {
+			s.judge.foreign(h.Raw)
+		}
 		s.emit(Event{Kind: KindResponse, Dir: d, Head: h})
+		if !foreign {
+			return
+		}
+		why := "not an HTTP response"
+		if isAlertOfTLS(h.Raw) {
+			why = "a TLS alert, not an HTTP response"
+		}
+		s.opaque(d, why)
+		if s.hs.WebSocket {
+			s.sides[d].phase = inJunk // the rest is kept
+		}
 	}
 }
+
+func isAlertOfTLS(raw string) bool { return strings.HasPrefix(raw, "\x15\x03") }
 
 // opaque makes the session a tunnel.
 func (s *Session) opaque(d Dir, why string) {

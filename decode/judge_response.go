@@ -135,3 +135,17 @@ func (j *judge) unsolicited(h *Head) {
 		j.field(FromServer, "", "res-101-unsolicited", "101 to %.40q, but the request does not ask for it", strings.Join(h.Values("Upgrade"), ", "))
 	}
 }
+
+// foreign looks at what stands in place of a response. An alert of TLS is no fault
+// of a server that was asked without it.
+func (j *judge) foreign(raw string) {
+	if isAlertOfTLS(raw) {
+		return
+	}
+	var a alien
+	if a.recognize([]byte(raw)) {
+		j.field(FromServer, "", "res-not-http", "%s stands where the answer should begin, %.40q", a.what, a.line)
+		return
+	}
+	j.field(FromServer, "", "res-not-http", "the answer begins with %.40q, not HTTP/1.1", firstLine([]byte(strings.TrimLeft(raw, "\r\n"))))
+}

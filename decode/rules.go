@@ -112,6 +112,7 @@ func ruleTable() []Rule {
 		{"pmd-window-8", i, EitherSide, rfc7692 + "7.1.2", "max_window_bits is 9 or more, as zlib can't do 8"},
 
 		// The opening handshake of the server.
+		{"res-not-http", e, ServerOnly, rfc6455 + "4.2.2", "a server answers in HTTP/1.1"},
 		{"res-http-version", w, ServerOnly, rfc9110 + "6.2", "the 101 is HTTP/1.1"},
 		{"res-upgrade-missing", e, ServerOnly, rfc6455 + "4.2.2", "a 101 has an Upgrade header"},
 		{"res-upgrade-wrong", e, ServerOnly, rfc6455 + "4.1", "the Upgrade header of a 101 is websocket"},

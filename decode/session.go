@@ -271,7 +271,8 @@ func (s *Session) Skip(d Dir, t time.Time, n int64) {
 }
 
 // Flush emits what is held back of d: the beginning of a frame whose payload is
-// slow to come, or the response to a refused upgrade with the body so far. Where
+// slow to come, or the response to a refused upgrade with the body so far, or what
+// stands in place of a response. Where
 // one side keeps a connection open that the other has closed and left, it emits a
 // notice.
 func (s *Session) Flush(d Dir, t time.Time) {
@@ -300,7 +301,7 @@ func (s *Session) Pending(d Dir) (since time.Time, ok bool) {
 
 func (s *Session) pending(d Dir) (since time.Time, ok bool) {
 	switch {
-	case s.sides[d].phase == inRefusal:
+	case s.sides[d].phase == inRefusal, s.sides[d].phase == inHead && s.halves[d].foreign:
 		return s.halves[d].since, true
 	case s.conn != nil:
 		c := &s.conn.cutters[d]
@@ -479,6 +480,10 @@ func (s *Session) flush(d Dir, end bool) {
 		return
 	}
 	switch s.sides[d].phase {
+	case inHead:
+		if s.halves[d].foreign {
+			s.headCut(d)
+		}
 	case inRefusal:
 		s.refusal(0)
 		s.sides[d].phase = inBody

@@ -650,8 +650,8 @@ func TestSessionOpaqueAfterEarlyFrames(t *testing.T) {
 	s.server("SSH-2.0-x\r\n\r\n")
 	s.client("abc")
 	s.ends()
-	s.want("> request GET /chat", `> text 10000001 5 0-2 "He" !req-early-data`, "< response 0",
-		"< opaque: start line is not HTTP/1.x", "> end fin", "< end fin", "closed 0 by client, fin: frames 1 0, bytes 11 0")
+	s.want("> request GET /chat", `> text 10000001 5 0-2 "He" !req-early-data`, `< response cut "SSH-2.0-x\r\n" !res-not-http`,
+		"< opaque: not an HTTP response", `< junk "\r\n": cannot be framed`, "> end fin", "< end fin", "closed 0 by client, fin: frames 1 0, bytes 11 2")
 }
 
 func TestSessionNotHTTP(t *testing.T) {

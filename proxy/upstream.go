@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -218,12 +217,8 @@ func (u *upstream) response(x *exchange) bool {
 	limit := u.link.p.maxHead()
 	for seen := 0; ; {
 		b := u.unread()
-		if !mayBeResponse(b) {
-			why := "not an HTTP response"
-			if u.wantsTLS(b) {
-				why = "a TLS alert, not an HTTP response"
-			}
-			x.Opaque(decode.FromServer, u.when, why)
+		if !decode.MayBeResponse(b) {
+			u.wantsTLS(b)
 			return u.upgrade(x, nil)
 		}
 		n := decode.HeadLen(b, seen)
@@ -287,12 +282,6 @@ func (u *upstream) cut(x *exchange, err error) {
 	if isTimeout(err) || u.write(x, len(u.unread())) {
 		u.end(err)
 	}
-}
-
-func mayBeResponse(b []byte) bool {
-	const start = "HTTP/"
-	b = bytes.TrimLeft(b, "\r\n")
-	return len(b) < len(start) && start[:len(b)] == string(b) || bytes.HasPrefix(b, []byte(start))
 }
 
 // write relays the first n unread bytes, which the session has.

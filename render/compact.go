@@ -291,8 +291,13 @@ func (p *printer) bytes(ev *decode.Event, what string, n int64, why string) {
 
 func (p *printer) cutHead(ev *decode.Event, h *decode.Head) {
 	p.side(ev)
-	p.text("head cut off after ")
-	p.count(int64(len(h.Raw)), "byte")
+	if ev.Kind == decode.KindResponse && !decode.MayBeResponse([]byte(h.Raw)) {
+		p.status(h)
+		p.text("  not HTTP")
+	} else {
+		p.text("head cut off after ")
+		p.count(int64(len(h.Raw)), "byte")
+	}
 	p.end()
 }
 

@@ -257,7 +257,7 @@ func head(base, changes []string) string {
 		name, _, _ := strings.Cut(l, ":")
 		name = strings.TrimRight(name, " ")
 		at := slices.IndexFunc(base, func(b string) bool { return strings.HasPrefix(b, name+":") })
-		if strings.Contains(l, " HTTP/1.") || strings.HasPrefix(l, "HTTP/1.") {
+		if strings.Contains(l, " HTTP/1.") || strings.HasPrefix(l, "HTTP/1.") || strings.Contains(l, " 101 ") {
 			at = 0
 		}
 		if at >= 0 && !given[name] {
