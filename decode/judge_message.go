@@ -24,7 +24,7 @@ func (j *judge) flaw(f *Frame, m *Message, x *flaw) {
 	}
 	switch x.kind {
 	case flawInflate:
-		j.at(f, byteOf, "pmd-inflate-failed", "message %d at byte %d of it: %v%s", m.N, x.at, x.err, j.consequence(f.Dir))
+		j.at(f, byteOf, "pmd-inflate-failed", "message %d at byte %d of it: %v%s%s", m.N, x.at, x.err, x.reason, j.consequence(f.Dir))
 	case flawEmpty:
 		j.at(f, Span{}, "pmd-inflate-failed", "message %d: %v", m.N, x.err)
 	case flawTooLarge:
@@ -45,8 +45,10 @@ func (j *judge) flaw(f *Frame, m *Message, x *flaw) {
 		j.at(f, byteOf, "pmd-bfinal", "message %d has a final block, where many receivers stop", m.N)
 	case flawText:
 		if !j.repeated("text-invalid-utf8", f.Dir) {
-			j.fatal(SeverityError, f, byteOf, "text-invalid-utf8", "% x at byte %d of message %d is not UTF-8 (%s)", x.bytes[:x.nbytes], x.at, m.N, x.in(f))
+			j.fatal(SeverityError, f, byteOf, "text-invalid-utf8", "% x at byte %d of message %d is not UTF-8 (%s)%s", x.bytes[:x.nbytes], x.at, m.N, x.in(f), x.reason)
 		}
+	case flawDrift:
+		j.at(f, Span{}, "pmd-inflate-failed", "message %d is no JSON, and it is with the messages that came uncompressed in the window, where they don't belong", m.N)
 	case flawTextCut:
 		j.fatal(SeverityError, f, byteOf, "text-utf8-cut", "message %d ends inside a character, % x at byte %d of it", m.N, x.bytes[:x.nbytes], x.at)
 	}

@@ -73,6 +73,8 @@ type assembly struct {
 
 	inflater *inflate.Stream // of the direction; nil before its first compressed message
 	lost     bool            // the compressed stream can't be followed any more
+	reasons  int             // times that a reason was looked for
+	mixed    mixture         // if the compressed messages can refer to others
 
 	flaws    []flaw // found in the piece at hand
 	farNoted bool   // a match of m that reaches too far was noted
@@ -252,7 +254,7 @@ func (a *assembly) inflateFailed(f *Frame, err error) {
 		return
 	}
 	at := a.inflater.Offset()
-	a.note(flaw{kind: flawInflate, err: err, at: at, offset: a.inFrame(f, at)})
+	a.note(flaw{kind: flawInflate, err: err, at: at, offset: a.inFrame(f, at), reason: a.reason(f)})
 	a.lose()
 }
 
@@ -309,7 +311,7 @@ func (a *assembly) content(f *Frame, p []byte, at int64) {
 		return
 	}
 	a.text = false
-	x := flaw{kind: flawText, at: wrong, offset: -1}
+	x := flaw{kind: flawText, at: wrong, offset: -1, reason: a.reason(f)}
 	x.seq(bad)
 	if at >= 0 {
 		x.place = a.begun // in an earlier piece
@@ -367,6 +369,12 @@ func (a *assembly) end(f *Frame) {
 		}
 		a.note(x)
 	}
+	if a.drifted(f) {
+		a.note(flaw{kind: flawDrift, offset: -1})
+	}
+	if a.deflate.On && !a.deflate.NoTakeover[f.Dir] {
+		a.mixed.add(m, a.inflater)
+	}
 	if a.sum != nil && !m.Unread {
 		m.Sum = a.sum.Sum(nil)
 	}
@@ -414,6 +422,7 @@ type flaw struct {
 	bytes  [4]byte   // the first nbytes of it are the text at fault
 	nbytes int
 	row    string // of text that was inflated: Span.Inflated
+	reason string // why that is, with a colon in front; "" if the bytes don't tell
 }
 
 type flawKind uint8
@@ -429,6 +438,7 @@ const (
 	flawFinal                    // it has a final block
 	flawText                     // text is not UTF-8
 	flawTextCut                  // text ends inside a character
+	flawDrift                    // it is JSON only with messages in the window that came uncompressed
 )
 
 func (x *flaw) seq(b []byte) { x.nbytes = copy(x.bytes[:], b) }

@@ -83,7 +83,7 @@ var (
 	errNoEnd  = errors.New("no code for the end of a block")
 	errRepeat = errors.New("code length repeated too often")
 	errSymbol = errors.New("code that stands for nothing")
-	errCut    = errors.New("ends inside a block")
+	errCut    = errors.New("cut off inside a block")
 )
 
 // ErrDistance is the error for a match that refers to what was there before the
@@ -123,6 +123,15 @@ func (z *Stream) room() {
 	w := make([]byte, max(1<<10, 2*z.pos))
 	copy(w, z.window)
 	z.window = w
+}
+
+// Recent appends the latest output, up to [MaxWindow] bytes of it, as far as the
+// window holds it.
+func (z *Stream) Recent(dst []byte) []byte {
+	if z.total > int64(z.pos) { // the ring has come round
+		dst = append(dst, z.window[z.pos:]...)
+	}
+	return append(dst, z.window[:z.pos]...)
 }
 
 // Offset returns where in the message the next bit to use is.
