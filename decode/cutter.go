@@ -246,3 +246,18 @@ func (c *cutter) follow(f *Frame, now time.Time) (p place, ends bool) {
 	c.text = c.text && c.open
 	return p, f.Fin
 }
+
+// placeOf returns the place that a frame has, without following it.
+func (c *cutter) placeOf(f *Frame) place {
+	switch {
+	case f.Control() || f.OpCode.IsReserved() || f.OpCode == ws.OpContinuation && c.mid:
+		return placeNone
+	case f.OpCode == ws.OpContinuation && c.open:
+		return placeContinues
+	case f.OpCode == ws.OpContinuation:
+		return placeOrphan
+	case c.open:
+		return placeInterrupts
+	}
+	return placeStart
+}

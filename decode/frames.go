@@ -234,10 +234,23 @@ func (s *Session) partialHeader(d Dir) {
 	if s.sides[d].phase != inFrames {
 		return
 	}
-	if p := s.conn.cutters[d].dec.Partial(); len(p) > 0 {
+	c := &s.conn.cutters[d]
+	if p := c.dec.Partial(); len(p) > 0 {
+		if s.judge != nil {
+			f := partialFrame(d, c.dec.count, p)
+			s.judge.partial(f, c.placeOf(f))
+		}
 		s.junk(d, p, "ends inside a frame header")
 		s.sides[d].phase = inJunk
 	}
+}
+
+// partialFrame returns what the first bytes of a header tell of frame n.
+func partialFrame(d Dir, n int64, head []byte) *Frame {
+	f := &Frame{Dir: d, N: n, Head: head}
+	f.Fin, f.Rsv, f.OpCode = head[0]&0x80 != 0, head[0]>>4&7, ws.OpCode(head[0]&0xf)
+	f.Masked = len(head) > 1 && head[1]&0x80 != 0
+	return f
 }
 
 // junk emits bytes that belong to no frame.

@@ -55,6 +55,32 @@ func (j *judge) frame(f *Frame, p place, fact *controlFact) {
 	}
 }
 
+// partial judges a header that the connection ends inside of, by what came of it.
+func (j *judge) partial(f *Frame, p place) {
+	if j.connection.muted[f.Dir] {
+		return
+	}
+	j.checkBits(f)
+	if f.Control() && !f.Fin {
+		j.checkControlFin(f)
+	}
+	if p == placeOrphan || p == placeInterrupts {
+		j.checkFragment(f, p)
+	}
+	if len(f.Head) < 2 {
+		return
+	}
+	if f.Control() && f.Head[1]&0x7f > ws.MaxControlFramePayloadSize {
+		j.fatal(SeverityWarning, f, maskBitOf(f), "control-too-long", "%s with a length in more than 7 bits, limit is %d", OpName(f.OpCode), ws.MaxControlFramePayloadSize)
+	}
+	switch {
+	case f.Dir == FromServer && f.Masked && !j.repeated("frame-server-masked", f.Dir):
+		j.fatal(SeverityError, f, maskBitOf(f), "frame-server-masked", "frame with a masking key")
+	case f.Dir == FromClient && !f.Masked:
+		j.fatal(SeverityError, f, maskBitOf(f), "frame-client-unmasked", "frame without a masking key")
+	}
+}
+
 // alien finds that what begins with f are no frames.
 func (j *judge) alien(f *Frame, a *alien) {
 	text := "this is no WebSocket: most of its frames break the framing"
@@ -115,11 +141,15 @@ func (j *judge) checkReserved(f *Frame, undefined byte) {
 // (RFC 6455 §5.5).
 func (j *judge) checkControlSize(f *Frame) {
 	if !f.Fin {
-		j.fatal(SeverityWarning, f, flagsOf(f), "control-fragmented", "%s without FIN, control frames are not fragmented", OpName(f.OpCode))
+		j.checkControlFin(f)
 	}
 	if f.Length > ws.MaxControlFramePayloadSize {
 		j.fatal(SeverityWarning, f, lengthOf(f), "control-too-long", "%s with %d byte payload, limit is %d", OpName(f.OpCode), f.Length, ws.MaxControlFramePayloadSize)
 	}
+}
+
+func (j *judge) checkControlFin(f *Frame) {
+	j.fatal(SeverityWarning, f, flagsOf(f), "control-fragmented", "%s without FIN, control frames are not fragmented", OpName(f.OpCode))
 }
 
 // checkFragment judges the place of a data frame in its message
