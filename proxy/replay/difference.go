@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -30,36 +29,96 @@ func (d *Difference) Error() string {
 	return fmt.Sprintf("line %d: %s", d.Line, d.Text)
 }
 
-// Diff returns the content that was expected and the content that came, line by
-// line as diff prints it, JSON with a line for each value. It is empty if only
+// Limits for what Diff returns.
+const (
+	maxDiffLines = 40  // all, or those with a change and a few around each
+	maxDiffLine  = 200 // bytes; of a longer one the place of the change is shown
+	lineShown    = 120 // bytes of such a line
+)
+
+// Diff returns where the content that was expected and the content that came
+// differ, line by line as diff prints it, with a few lines around: JSON with a line
+// for each value, what is no text in hexadecimal with offsets. It is empty if only
 // the sentence tells what differs.
 func (d *Difference) Diff() string {
 	if d.Want == nil || d.Got == nil || bytes.Equal(d.Want, d.Got) {
 		return ""
 	}
 	as, bs := contentLines(d.Want), contentLines(d.Got)
-	var out []byte
+	var rows []row
+	var dropped []int // of rows, not paired with one that was added
 	for _, p := range pairs(as, bs) {
 		switch {
 		case p.a < 0:
-			out = append(append(out, "+ "...), bs[p.b].key...)
+			r := row{mark: '+', text: bs[p.b].text}
+			if len(dropped) > 0 {
+				old := &rows[dropped[0]]
+				dropped = dropped[1:]
+				old.text, r.text = bothAround(old.text, r.text)
+			}
+			rows = append(rows, r)
 		case p.b < 0:
-			out = append(append(out, "- "...), as[p.a].key...)
+			dropped = append(dropped, len(rows))
+			rows = append(rows, row{mark: '-', text: as[p.a].text})
 		default:
-			out = append(append(out, "  "...), as[p.a].key...)
+			dropped = nil
+			rows = append(rows, row{mark: ' ', text: as[p.a].text})
 		}
-		out = append(out, '\n')
+	}
+	var out []byte
+	lines, all := 0, len(rows) <= maxDiffLines
+	for i := range rows {
+		switch {
+		case lines == maxDiffLines:
+			return string(append(out, "  …\n"...))
+		case all || near(rows, i):
+			lines++
+			out = append(append(append(out, rows[i].mark, ' '), cropped(rows[i].text, 0)...), '\n')
+		case i > 0 && near(rows, i-1):
+			out = append(out, "  …\n"...)
+		}
 	}
 	return string(out)
+}
+
+// bothAround returns two lines, or of long ones what is around the place where they
+// begin to differ.
+func bothAround(a, b string) (string, string) {
+	n := 0
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return cropped(a, n), cropped(b, n)
+}
+
+// cropped returns a line, or of a long one what is around the byte at an offset.
+func cropped(line string, at int) string {
+	if len(line) <= maxDiffLine {
+		return line
+	}
+	from := max(min(at, len(line))-lineShown/3, 0)
+	for from > 0 && !utf8.RuneStart(line[from]) {
+		from--
+	}
+	to := from + len(decode.WholeChars([]byte(line[from:min(from+lineShown, len(line))])))
+	s := line[from:to]
+	if from > 0 {
+		s = "… " + s
+	}
+	if to < len(line) {
+		s += " …"
+	}
+	return s
 }
 
 // contentLines returns the lines in which a content is shown in a diff.
 func contentLines(b []byte) []*step {
 	var list []*step
-	add := func(line string) { list = append(list, &step{key: line}) }
-	if !utf8.Valid(b) {
-		for row := range slices.Chunk(b, 16) {
-			add(fmt.Sprintf("% x", row))
+	add := func(line string) { list = append(list, &step{key: line, text: line}) }
+	if !isText(b) {
+		for at := 0; at < len(b); at += 16 {
+			row := fmt.Sprintf("% x", b[at:min(at+16, len(b))])
+			list = append(list, &step{key: row, text: fmt.Sprintf("%08x  %s", at, row)})
 		}
 		return list
 	}
@@ -81,6 +140,20 @@ func contentLines(b []byte) []*step {
 		}
 	}
 	return list
+}
+
+// isText reports whether b is UTF-8 with few control characters.
+func isText(b []byte) bool {
+	if !utf8.Valid(b) {
+		return false
+	}
+	control := 0
+	for _, c := range b {
+		if c < ' ' && c != '\n' && c != '\r' && c != '\t' && c != 0x1e && c != 0x1b {
+			control++
+		}
+	}
+	return control*8 <= len(b)
 }
 
 // ErrStalled is wrapped by the error of a replay in which nothing happened for
