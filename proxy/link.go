@@ -38,6 +38,8 @@ type link struct {
 	mu sync.Mutex
 	up *upstream // changed by the link's goroutine, under mu
 
+	greeting sync.Mutex // held until the answer to a CONNECT is written
+
 	relayed     *session // by phaseRelay
 	clientEnded bool     // before phaseRelay
 

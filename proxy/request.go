@@ -181,15 +181,28 @@ func (k *link) connect(h *decode.Head, n int) phase {
 	k.leave()
 	k.phase, k.via, k.server = phaseFirst, viaConnect, r.addr
 	if err == nil {
-		err = k.reach(r.addr, nil)
+		err = k.greet(r.addr)
 	}
-	if err != nil {
+	switch {
+	case err == errWrite:
+		return phaseClose
+	case err != nil:
 		return k.refuse(decode.Info{URL: h.Target, Server: r.addr}, nil, err)
 	}
-	if _, err := k.client.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
-		return phaseClose
-	}
 	return k.enter()
+}
+
+// greet opens a tunnel to addr.
+func (k *link) greet(addr string) error {
+	k.greeting.Lock()
+	defer k.greeting.Unlock()
+	if err := k.reach(addr, nil); err != nil {
+		return err
+	}
+	if _, err := k.client.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
+		return errWrite
+	}
+	return nil
 }
 
 // enter waits for the first bytes in a tunnel, or in the TLS inside it, and

@@ -169,10 +169,12 @@ func (u *upstream) interrupt(err error) *exchange {
 // it, and what it sends is still read as a request if it is one: an end alone makes
 // no tunnel. It returns what the link hands over then, or nil if it leaves.
 func (u *upstream) endedFirst() *exchange {
+	u.link.greeting.Lock()
 	u.mu.Lock()
 	u.serverEnded = true
 	u.mu.Unlock()
 	u.link.client.endLike(io.EOF)
+	u.link.greeting.Unlock()
 	return u.wait()
 }
 
