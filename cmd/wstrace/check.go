@@ -21,6 +21,7 @@ import (
 
 const checkExample = `  wstrace check chat.wst
   wstrace check --severity error chat.wst && echo fine
+  wstrace check -e 'session == 3 and from == client' chat.wst
   wstrace check --json chat.wst | jq -r .rule | sort | uniq -c`
 
 // check is wstrace check.
@@ -43,6 +44,7 @@ comes first. The exit status is 1 if there is a violation of severity error.
 		ValidArgsFunction: completeRecordings,
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args) },
 	}
+	v.filter.register(cmd, "report only findings that `EXPR` selects, see wstrace help filter; others don't count")
 	cmd.Flags().BoolVar(&c.json, "json", false, "print one JSON object per line")
 	v.registerSeverity(cmd)
 	return cmd
@@ -120,7 +122,13 @@ func (c *check) file(ctx context.Context, name string, named bool, w io.Writer) 
 		}
 		j = render.NewReport(w, render.Options{Preview: c.view.shown(), Color: c.view.colored()}, least)
 	}
-	err = in.Play(ctx, j, decode.Look{Messages: true, Advice: least == decode.SeverityInfo, Seen: new(decode.Seen)})
+	look := decode.Look{Messages: true, Advice: least == decode.SeverityInfo, Seen: new(decode.Seen)}
+	var sink decode.Sink = j
+	if f := c.view.filter.Filter; f != nil {
+		f.Needs().AddTo(&look)
+		sink = f.Findings(j)
+	}
+	err = in.Play(ctx, sink, look)
 	j.End()
 	notePiece(c.con, "check", name, in)
 	return j.Errors(), c.con.failIn("check", name, err)

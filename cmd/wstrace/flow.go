@@ -34,6 +34,7 @@ type flow struct {
 
 	redaction *redaction // nil if nothing is secret
 
+	partly   bool               // the run ended before its time, so totals would mislead
 	unwanted context.CancelFunc // called when a file takes no more; may be nil
 
 	parts *partTurner // until end; nil without turnParts
@@ -64,7 +65,10 @@ type drain struct {
 // newFlow returns the flow of a live run: what r records and v shows.
 func newFlow(con *console, v *view, r *record) (*flow, error) {
 	f := &flow{con: con}
-	err := r.addTo(f, v)
+	err := v.selection.check()
+	if err == nil {
+		err = r.addTo(f, v)
+	}
 	if err == nil {
 		err = v.addTo(f, true, r.always())
 	}
@@ -287,7 +291,7 @@ func (f *flow) end(err error) error {
 		close(f.over)
 		<-f.watched
 	}
-	if err == nil || f.totals.sessions > 0 {
+	if !f.partly && (err == nil || f.totals.sessions > 0) {
 		f.totals.print(f.con)
 	}
 	for _, d := range f.drains {

@@ -94,6 +94,7 @@ func newRoot(con *console) *cobra.Command {
 	flags.BoolP("help", "h", false, "show help")
 	live.register(cmd)
 	v.filter.register(cmd, filterUsage)
+	v.registerContext(cmd.Flags())
 	v.registerSeverity(cmd)
 	cmd.Flags().Bool("version", false, "print the version")
 

@@ -11,6 +11,7 @@ import (
 
 const showExample = `  wstrace show chat.wst
   wstrace show -o hex chat.wst.gz | less
+  wstrace show --session 3 -e rule -B 5 chat.wst
   wstrace show -m -o json chat.wst | jq 'select(.op == "text").text'
   ssh server cat /tmp/chat.wst | wstrace show -`
 
@@ -19,6 +20,7 @@ type show struct {
 	con       *console
 	view      *view
 	keepGoing bool
+	done      bool // all that is wanted has been shown
 }
 
 func newShow(con *console, v *view) *cobra.Command {
@@ -32,6 +34,8 @@ func newShow(con *console, v *view) *cobra.Command {
 		RunE:              func(cmd *cobra.Command, args []string) error { return s.run(cmd.Context(), args) },
 	}
 	v.filter.register(cmd, filterUsage)
+	v.registerContext(cmd.Flags())
+	v.registerRange(cmd.Flags())
 	cmd.Flags().BoolVar(&s.keepGoing, "keep-going", false, "skip damaged lines and continue")
 	v.registerSeverity(cmd)
 	return cmd
@@ -52,8 +56,15 @@ func (s *show) run(ctx context.Context, names []string) error {
 	if err := s.view.keeps(names); err != nil {
 		return err
 	}
+	if err := s.view.selection.check(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	s.view.full = func() {
+		s.done = true
+		cancel()
+	}
 	f := &flow{con: s.con, unwanted: cancel, totals: totals{partial: true}}
 	if err := s.view.addTo(f, false, false); err != nil {
 		return f.abandon(err)
@@ -64,6 +75,9 @@ func (s *show) run(ctx context.Context, names []string) error {
 	var before *source.File
 	var failure error
 	for _, name := range names {
+		if s.done {
+			break
+		}
 		in, err := s.play(ctx, name, f, before)
 		if in != nil {
 			before = in
@@ -72,6 +86,7 @@ func (s *show) run(ctx context.Context, names []string) error {
 			failure = err
 		}
 	}
+	f.partly = s.done
 	return f.end(failure)
 }
 
@@ -91,7 +106,7 @@ func (s *show) play(ctx context.Context, name string, f *flow, before *source.Fi
 		in.Bad = func(err error) { bad = s.con.failIn("show", name, err) }
 	}
 	err = in.Play(ctx, &f.tee, s.view.look())
-	if f.broken() { // nobody wants to know more
+	if f.broken() || s.done { // nobody wants to know more
 		return in, bad
 	}
 	notePiece(s.con, "show", name, in)

@@ -19,7 +19,7 @@ import (
 // A view is how events are shown, and where: flags that work before and after
 // every subcommand.
 type view struct {
-	filter   filterFlag // shows all if there is none
+	selection
 	form     choice
 	to       string // a file instead of stdout
 	preview  count
@@ -136,33 +136,37 @@ func (v *view) look() decode.Look {
 	return l
 }
 
-// sink returns what prints to w, of what the filter selects.
+// sink returns what prints to w, of what is selected.
 func (v *view) sink(w io.Writer) decode.Sink {
-	form := v.renderer(w)
-	if f := v.filter.Filter; f != nil {
-		form = f.Where(form)
-	}
+	sink := v.where(w, v.form.value != "json", v.renderer)
 	if v.least() == decode.SeverityError {
-		return errorsOnly(form)
+		return errorsOnly{sink}
 	}
-	return form // sessions judge no more than is printed
+	return sink // sessions judge no more than is printed
 }
 
-// errorsOnly returns a sink that passes on to form all events, with violations of
-// severity error alone.
-func errorsOnly(form decode.Sink) decode.Sink {
+// errorsOnly passes all events on, with violations of severity error alone.
+type errorsOnly struct{ to decode.Sink }
+
+func (o errorsOnly) Emit(ev *decode.Event) {
 	lesser := func(v decode.Violation) bool { return v.Severity != decode.SeverityError }
-	return decode.SinkFunc(func(ev *decode.Event) {
-		if !slices.ContainsFunc(ev.Violations, lesser) {
-			form.Emit(ev)
-			return
-		}
-		e := *ev // other sinks get all of them
-		e.Violations = slices.DeleteFunc(slices.Clone(ev.Violations), lesser)
-		if e.Kind != decode.KindViolation || len(e.Violations) > 0 {
-			form.Emit(&e)
-		}
-	})
+	if !slices.ContainsFunc(ev.Violations, lesser) {
+		o.to.Emit(ev)
+		return
+	}
+	e := *ev // other sinks get all of them
+	e.Violations = slices.DeleteFunc(slices.Clone(ev.Violations), lesser)
+	if e.Kind != decode.KindViolation || len(e.Violations) > 0 {
+		o.to.Emit(&e)
+	}
+}
+
+// Close ends what the events are passed on to.
+func (o errorsOnly) Close() error {
+	if c, ok := o.to.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
 }
 
 // renderer returns the form that was chosen, which prints to w.

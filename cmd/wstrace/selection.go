@@ -1,0 +1,231 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/filter"
+)
+
+// A selection is which of the events are shown: those that a filter selects, of
+// some sessions, with some around them, the first or the last of them. The zero
+// value is all.
+type selection struct {
+	filter   filterFlag
+	sessions sessionsFlag
+	before   context1000 // events shown before each that was selected
+	after    context1000 // and behind it
+	head     count
+	tail     count
+
+	flags *pflag.FlagSet // in which head and tail may be given; nil if they can't
+	full  func()         // called when head have been shown; may be nil
+}
+
+// registerContext gives a command the flags for what stands around a match.
+func (s *selection) registerContext(flags *pflag.FlagSet) {
+	flags.VarP(&s.before, "before", "B", "show `N` events of the session before each that -e selects, too")
+	flags.VarP(&s.after, "after", "A", "show `N` events of the session after each that -e selects, too")
+	flags.VarP(&bothContexts{s}, "context", "C", "show `N` events of the session around each that -e selects, too")
+}
+
+// registerRange gives a command the flags that choose from a recording.
+func (s *selection) registerRange(flags *pflag.FlagSet) {
+	flags.Var(&s.sessions, "session", "show session `N` alone, or N,M,…")
+	flags.Var(&s.head, "head", "show the first `N` events alone")
+	flags.Var(&s.tail, "tail", "show the last `N` events alone")
+	for _, name := range []string{"head", "tail"} {
+		flags.Lookup(name).DefValue = ""
+	}
+	s.flags = flags
+}
+
+// check returns an error for flags that don't go together.
+func (s *selection) check() error {
+	switch {
+	case (s.before > 0 || s.after > 0) && s.filter.Filter == nil:
+		return usagef("-A, -B and -C: there is nothing to stand around without -e")
+	case s.given("head") && s.given("tail"):
+		return usagef("--head and --tail: one of them")
+	}
+	return nil
+}
+
+func (s *selection) given(flag string) bool { return s.flags != nil && s.flags.Changed(flag) }
+
+// where returns a sink for what a form prints of the events that are selected.
+// make returns that form.
+func (s *selection) where(w io.Writer, apart bool, form func(io.Writer) decode.Sink) decode.Sink {
+	if s.before == 0 && s.after == 0 && !s.given("head") && !s.given("tail") {
+		sink := form(w)
+		if s.filter.Filter != nil {
+			sink = s.filter.Where(sink)
+		}
+		if s.sessions != nil {
+			sink = decode.Where(s.sessions.has, sink)
+		}
+		return sink
+	}
+	p := &picker{selection: s, w: w, apart: apart}
+	p.form = form(&p.text)
+	return p
+}
+
+// A picker prints what is selected of the text that a form makes of each event.
+type picker struct {
+	*selection
+	w     io.Writer
+	apart bool // groups that don't follow each other have a line between them
+	form  decode.Sink
+	text  bytes.Buffer // of the event at hand
+
+	state   filter.State
+	open    decode.PerSession[surroundings]
+	skipped int  // events that have a text and were not shown since one was
+	wrote   bool // something was shown
+	shown   int64
+	last    []string // with --tail
+}
+
+// Surroundings are what a picker keeps of a session.
+type surroundings struct {
+	before []string // texts of the latest events, which were not shown
+	size   int      // of these, in bytes
+	after  int      // events still to be shown after one that was selected
+}
+
+// maxBefore bounds what is kept of a session, in bytes.
+const maxBefore = 4 << 20
+
+// Emit shows an event if it is selected, or close to one that is.
+func (p *picker) Emit(ev *decode.Event) {
+	if p.given("head") && p.shown >= int64(p.head) {
+		return
+	}
+	if p.sessions != nil && !p.sessions.has(ev) {
+		return
+	}
+	selected := p.filter.Filter == nil || p.filter.Match(&p.state, ev)
+	at := p.open.Of(ev)
+	if !selected && at.after == 0 && p.before == 0 {
+		p.skipped++
+		return
+	}
+	p.text.Reset()
+	p.form.Emit(ev)
+	if text := p.text.Bytes(); bytes.HasPrefix(text, []byte(`{"wstrace":`)) { // the header stays in front
+		p.w.Write(p.text.Next(bytes.IndexByte(text, '\n') + 1))
+	}
+	if p.text.Len() == 0 {
+		return
+	}
+	switch {
+	case selected:
+		if p.apart && p.wrote && p.skipped > len(at.before) && (p.before > 0 || p.after > 0) {
+			io.WriteString(p.w, "--\n")
+		}
+		for _, text := range at.before {
+			p.show(text)
+		}
+		p.show(p.text.String())
+		*at = surroundings{after: int(p.after)}
+	case at.after > 0:
+		at.after--
+		p.show(p.text.String())
+	default:
+		at.keep(p.text.String(), int(p.before))
+		p.skipped++
+	}
+}
+
+// keep keeps the text of an event, of n at most.
+func (s *surroundings) keep(text string, n int) {
+	s.before = append(s.before, text)
+	s.size += len(text)
+	for len(s.before) > n || s.size > maxBefore && len(s.before) > 1 {
+		s.size -= len(s.before[0])
+		s.before = slices.Delete(s.before, 0, 1)
+	}
+}
+
+func (p *picker) show(text string) {
+	p.wrote, p.skipped = true, 0
+	if p.given("tail") {
+		if n := int(p.tail); len(p.last) >= 2*n {
+			p.last = append(p.last[:0], p.last[len(p.last)-n:]...)
+		}
+		p.last = append(p.last, text)
+		return
+	}
+	if p.given("head") && p.shown >= int64(p.head) {
+		return
+	}
+	io.WriteString(p.w, text)
+	if p.shown++; p.given("head") && p.shown == int64(p.head) && p.full != nil {
+		p.full()
+	}
+}
+
+// Close prints what --tail has kept.
+func (p *picker) Close() error {
+	for _, text := range p.last[max(len(p.last)-int(p.tail), 0):] {
+		io.WriteString(p.w, text)
+	}
+	p.last = nil
+	return nil
+}
+
+// A sessionsFlag is a list of numbers of sessions; nil is all of them.
+type sessionsFlag []int64
+
+func (s *sessionsFlag) Type() string   { return "N" }
+func (s *sessionsFlag) String() string { return "" }
+
+func (s *sessionsFlag) Set(text string) error {
+	*s = nil
+	for part := range strings.SplitSeq(text, ",") {
+		n, err := strconv.ParseInt(part, 10, 64)
+		if err != nil || n < 1 {
+			return errors.New("want the number of a session, or several: 1,2")
+		}
+		*s = append(*s, n)
+	}
+	return nil
+}
+
+func (s *sessionsFlag) has(ev *decode.Event) bool { return slices.Contains(*s, ev.Conn) }
+
+// A context1000 is how many events are shown around one.
+type context1000 int
+
+func (c *context1000) Type() string   { return "N" }
+func (c *context1000) String() string { return "" }
+
+func (c *context1000) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > 1000 {
+		return errors.New("want a number up to 1000")
+	}
+	*c = context1000(n)
+	return nil
+}
+
+// bothContexts is the value of -C.
+type bothContexts struct{ s *selection }
+
+func (b *bothContexts) Type() string   { return "N" }
+func (b *bothContexts) String() string { return "" }
+
+func (b *bothContexts) Set(text string) error {
+	if err := b.s.before.Set(text); err != nil {
+		return err
+	}
+	return b.s.after.Set(text)
+}
