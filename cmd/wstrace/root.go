@@ -95,6 +95,7 @@ func newRoot(con *console) *cobra.Command {
 	live.register(cmd)
 	v.filter.register(cmd, filterUsage)
 	v.registerContext(cmd.Flags())
+	v.registerExport(cmd.Flags())
 	v.registerSeverity(cmd)
 	cmd.Flags().Bool("version", false, "print the version")
 

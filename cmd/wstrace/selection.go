@@ -25,8 +25,8 @@ type selection struct {
 	head     count
 	tail     count
 
-	flags *pflag.FlagSet // in which head and tail may be given; nil if they can't
-	full  func()         // called when head have been shown; may be nil
+	ranges *pflag.FlagSet // in which head and tail may be given; nil if they can't
+	full   func()         // called when head have been shown; may be nil
 }
 
 // registerContext gives a command the flags for what stands around a match.
@@ -44,7 +44,7 @@ func (s *selection) registerRange(flags *pflag.FlagSet) {
 	for _, name := range []string{"head", "tail"} {
 		flags.Lookup(name).DefValue = ""
 	}
-	s.flags = flags
+	s.ranges = flags
 }
 
 // check returns an error for flags that don't go together.
@@ -58,7 +58,7 @@ func (s *selection) check() error {
 	return nil
 }
 
-func (s *selection) given(flag string) bool { return s.flags != nil && s.flags.Changed(flag) }
+func (s *selection) given(flag string) bool { return s.ranges != nil && s.ranges.Changed(flag) }
 
 // where returns a sink for what a form prints of the events that are selected.
 // make returns that form.
@@ -75,6 +75,7 @@ func (s *selection) where(w io.Writer, apart bool, form func(io.Writer) decode.S
 	}
 	p := &picker{selection: s, w: w, apart: apart}
 	p.form = form(&p.text)
+	w.Write(p.text.Bytes()) // what stands in front, if anything
 	return p
 }
 
@@ -120,7 +121,7 @@ func (p *picker) Emit(ev *decode.Event) {
 	}
 	p.text.Reset()
 	p.form.Emit(ev)
-	if text := p.text.Bytes(); bytes.HasPrefix(text, []byte(`{"wstrace":`)) { // the header stays in front
+	if text := p.text.Bytes(); !p.wrote && bytes.HasPrefix(text, []byte(`{"wstrace":`)) { // the header stays in front
 		p.w.Write(p.text.Next(bytes.IndexByte(text, '\n') + 1))
 	}
 	if p.text.Len() == 0 {

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -36,6 +37,7 @@ func newShow(con *console, v *view) *cobra.Command {
 	v.filter.register(cmd, filterUsage)
 	v.registerContext(cmd.Flags())
 	v.registerRange(cmd.Flags())
+	v.registerExport(cmd.Flags())
 	cmd.Flags().BoolVar(&s.keepGoing, "keep-going", false, "skip damaged lines and continue")
 	v.registerSeverity(cmd)
 	return cmd
@@ -64,6 +66,12 @@ func (s *show) run(ctx context.Context, names []string) error {
 	s.view.full = func() {
 		s.done = true
 		cancel()
+	}
+	var once sync.Once
+	s.view.notWhole = func() {
+		once.Do(func() {
+			s.con.say("-o raw: a message is not whole: it is longer than 32 MiB or -n, not finished, or can't be inflated")
+		})
 	}
 	f := &flow{con: s.con, unwanted: cancel, totals: totals{partial: true}}
 	if err := s.view.addTo(f, false, false); err != nil {

@@ -20,6 +20,7 @@ import (
 // every subcommand.
 type view struct {
 	selection
+	export
 	form     choice
 	to       string // a file instead of stdout
 	preview  count
@@ -27,17 +28,19 @@ type view struct {
 	color    choice
 	severity severity
 
+	notWhole func() // called when -o raw writes a message that is not whole; nil for nothing
+
 	flags *pflag.FlagSet // to ask which were given
 }
 
 const hexPreview = 4096 // bytes, unless -n is given
 
 func (v *view) register(cmd *cobra.Command) {
-	v.form = choice{"compact", []string{"compact", "fiddler", "hex", "json", "none"}}
+	v.form = choice{"compact", []string{"compact", "fiddler", "hex", "json", "csv", "raw", "none"}}
 	v.color = choice{"auto", []string{"auto", "always", "never"}}
 	v.preview = 80
 	v.flags = cmd.PersistentFlags()
-	v.flags.VarP(&v.form, "output", "o", "print events as `FORM`: compact, fiddler, hex, json or none")
+	v.flags.VarP(&v.form, "output", "o", "print events as `FORM`: compact, fiddler, hex, json, csv, raw (payloads and nothing else) or none")
 	v.flags.StringVar(&v.to, "to", "", "print to `FILE` instead of stdout")
 	v.flags.VarP(&v.preview, "preview", "n", "print at most `N` bytes of each payload")
 	v.flags.Lookup("preview").DefValue = "80; for hex 4096; for json all"
@@ -112,7 +115,7 @@ func (v *view) shown() int {
 		switch v.form.value {
 		case "hex":
 			return hexPreview
-		case "json":
+		case "json", "raw":
 			return -1
 		}
 	}
@@ -133,40 +136,46 @@ func (v *view) look() decode.Look {
 	if f := v.filter.Filter; f != nil && l.Messages {
 		f.Needs().AddTo(&l)
 	}
+	if v.form.value == "csv" {
+		v.fields.columns().Needs().AddTo(&l)
+	}
 	return l
 }
 
 // sink returns what prints to w, of what is selected.
 func (v *view) sink(w io.Writer) decode.Sink {
-	sink := v.where(w, v.form.value != "json", v.renderer)
+	sink := v.where(w, v.apart(), v.renderer)
+	sink = v.csv.seeing(sink)
 	if v.least() == decode.SeverityError {
-		return errorsOnly{sink}
+		return errorsOnly(sink)
 	}
 	return sink // sessions judge no more than is printed
 }
 
-// errorsOnly passes all events on, with violations of severity error alone.
-type errorsOnly struct{ to decode.Sink }
-
-func (o errorsOnly) Emit(ev *decode.Event) {
-	lesser := func(v decode.Violation) bool { return v.Severity != decode.SeverityError }
-	if !slices.ContainsFunc(ev.Violations, lesser) {
-		o.to.Emit(ev)
-		return
+// apart reports whether lines can stand between others that are no events.
+func (v *view) apart() bool {
+	switch v.form.value {
+	case "json", "csv", "raw":
+		return false
 	}
-	e := *ev // other sinks get all of them
-	e.Violations = slices.DeleteFunc(slices.Clone(ev.Violations), lesser)
-	if e.Kind != decode.KindViolation || len(e.Violations) > 0 {
-		o.to.Emit(&e)
-	}
+	return true
 }
 
-// Close ends what the events are passed on to.
-func (o errorsOnly) Close() error {
-	if c, ok := o.to.(io.Closer); ok {
-		return c.Close()
-	}
-	return nil
+// errorsOnly returns a sink that passes on to form all events, with violations of
+// severity error alone.
+func errorsOnly(form decode.Sink) decode.Sink {
+	lesser := func(v decode.Violation) bool { return v.Severity != decode.SeverityError }
+	return passOn{func(ev *decode.Event) {
+		if !slices.ContainsFunc(ev.Violations, lesser) {
+			form.Emit(ev)
+			return
+		}
+		e := *ev // other sinks get all of them
+		e.Violations = slices.DeleteFunc(slices.Clone(ev.Violations), lesser)
+		if e.Kind != decode.KindViolation || len(e.Violations) > 0 {
+			form.Emit(&e)
+		}
+	}, form}
 }
 
 // renderer returns the form that was chosen, which prints to w.
@@ -177,6 +186,14 @@ func (v *view) renderer(w io.Writer) decode.Sink {
 		return render.NewFiddler(w, o)
 	case "hex":
 		return render.NewHex(w, o)
+	case "csv":
+		v.csv = newCSV(w, v.fields.columns())
+		if v.messages {
+			return decode.MessagesOnly(v.csv)
+		}
+		return v.csv
+	case "raw":
+		return &rawForm{w: w, separator: string(v.separator), messages: v.messages, cut: v.notWhole}
 	case "json":
 		to := traceOptions()
 		to.Derived, to.Preview, to.Messages = true, o.Preview, o.Messages

@@ -81,16 +81,16 @@ type memory struct {
 
 // Match reports whether f selects ev. It must see every event of a session, once.
 func (f *Filter) Match(st *State, ev *decode.Event) bool {
-	st.take(f, ev)
+	st.take(f.remembers, ev)
 	ok := f.test(&st.subject)
 	st.subject.Event, st.subject.memory = nil, nil
 	return ok
 }
 
 // take notes an event.
-func (st *State) take(f *Filter, ev *decode.Event) {
+func (st *State) take(remembers bool, ev *decode.Event) {
 	st.subject.Event, st.subject.Finding = ev, nil
-	if f.remembers {
+	if remembers {
 		st.subject.memory = st.sessions.Of(ev)
 		st.subject.memory.take(ev)
 	}
@@ -127,7 +127,7 @@ func (f *Filter) Where(sink decode.Sink) decode.Sink {
 func (f *Filter) Findings(sink decode.Sink) decode.Sink {
 	st := new(State)
 	return decode.SinkFunc(func(ev *decode.Event) {
-		st.take(f, ev)
+		st.take(f.remembers, ev)
 		all := ev.Violations
 		var some []decode.Violation
 		for i := range all {
