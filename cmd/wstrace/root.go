@@ -100,7 +100,7 @@ func newRoot(con *console) *cobra.Command {
 	cmd.Flags().Bool("version", false, "print the version")
 
 	cmd.AddCommand(newShow(con, &v), newCheck(con, &v), newRules(), newFmt(con), newRedact(con),
-		newReplay(con, &v), newDiff(con), newCA(con), newDemo(con, &v))
+		newLs(con, &v), newReplay(con, &v), newDiff(con), newCA(con), newDemo(con, &v))
 	cmd.AddCommand(newFilterHelp())
 	return cmd
 }

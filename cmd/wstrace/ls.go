@@ -1,0 +1,343 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/filter"
+	"github.com/wstrace/wstrace/render"
+)
+
+const lsExample = `  wstrace ls chat.wst
+  wstrace ls -e 'websocket and path == "/chat"' --sort seconds chat.wst
+  wstrace ls -o json chat.wst | jq 'select(.code != 1000).session'`
+
+// ls is wstrace ls.
+type ls struct {
+	con  *console
+	view *view
+	sort choice
+}
+
+func newLs(con *console, v *view) *cobra.Command {
+	l := &ls{con: con, view: v, sort: choice{"session", lsColumns}}
+	cmd := &cobra.Command{
+		Use:   "ls [flags] FILE...",
+		Short: "List recorded sessions",
+		Long: `List recorded sessions, a line each: when they began, how long they lasted, what
+each side sent in messages and bytes, how they ended, how many findings check has,
+and what was asked for. With -e those in which something matches, with their whole
+numbers. -o json and csv have the same for programs`,
+		Example:           lsExample,
+		Args:              atLeastOneFile,
+		ValidArgsFunction: completeRecordings,
+		RunE:              func(cmd *cobra.Command, args []string) error { return l.run(cmd.Context(), args) },
+	}
+	v.filter.register(cmd, "list only sessions in which `EXPR` selects something, see wstrace help filter")
+	cmd.Flags().Var(&l.sort, "sort", "sort by `COLUMN`: "+strings.Join(lsColumns, ", ")+"; the largest first, but for session and start")
+	completeChoice(cmd, "sort", &l.sort)
+	return cmd
+}
+
+var lsColumns = []string{"session", "start", "seconds", "messages", "bytes", "code", "findings", "url"}
+
+// A listed session, as ls -o json writes it.
+type listed struct {
+	File        string    `json:"file,omitempty"` // if there are several
+	Session     int64     `json:"session"`
+	Start       time.Time `json:"start"`
+	Seconds     float64   `json:"seconds"`
+	URL         string    `json:"url,omitempty"`
+	Method      string    `json:"method,omitempty"`
+	Status      int       `json:"status,omitempty"`
+	WebSocket   bool      `json:"websocket"`
+	Subprotocol string    `json:"subprotocol,omitempty"`
+	Extensions  string    `json:"extensions,omitempty"`
+	Sent        [2]int64  `json:"messages"` // by the client, by the server
+	Bytes       [2]int64  `json:"bytes"`
+	Code        int       `json:"code,omitempty"`
+	By          string    `json:"by,omitempty"`
+	Open        bool      `json:"open,omitempty"` // it did not end
+	Errors      int64     `json:"errors"`
+	Warnings    int64     `json:"warnings"`
+
+	matched bool
+}
+
+func (l *ls) run(ctx context.Context, names []string) (err error) {
+	if err := l.view.keeps(names); err != nil {
+		return err
+	}
+	switch l.view.form.value {
+	case "compact", "json", "csv":
+	default:
+		return usagef("ls -o %s: want compact, json or csv", l.view.form.value)
+	}
+	out := os.Stdout
+	if l.view.to != "" {
+		if out, err = os.Create(l.view.to); err != nil {
+			return failed("create", l.view.to, err)
+		}
+		defer out.Close()
+	}
+	var all []*listed
+	var failure error
+	last := int64(0)
+	for _, name := range names {
+		rows, n, err := l.file(ctx, name, last)
+		last = max(last, n)
+		for _, r := range rows {
+			if len(names) > 1 {
+				r.File = name
+			}
+		}
+		if all = append(all, rows...); err != nil && failure == nil {
+			failure = err
+		}
+	}
+	l.order(all)
+	w := bufio.NewWriterSize(out, 64<<10)
+	switch l.view.form.value {
+	case "json":
+		e := json.NewEncoder(w)
+		e.SetEscapeHTML(false)
+		for _, r := range all {
+			e.Encode(r)
+		}
+	case "csv":
+		writeCSV(w, all)
+	default:
+		writeTable(w, all)
+	}
+	if err := w.Flush(); err != nil && !isPipe(err) {
+		return failed("write", out.Name(), err)
+	}
+	return failure
+}
+
+// file returns the sessions of a file, which count on from another, and the number of
+// the last one. The error was reported.
+func (l *ls) file(ctx context.Context, name string, after int64) ([]*listed, int64, error) {
+	in, err := openRecording(l.con, "ls", name)
+	if in == nil {
+		return nil, after, err
+	}
+	defer in.Close()
+	in.After = after
+	g := &lister{filter: l.view.filter.Filter}
+	look := decode.Look{Messages: true, Keep: 1, Seen: new(decode.Seen)}
+	if g.filter != nil {
+		g.filter.Needs().AddTo(&look)
+	}
+	err = in.Play(ctx, g, look)
+	for _, conn := range g.open.Open() {
+		r := g.open.Lookup(conn)
+		r.Open = true
+		g.add(r)
+	}
+	notePiece(l.con, "ls", name, in)
+	return g.rows, in.Last(), l.con.failIn("ls", name, err)
+}
+
+// A lister gathers sessions.
+type lister struct {
+	filter *filter.Filter
+	state  filter.State
+	open   decode.PerSession[listed]
+	rows   []*listed
+}
+
+// Emit adds what an event tells to its session.
+func (g *lister) Emit(ev *decode.Event) {
+	matched := g.filter == nil || g.filter.Match(&g.state, ev)
+	if ev.Info == nil || ev.Conn == 0 {
+		return
+	}
+	r := g.open.Of(ev)
+	if r.Session == 0 {
+		r.Session, r.Start, r.URL = ev.Conn, ev.Info.Time, ev.Info.URL
+	}
+	r.matched = r.matched || matched
+	r.Seconds = ev.Time.Sub(r.Start).Seconds()
+	for _, v := range ev.Violations {
+		switch v.Severity {
+		case decode.SeverityError:
+			r.Errors++
+		case decode.SeverityWarning:
+			r.Warnings++
+		}
+	}
+	if hs := ev.Handshake; hs != nil {
+		r.handshake(hs)
+	}
+	if ev.Kind == decode.KindFrame && !ev.Out && !ev.Frame.More {
+		r.Bytes[ev.Dir] += ev.Frame.WireLen()
+	}
+	if ev.Message != nil && !repeats(ev) {
+		r.Sent[ev.Dir]++
+	}
+	if t := ev.Totals; t != nil {
+		r.Seconds, r.Bytes, r.Code, r.By = t.Closed.Sub(t.Opened).Seconds(), t.Bytes, int(t.Code), t.Closer()
+		if t.Status != 0 {
+			r.Status = t.Status
+		}
+		if !r.WebSocket {
+			r.By = "" // connections of HTTP go on
+		}
+		g.add(r)
+	}
+}
+
+func (r *listed) handshake(hs *decode.Handshake) {
+	r.WebSocket = hs.WebSocket || hs.Accepted
+	if h := hs.Request; h != nil {
+		r.Method = h.Method
+		if r.URL == "" {
+			r.URL = h.Target
+		}
+	}
+	if h := hs.Response; h != nil {
+		r.Status = h.Status
+	}
+	if hs.Accepted {
+		r.Subprotocol, r.Extensions = hs.Subprotocol, hs.Extensions
+	}
+}
+
+func (g *lister) add(r *listed) {
+	if r.matched {
+		c := *r
+		g.rows = append(g.rows, &c)
+	}
+}
+
+// order sorts sessions as --sort says.
+func (l *ls) order(rows []*listed) {
+	by := map[string]func(a, b *listed) int{
+		"session":  func(a, b *listed) int { return 0 },
+		"start":    func(a, b *listed) int { return a.Start.Compare(b.Start) },
+		"seconds":  func(a, b *listed) int { return cmp.Compare(b.Seconds, a.Seconds) },
+		"messages": func(a, b *listed) int { return cmp.Compare(b.Sent[0]+b.Sent[1], a.Sent[0]+a.Sent[1]) },
+		"bytes":    func(a, b *listed) int { return cmp.Compare(b.Bytes[0]+b.Bytes[1], a.Bytes[0]+a.Bytes[1]) },
+		"code":     func(a, b *listed) int { return cmp.Compare(b.Code, a.Code) },
+		"findings": func(a, b *listed) int {
+			return cmp.Or(cmp.Compare(b.Errors, a.Errors), cmp.Compare(b.Warnings, a.Warnings))
+		},
+		"url": func(a, b *listed) int { return strings.Compare(a.URL, b.URL) },
+	}[l.sort.value]
+	slices.SortStableFunc(rows, func(a, b *listed) int {
+		return cmp.Or(by(a, b), cmp.Compare(a.Session, b.Session))
+	})
+}
+
+// end says how a session ended.
+func (r *listed) end() string {
+	by := ""
+	if r.By != "" {
+		by = " by " + r.By
+	}
+	switch {
+	case r.Open:
+		return "open"
+	case r.Code != 0:
+		return strconv.Itoa(r.Code) + by
+	case r.WebSocket && r.Status == 101:
+		return "closed" + by
+	case r.Status != 0:
+		return strconv.Itoa(r.Status)
+	}
+	return "-"
+}
+
+func (r *listed) findings() string {
+	var parts []string
+	if r.Errors > 0 {
+		parts = append(parts, plural(r.Errors, "error"))
+	}
+	if r.Warnings > 0 {
+		parts = append(parts, plural(r.Warnings, "warning"))
+	}
+	return cmp.Or(strings.Join(parts, ", "), "-")
+}
+
+// what is what was asked for, and what was agreed on.
+func (r *listed) what() string {
+	s := r.URL
+	if !r.WebSocket && r.Method != "" {
+		s = r.Method + " " + s
+	}
+	for _, more := range []string{r.Subprotocol, r.Extensions} {
+		if more != "" {
+			s += "  " + more
+		}
+	}
+	return string(decode.AppendEscaped(nil, []byte(cmp.Or(s, "-")), false))
+}
+
+// writeTable writes sessions as a table.
+func writeTable(w io.Writer, rows []*listed) {
+	table := [][]string{{"#", "START", "LENGTH", "CLIENT", "SERVER", "END", "FINDINGS", "URL"}}
+	for _, r := range rows {
+		side := func(d decode.Dir) string {
+			return strconv.FormatInt(r.Sent[d], 10) + " msg " + string(render.AppendSize(nil, r.Bytes[d]))
+		}
+		table = append(table, []string{strconv.FormatInt(r.Session, 10), r.Start.Local().Format("15:04:05.000"),
+			lasted(r.Seconds), side(decode.FromClient), side(decode.FromServer), r.end(), r.findings(), r.what()})
+	}
+	widths := make([]int, len(table[0]))
+	for _, row := range table {
+		for i, cell := range row {
+			widths[i] = max(widths[i], len(cell))
+		}
+	}
+	for _, row := range table {
+		var line strings.Builder
+		for i, cell := range row {
+			pad := strings.Repeat(" ", widths[i]-len(cell))
+			switch i {
+			case 0, 2, 3, 4: // numbers
+				line.WriteString(pad + cell + "  ")
+			default:
+				line.WriteString(cell + pad + "  ")
+			}
+		}
+		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+	}
+}
+
+// lasted returns a time in seconds as it is shown.
+func lasted(seconds float64) string {
+	return round(time.Duration(seconds * float64(time.Second))).String()
+}
+
+func writeCSV(w io.Writer, rows []*listed) {
+	c := csv.NewWriter(w)
+	c.Write([]string{"session", "start", "seconds", "url", "method", "status", "subprotocol", "extensions",
+		"messages_client", "messages_server", "bytes_client", "bytes_server", "code", "by", "errors", "warnings"})
+	n := func(n int64) string { return strconv.FormatInt(n, 10) }
+	known := func(code int) string {
+		if code == 0 {
+			return ""
+		}
+		return strconv.Itoa(code)
+	}
+	for _, r := range rows {
+		c.Write([]string{n(r.Session), r.Start.Format(time.RFC3339Nano), strconv.FormatFloat(r.Seconds, 'f', -1, 64), r.URL, r.Method,
+			known(r.Status), r.Subprotocol, r.Extensions, n(r.Sent[0]), n(r.Sent[1]), n(r.Bytes[0]), n(r.Bytes[1]),
+			known(r.Code), r.By, n(r.Errors), n(r.Warnings)})
+	}
+	c.Flush()
+}
