@@ -17,6 +17,7 @@ type cutter struct {
 	dec   Decoder
 	fresh bool      // no piece of the frame in flight was handed out yet
 	chars bool      // its payload is text, to be cut between characters
+	cut   bool      // the beginning of a header, after which nothing comes, was emitted
 	at    int64     // where in its payload hold begins
 	hold  []byte    // its payload that waits for more; from piecePool
 	spent int       // how much of hold was handed out

@@ -201,6 +201,9 @@ func (s *Session) framesLost(d Dir, n int64) {
 // which on nobody can tell them apart.
 const WhyUnframed = "cannot be framed"
 
+// WhyHeader is the text of junk that is the beginning of a frame header.
+const WhyHeader = "ends inside a frame header"
+
 // Why bytes are junk.
 const (
 	whyTooLong  = "length with its top bit set" // it begins with such a header
@@ -234,15 +237,25 @@ func (s *Session) partialHeader(d Dir) {
 	if s.sides[d].phase != inFrames {
 		return
 	}
-	c := &s.conn.cutters[d]
-	if p := c.dec.Partial(); len(p) > 0 {
-		if s.judge != nil {
-			f := partialFrame(d, c.dec.count, p)
-			s.judge.partial(f, c.placeOf(f))
-		}
-		s.junk(d, p, "ends inside a frame header")
+	if s.cutHeader(d) {
 		s.sides[d].phase = inJunk
 	}
+}
+
+// cutHeader emits the beginning of a header, once. It reports whether there is one.
+func (s *Session) cutHeader(d Dir) bool {
+	c := &s.conn.cutters[d]
+	p := c.dec.Partial()
+	if len(p) == 0 || c.cut {
+		return len(p) > 0
+	}
+	c.cut = true
+	if s.judge != nil {
+		f := partialFrame(d, c.dec.count, p)
+		s.judge.partial(f, c.placeOf(f))
+	}
+	s.junk(d, p, WhyHeader)
+	return true
 }
 
 // partialFrame returns what the first bytes of a header tell of frame n.

@@ -79,7 +79,7 @@ func (j *judge) checkCode(f *Frame, c *closeFact) {
 		j.at(f, codeOf(f), "close-code-unregistered", "code %d is not registered, codes of an application's own begin at 4000", code)
 	case code == 1010 && f.Dir == FromServer && !c.peerClosed: // else it repeats the client's
 		j.at(f, codeOf(f), "close-1010-from-server", "code %s, a server refuses the handshake instead", CloseName(code))
-	case code == 1010 && len(c.reason) == 0 && f.Length == 2:
+	case code == 1010 && len(c.reason) == 0 && f.Length == 2 && f.Dir == FromClient && !c.peerClosed:
 		j.at(f, codeOf(f), "close-1010-no-list", "code %s without a list of extensions", CloseName(code))
 	case code == 1011 && f.Dir == FromClient && !c.peerClosed:
 		j.at(f, codeOf(f), "close-1011-from-client", "code %s, which a server sends", CloseName(code))
@@ -181,9 +181,6 @@ func (j *judge) end(d Dir, how End, cut cut, gone bool) {
 	if d == FromClient && !gone && both && j.verdict.sinceBoth(j.now) < closeSoon {
 		j.side(d, "tcp-client-closed-first", "the client ends the connection before the server does, and keeps the port in TIME_WAIT")
 	}
-	if cut.in == cutHeader && j.verdict.closes[d].sent {
-		j.beginsAfterClose(d, cut)
-	}
 	if how != EndRST && (!gone || j.totals.Unknown) && cause == "" {
 		j.endsInside(d, cut)
 	}
@@ -199,7 +196,7 @@ func (j *judge) end(d Dir, how End, cut cut, gone bool) {
 		return
 	case how != EndRST:
 		why := ""
-		if d == FromClient && j.hs.Response != nil && j.totals.Frames == [2]int64{} {
+		if d == FromClient && j.hs.Response != nil && j.totals.Frames == [2]int64{} && cut.in == cutNowhere {
 			why = "; it may have refused the answer to its handshake"
 		}
 		j.side(d, "close-missing", "no close frame before the end of the connection, which the %s sees as 1006%s", d.Peer(), why)
@@ -232,20 +229,20 @@ func (j *judge) endsInside(d Dir, cut cut) {
 	}
 }
 
-// beginsAfterClose judges the beginning of a header that d sent after its own Close,
-// as far as its first octet tells (RFC 6455 §5.5.1).
-func (j *judge) beginsAfterClose(d Dir, cut cut) {
+// beginsAfterClose judges the beginning of a header that a side sent after its own
+// Close, as far as its first octet tells (RFC 6455 §5.5.1).
+func (j *judge) beginsAfterClose(f *Frame) {
 	id := RuleID("control-after-close")
 	switch {
-	case cut.op < 8:
+	case !f.Control():
 		id = "data-after-close"
-	case cut.op == ws.OpClose:
+	case f.OpCode == ws.OpClose:
 		id = "close-twice"
 	}
 	if j.verdict.both() {
-		j.add(SeverityInfo, "bytes-after-close", d, cut.frame, Span{}, "the beginning of a %s frame after both close frames", []any{OpName(cut.op)})
+		j.atAs(SeverityInfo, f, flagsOf(f), "bytes-after-close", "the beginning of a %s frame after both close frames", OpName(f.OpCode))
 	}
-	j.add(ruleByID[id].Severity, id, d, cut.frame, Span{}, "the beginning of a %s frame after the close frame %d", []any{OpName(cut.op), j.verdict.closes[d].frame})
+	j.at(f, flagsOf(f), id, "the beginning of a %s frame after the close frame %d", OpName(f.OpCode), j.verdict.closes[f.Dir].frame)
 }
 
 // truncated reports a frame of which the connection ended inside.

@@ -1,6 +1,8 @@
 package decode
 
 import (
+	"bytes"
+	"encoding/binary"
 	"strconv"
 	"strings"
 
@@ -60,6 +62,9 @@ func (j *judge) partial(f *Frame, p place) {
 	if j.connection.muted[f.Dir] {
 		return
 	}
+	if j.verdict.closes[f.Dir].sent {
+		j.beginsAfterClose(f)
+	}
 	j.checkBits(f)
 	if f.Control() && !f.Fin {
 		j.checkControlFin(f)
@@ -73,11 +78,32 @@ func (j *judge) partial(f *Frame, p place) {
 	if f.Control() && f.Head[1]&0x7f > ws.MaxControlFramePayloadSize {
 		j.fatal(SeverityWarning, f, maskBitOf(f), "control-too-long", "%s with a length in more than 7 bits, limit is %d", OpName(f.OpCode), ws.MaxControlFramePayloadSize)
 	}
+	j.partialLength(f)
 	switch {
 	case f.Dir == FromServer && f.Masked && !j.repeated("frame-server-masked", f.Dir):
 		j.fatal(SeverityError, f, maskBitOf(f), "frame-server-masked", "frame with a masking key")
 	case f.Dir == FromClient && !f.Masked:
 		j.fatal(SeverityError, f, maskBitOf(f), "frame-client-unmasked", "frame without a masking key")
+	}
+}
+
+// partialLength judges the octets that came of a length in 16 or 64 bits.
+func (j *judge) partialLength(f *Frame) {
+	octets := f.Head[2:]
+	where := Span{From: 1, N: len(f.Head) - 1}
+	switch f.Head[1] & 0x7f {
+	case 126:
+		if len(octets) >= 2 && binary.BigEndian.Uint16(octets) < 126 {
+			j.fatal(SeverityWarning, f, where, "frame-length-not-minimal", "%d byte payload in a 16-bit length", binary.BigEndian.Uint16(octets))
+		}
+	case 127:
+		octets = octets[:min(len(octets), 8)]
+		switch zeros := len(octets) - len(bytes.TrimLeft(octets, "\x00")); {
+		case len(octets) > 0 && octets[0]&0x80 != 0:
+			j.lost(f.Dir, f.N, f.Head)
+		case zeros >= 6:
+			j.fatal(SeverityWarning, f, where, "frame-length-not-minimal", "less than 65536 bytes of payload in a 64-bit length")
+		}
 	}
 }
 

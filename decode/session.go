@@ -291,6 +291,16 @@ func (s *Session) FlushAll(d Dir, t time.Time) {
 	s.flushAll(d)
 }
 
+// CutHeader says that nothing comes behind the beginning of a frame header of d,
+// which is emitted as junk: in a trace that is a record of its own.
+func (s *Session) CutHeader(d Dir, t time.Time) {
+	s.lock(t)
+	defer s.unlock()
+	if s.sides[d].phase == inFrames {
+		s.cutHeader(d)
+	}
+}
+
 // Pending returns since when something that d sent has been held back. ok is
 // false if nothing is. A relay calls Flush when [Session.FlushAt] says so.
 func (s *Session) Pending(d Dir) (since time.Time, ok bool) {

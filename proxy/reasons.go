@@ -47,6 +47,12 @@ const (
 	// A peer has no TLS that package tls can speak: it knows nothing but SSL
 	// 3.0, or DHE key exchange, say, or wants another handshake.
 	ReasonUnsupportedTLS Reason = "tls-unsupported"
+
+	// TLS with a server failed that [Proxy.Strict] may be the reason of.
+	ReasonStrictTLS Reason = "tls-strict"
+
+	// A client asks for a server name that TLS does not allow.
+	ReasonServerName Reason = "server-name-invalid"
 )
 
 // warn logs what has failed and its reason, unless there was a failure for the

@@ -61,7 +61,7 @@ func (p *Proxy) clientTLSText(h *clientHello, err error) string {
 		return fmt.Sprintf("TLS with the client for %q: it speaks only %s, not %s", h.name, strings.Join(h.protos, ", "), alpn[0])
 	}
 	if strings.HasSuffix(h.name, ".") && !h.read {
-		p.warn(ReasonUnsupportedTLS, "a client's TLS can't be spoken here")
+		p.warn(ReasonServerName, "a client asks for a server name that TLS does not allow")
 		return fmt.Sprintf("TLS with the client: it asks for %q, and a server name ends without a dot (RFC 6066 §3)", h.name)
 	}
 	if h.read && !isAlert {
@@ -85,6 +85,8 @@ func (p *Proxy) upstreamTLSFailure(addr string, err error, wanted bool) *failure
 		return failed(http.StatusBadGateway, "upstream %q demands a client certificate that it accepts: %s", addr, tlsText(err))
 	case isAlert && a == noApplicationProtocol:
 		return failed(http.StatusBadGateway, "TLS with upstream %q: it speaks no HTTP/1.1: %s", addr, tlsText(err))
+	case isAlert && slices.Contains(nothingInCommon, a) && p.Strict:
+		p.warn(ReasonStrictTLS, "a server refuses the TLS that is spoken here")
 	case isAlert && slices.Contains(nothingInCommon, a):
 		p.warn(ReasonUnsupportedTLS, "a server's TLS can't be spoken here")
 	case strings.Contains(err.Error(), "x509: negative serial number"): // which package tls says in words only

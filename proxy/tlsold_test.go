@@ -114,7 +114,7 @@ func TestStrictRefusesOldTLS(t *testing.T) {
 				c.send(getRequest)
 				text := strings.Replace(want, "UPSTREAM", fmt.Sprintf("%q", r.host()), 1)
 				c.wantRest("the refusal", string(reply(502, "text/plain", text+"\n")), decode.EndFIN)
-				r.wantReason(ReasonUnsupportedTLS)
+				r.wantReason(ReasonStrictTLS)
 			}, strict)
 			eachTLS(t, func(t *testing.T, r *rig) {
 				config := example()
@@ -144,7 +144,7 @@ func TestNameThatEndsInADot(t *testing.T) {
 		config.ServerName = "a.testX"
 		tls.Client(dotted{r.dialBelow()}, config).Handshake()
 		r.wantLines(t, 1, "open", `> end local: TLS with the client: it asks for "a.test.", and a server name ends without a dot (RFC 6066 §3)`, "< end local")
-		r.wantReason(ReasonUnsupportedTLS)
+		r.wantReason(ReasonServerName)
 	})
 }
 

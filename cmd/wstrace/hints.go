@@ -24,6 +24,8 @@ var remedies = map[proxy.Reason]string{
 	proxy.ReasonServerWantsTLS:          "the URL of a server that speaks TLS begins with wss://, or https://",
 	proxy.ReasonClientCertificateWanted: "--client-cert FILE sends the certificate in FILE",
 	proxy.ReasonOldTLS:                  "--strict refuses it",
+	proxy.ReasonStrictTLS:               "without --strict TLS 1.0, TLS 1.1 and RSA key exchange are spoken too",
+	proxy.ReasonServerName:              "--pass HOST relays TLS to HOST without reading it",
 	proxy.ReasonUnsupportedTLS: "wstrace can't do SSL 3.0, DHE key exchange and renegotiation; " +
 		"--pass HOST relays TLS to HOST without reading it",
 }
@@ -150,6 +152,9 @@ func (h *hints) atEnd(origin *url.URL, self net.Addr, sessions int64) {
 			"with wstrace alone as its HTTP proxy the browser's traffic comes through all the same", origin.Host)
 	case origin == nil && sessions == 0:
 		host, port, _ := net.SplitHostPort(self.String())
+		if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+			host = "127.0.0.1"
+		}
 		h.con.hint("many clients bypass the proxy for localhost, and Node and Java ignore http_proxy for every host; " +
 			"for one server, run wstrace URL and point the client at wstrace")
 		h.con.hint("Java's HttpClient takes a proxy from JAVA_TOOL_OPTIONS=\"-Dhttp.proxyHost=%[1]s -Dhttp.proxyPort=%[2]s "+

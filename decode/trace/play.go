@@ -356,6 +356,9 @@ func (s *session) bytes(rec *Record) error {
 	}
 	s.counted[d] += int64(len(b))
 	s.Data(d, rec.Time, b)
+	if rec.Kind == KindJunk && rec.Why == decode.WhyHeader {
+		s.CutHeader(d, rec.Time)
+	}
 	if leg.left == 0 || rec.Kind == KindJunk {
 		return nil
 	}
