@@ -23,6 +23,7 @@ const maxReason = 16 << 10
 type mixture struct {
 	window []byte // the last maxReason bytes at least; nil if no message came uncompressed
 	gone   bool   // a message was not kept whole, so it is not known
+	json   bool   // a message looked like JSON
 	others int    // messages that are no JSON either way
 }
 
@@ -41,6 +42,9 @@ func (x *mixture) add(m *Message, z *inflate.Stream) {
 	case m.Cut || m.Unread:
 		*x = mixture{gone: true}
 		return
+	}
+	x.json = x.json || len(m.Data) > 0 && (m.Data[0] == '{' || m.Data[0] == '[')
+	switch {
 	case m.Compressed && x.window == nil:
 		return
 	case x.window == nil && z != nil:
@@ -97,8 +101,9 @@ func (a *assembly) rawStart(f *Frame) (raw []byte, whole bool) {
 	if a.m.First != f.N || f.At != 0 {
 		return nil, false
 	}
-	raw = bytes.Clone(f.payload[:min(len(f.payload), maxReason)])
+	raw = f.payload[:min(len(f.payload), maxReason)]
 	if f.Masked {
+		raw = bytes.Clone(raw)
 		ws.Cipher(raw, f.Mask, 0)
 	}
 	return raw, f.Fin && f.Complete && len(raw) == len(f.payload)
@@ -117,7 +122,7 @@ func (a *assembly) withMixture(raw []byte) (out []byte, ok bool) {
 // JSON only if it is inflated with the messages that came uncompressed.
 func (a *assembly) drifted(f *Frame) bool {
 	m := &a.m
-	if a.mixed.window == nil || a.mixed.others == maxOthers || !m.Compressed || m.Unread || m.Cut || !a.text || json.Valid(m.Data) {
+	if !a.mixed.json || a.mixed.window == nil || a.mixed.others == maxOthers || !m.Compressed || m.Unread || m.Cut || !a.text || json.Valid(m.Data) {
 		return false
 	}
 	raw, whole := a.rawStart(f)
@@ -162,6 +167,9 @@ func inflates(b []byte) bool {
 // inflateWhole inflates a message with a window in front of it. It reports false if
 // the message has an error, or ends before its last byte.
 func inflateWhole(raw, window []byte) (out []byte, ok bool) {
+	if len(raw) == 0 || raw[0]>>1&3 == 3 { // no type of a block (RFC 1951 §3.2.3)
+		return nil, false
+	}
 	end := []byte{0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff} // the marker of RFC 7692 §7.2.1, and a final block
 	in := bytes.NewReader(append(bytes.Clone(raw), end...))
 	out, err := io.ReadAll(io.LimitReader(flate.NewReaderDict(in, window), maxReasonOut))

@@ -161,6 +161,7 @@ const blanks = "                " // as many as any line needs in a row
 
 const (
 	lengthWidth = 6
+	numberWidth = 5
 	keyWidth    = len("16-39-8F-63")
 )
 
@@ -191,6 +192,24 @@ func (p *printer) opcode(ev *decode.Event, op ws.OpCode) {
 	p.side(ev)
 	p.colored(p.pens.sides[ev.Dir], name)
 	p.text(blanks[:len("close ")-len(name)])
+	if p.numbers {
+		start := len(p.buf)
+		p.number(ev)
+		digits := string(p.buf[start:])
+		p.buf = append(p.buf[:start], blanks[:max(numberWidth-len(digits), 0)]...)
+		p.text(digits)
+		p.text(" ")
+	}
+}
+
+// number appends the number of the message that an event shows, or of the frame.
+func (p *printer) number(ev *decode.Event) {
+	switch {
+	case p.messages && ev.Message != nil:
+		p.int(ev.Message.N)
+	case ev.Frame != nil:
+		p.int(ev.Frame.N)
+	}
 }
 
 // event appends the line of an event that is no frame, if it has one.

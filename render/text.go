@@ -19,7 +19,20 @@ type Options struct {
 	Color    bool // use colours; the caller knows whether there is a terminal
 	Messages bool // show a message in place of its frames, if sessions put messages together
 	Date     bool // begin with a line that has the date; where the day changes, there always is one
+	Time     Time // how the time is shown; the zero value is by the clock
+	Numbers  bool // show the number of a frame or message behind its opcode, counted from 0 in its direction
 }
+
+// A Time is how the time of an event is shown.
+type Time uint8
+
+const (
+	TimeClock Time = iota // local time of day, with a line where the day changes
+	TimeDelta             // seconds since the line before
+	TimeSince             // seconds since the session began
+	TimeUnix              // seconds since 1970
+	TimeISO               // RFC 3339, local
+)
 
 // A printer builds the lines of one event after the other. The forms embed it.
 type printer struct {
@@ -30,6 +43,9 @@ type printer struct {
 	bytesBelow bool // bytes stand in rows of their own, not in the line
 	point      byte // before the fraction of a second
 	clock      clock
+	timeForm   Time
+	before     time.Time                  // of the line before, for TimeDelta
+	numbers    bool                       // of frames and messages
 	dated      bool                       // the first line is one with the date
 	day        []byte                     // of the line before, "2006-01-02"; empty if there was none with a time of day
 	sessions   decode.PerSession[session] // only those with something to remember
@@ -60,6 +76,8 @@ func newPrinter(w io.Writer, o Options, point byte) printer {
 		preview:  max(o.Preview, 0),
 		messages: o.Messages,
 		dated:    o.Date,
+		timeForm: o.Time,
+		numbers:  o.Numbers,
 		pens:     newPens(o.Color),
 		point:    point,
 	}
@@ -84,7 +102,10 @@ func (p *printer) begin(ev *decode.Event) {
 // finish writes the lines of ev.
 func (p *printer) finish(ev *decode.Event) {
 	if len(p.buf) > 0 {
-		p.date()
+		if p.timeForm == TimeClock {
+			p.date()
+		}
+		p.before = ev.Time
 		p.w.Write(p.buf)
 	}
 	if ev.Kind == decode.KindClosed {
@@ -111,7 +132,7 @@ func (p *printer) date() {
 
 // line begins a line: clock, session and a mark that says who or what.
 func (p *printer) line(ev *decode.Event, mark string, pen pen) {
-	p.time(ev.Time)
+	p.timeOf(ev)
 	p.text(" #")
 	p.int(ev.Conn)
 	p.text(" ")
@@ -136,6 +157,40 @@ func (p *printer) time(t time.Time) {
 	p.text(p.pens.clock.on)
 	p.buf = p.clock.append(p.buf, t, p.point)
 	p.text(p.pens.clock.off)
+}
+
+// timeOf appends the time of an event.
+func (p *printer) timeOf(ev *decode.Event) {
+	if p.timeForm == TimeClock {
+		p.time(ev.Time)
+		return
+	}
+	p.text(p.pens.clock.on)
+	switch p.timeForm {
+	case TimeDelta:
+		d := time.Duration(0)
+		if !p.before.IsZero() {
+			d = ev.Time.Sub(p.before)
+		}
+		p.seconds(d)
+	case TimeSince:
+		p.seconds(ev.Time.Sub(ev.Info.Time))
+	case TimeUnix:
+		p.seconds(time.Duration(ev.Time.UnixNano()))
+	case TimeISO:
+		p.buf = ev.Time.Local().AppendFormat(p.buf, "2006-01-02T15:04:05.000000Z07:00")
+	}
+	p.text(p.pens.clock.off)
+}
+
+// seconds appends a time in seconds, to the microsecond, with room for a day.
+func (p *printer) seconds(d time.Duration) {
+	const width = len("86400.000000")
+	start := len(p.buf)
+	p.buf = strconv.AppendFloat(p.buf, float64(d.Round(time.Microsecond))/1e9, 'f', 6, 64)
+	if n := width - (len(p.buf) - start); n > 0 {
+		p.buf = slices.Insert(p.buf, start, []byte(blanks[:n])...)
+	}
 }
 
 func (p *printer) text(s string) { p.buf = append(p.buf, s...) }

@@ -86,6 +86,8 @@ func (t *totals) Emit(ev *decode.Event) {
 		switch hs := ev.Handshake; {
 		case open != nil && open.tunnel:
 			t.tunnels.add(ev.Totals.Bytes)
+		case hs == nil && ev.Totals.Status != 0: // a CONNECT that we refused
+			t.tunnels.n++
 		case hs != nil && plainRequest(hs):
 			t.exchanges.add(ev.Totals.Bytes)
 		default:

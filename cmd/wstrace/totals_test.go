@@ -20,9 +20,9 @@ func TestTotalsTellWebSocketFromHTTP(t *testing.T) {
 		done    bool
 		want    string
 	}{
-		{"live", false, true, "1 session: 1 frame, 8 B >; 2 frames, 6 B <; 2 HTTP requests, 20 B; 1 tunnel, 30 B\n"},
-		{"a recording", true, true, "1 session: 1 frame, 8 B >; 2 frames, 6 B <; 2 HTTP requests, 20 B; 1 tunnel, 30 B\n"},
-		{"a recording that is cut off", true, false, "1 session: 1 frame, 8 B >; 2 frames, 6 B <; 2 HTTP requests, 0 B; 1 tunnel, 0 B\n"},
+		{"live", false, true, "1 session: 1 frame, 8 B >; 2 frames, 6 B <; 2 HTTP requests, 20 B; 2 tunnels, 30 B\n"},
+		{"a recording", true, true, "1 session: 1 frame, 8 B >; 2 frames, 6 B <; 2 HTTP requests, 20 B; 2 tunnels, 30 B\n"},
+		{"a recording that is cut off", true, false, "2 sessions: 1 frame, 8 B >; 2 frames, 6 B <; 2 HTTP requests, 0 B; 1 tunnel, 0 B\n"},
 	} {
 		total := totals{partial: c.partial}
 		var conn int64
@@ -43,6 +43,10 @@ func TestTotalsTellWebSocketFromHTTP(t *testing.T) {
 			s.Data(decode.FromServer, now, []byte("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789"))
 			done(s)
 		}
+		refused := open()
+		refused.Answer(502)
+		refused.End(decode.FromServer, now, decode.EndLocal, "dial: refused")
+		done(refused)
 		tunnel := open()
 		tunnel.Opaque(decode.FromClient, now, "TLS, not intercepted")
 		tunnel.Data(decode.FromClient, now, make([]byte, 10))

@@ -26,6 +26,8 @@ type view struct {
 	preview  count
 	messages bool
 	color    choice
+	time     choice
+	numbers  bool
 	severity severity
 
 	notWhole func() // called when -o raw writes a message that is not whole; nil for nothing
@@ -46,6 +48,10 @@ func (v *view) register(cmd *cobra.Command) {
 	v.flags.Lookup("preview").DefValue = "80; for hex 4096; for json all"
 	v.flags.BoolVarP(&v.messages, "messages", "m", false, "print one line per message instead of per frame")
 	v.flags.Var(&v.color, "color", "use colors `WHEN`: auto, always or never")
+	v.time = choice{"clock", []string{"clock", "delta", "since", "unix", "iso"}}
+	v.flags.Var(&v.time, "time", "print the time as `FORM`: clock; delta, since the line before, or since, since the session began, in seconds; unix or iso")
+	v.flags.BoolVar(&v.numbers, "number", false, "print the number of each frame, or with -m message, counted from 0 in its direction")
+	completeChoice(cmd, "time", &v.time)
 	completeChoice(cmd, "output", &v.form)
 	completeChoice(cmd, "color", &v.color)
 }
@@ -180,7 +186,8 @@ func errorsOnly(form decode.Sink) decode.Sink {
 
 // renderer returns the form that was chosen, which prints to w.
 func (v *view) renderer(w io.Writer) decode.Sink {
-	o := render.Options{Preview: v.shown(), Color: v.colored(), Messages: v.messages, Date: v.to == "" && isTerminal(os.Stdout)}
+	o := render.Options{Preview: v.shown(), Color: v.colored(), Messages: v.messages, Date: v.to == "" && isTerminal(os.Stdout),
+		Time: render.Time(slices.Index(v.time.of, v.time.value)), Numbers: v.numbers}
 	switch v.form.value {
 	case "fiddler":
 		return render.NewFiddler(w, o)
