@@ -65,6 +65,9 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 	if most := size(decode.MaxHead / 2); l.maxHead > most {
 		return usagef("--max-head is at most %v", &most)
 	}
+	if len(l.tls.only) > 0 && p.Upstream != nil {
+		return usagef("--only is for the HTTP proxy: with a URL there is one server")
+	}
 	if l.handshake <= 0 || l.dial <= 0 {
 		return usagef("--handshake-timeout and --dial-timeout must be more than 0")
 	}
@@ -94,6 +97,10 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 	tips := &hints{con: con} // con hides secrets too
 	f.watch(tips)
 	p.Sink, p.Look = &f.tee, v.look()
+	only := &onlyHosts{hosts: l.tls.only, to: &f.tee}
+	if len(only.hosts) > 0 {
+		p.Sink = decode.LockedWith(&f.tee, only.emit)
+	}
 	if f.playsAgain() { // then what is played again is examined
 		p.Look = decode.Look{FactsOnly: !l.strict}
 		collectMore()
@@ -102,7 +109,10 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 	con.note("%s", directions(p.Upstream, listener.Addr()))
 	warnOpen(con, p.Upstream, listener.Addr())
 	err = f.end(p.Serve(ctx, listener))
-	tips.atEnd(p.Upstream, listener.Addr(), f.totals.sessions)
+	if only.passed > 0 {
+		con.note("%s with other hosts passed unread", plural(only.passed, "session"))
+	}
+	tips.atEnd(p.Upstream, listener.Addr(), f.totals.sessions+only.passed)
 	return err
 }
 

@@ -80,6 +80,8 @@ func wsecho(ts *testscript.TestScript, neg bool, args []string) {
 	s := &http.Server{Handler: http.HandlerFunc(echo), ErrorLog: log.New(io.Discard, "", 0)}
 	ts.Defer(func() { s.Close() })
 	ts.Setenv(name, l.Addr().String())
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	ts.Setenv(name+"_port", port)
 	if !*secure && !*mutual {
 		go s.Serve(l)
 		return

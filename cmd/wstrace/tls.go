@@ -24,6 +24,7 @@ type tlsFlags struct {
 	clientCert string
 	keyLog     string
 	pass       hosts
+	only       hosts // for plain connections, too
 }
 
 func (f *tlsFlags) register(flags *pflag.FlagSet) {
@@ -31,6 +32,7 @@ func (f *tlsFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.insecure, "insecure", false, "do not verify the certificates of servers")
 	flags.StringVar(&f.clientCert, "client-cert", "", "authenticate to servers with the certificate and key in `FILE` (PEM)")
 	flags.Var(&f.pass, "pass", "relay TLS to `HOST`, such as *.example.com, without reading it; may be repeated")
+	flags.Var(&f.only, "only", "look into and record connections with `HOST` alone, such as *.example.com; the others pass unread; may be repeated")
 	registerCADir(flags, &f.caDir)
 	flags.StringVar(&f.keyLog, "tls-keylog", "", "append TLS secrets to `FILE`, for Wireshark (default: $SSLKEYLOGFILE)")
 }
@@ -73,7 +75,10 @@ func (f *tlsFlags) addTo(p *proxy.Proxy, con *console) (keyLog io.Closer, err er
 		}
 		p.UpstreamTLS.Certificates = []tls.Certificate{cert}
 	}
-	if len(f.pass) > 0 {
+	switch {
+	case len(f.only) > 0:
+		p.Pass = func(host string) bool { return f.pass.match(host) || !f.only.match(host) }
+	case len(f.pass) > 0:
 		p.Pass = f.pass.match
 	}
 	if p.Authority, err = openAuthority(f.caDir); err != nil {
