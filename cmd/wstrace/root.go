@@ -101,7 +101,7 @@ func newRoot(con *console) *cobra.Command {
 
 	cmd.AddCommand(newShow(con, &v), newCheck(con, &v), newRules(), newFmt(con), newRedact(con),
 		newLs(con, &v), newReplay(con, &v), newDiff(con), newCA(con), newDemo(con, &v))
-	cmd.AddCommand(newFilterHelp())
+	cmd.AddCommand(newFilterHelp(), newMan(), newVersion())
 	return cmd
 }
 
