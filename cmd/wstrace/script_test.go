@@ -270,7 +270,7 @@ func runsOf(ts *testscript.TestScript) map[string]*liveRun {
 // starts wstrace ARG... in the background, which may be its replay, on a free
 // port unless there is a -l, waits until it listens, and puts its address into the
 // variable NAME and the port of that into NAME_port. What it prints goes to the
-// files NAME.out and NAME.err.
+// files NAME.out and NAME.err. wstrace show does not listen.
 func startLive(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: live NAME [ARG...]")
@@ -281,7 +281,11 @@ func startLive(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) > 0 && args[0] == "replay" { // its flags come behind it
 		before, args = args[:1], args[1:]
 	}
-	cmd := exec.Command("wstrace", slices.Concat(before, []string{"-l", "127.0.0.1:0"}, args)...)
+	shows := len(args) > 0 && args[0] == "show"
+	if !shows {
+		before = append(before, "-l", "127.0.0.1:0")
+	}
+	cmd := exec.Command("wstrace", slices.Concat(before, args)...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = append(os.Environ(), "TZ=UTC", "GORACE="+gorace)
 	for _, name := range []string{"HOME", "XDG_CONFIG_HOME", "SSLKEYLOGFILE"} {
@@ -305,6 +309,9 @@ func startLive(ts *testscript.TestScript, neg bool, args []string) {
 		<-r.ended
 	})
 	runsOf(ts)[name] = r
+	if shows {
+		return
+	}
 	addr := await(ts, name+".err", regexp.MustCompile(`^wstrace: listening on (.*)$`))[1]
 	_, port, _ := net.SplitHostPort(addr)
 	ts.Setenv(name, addr)

@@ -21,6 +21,7 @@ type show struct {
 	con       *console
 	view      *view
 	keepGoing bool
+	follow    bool
 	done      bool // all that is wanted has been shown
 }
 
@@ -39,6 +40,7 @@ func newShow(con *console, v *view) *cobra.Command {
 	v.registerRange(cmd.Flags())
 	v.registerExport(cmd.Flags())
 	cmd.Flags().BoolVar(&s.keepGoing, "keep-going", false, "skip damaged lines and continue")
+	cmd.Flags().BoolVarP(&s.follow, "follow", "f", false, "go on as the recording grows, over --rotate too, until Ctrl-C; it need not exist yet")
 	v.registerSeverity(cmd)
 	return cmd
 }
@@ -61,6 +63,12 @@ func (s *show) run(ctx context.Context, names []string) error {
 	if err := s.view.selection.check(); err != nil {
 		return err
 	}
+	switch {
+	case s.follow && (len(names) > 1 || names[0] == "-"):
+		return usagef("-f: want one file")
+	case s.follow && s.view.given("tail"):
+		return usagef("-f and --tail: one of them")
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.view.full = func() {
@@ -79,6 +87,11 @@ func (s *show) run(ctx context.Context, names []string) error {
 	}
 	if err := f.begin(); err != nil {
 		return f.abandon(err)
+	}
+	if s.follow {
+		var stop context.CancelFunc
+		ctx, stop = f.untilSignal(ctx)
+		defer stop()
 	}
 	var before *source.File
 	var failure error
@@ -101,7 +114,7 @@ func (s *show) run(ctx context.Context, names []string) error {
 // play shows the sessions of one file, counted on from those of the file before,
 // and returns the file; nil if it can't be opened. Errors are reported.
 func (s *show) play(ctx context.Context, name string, f *flow, before *source.File) (*source.File, error) {
-	in, err := openRecording(s.con, "show", name)
+	in, err := s.open(ctx, name)
 	if in == nil {
 		return nil, err
 	}
@@ -114,11 +127,23 @@ func (s *show) play(ctx context.Context, name string, f *flow, before *source.Fi
 		in.Bad = func(err error) { bad = s.con.failIn("show", name, err) }
 	}
 	err = in.Play(ctx, &f.tee, s.view.look())
-	if f.broken() || s.done { // nobody wants to know more
+	if f.broken() || s.done || s.follow && ctx.Err() != nil { // nobody wants to know more
 		return in, bad
 	}
 	notePiece(s.con, "show", name, in)
 	return in, cmp.Or(s.con.failIn("show", name, err), bad)
+}
+
+// open opens a recording, or waits for one.
+func (s *show) open(ctx context.Context, name string) (*source.File, error) {
+	if !s.follow {
+		return openRecording(s.con, "show", name)
+	}
+	in, err := source.Follow(ctx, name)
+	if err != nil && ctx.Err() != nil {
+		return nil, nil // nothing has come
+	}
+	return in, s.con.failIn("show", name, err)
 }
 
 // notePiece says if what was played is only a piece of a trace.

@@ -17,7 +17,7 @@ type Reader struct {
 	Compression   Compression
 
 	z *zstd.Decoder // below Reader, or nil
-	f *os.File
+	f io.Closer
 }
 
 // BufSize is how far a [Reader] can be peeked into, in bytes.

@@ -83,7 +83,15 @@ type File struct {
 // Open opens a recording, or standard input for "-". The error wraps
 // [decode.ErrCut] if the file is cut off before anything that can be played.
 func Open(name string) (*File, error) {
-	r, err := file.Open(name)
+	return opened(file.Open(name))
+}
+
+// Follow opens a recording that grows, as [file.Follow] does.
+func Follow(ctx context.Context, name string) (*File, error) {
+	return opened(file.Follow(ctx, name))
+}
+
+func opened(r *file.Reader, err error) (*File, error) {
 	if err == io.ErrUnexpectedEOF {
 		return nil, errNoContent
 	}

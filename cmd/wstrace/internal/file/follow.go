@@ -1,0 +1,107 @@
+package file
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+)
+
+// lookAgain is how long a follower waits before it looks for more.
+const lookAgain = 50 * time.Millisecond
+
+// errCutBack says that a file that is followed has become shorter.
+var errCutBack = errors.New("the file has become shorter than what was read of it")
+
+// Follow opens a file that grows, once it is there. Where it ends the Reader waits
+// for more; when another file has taken its place, as with --rotate, it goes on with
+// that. The end is that of ctx.
+func Follow(ctx context.Context, name string) (*Reader, error) {
+	w := &follower{ctx: ctx, name: name}
+	if err := w.open(); err != nil {
+		return nil, err
+	}
+	r := &Reader{Reader: bufio.NewReaderSize(w, BufSize), f: w}
+	if err := r.decompress(); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// A follower reads a file that grows.
+type follower struct {
+	ctx  context.Context
+	name string
+	f    *os.File
+	read int64 // of f
+}
+
+// open waits for the file, and opens it.
+func (w *follower) open() error {
+	for {
+		f, err := os.Open(w.name)
+		if err == nil {
+			w.f, w.read = f, 0
+			return nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if !w.wait() {
+			return context.Cause(w.ctx)
+		}
+	}
+}
+
+// wait waits a moment. It returns false if that is the end.
+func (w *follower) wait() bool {
+	t := time.NewTimer(lookAgain)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-w.ctx.Done():
+		return false
+	}
+}
+
+// Read reads what comes next.
+func (w *follower) Read(p []byte) (int, error) {
+	for replaced := false; ; {
+		n, err := w.f.Read(p)
+		w.read += int64(n)
+		if n > 0 || err != io.EOF {
+			return n, err
+		}
+		if replaced { // and that was the end of the old one
+			w.f.Close()
+			if err := w.open(); err != nil {
+				return 0, io.EOF
+			}
+			replaced = false
+			continue
+		}
+		ours, err := w.f.Stat()
+		if err != nil {
+			return 0, err
+		}
+		there, err := os.Stat(w.name)
+		switch {
+		case err == nil && !os.SameFile(ours, there):
+			replaced = true
+			continue
+		case ours.Size() < w.read:
+			return 0, errCutBack
+		}
+		if !w.wait() {
+			return 0, io.EOF
+		}
+	}
+}
+
+// Close closes the file.
+func (w *follower) Close() error { return w.f.Close() }
