@@ -47,8 +47,12 @@ func (x *mixture) add(m *Message, z *inflate.Stream) {
 	switch {
 	case m.Compressed && x.window == nil:
 		return
-	case x.window == nil && z != nil:
-		x.window = z.Recent(nil)
+	case x.window == nil:
+		const usual = 512 // bytes, so that it seldom grows
+		x.window = make([]byte, 0, usual)
+		if z != nil {
+			x.window = z.Recent(x.window)
+		}
 	}
 	x.window = append(x.window, m.Data...)
 	if n := len(x.window); n > 2*maxReason {

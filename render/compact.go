@@ -34,7 +34,9 @@ type compact struct {
 //	19:28:47.0014 #1 ~ > replaced  change when text contains "hello" do text "hi"
 //	19:28:47.0015 #1 ~ > text  10000001      2 55-66-77-88 "hi"  change when …
 func NewCompact(w io.Writer, o Options) decode.Sink {
-	return o.sink(&compact{newPrinter(w, o, '.')})
+	p := newPrinter(w, o, '.')
+	p.textual = true
+	return o.sink(&compact{p})
 }
 
 // Emit shows ev.
@@ -143,10 +145,10 @@ func (p *printer) show(g glimpse) {
 		p.int(int64(g.code))
 		if len(g.b) > 0 {
 			p.text(" ")
-			p.buf = decode.AppendQuoted(p.buf, g.b)
+			p.buf = appendText(p.buf, g.b)
 		}
 	case g.text:
-		p.buf = decode.AppendQuoted(p.buf, g.b)
+		p.buf = appendText(p.buf, g.b)
 	default:
 		p.text("[")
 		p.buf = appendHex(p.buf, g.b, lowerHex, ' ')

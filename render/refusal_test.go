@@ -39,7 +39,7 @@ func TestRefusalBodyAsInFiles(t *testing.T) {
 	s.client(head("GET / HTTP/1.1", "Host: h", "Connection: Upgrade", "Upgrade: websocket"))
 	s.server(head("HTTP/1.1 403 Forbidden", "Transfer-Encoding: chunked"))
 	s.Body(decode.FromServer, s.now, []byte(`{"error":1}`), true)
-	if got, want := out.String(), `not upgraded  "{\"error\":1}"`; !strings.Contains(got, want) {
+	if got, want := out.String(), `not upgraded  '{"error":1}'`; !strings.Contains(got, want) {
 		t.Errorf("got\n%swant %s", got, want)
 	}
 }

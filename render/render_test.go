@@ -147,8 +147,8 @@ func TestPreview(t *testing.T) {
 		{frame(0x81, "a\xff\xfe\xfdbcd"), 4, `"a\xff\xfe\xfd"…`, `a\xff\xfe\xfd…`},
 		{frame(0x81, "say \"hi\"\\\n"), 80, `"say \"hi\"\\\n"`, `say "hi"\\n`},
 		{frame(0x81, "\x1b[31m\u202e"), 80, `"\x1b[31m\u202e"`, `\x1b[31m\u202e`},
-		{frame(0x82, "hello"), 80, "[68 65 6c 6c 6f]", "68-65-6C-6C-6F"},
-		{frame(0x82, "hello"), 2, "[68 65]…", "68-65…"},
+		{frame(0x82, "hello"), 80, `"hello"`, "68-65-6C-6C-6F"},
+		{frame(0x82, "hello"), 2, `"he"…`, "68-65…"},
 		{frame(0xc1, "hello"), 80, "[68 65 6c 6c 6f]", "68-65-6C-6C-6F"},
 		{frame(0x89, "hi\n"), 80, `"hi\n"`, `hi\n`},
 		{frame(0x89, "hi\x00"), 80, "[68 69 00]", "68-69-00"},
@@ -166,6 +166,12 @@ func TestPreview(t *testing.T) {
 		{frame(0x81, "hello")[:4], 80, `"he"… 2 bytes so far`, "he… 2 bytes so far"},
 		{frame(0x81, "hello")[:4], 1, `"h"… 2 bytes so far`, "h… 2 bytes so far"},
 		{frame(0x81, "hello")[:3], 0, "1 byte so far", "1 byte so far"},
+		{frame(0x82, "\x00hello"), 80, "[00 68 65 6c 6c 6f]", "00-68-65-6C-6C-6F"},
+		{frame(0x82, "{}\x1e"), 80, `"{}\x1e"`, "7B-7D-1E"},
+		{frame(0x81, `{"a":"\n"}`), 80, `'{"a":"\n"}'`, `{"a":"\n"}`},
+		{frame(0x81, `{"a":"it's"}`), 80, `"{\"a\":\"it's\"}"`, `{"a":"it's"}`},
+		{frame(0x81, "{\"a\":1}\n"), 80, `"{\"a\":1}\n"`, `{"a":1}\n`},
+		{frame(0x81, `it's`), 80, `"it's"`, `it's`},
 		{frame(0x82, "hello")[:2], 80, "0 bytes so far", "0 bytes so far"},
 		{frame(0x88, "\x03\xe9bye")[:5], 80, `1001 "b"… 3 bytes so far`, "1001 b… 3 bytes so far"},
 	}
@@ -216,7 +222,7 @@ func TestFragments(t *testing.T) {
 			previews = append(previews, strings.TrimSpace(line[len("00:00:00.0000 #1 < text  10000001      5 16-39-8F-63 "):]))
 		}
 	}
-	const want = `"caf\xc3" [00] "\xa9" "\xa9" [61 62] [63 64] [61 62] [63 64] "cd" [a9]`
+	const want = `"caf\xc3" [00] "\xa9" "\xa9" "ab" "cd" [61 62] [63 64] "cd" [a9]`
 	if got := strings.Join(previews, " "); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -40,6 +40,7 @@ type printer struct {
 	preview    int
 	messages   bool
 	pens       pens
+	textual    bool // binary data that can be read is shown as text; its opcode says what it is
 	bytesBelow bool // bytes stand in rows of their own, not in the line
 	point      byte // before the fraction of a second
 	clock      clock
@@ -252,6 +253,7 @@ const (
 	asText
 	asHex
 	asMessage // it is compressed: not before the message is there
+	asBinary  // like asEither, of a binary message
 )
 
 // form returns how to show the payload of a frame, and remembers it for the
@@ -271,6 +273,8 @@ func (p *printer) form(ev *decode.Event) form {
 		form = asMessage
 	case f.OpCode == ws.OpText && f.Rsv&4 == 0:
 		form = asText
+	case f.OpCode != ws.OpContinuation && f.Rsv == 0 && p.textual:
+		form = asBinary
 	case f.OpCode != ws.OpContinuation:
 		form = asHex
 	}
@@ -322,7 +326,7 @@ func (p *printer) glimpse(ev *decode.Event) (g glimpse, ok bool) {
 	if g.missing {
 		chars = decode.WholeChars(chars)
 	}
-	if form == asText || form == asEither && readable(chars) {
+	if form == asText || (form == asEither || form == asBinary) && readable(chars) {
 		g.b, g.text = chars, true
 	}
 	return g, true
@@ -354,8 +358,12 @@ func (p *printer) content(m *decode.Message) (g glimpse, ok bool) {
 	if len(g.b) == 0 {
 		return g, false
 	}
-	if g.text = m.Op == ws.OpText; g.text && g.missing {
-		g.b = decode.WholeChars(g.b)
+	chars := g.b
+	if g.missing {
+		chars = decode.WholeChars(chars)
+	}
+	if g.text = m.Op == ws.OpText || p.textual && readable(chars); g.text {
+		g.b = chars
 	}
 	return g, true
 }
@@ -369,15 +377,40 @@ func (p *printer) soFar(f *decode.Frame) {
 	}
 }
 
+// appendText appends text in quotes, as %q does. What has a quote or a backslash, as
+// JSON has, and would need no other escape, stands in single quotes as it is.
+func appendText(dst, b []byte) []byte {
+	if !standsAsItIs(b) {
+		return decode.AppendQuoted(dst, b)
+	}
+	return append(append(append(dst, '\''), b...), '\'')
+}
+
+// standsAsItIs reports whether b has double quotes or backslashes, no single quotes,
+// and nothing else to be escaped.
+func standsAsItIs(b []byte) bool {
+	if bytes.IndexByte(b, '"') < 0 && bytes.IndexByte(b, '\\') < 0 {
+		return false
+	}
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		if r == '\'' || r == utf8.RuneError && n == 1 || !strconv.IsPrint(r) {
+			return false
+		}
+		b = b[n:]
+	}
+	return true
+}
+
 // readable reports whether b is text without anything that must be escaped but
-// white space.
+// white space, and the separator of records that SignalR uses (ASCII RS).
 func readable(b []byte) bool {
 	for len(b) > 0 {
 		r, n := utf8.DecodeRune(b)
 		switch {
 		case r == utf8.RuneError && n == 1:
 			return false
-		case strconv.IsPrint(r) || r == '\t' || r == '\r' || r == '\n':
+		case strconv.IsPrint(r) || r == '\t' || r == '\r' || r == '\n' || r == 0x1e:
 		default:
 			return false
 		}

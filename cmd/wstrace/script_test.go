@@ -283,7 +283,7 @@ func startLive(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	shows := len(args) > 0 && args[0] == "show"
 	if !shows {
-		before = append(before, "-l", "127.0.0.1:0")
+		before = slices.Concat(before, []string{"-l", "127.0.0.1:0"})
 	}
 	cmd := exec.Command("wstrace", slices.Concat(before, args)...)
 	cmd.Dir = ts.MkAbs(".")
