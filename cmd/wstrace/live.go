@@ -122,6 +122,9 @@ func listen(addr string) (net.Listener, error) {
 	if _, err := strconv.ParseUint(addr, 10, 16); err == nil {
 		addr = "127.0.0.1:" + addr
 	}
+	if _, err := strconv.ParseUint(addr, 10, 64); err == nil {
+		return nil, usagef("listen %q: a port is at most 65535", addr)
+	}
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, usageError{hinted{fmt.Errorf("listen %q: no port", addr), "-l 8080, or -l :8080 for all interfaces"}}
