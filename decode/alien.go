@@ -21,6 +21,9 @@ type alien struct {
 // alienNoise is what bytes are that begin in no way known.
 const alienNoise = "no WebSocket"
 
+// absurd is a payload length, in bytes, that nobody sends.
+const absurd = 1 << 40
+
 // maxLine is how much of the beginning of alien text is kept.
 const maxLine = 60
 
@@ -41,7 +44,7 @@ var starts = []struct{ start, what, hint string }{
 // see takes a frame whose beginning has come, and the place of a data frame in its
 // message. rsv holds the reserved bits that extensions define, n the frames so far.
 // It reports whether it has just become plain that these are no frames: by their
-// first bytes, or since most headers are wrong, and in several ways.
+// first bytes, or since many headers are wrong, and in several ways.
 func (a *alien) see(f *Frame, p place, rsv byte, n int64) bool {
 	wrong := wrongWays(f, p, rsv)
 	if wrong == 0 || a.what != "" || rsv == 7 {
@@ -57,7 +60,10 @@ func (a *alien) see(f *Frame, p place, rsv byte, n int64) bool {
 	}
 	a.kinds |= wrong
 	a.wrong++
-	if a.wrong >= 6 && bits.OnesCount8(a.kinds) >= 3 && a.wrong*2 >= n {
+	if f.Length > absurd { // and nothing would be seen behind it
+		a.wrong += 2
+	}
+	if a.wrong >= 5 && bits.OnesCount8(a.kinds) >= 3 && a.wrong*3 >= n {
 		a.what = alienNoise
 		return true
 	}

@@ -109,7 +109,7 @@ func (j *judge) partialLength(f *Frame) {
 
 // alien finds that what begins with f are no frames.
 func (j *judge) alien(f *Frame, a *alien) {
-	text := "this is no WebSocket: most of its frames break the framing"
+	text := "this is no WebSocket: its frames break the framing in several ways"
 	if a.what != alienNoise {
 		text = a.what + " stands where a frame should begin"
 		if len(a.line) > 0 {
