@@ -104,7 +104,7 @@ func FindCredentials(text string) []Credential {
 				}
 				ended = to
 			}
-		case c == ':' && strings.HasPrefix(text[i:], "://"), strings.HasPrefix(text[i:], "//"):
+		case c == ':' && strings.HasPrefix(text[i:], "://"), c == '/' && strings.HasPrefix(text[i:], "//"):
 			i += strings.Index(text[i:], "//") + 2
 			if u, ok := userinfo(text[i:], c == '/'); ok {
 				found = append(found, Credential{From: i + u.From, To: i + u.To, Name: u.Name, Password: true, Routine: u.Routine})

@@ -1,8 +1,8 @@
 package edit
 
 import (
+	"bytes"
 	"encoding/json"
-	"regexp"
 
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/pick"
@@ -75,8 +75,8 @@ func (c *content) redact(nested int) {
 			inside = c.broken(p.Bytes)
 		}
 		secret = ""
-		if m := lastMember.FindSubmatch(p.Bytes[max(len(p.Bytes)-100, 0):]); m != nil && !p.JSON && c.credentials && decode.CredentialMember(string(m[1])) {
-			secret = string(m[1])
+		if !p.JSON && c.credentials {
+			secret = lastMember(p.Bytes)
 		}
 		for _, e := range inside {
 			e.Start += at
@@ -88,8 +88,23 @@ func (c *content) redact(nested int) {
 	c.apply(edits)
 }
 
-// lastMember is the name of a member whose value is to come.
-var lastMember = regexp.MustCompile(`([\w$-]+)["']?\s*:\s*$`)
+// lastMember returns the name of a member that b ends in, the value of which is to
+// come, if all that is in it is secret.
+func lastMember(b []byte) string {
+	b, ok := bytes.CutSuffix(bytes.TrimRight(b, " \t\r\n"), []byte(":"))
+	if !ok {
+		return ""
+	}
+	b = bytes.TrimRight(bytes.TrimRight(b, " \t\r\n"), "\"'")
+	n := len(b)
+	for n > 0 && isWord(b[n-1]) {
+		n--
+	}
+	if name := string(b[n:]); decode.CredentialMember(name) {
+		return name
+	}
+	return ""
+}
 
 // matchesOf returns the edits for what an expression matches. A document stays
 // one: where a placeholder would break it, it takes the place of all of a string
