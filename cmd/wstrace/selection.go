@@ -60,8 +60,8 @@ func (s *selection) check() error {
 
 func (s *selection) given(flag string) bool { return s.ranges != nil && s.ranges.Changed(flag) }
 
-// where returns a sink for what a form prints of the events that are selected.
-// make returns that form.
+// where returns a sink for what a form, which form makes, prints of the events that
+// are selected.
 func (s *selection) where(w io.Writer, apart bool, form func(io.Writer) decode.Sink) decode.Sink {
 	if s.before == 0 && s.after == 0 && !s.given("head") && !s.given("tail") {
 		sink := form(w)
@@ -114,11 +114,11 @@ func (p *picker) Emit(ev *decode.Event) {
 		return
 	}
 	selected := p.filter.Filter == nil || p.filter.Match(&p.state, ev)
-	at := p.open.Of(ev)
-	if !selected && at.after == 0 && p.before == 0 {
-		p.skipped++
+	around := p.before > 0 || p.after > 0
+	if !selected && !around {
 		return
 	}
+	at := p.open.Of(ev)
 	p.text.Reset()
 	p.form.Emit(ev)
 	if text := p.text.Bytes(); !p.wrote && bytes.HasPrefix(text, []byte(`{"wstrace":`)) { // the header stays in front
@@ -129,7 +129,7 @@ func (p *picker) Emit(ev *decode.Event) {
 	}
 	switch {
 	case selected:
-		if p.apart && p.wrote && p.skipped > len(at.before) && (p.before > 0 || p.after > 0) {
+		if p.apart && p.wrote && around && p.skipped > len(at.before) {
 			io.WriteString(p.w, "--\n")
 		}
 		for _, text := range at.before {

@@ -1,7 +1,6 @@
 package file
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -24,12 +23,7 @@ func Follow(ctx context.Context, name string) (*Reader, error) {
 	if err := w.open(); err != nil {
 		return nil, err
 	}
-	r := &Reader{Reader: bufio.NewReaderSize(w, BufSize), f: w}
-	if err := r.decompress(); err != nil {
-		r.Close()
-		return nil, err
-	}
-	return r, nil
+	return newReader(w)
 }
 
 // A follower reads a file that grows.
@@ -79,8 +73,10 @@ func (w *follower) Read(p []byte) (int, error) {
 		}
 		if replaced { // and that was the end of the old one
 			w.f.Close()
-			if err := w.open(); err != nil {
+			if err := w.open(); w.ctx.Err() != nil {
 				return 0, io.EOF
+			} else if err != nil {
+				return 0, err
 			}
 			replaced = false
 			continue

@@ -24,8 +24,8 @@ func (w *Writer) HasParts() bool { return w.path != "" }
 
 // Next gives the file, which began at the time began, the name of a finished part,
 // and goes on in a new file with the name that it had. It returns the name of the
-// finished one, or "" if somebody else has moved it away. After an error, what is written goes on in the same file, where it
-// begins a new compressed member.
+// finished one, or "" if somebody else has moved it away. After an error, what is
+// written goes on in the same file, where it begins a new compressed member.
 func (w *Writer) Next(began time.Time) (finished string, err error) {
 	if w.comp != nil {
 		err = w.comp.Close()
@@ -61,10 +61,17 @@ func (w *Writer) Next(began time.Time) (finished string, err error) {
 		return "", err
 	}
 	lock(f) // nobody else has a file that was just made
+	w.goOn(f, finished)
+	return finished, nil
+}
+
+// goOn goes on in f, an empty file. finished is the name of the one before, or "".
+func (w *Writer) goOn(f *os.File, finished string) {
 	w.f.Close()
 	w.f, w.out.f, w.out.size = f, f, 0
-	w.finished = append(w.finished, finished)
-	return finished, nil
+	if finished != "" {
+		w.finished = append(w.finished, finished)
+	}
 }
 
 // Renew goes on in a new file after an error, such as one of [Writer.Check]. If the
@@ -101,13 +108,9 @@ func (w *Writer) Renew(began time.Time) (finished string, err error) {
 		}
 		return finished, err
 	}
-	w.f.Close()
-	w.f, w.out.f, w.out.size = f, f, 0
+	w.goOn(f, finished)
 	if w.comp != nil {
 		w.comp.Reset(w.out)
-	}
-	if finished != "" {
-		w.finished = append(w.finished, finished)
 	}
 	return finished, nil
 }

@@ -41,7 +41,12 @@ func Open(name string) (*Reader, error) {
 			return nil, err
 		}
 	}
-	r := &Reader{Reader: bufio.NewReaderSize(f, BufSize), f: f}
+	return newReader(f)
+}
+
+// newReader returns a Reader of in, which is closed with it, or after an error.
+func newReader(in io.ReadCloser) (*Reader, error) {
+	r := &Reader{Reader: bufio.NewReaderSize(in, BufSize), f: in}
 	if err := r.decompress(); err != nil {
 		r.Close()
 		return nil, err
