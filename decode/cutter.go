@@ -224,21 +224,17 @@ const (
 // and whether the frame ends a message.
 func (c *cutter) follow(f *Frame, now time.Time) (p place, ends bool) {
 	c.lastData = now
-	switch {
-	case f.OpCode.IsReserved():
-		return placeNone, false
-	case f.OpCode == ws.OpContinuation && c.mid:
-		c.mid = !f.Fin
-		return placeNone, f.Fin
-	case f.OpCode == ws.OpContinuation && !c.open:
-		return placeOrphan, false
-	case f.OpCode == ws.OpContinuation:
-		p = placeContinues
-	default:
-		p, c.op = placeStart, f.OpCode
-		if c.open {
-			p = placeInterrupts
+	switch p = c.placeOf(f); p {
+	case placeNone:
+		if f.OpCode.IsReserved() {
+			return p, false
 		}
+		c.mid = !f.Fin // of a message that began before
+		return p, f.Fin
+	case placeOrphan:
+		return p, false
+	case placeStart, placeInterrupts:
+		c.op = f.OpCode
 		c.text = f.OpCode == ws.OpText && f.Rsv == 0
 		c.lastStart, c.mid = now, false
 	}

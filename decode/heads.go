@@ -197,27 +197,29 @@ func (s *Session) headCut(d Dir) {
 	case d == FromClient:
 		s.hs.setRequest(h)
 		s.emit(Event{Kind: KindRequest, Dir: d})
+	case s.halves[d].foreign:
+		s.notHTTP(h)
 	default:
-		foreign := s.halves[d].foreign
-		s.halves[d].foreign = false
-		if foreign {
-			s.flush(FromClient, true) // what came before
-		}
-		if foreign && s.judge != nil && s.hs.WebSocket {
-			s.judge.foreign(h.Raw)
-		}
 		s.emit(Event{Kind: KindResponse, Dir: d, Head: h})
-		if !foreign {
-			return
-		}
-		why := "not an HTTP response"
-		if isAlertOfTLS(h.Raw) {
-			why = "a TLS alert, not an HTTP response"
-		}
-		s.opaque(d, why)
-		if s.hs.WebSocket {
-			s.sides[d].phase = inJunk // the rest is kept
-		}
+	}
+}
+
+// notHTTP emits h, which stands in place of a response and is none. What follows is
+// opaque, and kept where the client asked for websocket.
+func (s *Session) notHTTP(h *Head) {
+	s.halves[FromServer].foreign = false
+	s.flush(FromClient, true) // what came before
+	if s.judge != nil && s.hs.WebSocket {
+		s.judge.foreign(h.Raw)
+	}
+	s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: h})
+	why := "not an HTTP response"
+	if isAlertOfTLS(h.Raw) {
+		why = "a TLS alert, not an HTTP response"
+	}
+	s.opaque(FromServer, why)
+	if s.hs.WebSocket {
+		s.sides[FromServer].phase = inJunk
 	}
 }
 

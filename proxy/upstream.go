@@ -258,14 +258,12 @@ func (u *upstream) response(x *exchange) bool {
 	}
 }
 
-// wantsTLS reports whether b, which a server says that was asked without TLS,
-// shows that it speaks TLS, and warns of it.
-func (u *upstream) wantsTLS(b []byte) bool {
-	if u.link.serverTLS != nil || u.prev != nil || !tlswire.IsRefusal(b) {
-		return false
+// wantsTLS warns if b, which a server says that was asked without TLS, shows that it
+// speaks TLS.
+func (u *upstream) wantsTLS(b []byte) {
+	if u.link.serverTLS == nil && u.prev == nil && tlswire.IsRefusal(b) {
+		u.link.p.warn(ReasonServerWantsTLS, fmt.Sprintf("server %q speaks TLS, and was asked without", u.addr))
 	}
-	u.link.p.warn(ReasonServerWantsTLS, fmt.Sprintf("server %q speaks TLS, and was asked without", u.addr))
-	return true
 }
 
 // tunnelRefused warns if x, which the server does not grant, is a CONNECT of a

@@ -174,11 +174,7 @@ func (p *printer) frame(ev *decode.Event) {
 	p.opcode(ev, f.OpCode)
 	p.buf = appendBits(p.buf, f.Flags())
 	p.text(" ")
-	start := len(p.buf)
-	p.text(blanks[:lengthWidth-1])
-	p.int(f.Length)
-	digits := len(p.buf) - start - (lengthWidth - 1)
-	p.buf = slices.Delete(p.buf, start, start+min(digits, lengthWidth)-1)
+	digits := p.right(f.Length, lengthWidth)
 	if f.Masked {
 		p.text(" ")
 		p.buf = appendHex(p.buf, f.Mask[:], upperHex, '-')
@@ -195,11 +191,7 @@ func (p *printer) opcode(ev *decode.Event, op ws.OpCode) {
 	p.colored(p.pens.sides[ev.Dir], name)
 	p.text(blanks[:len("close ")-len(name)])
 	if p.numbers {
-		start := len(p.buf)
 		p.number(ev)
-		digits := string(p.buf[start:])
-		p.buf = append(p.buf[:start], blanks[:max(numberWidth-len(digits), 0)]...)
-		p.text(digits)
 		p.text(" ")
 	}
 }
@@ -208,10 +200,23 @@ func (p *printer) opcode(ev *decode.Event, op ws.OpCode) {
 func (p *printer) number(ev *decode.Event) {
 	switch {
 	case p.messages && ev.Message != nil:
-		p.int(ev.Message.N)
+		p.right(ev.Message.N, numberWidth)
 	case ev.Frame != nil:
-		p.int(ev.Frame.N)
+		p.right(ev.Frame.N, numberWidth)
+	default:
+		p.text(blanks[:numberWidth])
 	}
+}
+
+// right appends a number that ends a column, and returns how many digits it has,
+// which may be more than the column is wide.
+func (p *printer) right(n int64, width int) (digits int) {
+	start := len(p.buf)
+	p.text(blanks[:width-1])
+	p.int(n)
+	digits = len(p.buf) - start - (width - 1)
+	p.buf = slices.Delete(p.buf, start, start+min(digits, width)-1)
+	return digits
 }
 
 // event appends the line of an event that is no frame, if it has one.

@@ -50,15 +50,15 @@ comes first. The exit status is 1 if there is a violation of severity error.
 	return cmd
 }
 
-func (c *check) run(ctx context.Context, names []string) (err error) {
+func (c *check) run(ctx context.Context, names []string) error {
 	if err := c.view.keeps(names); err != nil {
 		return err
 	}
-	out := os.Stdout
-	if c.view.to != "" {
-		if out, err = os.Create(c.view.to); err != nil {
-			return failed("create", c.view.to, err)
-		}
+	out, err := c.view.output()
+	if err != nil {
+		return err
+	}
+	if out != os.Stdout {
 		defer out.Close()
 	}
 	var failure error

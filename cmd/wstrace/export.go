@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -54,12 +55,15 @@ func (s *separatorFlag) Type() string   { return "TEXT" }
 func (s *separatorFlag) String() string { return "" }
 
 func (s *separatorFlag) Set(text string) error {
-	const known = `\n`
-	plain := strings.NewReplacer(`\\`, `\`, known, "\n", `\r`, "\r", `\t`, "\t", `\0`, "\x00").Replace(text)
-	if strings.Contains(strings.ReplaceAll(text, `\\`, ""), `\x`) {
+	escapes := []string{`\\`, `\`, `\n`, "\n", `\r`, "\r", `\t`, "\t", `\0`, "\x00"}
+	without := slices.Clone(escapes)
+	for i := 1; i < len(without); i += 2 {
+		without[i] = ""
+	}
+	if strings.Contains(strings.NewReplacer(without...).Replace(text), `\`) {
 		return errors.New(`want text, with \n, \r, \t, \0 and \\`)
 	}
-	*s = separatorFlag(plain)
+	*s = separatorFlag(strings.NewReplacer(escapes...).Replace(text))
 	return nil
 }
 

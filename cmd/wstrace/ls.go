@@ -77,7 +77,7 @@ type listed struct {
 	matched bool
 }
 
-func (l *ls) run(ctx context.Context, names []string) (err error) {
+func (l *ls) run(ctx context.Context, names []string) error {
 	if err := l.view.keeps(names); err != nil {
 		return err
 	}
@@ -86,11 +86,11 @@ func (l *ls) run(ctx context.Context, names []string) (err error) {
 	default:
 		return usagef("ls -o %s: want compact, json or csv", l.view.form.value)
 	}
-	out := os.Stdout
-	if l.view.to != "" {
-		if out, err = os.Create(l.view.to); err != nil {
-			return failed("create", l.view.to, err)
-		}
+	out, err := l.view.output()
+	if err != nil {
+		return err
+	}
+	if out != os.Stdout {
 		defer out.Close()
 	}
 	var all []*listed

@@ -12,17 +12,17 @@ import (
 type onlyHosts struct {
 	hosts  hosts
 	to     decode.Sink
-	open   decode.PerSession[verdictOf]
+	open   decode.PerSession[hostCheck]
 	passed int64
 }
 
-// A verdictOf says whether a session is one of the others.
-type verdictOf struct{ known, other bool }
+// A hostCheck says whether a session is one with another host, once that is known.
+type hostCheck struct{ known, other bool }
 
 func (o *onlyHosts) emit(ev *decode.Event) {
 	v := o.open.Of(ev)
 	if !v.known {
-		*v = verdictOf{true, ev.Info == nil || !o.hosts.match(urlHost(ev.Info.URL))}
+		*v = hostCheck{true, ev.Info == nil || !o.hosts.match(urlHost(ev.Info.URL))}
 		if v.other {
 			o.passed++
 		}

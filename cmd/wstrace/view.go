@@ -77,6 +77,19 @@ func completeChoice(cmd *cobra.Command, flag string, c *choice) {
 	cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(c.of, cobra.ShellCompDirectiveNoFileComp))
 }
 
+// output returns where a command that makes no events prints: the file of --to, which
+// is created, or stdout. Closing is the caller's.
+func (v *view) output() (*os.File, error) {
+	if v.to == "" {
+		return os.Stdout, nil
+	}
+	f, err := os.Create(v.to)
+	if err != nil {
+		return nil, failed("create", v.to, err)
+	}
+	return f, nil
+}
+
 // addTo makes f show its events. Live, a terminal that is slow loses lines,
 // and always means that those of a file are there when the traffic goes on.
 func (v *view) addTo(f *flow, live, always bool) error {

@@ -78,11 +78,7 @@ func (c *content) broken(b []byte) []pick.Edit {
 	s, at := string(b), 0
 	var all []pick.Edit
 	for _, e := range append(edits, pick.Edit{Span: pick.Span{Start: len(b), End: len(b)}}) {
-		if old := s[at:e.Start]; old != "" {
-			if clean := c.textOnly(old); clean != old {
-				all = append(all, c.spans(old, at)...)
-			}
-		}
+		all = append(all, c.spans(s[at:e.Start], at)...)
 		if e.Start < e.End {
 			all = append(all, e)
 		}

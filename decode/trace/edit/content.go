@@ -176,11 +176,6 @@ func (c *content) wholeScalars(doc []byte, offset int, edits []pick.Edit) []pick
 	return whole
 }
 
-// textOnly is text without the expressions, which have seen all of the message.
-func (c *content) textOnly(s string) string {
-	return string(pick.Apply(nil, []byte(s), c.spans(s, 0)))
-}
-
 // spans returns the edits for parameters and for what the list has in a text that
 // begins at an offset.
 func (c *content) spans(s string, offset int) []pick.Edit {
@@ -207,21 +202,4 @@ func (c *content) spans(s string, offset int) []pick.Edit {
 		}
 	})
 	return c.withKnown(s, offset, edits)
-}
-
-// withKnown adds, between edits of s, those for secrets that were selected
-// elsewhere.
-func (c *content) withKnown(s string, offset int, edits []pick.Edit) []pick.Edit {
-	var all []pick.Edit
-	for _, span := range c.known.in(s) {
-		span.Start, span.End = span.Start+offset, span.End+offset
-		for len(edits) > 0 && edits[0].End <= span.Start {
-			all, edits = append(all, edits[0]), edits[1:]
-		}
-		if len(edits) == 0 || span.End <= edits[0].Start {
-			p := c.placeholders.text(otherName, s[span.Start-offset:span.End-offset])
-			all = append(all, pick.Edit{Span: span, Text: []byte(p)})
-		}
-	}
-	return append(all, edits...)
 }

@@ -21,7 +21,8 @@ var ErrNoSelectors = errors.New("nothing is to be redacted")
 
 // Redact copies a trace like [trace.Format], with placeholders for what the
 // selectors name, wherever it stands: in URLs, heads, bodies, messages, close
-// reasons and remarks. A secret has the same placeholder wherever it is selected,
+// reasons and remarks. A secret has the same placeholder wherever it is selected
+// or, if it is no word, repeated later,
 // so that a session still fits together; only that of a secret that was not met
 // for long may be another one. In JSON a number stays a number. The header of the
 // trace gets the selectors, and [pick.Untold] in place of one that spells out
@@ -316,7 +317,7 @@ func (r *Redactor) extra(rec *trace.Record) {
 		d.Token()
 		if name, _ := d.Token(); name != nil {
 			at := int(d.InputOffset())
-			m.Key, m.Value = name.(string), r.strings(bytes.TrimLeft(c.b[at:len(c.b)-1], " :"))
+			m.Key, m.Value = name.(string), bytes.TrimLeft(c.b[at:len(c.b)-1], " :")
 		}
 	}
 }

@@ -356,11 +356,7 @@ func (s *session) complete(sd *side, m *message) {
 	}
 	c := content{rules: &s.r.rules, b: m.plain}
 	if !m.compressed {
-		c.b = nil
-		for _, h := range m.records {
-			c.b = append(c.b, h.rec.Payload...)
-			c.cuts = append(c.cuts, len(c.b))
-		}
+		c = s.contentOf(m)
 	}
 	old := c.b
 	c.redact(0)
@@ -441,16 +437,22 @@ func (s *session) endJunk(sd *side) {
 	}
 }
 
-// replace redacts junk.
-func (s *session) replace(m *message) {
-	if m.over {
-		return
-	}
+// contentOf returns what the records of m have together.
+func (s *session) contentOf(m *message) content {
 	c := content{rules: &s.r.rules}
 	for _, h := range m.records {
 		c.b = append(c.b, h.rec.Payload...)
 		c.cuts = append(c.cuts, len(c.b))
 	}
+	return c
+}
+
+// replace redacts junk.
+func (s *session) replace(m *message) {
+	if m.over {
+		return
+	}
+	c := s.contentOf(m)
 	old := c.b
 	if c.redact(0); !bytes.Equal(old, c.b) {
 		s.changed = true

@@ -67,19 +67,27 @@ func (r *rules) text(s string) string {
 		}
 		s = r.replace(s, found)
 	}
-	return r.replaceKnown(s)
+	if edits := r.withKnown(s, 0, nil); edits != nil {
+		s = string(pick.Apply(nil, []byte(s), edits))
+	}
+	return s
 }
 
-// replaceKnown puts placeholders in place of secrets that were selected elsewhere.
-func (r *rules) replaceKnown(s string) string {
-	var edits []pick.Edit
+// withKnown adds, between edits of s, those for secrets that were selected
+// elsewhere.
+func (r *rules) withKnown(s string, offset int, edits []pick.Edit) []pick.Edit {
+	var all []pick.Edit
 	for _, span := range r.known.in(s) {
-		edits = append(edits, pick.Edit{Span: span, Text: []byte(r.placeholders.text(otherName, s[span.Start:span.End]))})
+		span.Start, span.End = span.Start+offset, span.End+offset
+		for len(edits) > 0 && edits[0].End <= span.Start {
+			all, edits = append(all, edits[0]), edits[1:]
+		}
+		if len(edits) == 0 || span.End <= edits[0].Start {
+			p := r.placeholders.text(otherName, s[span.Start-offset:span.End-offset])
+			all = append(all, pick.Edit{Span: span, Text: []byte(p)})
+		}
 	}
-	if edits == nil {
-		return s
-	}
-	return string(pick.Apply(nil, []byte(s), edits))
+	return append(all, edits...)
 }
 
 // replace puts placeholders into stretches of s, which are in order.
