@@ -22,7 +22,9 @@
 // each exchange that it has taken, even by ending: it sets the outcome, ends the
 // link's reading by a deadline in the past, and closes answered; the link takes
 // the deadline back only after that. One lock decides whether an exchange came
-// before the server's end, or before its first bytes in a tunnel, or after.
+// before the server's end, or before its first bytes in a tunnel, or after. A server
+// that ends a tunnel without a word makes no other of it: the client learns of the
+// end, and what it sends is still read as a request.
 //
 // A write that fails says only that bytes are lost. How the peer has ended is
 // for the goroutine that reads it to find out, and to pass on.

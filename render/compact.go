@@ -21,12 +21,13 @@ type compact struct {
 //
 //	19:28:47.0013 #1 > text  10000001      5 11-22-33-44 "hello"
 //
-// They are local time, session, who sent it, opcode, FIN, RSV1 to RSV3 and
-// opcode in bits, payload length, masking key, and the beginning of the
-// payload. A later piece of a frame has a line of its own only as long as less
-// than Preview bytes of the payload were shown. An exchange that does not ask
-// for websocket is shown when it is over, and a tunnel or an event stream when it
-// begins, too.
+// They are local time, session, who sent it, opcode, FIN, RSV1 to RSV3 and opcode in
+// bits, payload length, masking key, and the beginning of the payload: text in
+// double quotes as %q has it, or in single quotes as it is where only double quotes
+// and backslashes would have to be escaped; what can't be read, in hexadecimal.
+// A later piece of a frame has a line of its own only as long as less than Preview
+// bytes of the payload were shown. An exchange that does not ask for websocket is
+// shown when it is over, and a tunnel or an event stream when it begins, too.
 //
 // What a change did to a frame stands in a line of its own behind it, and what
 // was sent in its place has a line like that of a frame. Both begin with ~:

@@ -191,6 +191,7 @@ func (g *lister) Emit(ev *decode.Event) {
 	}
 	if t := ev.Totals; t != nil {
 		r.Seconds, r.Bytes, r.Code, r.By = t.Closed.Sub(t.Opened).Seconds(), t.Bytes, int(t.Code), t.Closer()
+		r.Errors, r.Warnings = int64(t.Errors), int64(t.Warnings) // those too that were not told again
 		if t.Status != 0 {
 			r.Status = t.Status
 		}

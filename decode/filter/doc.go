@@ -7,7 +7,8 @@
 //
 // [Parse] compiles an expression to closures. What it has to remember of sessions
 // is in a [State]; what sessions have to look into for it, in [Needs]. An
-// evaluation allocates nothing, and computes only what is named.
+// evaluation allocates nothing, and computes only what is named. [Columns] give the
+// values of fields as text.
 //
 // # Grammar
 //
