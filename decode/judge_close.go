@@ -282,29 +282,3 @@ func (j *judge) mayFail(d Dir) RuleID {
 	}
 	return ""
 }
-
-// idleLimits are how long a quiet connection lives, as proxies and load
-// balancers usually have it.
-var idleLimits = []struct {
-	after time.Duration
-	what  string
-}{
-	{30 * time.Second, "a usual idle timeout"},
-	{55 * time.Second, "the idle timeout of Heroku"},
-	{60 * time.Second, "a usual idle timeout (nginx, AWS ALB)"},
-	{100 * time.Second, "the idle timeout of Cloudflare"},
-	{120 * time.Second, "a usual idle timeout"},
-	{300 * time.Second, "a usual idle timeout"},
-	{350 * time.Second, "the idle timeout of AWS NLB"},
-}
-
-// idleLimit returns the idle timeout that ended a connection after it was
-// quiet for so long, or 0.
-func idleLimit(quiet time.Duration) (limit time.Duration, what string) {
-	for _, l := range idleLimits {
-		if d := quiet - l.after; d > -time.Second && d < 2*time.Second {
-			return l.after, l.what
-		}
-	}
-	return 0, ""
-}

@@ -3,52 +3,95 @@ package main
 import (
 	"fmt"
 	"math"
+	"math/bits"
 	"sync"
 	"time"
 )
 
-// A histogram counts durations, each to within 2 %, in constant memory. It may
-// be used from several goroutines.
+// A histogram counts values, none of them negative, each to within 1 %. It takes
+// 60 kB at most.
 type histogram struct {
-	mu      sync.Mutex
-	buckets [2048]int64
-	n       int64
-	max     time.Duration
+	buckets  []int64 // by bucketOf
+	n        int64
+	min, max int64
 }
 
-const bucketStep = 1.02 // from a bucket to the next
+// Values below 1<<stepBits have a bucket each, as have those above that agree in
+// their first stepBits+1 bits: a bucket is at most 1/128 of its values wide.
+const stepBits = 7
 
-func (h *histogram) add(d time.Duration) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	i := int(math.Log(float64(max(d, 1))) / math.Log(bucketStep))
-	h.buckets[min(i, len(h.buckets)-1)]++
+func bucketOf(v int64) int {
+	e := max(bits.Len64(uint64(v))-stepBits-1, 0)
+	return e<<stepBits + int(v>>e)
+}
+
+// bucketRange returns the least and the greatest value of a bucket.
+func bucketRange(i int) (from, to int64) {
+	e := max(i>>stepBits-1, 0)
+	from = int64(i-e<<stepBits) << e
+	return from, from + 1<<e - 1
+}
+
+func (h *histogram) add(v int64) {
+	v = max(v, 0)
+	i := bucketOf(v)
+	for len(h.buckets) <= i {
+		h.buckets = append(h.buckets, make([]int64, i+1-len(h.buckets))...)
+	}
+	h.buckets[i]++
+	if h.n == 0 || v < h.min {
+		h.min = v
+	}
+	h.max = max(h.max, v)
 	h.n++
-	h.max = max(h.max, d)
 }
 
-func (h *histogram) count() int64 {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.n
-}
-
-// at returns the duration that a share of all are not longer than.
-func (h *histogram) at(share float64) time.Duration {
+// at returns the value that a share of all do not exceed.
+func (h *histogram) at(share float64) int64 {
 	left := int64(math.Ceil(share * float64(h.n)))
 	for i, n := range h.buckets {
-		if left -= n; left <= 0 {
-			return min(time.Duration(math.Pow(bucketStep, float64(i)+0.5)), h.max)
+		if left -= n; left <= 0 && n > 0 {
+			from, to := bucketRange(i)
+			return min(max(from+(to-from)/2, h.min), h.max)
 		}
 	}
 	return h.max
 }
 
+// between returns how many values are from one to another, both of them bounds of
+// buckets.
+func (h *histogram) between(from, to int64) (n int64) {
+	last := min(bucketOf(to), len(h.buckets)-1)
+	for i := bucketOf(from); i <= last; i++ {
+		n += h.buckets[i]
+	}
+	return n
+}
+
+// Latencies are a histogram of durations that several goroutines may add to.
+type latencies struct {
+	mu sync.Mutex
+	histogram
+}
+
+func (l *latencies) add(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.histogram.add(int64(d))
+}
+
+func (l *latencies) count() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.n
+}
+
 // String returns the percentiles.
-func (h *histogram) String() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return fmt.Sprintf("%v (p50), %v (p90), %v (p99), %v (max)", round(h.at(0.5)), round(h.at(0.9)), round(h.at(0.99)), round(h.max))
+func (l *latencies) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := func(share float64) time.Duration { return round(time.Duration(l.at(share))) }
+	return fmt.Sprintf("%v (p50), %v (p90), %v (p99), %v (max)", at(0.5), at(0.9), at(0.99), round(time.Duration(l.max)))
 }
 
 // round returns d with three digits.

@@ -321,7 +321,7 @@ func writeTable(w io.Writer, rows []*listed) {
 
 // lasted returns a time in seconds as it is shown.
 func lasted(seconds float64) string {
-	return round(time.Duration(seconds * float64(time.Second))).String()
+	return string(render.AppendDuration(nil, time.Duration(seconds*float64(time.Second))))
 }
 
 func writeCSV(w io.Writer, rows []*listed) {

@@ -274,7 +274,7 @@ type performance struct {
 	how    replay.PlayOption
 
 	begun, ended, failed atomic.Int64 // sessions
-	answers              histogram
+	answers              latencies
 
 	first sync.Once
 	start time.Time // of the first session; set before begun counts it

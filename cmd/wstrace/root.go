@@ -96,11 +96,12 @@ func newRoot(con *console) *cobra.Command {
 	v.filter.register(cmd, filterUsage)
 	v.registerContext(cmd.Flags())
 	v.registerExport(cmd.Flags())
+	v.registerStat(cmd.Flags())
 	v.registerSeverity(cmd)
 	cmd.Flags().Bool("version", false, "print the version")
 
 	cmd.AddCommand(newShow(con, &v), newCheck(con, &v), newRules(), newFmt(con), newRedact(con),
-		newLs(con, &v), newReplay(con, &v), newDiff(con), newCA(con), newDemo(con, &v))
+		newLs(con, &v), newStat(con, &v), newReplay(con, &v), newDiff(con), newCA(con), newDemo(con, &v))
 	cmd.AddCommand(newFilterHelp(), newMan(), newVersion())
 	return cmd
 }

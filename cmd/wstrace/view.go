@@ -29,6 +29,7 @@ type view struct {
 	time     choice
 	numbers  bool
 	severity severity
+	stat     bool // print statistics in place of events
 
 	notWhole func() // called when -o raw writes a message that is not whole; nil for nothing
 
@@ -93,6 +94,11 @@ func (v *view) output() (*os.File, error) {
 // addTo makes f show its events. Live, a terminal that is slow loses lines,
 // and always means that those of a file are there when the traffic goes on.
 func (v *view) addTo(f *flow, live, always bool) error {
+	if v.stat {
+		if err := v.checkStat(); err != nil {
+			return err
+		}
+	}
 	if v.form.value == "none" {
 		return nil
 	}
@@ -147,6 +153,9 @@ const maxWhole = 32 << 20
 // look returns what the sessions of a run look into: they put messages together
 // if anybody looks at them, and judge rules of severity info if they are printed.
 func (v *view) look() decode.Look {
+	if v.stat {
+		return v.statLook()
+	}
 	l := decode.Look{Messages: v.form.value != "none", Advice: v.least() == decode.SeverityInfo, Seen: new(decode.Seen)}
 	l.Keep = maxWhole
 	if n := v.shown(); n >= 0 {
@@ -163,6 +172,9 @@ func (v *view) look() decode.Look {
 
 // sink returns what prints to w, of what is selected.
 func (v *view) sink(w io.Writer) decode.Sink {
+	if v.stat {
+		return newStatistics(w, v.form.value == "json", v.filter.Filter)
+	}
 	sink := v.where(w, v.apart(), v.renderer)
 	sink = v.csv.seeing(sink)
 	if v.least() == decode.SeverityError {
