@@ -1,7 +1,6 @@
 package decode
 
 import (
-	"slices"
 	"strings"
 	"time"
 )
@@ -77,5 +76,5 @@ func idleLimit(quiet time.Duration) (limit time.Duration, what string) {
 			limit, who = l.After, append(who, l.Of)
 		}
 	}
-	return limit, "the idle timeout of " + strings.Join(slices.Compact(who), " and ")
+	return limit, "a usual idle timeout (" + strings.Join(who, ", ") + ")"
 }

@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"bytes"
 	"strconv"
 	"unicode/utf8"
 )
@@ -55,4 +56,29 @@ func AppendQuoted(dst, b []byte) []byte {
 	dst = append(dst, '"')
 	dst = AppendEscaped(dst, b, true)
 	return append(dst, '"')
+}
+
+// AppendText appends text in quotes, as %q does. What has a quote or a backslash, as
+// JSON has, and would need no other escape, stands in single quotes as it is.
+func AppendText(dst, b []byte) []byte {
+	if !standsAsItIs(b) {
+		return AppendQuoted(dst, b)
+	}
+	return append(append(append(dst, '\''), b...), '\'')
+}
+
+// standsAsItIs reports whether b has double quotes or backslashes, no single quotes,
+// and nothing else to be escaped.
+func standsAsItIs(b []byte) bool {
+	if bytes.IndexByte(b, '"') < 0 && bytes.IndexByte(b, '\\') < 0 {
+		return false
+	}
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		if r == '\'' || r == utf8.RuneError && n == 1 || !strconv.IsPrint(r) {
+			return false
+		}
+		b = b[n:]
+	}
+	return true
 }

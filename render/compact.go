@@ -146,10 +146,10 @@ func (p *printer) show(g glimpse) {
 		p.int(int64(g.code))
 		if len(g.b) > 0 {
 			p.text(" ")
-			p.buf = appendText(p.buf, g.b)
+			p.buf = decode.AppendText(p.buf, g.b)
 		}
 	case g.text:
-		p.buf = appendText(p.buf, g.b)
+		p.buf = decode.AppendText(p.buf, g.b)
 	default:
 		p.text("[")
 		p.buf = appendHex(p.buf, g.b, lowerHex, ' ')

@@ -377,31 +377,6 @@ func (p *printer) soFar(f *decode.Frame) {
 	}
 }
 
-// appendText appends text in quotes, as %q does. What has a quote or a backslash, as
-// JSON has, and would need no other escape, stands in single quotes as it is.
-func appendText(dst, b []byte) []byte {
-	if !standsAsItIs(b) {
-		return decode.AppendQuoted(dst, b)
-	}
-	return append(append(append(dst, '\''), b...), '\'')
-}
-
-// standsAsItIs reports whether b has double quotes or backslashes, no single quotes,
-// and nothing else to be escaped.
-func standsAsItIs(b []byte) bool {
-	if bytes.IndexByte(b, '"') < 0 && bytes.IndexByte(b, '\\') < 0 {
-		return false
-	}
-	for len(b) > 0 {
-		r, n := utf8.DecodeRune(b)
-		if r == '\'' || r == utf8.RuneError && n == 1 || !strconv.IsPrint(r) {
-			return false
-		}
-		b = b[n:]
-	}
-	return true
-}
-
 // readable reports whether b is text without anything that must be escaped but
 // white space, and the separator of records that SignalR uses (ASCII RS).
 func readable(b []byte) bool {

@@ -12,15 +12,18 @@ import (
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/source"
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/filter"
 	"github.com/wstrace/wstrace/proxy/replay"
 )
 
 const diffExample = `  wstrace diff old.wst new.wst
   wstrace diff --session 1,2 chat.wst chat.wst
-  wstrace diff --ignore '$.time' old.wst new.wst`
+  wstrace diff --ignore '$.time' old.wst new.wst
+  wstrace diff -e 'from == server and json.type == "trade"' old.wst new.wst`
 
 // diffFlags are the flags of wstrace diff.
 type diffFlags struct {
+	filter   filterFlag
 	sessions pairFlag
 	exact    bool
 	ignore   []string
@@ -52,6 +55,7 @@ length and a hash. The exit status is 1 if the sessions differ`,
 	}
 	flags := cmd.Flags()
 	flags.Var(&d.sessions, "session", "compare session `N` of both, or N,M, as numbered by show (default: the first WebSocket session of each)")
+	d.filter.register(cmd, "compare only what `EXPR` selects, see wstrace help filter")
 	flags.BoolVar(&d.exact, "exact", false, "compare frame by frame and byte by byte, heartbeats too")
 	flags.StringArrayVar(&d.ignore, "ignore", nil, "do not compare what `SELECTOR` selects; may be repeated")
 	flags.StringArrayVar(&d.capture, "capture", nil, "let a value that `SELECTOR` selects be another one in B, wherever it is used; may be repeated")
@@ -95,6 +99,15 @@ func sayLong(con *console, op, name string, scripts ...*replay.Script) {
 	}
 }
 
+// selected returns what is compared of one recording.
+func (d *diffFlags) selected() replay.LoadOption {
+	if d.filter.Filter == nil {
+		return replay.Select(nil)
+	}
+	var st filter.State
+	return replay.Select(func(ev *decode.Event) bool { return d.filter.Match(&st, ev) })
+}
+
 // run is wstrace diff.
 func (d *diffFlags) run(con *console, a, b string) error {
 	compare := compareOption(d.exact, false, d.ignore, d.capture)
@@ -107,7 +120,7 @@ func (d *diffFlags) run(con *console, a, b string) error {
 		if err != nil {
 			return failed("diff", name, err)
 		}
-		scripts[i], err = replay.Load(in, compare, replay.Session(d.sessions[i]))
+		scripts[i], err = replay.Load(in, compare, replay.Session(d.sessions[i]), d.selected())
 		in.Close()
 		if err != nil {
 			return failed("diff", name, err)

@@ -133,16 +133,22 @@ func (p *player) open(rec *Record) error {
 	case s != nil && !p.r.headless:
 		return errors.New("is open already")
 	}
-	var tls struct{ Client, Server *legTLS }
-	if len(rec.TLS) > 0 {
-		if err := json.Unmarshal(rec.TLS, &tls); err != nil {
-			return errors.New("tls says nothing about client and server")
-		}
+	info, err := rec.Info()
+	if err == nil {
+		info.Piece = p.r.headless
+		p.begin(rec, info)
 	}
-	p.begin(rec, decode.Info{Conn: rec.C, Time: rec.Time, Client: rec.Client, Server: rec.Server,
-		URL: rec.URL, Via: rec.Via, Ext: rec.Ext, Cont: rec.Cont, Piece: p.r.headless, NoFrames: rec.NoFrames,
-		ClientTLS: (*decode.TLS)(tls.Client), ServerTLS: (*decode.TLS)(tls.Server)})
-	return nil
+	return err
+}
+
+// Info returns what a record that opens a session says of it.
+func (r *Record) Info() (decode.Info, error) {
+	var tls struct{ Client, Server *legTLS }
+	if len(r.TLS) > 0 && json.Unmarshal(r.TLS, &tls) != nil {
+		return decode.Info{}, errors.New("tls says nothing about client and server")
+	}
+	return decode.Info{Conn: r.C, Time: r.Time, Client: r.Client, Server: r.Server, URL: r.URL, Via: r.Via, Ext: r.Ext,
+		Cont: r.Cont, NoFrames: r.NoFrames, ClientTLS: (*decode.TLS)(tls.Client), ServerTLS: (*decode.TLS)(tls.Server)}, nil
 }
 
 // begin begins the session that rec opens.

@@ -23,6 +23,9 @@ type builder struct {
 	marks      marks        // of what is at hand
 	allowance  *allowance   // of all sessions of the file
 	err        error        // of a unit
+
+	selects func(*decode.Event) bool // nil selects all
+	out     bool                     // the event at hand is not selected
 }
 
 // marks are what someone has written into a trace, next to what was recorded.
@@ -34,13 +37,18 @@ type marks struct {
 }
 
 // newBuilder returns the builder of a script that begins at a position.
-func newBuilder(s *Script, at int, lines bool, t time.Duration, left *allowance) *builder {
+func (l *library) newBuilder(s *Script, at int, lines bool, t time.Duration) *builder {
 	s.at, s.lines, s.begin = at, lines, t
-	b := &builder{s: s, allowance: left}
+	b := &builder{s: s, allowance: &l.allowance, selects: l.selects}
 	for d := range decode.Dir(2) {
 		b.assemblers[d] = assembler{exact: s.exact, emit: func(u *unit) { b.unit(d, u) }}
 	}
 	return b
+}
+
+// see takes an event before what it makes is taken.
+func (b *builder) see(ev *decode.Event) {
+	b.out = b.selects != nil && !b.selects(ev)
 }
 
 // response takes a response.
@@ -123,7 +131,7 @@ func (b *builder) unit(d decode.Dir, u *unit) {
 	}
 	it := &sd.items[u.items[len(u.items)-1]]
 	u.at, u.t = it.at, it.t
-	u.group, u.re = b.marks.group, b.marks.re
+	u.group, u.re, u.out = b.marks.group, b.marks.re, b.out
 	if u.group == "" && b.s.anyOrder && u.kind == unitMessage {
 		u.group = fmt.Sprint("turn ", b.have(d.Peer()))
 	}

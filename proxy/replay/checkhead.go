@@ -18,7 +18,7 @@ func (s *Script) checkRequest(req *decode.Head) error {
 		if !decode.AsksForWebSocket(req) {
 			return fmt.Errorf("expected a request for websocket, got %s %s", req.Method, s.hiddenText("", req.Target))
 		}
-		if u, err := url.Parse(s.url); err == nil && (u.Path != "" && u.Path != "/" || u.RawQuery != "") {
+		if u, err := url.Parse(s.info.URL); err == nil && (u.Path != "" && u.Path != "/" || u.RawQuery != "") {
 			return s.checkTarget(req.Target, u.RequestURI())
 		}
 		return nil

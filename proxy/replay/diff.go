@@ -238,16 +238,19 @@ func (s *Script) pairCaptures(other *Script) []substitution {
 // with captured values in their place.
 func (s *Script) steps(of *Script, d decode.Dir, subs []substitution, longs map[long]bool) []*step {
 	var list []*step
-	if d == decode.FromClient && of.request != nil {
+	if d == decode.FromClient && of.request != nil && !of.request.out {
 		list = append(list, s.headStep(of, of.request))
 	}
 	for _, h := range of.replies {
-		if d == decode.FromServer {
+		if d == decode.FromServer && !h.out {
 			list = append(list, s.headStep(of, h))
 		}
 	}
 	for i := range of.sides[d].units {
 		u := &of.sides[d].units[i]
+		if u.out {
+			continue
+		}
 		seen := *u
 		s.hide(&seen)
 		st := &step{text: seen.String(), line: of.line(u.at), unit: u}

@@ -46,8 +46,8 @@ func TestDiff(t *testing.T) {
 		{"JSON", talk, strings.Replace(talk, `{\"id\":1,`, `{\"id\":2,`, 1), nil, `  > text "good morning"  line 10, 10
   < text "John says: good morning"  line 11, 11
   < binary [00 01 02]  line 12, 12
-- > text "{\"id\":1,\"name\":\"Welcome John\"}"  line 13
-+ > text "{\"id\":2,\"name\":\"Welcome John\"}"  line 13: where $.id is 2, expected 1
+- > text '{"id":1,"name":"Welcome John"}'  line 13
++ > text '{"id":2,"name":"Welcome John"}'  line 13: where $.id is 2, expected 1
   > close 1000 "bye"  line 14, 14
   < close 1000 "bye"  line 15, 15
   < the end of the connection (fin)  line 16, 16
@@ -58,7 +58,7 @@ func TestDiff(t *testing.T) {
   > text "good morning"  line 10, 10
 ~ < text "John says: good morning"  line 11, 11: one frame, compressed; one frame
   < binary [00 01 02]  line 12, 12
-  > text "{\"id\":1,\"name\":\"Welcome John\"}"  line 13, 13
+  > text '{"id":1,"name":"Welcome John"}'  line 13, 13
   > close 1000 "bye"  line 14, 14
   …
 `},
@@ -67,7 +67,7 @@ func TestDiff(t *testing.T) {
   > text "good morning"  line 10, 10
 - < text "John says: good morning"  line 11
   < binary [00 01 02]  line 12, 11
-  > text "{\"id\":1,\"name\":\"Welcome John\"}"  line 13, 12
+  > text '{"id":1,"name":"Welcome John"}'  line 13, 12
   > close 1000 "bye"  line 14, 13
   …
 `},
@@ -76,7 +76,7 @@ func TestDiff(t *testing.T) {
   < text "John says: good morning"  line 11, 11
 + < text "John says: good morning"  line 12
   < binary [00 01 02]  line 12, 13
-  > text "{\"id\":1,\"name\":\"Welcome John\"}"  line 13, 14
+  > text '{"id":1,"name":"Welcome John"}'  line 13, 14
   > close 1000 "bye"  line 14, 15
   …
 `},
@@ -93,7 +93,7 @@ func TestDiff(t *testing.T) {
   > text "good morning"  line 10, 10
   < text "John says: good morning"  line 11, 11
 + < binary [00 01 02]  line 12
-+ > text "{\"id\":1,\"name\":\"Welcome John\"}"  line 13
++ > text '{"id":1,"name":"Welcome John"}'  line 13
 + > close 1000 "bye"  line 14
 + < close 1000 "bye"  line 15
 + < the end of the connection (fin)  line 16

@@ -23,7 +23,7 @@ func (l *library) events(src decode.Source) error {
 				cancel(e.err)
 			}
 		}
-	}), decode.Look{Messages: true, Keep: maxSent, Sums: true})
+	}), decode.Look{Messages: true, Keep: maxSent, Sums: true, Advice: l.selects != nil})
 	if e.err != nil {
 		return e.err
 	}
@@ -54,7 +54,7 @@ func (e *eventLoader) take(ev *decode.Event) error {
 	}
 	if ev.Kind == decode.KindOpen {
 		delete(e.builders, ev.Conn)
-		e.open(ev.Conn, ev.Info.URL, ev.Info.Ext)
+		e.open(*ev.Info)
 		return nil
 	}
 	if ev.Out {
@@ -75,7 +75,7 @@ func (e *eventLoader) take(ev *decode.Event) error {
 			}
 			return nil
 		}
-		b = newBuilder(s, at, ev.Line > 0, t, &e.allowance)
+		b = e.newBuilder(s, at, ev.Line > 0, t)
 		e.builders[ev.Conn] = b
 		e.library.builders = append(e.library.builders, b)
 	}
@@ -88,6 +88,7 @@ func (e *eventLoader) take(ev *decode.Event) error {
 
 // take takes an event at a position. What is sent is its bytes.
 func (b *builder) take(ev *decode.Event, at int, t time.Duration) error {
+	b.see(ev)
 	d := ev.Dir
 	sends := ev.Kind == decode.KindFrame || ev.Kind == decode.KindJunk
 	if sends && b.played[d] {
@@ -96,9 +97,9 @@ func (b *builder) take(ev *decode.Event, at int, t time.Duration) error {
 	switch ev.Kind {
 	case decode.KindRequest:
 		hs := ev.Handshake
-		b.s.request = &head{cloneHead(hs.Request), nil, at}
+		b.s.request = &head{Head: cloneHead(hs.Request), at: at, out: b.out}
 		if hs.Forwarded != nil {
-			b.s.edited = &head{cloneHead(hs.Forwarded), nil, at}
+			b.s.edited = &head{Head: cloneHead(hs.Forwarded), at: at}
 		}
 	case decode.KindResponse:
 		if ev.Head.Cut {
@@ -107,7 +108,7 @@ func (b *builder) take(ev *decode.Event, at int, t time.Duration) error {
 		if missing := ev.BodyLen - int64(len(ev.Data)); missing > 0 {
 			return fmt.Errorf("%d %w", missing, errCutBody)
 		}
-		b.response(&head{cloneHead(ev.Head), bytes.Clone(ev.Data), at}, t)
+		b.response(&head{Head: cloneHead(ev.Head), body: bytes.Clone(ev.Data), at: at, out: b.out}, t)
 	case decode.KindFrame:
 		f := ev.Frame
 		it := item{at: at, t: t, bytes: f.AppendWire(nil), ends: f.Complete, need: b.have(d.Peer())}

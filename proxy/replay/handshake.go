@@ -65,7 +65,7 @@ func withFields(h *decode.Head, set []decode.Field) *decode.Head {
 // plainRequest returns a request for a trace that has none.
 func (s *Script) plainRequest(u *url.URL, key string) *decode.Head {
 	target := u.RequestURI()
-	if recorded, err := url.Parse(s.url); err == nil && s.url != "" && u.RawQuery == "" && (u.Path == "" || u.Path == "/") {
+	if recorded, err := url.Parse(s.info.URL); err == nil && s.info.URL != "" && u.RawQuery == "" && (u.Path == "" || u.Path == "/") {
 		target = recorded.RequestURI()
 	}
 	h := &decode.Head{Method: "GET", Target: target, Proto: "HTTP/1.1", Fields: []decode.Field{

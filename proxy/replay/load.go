@@ -115,7 +115,7 @@ func Trace(r io.Reader) RecordSource { return &trace.Source{R: r} }
 
 // load reads one session, or all.
 func load(src decode.Source, how loading, all bool) ([]*Script, error) {
-	l := &library{loading: how, all: all, allowance: maxInflated, opened: map[int64]opened{}, known: map[int64]bool{}, partial: map[int64]bool{}}
+	l := &library{loading: how, all: all, allowance: maxInflated, opened: map[int64]decode.Info{}, known: map[int64]bool{}, partial: map[int64]bool{}}
 	l.busy = decode.PerSession[*edit.Freezer]{Max: 32, Forgotten: func(_ int64, z **edit.Freezer) { (*z).Forget() }}
 	if rs, ok := src.(RecordSource); ok {
 		if r := rs.Records(); r != nil {
@@ -137,24 +137,22 @@ type library struct {
 	allowance
 	busy     decode.PerSession[*edit.Freezer] // those that have compressed something of late
 	sessions int                              // so many there are
-	opened   map[int64]opened                 // by number: sessions of which it is not known yet whether they are played
+	opened   map[int64]decode.Info            // by number: sessions of which it is not known yet whether they are played
 	plain    bool                             // the session to be played is none of WebSocket
 	known    map[int64]bool                   // sessions whose beginning was read, if the recording has parts
 	partial  map[int64]bool                   // sessions whose beginning is in a part before
 	builders []*builder                       // of those that are, in the order in which they begin
 }
 
-// An opened session is one whose first head or frame has not come.
-type opened struct{ url, ext string }
-
 // open takes the beginning of a session.
-func (l *library) open(number int64, url, ext string) {
+func (l *library) open(info decode.Info) {
+	number := info.Conn
 	l.sessions++
 	if l.run != "" {
 		l.known[number] = true
 	}
 	if l.wants(number) {
-		l.opened[number] = opened{url, ext}
+		l.opened[number] = info
 	}
 }
 
@@ -188,7 +186,7 @@ func (l *library) want(number int64, request *decode.Head) *Script {
 		l.plain = l.plain || number == l.session
 		return nil
 	}
-	return &Script{equality: l.equality, number: number, url: o.url, ext: o.ext}
+	return &Script{equality: l.equality, number: number, info: o}
 }
 
 // errPartial is for a part of a recording, which may be appended to those before.

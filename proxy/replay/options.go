@@ -106,6 +106,7 @@ func PlayOptions(opts ...PlayOption) PlayOption {
 type loading struct {
 	equality
 	session int64
+	selects func(*decode.Event) bool // nil selects all
 }
 
 func newLoading(opts []LoadOption) (loading, error) {
@@ -259,6 +260,13 @@ func Headers(names ...string) CompareOption {
 // Session chooses the session with number n, as output shows it (#3) and the
 // trace has it (c). Without it the first WebSocket session is played.
 func Session(n int64) LoadOption { return loadOption(func(l *loading) { l.session = n }) }
+
+// Select lets [Diff] compare only what selects returns true for: of a message, for the
+// event of its last piece. It is given every event of the session, in order, and for
+// no other session. What is played is not affected.
+func Select(selects func(*decode.Event) bool) LoadOption {
+	return loadOption(func(l *loading) { l.selects = selects })
+}
 
 // All plays all WebSocket sessions of the trace, together: what is sent in one
 // waits for what came before it in any. [Serve] gives each client the first

@@ -64,8 +64,11 @@ func (l *library) record(loaders map[int64]*recordLoader, rec *trace.Record) err
 			return fmt.Errorf("session %d is open already", rec.C)
 		}
 		delete(loaders, rec.C)
-		l.open(rec.C, rec.URL, rec.Ext)
-		return nil
+		info, err := rec.Info()
+		if err == nil {
+			l.open(info)
+		}
+		return err
 	case rec.Derived:
 		return nil // the part before has it
 	}
@@ -83,7 +86,7 @@ func (l *library) record(loaders map[int64]*recordLoader, rec *trace.Record) err
 			}
 			return nil
 		}
-		loader = newRecordLoader(newBuilder(s, rec.Line, true, rec.T, &l.allowance))
+		loader = newRecordLoader(l.newBuilder(s, rec.Line, true, rec.T))
 		loaders[rec.C] = loader
 		l.builders = append(l.builders, loader.builder)
 	}
@@ -132,7 +135,17 @@ func newRecordLoader(b *builder) *recordLoader {
 		l.streams[d].Dir = d
 	}
 	l.decoder.Messages, l.decoder.Keep, l.decoder.Sums = true, MaxMessage, true
-	l.decoder.Sink = decode.SinkFunc(func(ev *decode.Event) { l.assemblers[ev.Dir].take(ev) })
+	l.decoder.Advice = b.selects != nil
+	l.decoder.Sink = decode.SinkFunc(func(ev *decode.Event) {
+		l.see(ev)
+		switch {
+		case ev.Kind == decode.KindRequest && l.s.request != nil:
+			l.s.request.out = l.out
+		case ev.Kind == decode.KindResponse && len(l.s.replies) > 0:
+			l.s.replies[len(l.s.replies)-1].out = l.out
+		}
+		l.assemblers[ev.Dir].take(ev)
+	})
 	return l
 }
 
@@ -168,7 +181,7 @@ func errLost(n int64) error {
 }
 
 func (l *recordLoader) takeRequest(rec *trace.Record) error {
-	h := &head{rec.Head, rec.Body, rec.Line}
+	h := &head{Head: rec.Head, body: rec.Body, at: rec.Line}
 	switch {
 	case l.frames:
 		return errLateHead
@@ -202,7 +215,7 @@ func (l *recordLoader) takeResponse(rec *trace.Record) error {
 	if missing := rec.BodyLen - int64(len(rec.Body)); missing > 0 {
 		return fmt.Errorf("%d %w", missing, errCutBody)
 	}
-	h := &head{rec.Head, rec.Body, rec.Line}
+	h := &head{Head: rec.Head, body: rec.Body, at: rec.Line}
 	l.response(h, rec.T)
 	if l.opened {
 		l.decoder.Data(decode.FromServer, rec.Time, append(rec.AppendHead(nil), rec.Body...))
@@ -214,7 +227,9 @@ func (l *recordLoader) takeResponse(rec *trace.Record) error {
 // open opens the session that takes the recorded bytes.
 func (l *recordLoader) open() {
 	l.opened = true
-	l.decoder.Open(decode.Info{Ext: strings.Join(l.s.extensions(), ", ")})
+	info := l.s.info
+	info.Ext = strings.Join(l.s.extensions(), ", ")
+	l.decoder.Open(info)
 }
 
 // begin is called before the first frame, which in a trace made by hand may

@@ -94,11 +94,11 @@ func TestMutations(t *testing.T) {
 			{"binary made text", decode.FromClient, `"op":"bin","hex":"00 01 02"`, `"op":"text","text":"abc"`,
 				`line 12: expected server frame 3, text "abc", after server frame 2 (line 11); got binary [00 01 02]`},
 			{"JSON value changed", decode.FromServer, `\"id\":1`, `\"id\":2`,
-				`line 13: expected client frame 1, text "{\"id\":2,\"name\":\"Welcome John\"}", after client message 0 (line 10); got text "{\"id\":1,\"name\":\"Welcome John\"}", where $.id is 1, expected 2`},
+				`line 13: expected client frame 1, text '{"id":2,"name":"Welcome John"}', after client message 0 (line 10); got text '{"id":1,"name":"Welcome John"}', where $.id is 1, expected 2`},
 			{"JSON member dropped", decode.FromServer, `\"id\":1,`, ``,
-				`line 13: expected client frame 1, text "{\"name\":\"Welcome John\"}", after client message 0 (line 10); got text "{\"id\":1,\"name\":\"Welcome John\"}", where $.id is 1, which is not expected`},
+				`line 13: expected client frame 1, text '{"name":"Welcome John"}', after client message 0 (line 10); got text '{"id":1,"name":"Welcome John"}', where $.id is 1, which is not expected`},
 			{"JSON member added", decode.FromServer, `\"id\":1,`, `\"id\":1,\"x y\":[true],`,
-				`line 13: expected client frame 1, text "{\"id\":1,\"x y\":[true],\"name\":\"Welcome John\"}", after client message 0 (line 10); got text "{\"id\":1,\"name\":\"Welcome John\"}", where $['x y'] is missing, expected [true]`},
+				`line 13: expected client frame 1, text '{"id":1,"x y":[true],"name":"Welcome John"}', after client message 0 (line 10); got text '{"id":1,"name":"Welcome John"}', where $['x y'] is missing, expected [true]`},
 			{"close code", decode.FromServer, `"code":1000,"reason":"bye"}
 {"k":"frame","t":0.8`, `"code":1001,"reason":"bye"}
 {"k":"frame","t":0.8`,
@@ -110,7 +110,7 @@ func TestMutations(t *testing.T) {
 			{"frame dropped", decode.FromClient, line(talk, 5), "",
 				`line 5: expected server frame 0, text "Welcome John.", after the handshake; got text "John joined.", which differs at byte 0`},
 			{"frame dropped", decode.FromServer, line(talk, 13), "",
-				`line 13: expected client frame 1, close 1000 "bye", after client message 0 (line 10); got text "{\"id\":1,\"name\":\"Welcome John\"}"`},
+				`line 13: expected client frame 1, close 1000 "bye", after client message 0 (line 10); got text '{"id":1,"name":"Welcome John"}'`},
 			{"last frame dropped", decode.FromServer, line(talk, 14), "",
 				`line 16: expected the end of the client (fin) after client frame 1 (line 13); got close 1000 "bye"`},
 			{"frame added", decode.FromClient, line(talk, 11), line(talk, 11) + line(talk, 11),
@@ -144,7 +144,7 @@ func TestMutations(t *testing.T) {
 			{"status", decode.FromClient, `"code":101`, `"code":403`,
 				`line 4: expected status 403, got 101 Switching Protocols`},
 			{"someone waits", decode.FromServer, line(talk, 6), line(talk, 6) + line(talk, 13) + line(talk, 11),
-				`line 7: expected client frame 0, text "{\"id\":1,\"name\":\"Welcome John\"}", after the handshake; got text "good morning", which is expected later, as client message 1 (line 12)`},
+				`line 7: expected client frame 0, text '{"id":1,"name":"Welcome John"}', after the handshake; got text "good morning", which is expected later, as client message 1 (line 12)`},
 		} {
 			changed := strings.Replace(talk, m.old, m.new, 1)
 			if changed == talk {

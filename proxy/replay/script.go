@@ -15,14 +15,13 @@ import (
 type Script struct {
 	equality
 
-	number    int64 // of the session in the trace
-	sessions  int   // that the trace has
-	at        int   // position of its first event after open
-	lines     bool  // positions are lines of a file; else they count events
-	url       string
-	ext       string // in force, for a trace without a handshake
-	request   *head  // as the client sent it; nil if the trace has none
-	edited    *head  // as the server got it, if that was different
+	number    int64       // of the session in the trace
+	sessions  int         // that the trace has
+	at        int         // position of its first event after open
+	lines     bool        // positions are lines of a file; else they count events
+	info      decode.Info // as it was recorded; it has the extensions in force, if there is no handshake
+	request   *head       // as the client sent it; nil if the trace has none
+	edited    *head       // as the server got it, if that was different
 	replies   []*head
 	sides     [2]side  // by Dir
 	selectors []string // the selectors that the trace was redacted with
@@ -36,6 +35,7 @@ type head struct {
 	*decode.Head
 	body []byte
 	at   int
+	out  bool // it was not selected
 }
 
 // bytes returns what was sent, but with another head in front.
@@ -146,8 +146,8 @@ func (s *Script) extensions() []string {
 	switch {
 	case len(s.replies) > 0:
 		return s.final().Values("Sec-WebSocket-Extensions")
-	case s.ext != "":
-		return []string{s.ext}
+	case s.info.Ext != "":
+		return []string{s.info.Ext}
 	}
 	return nil
 }

@@ -37,6 +37,7 @@ type unit struct {
 	items []int          // what sends it, as indexes of the items of its side
 	re    *regexp.Regexp // what its content is to match, instead of being equal
 	group string         // of units that may come in any order; "" for none
+	out   bool           // it was not selected
 }
 
 type unitKind uint8
@@ -124,9 +125,9 @@ func quoted(p []byte) []byte { return appendQuoted(nil, p, int64(len(p))) }
 // appendQuoted appends the beginning of p, which is that of size bytes, in quotes.
 func appendQuoted(dst, p []byte, size int64) []byte {
 	if size <= maxShown {
-		return decode.AppendQuoted(dst, p)
+		return decode.AppendText(dst, p)
 	}
-	dst = decode.AppendQuoted(dst, decode.WholeChars(p[:min(maxShown, len(p))]))
+	dst = decode.AppendText(dst, decode.WholeChars(p[:min(maxShown, len(p))]))
 	return fmt.Appendf(dst, "… (%d bytes)", size)
 }
 
