@@ -287,7 +287,7 @@ func (s *Session) wholeMessage(d Dir, op ws.OpCode, b []byte) {
 		keep = MaxMessageData
 	}
 	m := Message{Dir: d, Op: op, N: s.totals.Messages[d], Len: int64(len(b)), Wire: int64(len(b)),
-		Data: b[:min(len(b), keep)], Cut: len(b) > keep}
+		Data: b[:min(len(b), keep)], Cut: len(b) > keep, unpack: s.Unpack}
 	switch f := (Frame{Header: ws.Header{OpCode: op, Length: int64(len(b))}, Dir: d, Complete: true}); {
 	case op <= ws.OpBinary:
 		s.totals.Messages[d]++

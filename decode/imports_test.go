@@ -21,7 +21,7 @@ var mayImport = map[string][]string{
 	"decode":            {"decode/internal/"},
 	"decode/":           {"decode", "decode/pick", "decode/internal/"}, // file formats and what they share
 	"decode/trace/edit": {"decode", "decode/pick", "decode/trace", "decode/internal/"},
-	"render":            {"decode"},
+	"render":            {"decode", "decode/pick"},
 	"proxy":             {"decode", "proxy/ca", "proxy/internal/"},
 	"proxy/":            {"decode", "proxy", "proxy/ca", "proxy/internal/"},
 	"proxy/replay":      {"decode", "decode/pick", "decode/trace", "decode/trace/edit", "proxy", "proxy/internal/"},

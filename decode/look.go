@@ -11,6 +11,13 @@ type Look struct {
 	Advice    bool  // judge rules of severity info too
 	FactsOnly bool  // judge no rules at all: no violations
 	Seen      *Seen // what other sessions of the run did; nil for nothing
+
+	// Unpack, if not nil, returns what the data of a binary message, of which the
+	// end may be cut, has packed, and the name of the format, such as gzip; "" if
+	// it is in none. less says that there is more content than it returns. It is
+	// called only for messages whose [Message.Content] somebody wants, from several
+	// goroutines.
+	Unpack func(data []byte, cut bool) (content []byte, format string, less bool)
 }
 
 // A Source plays a file. For each session in it, Play gives the bytes to a

@@ -44,12 +44,39 @@ type Message struct {
 	Sum        []byte // SHA-256 of all of it, if it is Cut and Look.Sums was set; nil if it could not be read
 	Unread     bool   // it could not be inflated, or a part is missing: Len and Data cover only what could be read
 	Unfinished bool   // the connection ended, or another message began, before its end
+
+	unpack  func(data []byte, cut bool) ([]byte, string, bool) // Look.Unpack; nil once it was asked
+	content Content                                            // what it said
+}
+
+// Content is what a message says: its Data or, where a binary message is in a format
+// such as gzip, what that has packed.
+type Content struct {
+	Data   []byte // valid as long as the message
+	Cut    bool   // Data is not all of it
+	Packed string // the format; "" if Data is that of the message
+}
+
+// Content returns what m says.
+func (m *Message) Content() Content {
+	if m.unpack != nil {
+		m.content = Content{}
+		if m.Op == ws.OpBinary && !m.Unread && !m.Unfinished {
+			data, format, less := m.unpack(m.Data, m.Cut)
+			m.content = Content{data, less, format}
+		}
+		m.unpack = nil
+	}
+	if m.content.Packed == "" {
+		return Content{Data: m.Data, Cut: m.Cut}
+	}
+	return m.content
 }
 
 // Clone returns a copy of m that shares no bytes with it.
 func (m *Message) Clone() *Message {
 	c := *m
-	c.Data, c.Sum = slices.Clone(m.Data), slices.Clone(m.Sum)
+	c.Data, c.Sum, c.content.Data = slices.Clone(m.Data), slices.Clone(m.Sum), slices.Clone(m.content.Data)
 	return &c
 }
 
@@ -59,6 +86,7 @@ type assembly struct {
 	deflate *Deflate // of the session
 	keep    int      // limit for m.Data, in bytes
 	sums    bool     // sum up what is longer
+	unpack  func(data []byte, cut bool) ([]byte, string, bool)
 
 	m     Message
 	open  bool      // m has begun and not ended
@@ -117,7 +145,7 @@ func (a *assembly) take(f *Frame, scratch []byte) *Message {
 func (a *assembly) begin(f *Frame) {
 	n := a.m.N
 	a.m = Message{}
-	a.m.Dir, a.m.Op, a.m.N, a.m.First = f.Dir, f.OpCode, n, f.N
+	a.m.Dir, a.m.Op, a.m.N, a.m.First, a.m.unpack = f.Dir, f.OpCode, n, f.N, a.unpack
 	a.m.Compressed = a.deflate.On && f.Rsv&4 != 0
 	a.open, a.farNoted, a.sum = true, false, nil
 	a.text, a.utf8 = f.OpCode == ws.OpText, utf8Check{}

@@ -102,7 +102,7 @@ func (s *Session) upgrade(rsv byte) {
 		if keep == 0 {
 			keep = MaxMessageData
 		}
-		a := assembly{deflate: &s.hs.Deflate, keep: keep, sums: s.Sums, cont: s.info.incomplete(), piece: s.info.Piece}
+		a := assembly{deflate: &s.hs.Deflate, keep: keep, sums: s.Sums, unpack: s.Unpack, cont: s.info.incomplete(), piece: s.info.Piece}
 		s.conn.messages = &[2]assembly{a, a}
 		s.totals.Checked = true
 	}

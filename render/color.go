@@ -17,9 +17,16 @@ type pens struct {
 	clock                pen
 	sides                [2]pen // by decode.Dir
 	session              pen
+	numbers              [6]pen // of sessions, in turn
+	control              pen    // header of a control frame
+	lead                 pen    // what stands in front of payload
+	json                 jsonPens
 	changes              pen
 	errors, warns, infos pen
 }
+
+// jsonPens are the colours of JSON.
+type jsonPens struct{ key, text, number, word pen }
 
 // newPens renders every sequence once, because the library allocates each time.
 func newPens(use bool) pens {
@@ -30,6 +37,11 @@ func newPens(use bool) pens {
 		clock:   newPen(color.Faint),
 		sides:   [2]pen{newPen(color.FgGreen), newPen(color.FgCyan)},
 		session: newPen(color.Bold),
+		numbers: [6]pen{newPen(color.FgHiBlue), newPen(color.FgHiYellow), newPen(color.FgHiMagenta),
+			newPen(color.FgHiCyan), newPen(color.FgHiGreen), newPen(color.FgHiWhite)},
+		control: newPen(color.Faint),
+		lead:    newPen(color.FgYellow),
+		json:    jsonPens{newPen(color.FgBlue, color.Bold), newPen(color.FgGreen), newPen(color.FgYellow), newPen(color.FgMagenta)},
 		changes: newPen(color.FgMagenta),
 		errors:  newPen(color.FgRed, color.Bold),
 		warns:   newPen(color.FgYellow),

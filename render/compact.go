@@ -29,6 +29,9 @@ type compact struct {
 // bytes of the payload were shown. An exchange that does not ask for websocket is
 // shown when it is over, and a tunnel or an event stream when it begins, too.
 //
+// Beside the hexadecimal of what is partly text stand its letters. If Preview is Fit,
+// the payload ends where the line does.
+//
 // What a change did to a frame stands in a line of its own behind it, and what
 // was sent in its place has a line like that of a frame. Both begin with ~:
 //
@@ -47,33 +50,74 @@ func (c *compact) Emit(ev *decode.Event) {
 	switch f := ev.Frame; {
 	case m != nil:
 		c.message(ev)
-		c.showContent(ev)
-		c.end()
+		c.leadIn(ev)
+		c.whole(ev, c.showContent)
 	case part:
 	case ev.Kind != decode.KindFrame:
 		c.event(ev)
 	case !f.More:
 		c.frame(ev)
-		if g, ok := c.glimpse(ev); ok {
-			c.show(g)
-			c.text(" ")
-		}
-		c.soFar(f)
-		c.sentBy(ev)
-		c.end()
+		c.leadIn(ev)
+		c.whole(ev, c.framePayload)
 	case inflated(ev):
 		c.opcode(ev, f.OpCode)
 		c.text("inflated to ")
 		c.count(ev.Message.Len, "byte")
 		c.text(" ")
-		c.showContent(ev)
-		c.end()
-	case f.At < int64(c.preview) && f.Len() > 0:
+		c.leadIn(ev)
+		c.whole(ev, c.showContent)
+	case packed(ev):
+		c.opcode(ev, f.OpCode)
+		c.leadIn(ev)
+		c.whole(ev, c.showContent)
+	case f.At < int64(c.limit()) && f.Len() > 0:
 		c.later(ev)
 	}
 	c.violations(ev)
 	c.fate(ev)
 	c.finish(ev)
+}
+
+// framePayload appends the beginning of the payload of a frame, and what there is to
+// say of the rest.
+func (c *compact) framePayload(ev *decode.Event) {
+	if g, ok := c.glimpse(ev); ok {
+		c.show(g)
+		c.text(" ")
+	}
+	c.soFar(ev.Frame)
+	c.sentBy(ev)
+}
+
+// whole ends a line with the payload that show appends or, with Options.Pretty, has
+// the JSON of the message below it.
+func (c *compact) whole(ev *decode.Event, show func(*decode.Event)) {
+	if c.pretty > 0 && c.prettyJSON(ev) {
+		return
+	}
+	show(ev)
+	c.endPayload()
+}
+
+// limit returns how many bytes of a frame in pieces are shown.
+func (c *compact) limit() int {
+	if c.fit { // the first piece filled the line
+		return 0
+	}
+	return c.preview
+}
+
+// leadIn appends what stands in front of the payload.
+func (p *printer) leadIn(ev *decode.Event) {
+	if p.lead == nil {
+		return
+	}
+	if p.payload = p.lead(p.payload[:0], ev); len(p.payload) > 0 {
+		p.text(p.pens.lead.on)
+		p.buf = append(p.buf, p.payload...)
+		p.text(p.pens.lead.off)
+		p.text(" ")
+	}
 }
 
 // later prints the line of a later piece, with what is left of the preview.
@@ -91,12 +135,12 @@ func (c *compact) later(ev *decode.Event) {
 	c.preview = whole
 	c.soFar(f)
 	c.sentBy(ev)
-	c.end()
+	c.endPayload()
 }
 
 // showContent appends the beginning of a message.
 func (p *printer) showContent(ev *decode.Event) {
-	if g, ok := p.content(ev.Message); ok {
+	if g, ok := p.glimpseOf(ev.Message); ok {
 		p.show(g)
 	}
 }
@@ -141,23 +185,70 @@ func (p *printer) column(add func(), width int, right bool) {
 
 // show appends the beginning of a payload.
 func (p *printer) show(g glimpse) {
-	switch {
-	case g.coded:
+	if g.coded {
 		p.int(int64(g.code))
-		if len(g.b) > 0 {
+		if g.text = true; len(g.b) > 0 {
 			p.text(" ")
-			p.buf = decode.AppendText(p.buf, g.b)
 		}
-	case g.text:
-		p.buf = decode.AppendText(p.buf, g.b)
-	default:
-		p.text("[")
-		p.buf = appendHex(p.buf, g.b, lowerHex, ' ')
-		p.text("]")
+	}
+	if g.packed != "" {
+		p.text(g.packed)
+		p.text(" ")
+	}
+	g.words = !g.text && hasWords(g.b)
+	if p.fit {
+		p.cut(&g)
+	}
+	if len(g.b) > 0 || !g.coded {
+		p.content(g)
 	}
 	if g.missing {
 		p.text("…")
 	}
+}
+
+// content appends what is there of a payload.
+func (p *printer) content(g glimpse) {
+	if g.text {
+		p.buf = decode.AppendText(p.buf, g.b)
+		return
+	}
+	p.text("[")
+	p.buf = appendHex(p.buf, g.b, lowerHex, ' ')
+	p.text("]")
+	if g.words {
+		p.text(" ")
+		p.buf = appendLetters(p.buf, g.b)
+	}
+}
+
+// leastFit is how many columns a payload gets at least, although the line is then
+// longer than a narrow terminal.
+const leastFit = 16
+
+// cut shortens g to what fits into the line.
+func (p *printer) cut(g *glimpse) {
+	whole, start := len(g.b), len(p.buf)
+	room := max(p.columns()-columnsOf(p.buf[p.start:]), leastFit)
+	if n := room * 4; n < len(g.b) { // at most four bytes make a column
+		g.b = g.b[:n]
+	}
+	for len(g.b) > 0 {
+		if g.text {
+			g.b = decode.WholeChars(g.b)
+		}
+		p.content(*g)
+		taken := columnsOf(p.buf[start:])
+		p.buf = p.buf[:start]
+		if g.missing || len(g.b) < whole {
+			taken++ // the ellipsis
+		}
+		if taken <= room {
+			break
+		}
+		g.b = g.b[:len(g.b)-max((taken-room)/10, 1)]
+	}
+	g.missing = g.missing || len(g.b) < whole
 }
 
 const blanks = "                " // as many as any line needs in a row
@@ -173,15 +264,22 @@ const (
 func (p *printer) frame(ev *decode.Event) {
 	f := ev.Frame
 	p.opcode(ev, f.OpCode)
+	var pen pen
+	if f.Control() {
+		pen = p.pens.control
+	}
+	p.text(pen.on)
 	p.buf = appendBits(p.buf, f.Flags())
 	p.text(" ")
 	digits := p.right(f.Length, lengthWidth)
 	if f.Masked {
 		p.text(" ")
 		p.buf = appendHex(p.buf, f.Mask[:], upperHex, '-')
+		p.text(pen.off)
 		p.text(" ")
 		return
 	}
+	p.text(pen.off)
 	p.text(blanks[:max(lengthWidth+1+keyWidth+1-max(digits, lengthWidth), 1)])
 }
 
@@ -189,7 +287,11 @@ func (p *printer) frame(ev *decode.Event) {
 func (p *printer) opcode(ev *decode.Event, op ws.OpCode) {
 	name := decode.OpName(op)
 	p.side(ev)
-	p.colored(p.pens.sides[ev.Dir], name)
+	if op.IsControl() {
+		p.colored(p.pens.control, name)
+	} else {
+		p.colored(p.pens.sides[ev.Dir], name)
+	}
 	p.text(blanks[:len("close ")-len(name)])
 	if p.numbers {
 		p.number(ev)

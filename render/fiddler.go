@@ -28,6 +28,7 @@ type fiddler struct {
 // that are no frame, remarks) is a line as in the compact form; requests,
 // exchanges that do not ask for websocket, and totals are left out.
 func NewFiddler(w io.Writer, o Options) decode.Sink {
+	o.Columns = nil // a block is what it is
 	return o.sink(&fiddler{newPrinter(w, o, ':')})
 }
 
@@ -147,7 +148,7 @@ func (p *fiddler) whole(ev *decode.Event) {
 	p.text(")\nTYPE: ")
 	p.text(fiddlerTypes[m.Op&15])
 	p.text(".\nMESSAGE: ")
-	if g, ok := p.content(m); ok {
+	if g, ok := p.glimpseOf(m); ok {
 		p.glance(g)
 	}
 	p.text("\nDATA: ")

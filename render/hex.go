@@ -106,12 +106,38 @@ func appendRow(dst []byte, offset int64, b []byte) []byte {
 			dst = append(dst, "   "...)
 		}
 	}
-	dst = append(dst, "  |"...)
+	dst = append(dst, "  "...)
+	return append(appendLetters(dst, b), '\n')
+}
+
+// appendLetters appends b between bars, with a point for what is no printable ASCII.
+func appendLetters(dst, b []byte) []byte {
+	dst = append(dst, '|')
 	for _, c := range b {
 		if c < ' ' || c > '~' {
 			c = '.'
 		}
 		dst = append(dst, c)
 	}
-	return append(dst, "|\n"...)
+	return append(dst, '|')
+}
+
+// hasWords reports whether some of b is text: four letters, digits or marks as names
+// and paths have them in a row, or five in what is long, where four come by chance.
+func hasWords(b []byte) bool {
+	least, n := 4, 0
+	if len(b) > 32 {
+		least = 5
+	}
+	for _, c := range b {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '-', c == '/', c == '.':
+			if n++; n == least {
+				return true
+			}
+		default:
+			n = 0
+		}
+	}
+	return false
 }

@@ -172,7 +172,7 @@ func (r *Report) End() {
 	r.prune()
 	r.buf = r.buf[:0]
 	for _, s := range r.sessions {
-		r.session(s)
+		r.judged(s)
 		r.w.Write(r.buf)
 		r.buf = r.buf[:0]
 	}
@@ -207,13 +207,10 @@ func (p *printer) severities(found [3]int64) {
 	}
 }
 
-func (r *Report) session(s *judged) {
+func (r *Report) judged(s *judged) {
 	r.time(s.began)
 	r.text(" ")
-	r.colored(r.pens.session, "#")
-	r.text(r.pens.session.on)
-	r.int(s.conn)
-	r.text(r.pens.session.off)
+	r.session(s.conn)
 	if s.title != "" {
 		r.text(" ")
 		r.wire(s.title)
@@ -224,7 +221,7 @@ func (r *Report) session(s *judged) {
 	}
 	r.text(": ")
 	r.severities(s.found)
-	r.wrap(0, "    ")
+	r.wrap(0, reportColumns, 4)
 	r.text("\n\n")
 	slices.SortStableFunc(s.findings, func(a, b finding) int { return cmp.Compare(a.Severity, b.Severity) })
 	for _, f := range s.findings {
@@ -251,7 +248,7 @@ func (r *Report) finding(f *finding) {
 	r.text(" (")
 	r.text(f.Section)
 	r.text(")")
-	r.wrap(start, "      ")
+	r.wrap(start, reportColumns, 6)
 	r.text("\n")
 	r.text(f.detail)
 }
@@ -310,7 +307,7 @@ func (r *Report) frameDetail(ev *decode.Event, v *decode.Violation) {
 	if v.Where.Inflated != "" {
 		r.text(", inflated:")
 	}
-	r.wrap(0, "        ")
+	r.wrap(0, reportColumns, 8)
 	r.text("\n")
 
 	if w := v.Where; w.Inflated != "" {
@@ -378,7 +375,7 @@ func (r *Report) headDetail(h *decode.Head, v *decode.Violation, arrow string) {
 	r.text(arrow)
 	r.text(" ")
 	r.wire(startLine(h))
-	r.wrap(0, "        ")
+	r.wrap(0, reportColumns, 8)
 	r.end()
 	if v.Where.Field == "" {
 		return
@@ -390,7 +387,7 @@ func (r *Report) headDetail(h *decode.Head, v *decode.Violation, arrow string) {
 			r.wire(f.Name)
 			r.text(": ")
 			r.wire(f.Value)
-			r.wrap(start, "        ")
+			r.wrap(start, reportColumns, 8)
 			r.end()
 		}
 	}

@@ -111,7 +111,7 @@ func TestWrap(t *testing.T) {
 	} {
 		p := printer{}
 		p.text(c.line)
-		p.wrap(0, "    ")
+		p.wrap(0, 80, 4)
 		got := string(p.buf)
 		if got != c.want {
 			t.Errorf("%q: got %q, want %q", c.line, got, c.want)
@@ -123,7 +123,7 @@ func TestWrap(t *testing.T) {
 func checkColumns(t *testing.T, report string) {
 	t.Helper()
 	for line := range strings.Lines(report) {
-		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > maxColumns {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > reportColumns {
 			t.Errorf("%d columns: %s", n, line)
 		}
 	}

@@ -15,13 +15,30 @@ import (
 
 // Options say how a form shows what it is given.
 type Options struct {
-	Preview  int  // bytes of payload shown; 0 hides payload
+	Preview  int  // bytes of payload shown; 0 hides payload; Fit is as much as fits into the line
 	Color    bool // use colours; the caller knows whether there is a terminal
 	Messages bool // show a message in place of its frames, if sessions put messages together
 	Date     bool // begin with a line that has the date; where the day changes, there always is one
 	Time     Time // how the time is shown; the zero value is by the clock
 	Numbers  bool // show the number of a frame or message behind its opcode, counted from 0 in its direction
+
+	Pretty int // show a message that has JSON, of up to so many bytes, indented below its line, in the compact form
+
+	// Columns returns how wide the terminal is that the lines go to. Lines that
+	// say more than a frame are then broken there. nil if they go elsewhere.
+	Columns func() int
+
+	// Lead, if not nil, appends to dst what the compact form shows in front of
+	// the payload of an event.
+	Lead func(dst []byte, ev *decode.Event) []byte
 }
+
+// Fit is an Options.Preview: what fits into a line of the terminal, and 80 bytes if
+// there is none.
+const Fit = -1
+
+// MaxFit is how many bytes of a payload are looked at to fill a line.
+const MaxFit = 4096
 
 // A Time is how the time of an event is shown.
 type Time uint8
@@ -38,7 +55,11 @@ const (
 type printer struct {
 	w          io.Writer
 	preview    int
+	columns    func() int // nil if there is no terminal
+	fit        bool       // fill the line
+	lead       func(dst []byte, ev *decode.Event) []byte
 	messages   bool
+	pretty     int
 	pens       pens
 	textual    bool // binary data that can be read is shown as text; its opcode says what it is
 	bytesBelow bool // bytes stand in rows of their own, not in the line
@@ -52,6 +73,8 @@ type printer struct {
 	sessions   decode.PerSession[session] // only those with something to remember
 
 	buf     []byte // the lines of this event
+	start   int    // of the line at hand
+	indent  int    // of what follows it if it is broken, in columns
 	payload []byte // scratch: what is shown of a payload
 }
 
@@ -72,10 +95,21 @@ func (s *session) inFlight(ev *decode.Event) *form {
 }
 
 func newPrinter(w io.Writer, o Options, point byte) printer {
+	preview, fit := max(o.Preview, 0), o.Preview == Fit && o.Columns != nil
+	switch {
+	case fit:
+		preview = MaxFit
+	case o.Preview == Fit:
+		preview = 80
+	}
 	return printer{
 		w:        w,
-		preview:  max(o.Preview, 0),
+		preview:  preview,
+		columns:  o.Columns,
+		fit:      fit,
+		lead:     o.Lead,
 		messages: o.Messages,
+		pretty:   o.Pretty,
 		dated:    o.Date,
 		timeForm: o.Time,
 		numbers:  o.Numbers,
@@ -133,16 +167,45 @@ func (p *printer) date() {
 
 // line begins a line: clock, session and a mark that says who or what.
 func (p *printer) line(ev *decode.Event, mark string, pen pen) {
+	p.start = len(p.buf)
 	p.timeOf(ev)
-	p.text(" #")
-	p.int(ev.Conn)
+	p.text(" ")
+	p.session(ev.Conn)
 	p.text(" ")
 	p.colored(pen, mark)
 	p.text(" ")
+	if p.columns != nil {
+		p.indent = columnsOf(p.buf[p.start:])
+	}
 }
 
-// end ends a line, without blanks at its end.
+// session appends the number of a session, in its colour.
+func (p *printer) session(conn int64) {
+	pen := p.pens.numbers[uint64(conn)%uint64(len(p.pens.numbers))]
+	p.text(pen.on)
+	p.text("#")
+	p.int(conn)
+	p.text(pen.off)
+}
+
+// end ends a line, without blanks at its end. Where it is too long for a terminal
+// it is broken.
 func (p *printer) end() {
+	p.trim()
+	if p.columns != nil {
+		columns := p.columns()
+		p.wrap(p.start, columns, min(p.indent, columns/4))
+	}
+	p.text("\n")
+}
+
+// endPayload is end for a line that has payload, of which there is as much as the
+// user wants.
+func (p *printer) endPayload() {
+	if p.fit {
+		p.end()
+		return
+	}
 	p.trim()
 	p.text("\n")
 }
@@ -295,18 +358,25 @@ type glimpse struct {
 	coded   bool   // b is the reason in a Close frame
 	code    int    // that came with it, iff coded
 	missing bool   // the payload goes on after b
+	words   bool   // b is no text, and the payload has some: letters stand beside
+	packed  string // the format that the payload has b in; "" for none
 }
 
 // glimpse returns what to show of the payload of a frame, which is not a later
 // piece. ok is false if that is nothing. What is compressed is shown inflated on
-// the final frame of its message, or as it came if it could not be inflated.
+// the final frame of its message, or as it came if it could not be inflated; so is
+// what a binary message has packed.
 func (p *printer) glimpse(ev *decode.Event) (g glimpse, ok bool) {
 	f := ev.Frame
+	if p.textual && packed(ev) {
+		p.form(ev)
+		return p.glimpseOf(ev.Message)
+	}
 	form := p.form(ev)
 	if form == asMessage {
 		switch {
 		case inflated(ev):
-			return p.content(ev.Message)
+			return p.glimpseOf(ev.Message)
 		case !f.Fin:
 			return g, false
 		}
@@ -351,10 +421,16 @@ func inflated(ev *decode.Event) bool {
 	return ev.Message != nil && ev.Message.Compressed && !ev.Message.Unread
 }
 
-// content returns what to show of a message. ok is false if that is nothing.
-func (p *printer) content(m *decode.Message) (g glimpse, ok bool) {
-	g.b = m.Data[:min(len(m.Data), p.preview)]
-	g.missing = m.Cut || len(g.b) < len(m.Data) || m.Unfinished
+// packed reports whether ev has a message whose content is packed.
+func packed(ev *decode.Event) bool {
+	return ev.Message != nil && ev.Message.Op == ws.OpBinary && ev.Message.Content().Packed != ""
+}
+
+// glimpseOf returns what to show of a message. ok is false if that is nothing.
+func (p *printer) glimpseOf(m *decode.Message) (g glimpse, ok bool) {
+	c := m.Content()
+	g.b, g.packed = c.Data[:min(len(c.Data), p.preview)], c.Packed
+	g.missing = c.Cut || len(g.b) < len(c.Data) || m.Unfinished
 	if len(g.b) == 0 {
 		return g, false
 	}

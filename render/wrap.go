@@ -2,16 +2,22 @@ package render
 
 import (
 	"strings"
+	"unicode"
 	"unicode/utf8"
+
+	textwidth "golang.org/x/text/width"
 )
 
-// maxColumns is how wide a report is.
-const maxColumns = 80
+// reportColumns is how wide a report is.
+const reportColumns = 80
 
-// wrap breaks the line that the buffer has from start on where it is too long:
+// wrap breaks the line that the buffer has from start on where it has more columns:
 // at a blank, or within a word that does not fit into a line of its own. The
-// lines after the first begin with indent.
-func (p *printer) wrap(start int, indent string) {
+// lines after the first are indented.
+func (p *printer) wrap(start, most, indent int) {
+	if len(p.buf)-start <= most { // a column takes at least a byte
+		return
+	}
 	line := string(p.buf[start:])
 	p.buf = p.buf[:start]
 	first, blank := 0, -1 // where in line the line at hand begins, and its last blank
@@ -21,7 +27,7 @@ func (p *printer) wrap(start int, indent string) {
 			i += n
 			continue
 		}
-		_, n := utf8.DecodeRuneInString(line[i:])
+		r, n := utf8.DecodeRuneInString(line[i:])
 		if line[i] == ' ' {
 			if word && !strings.HasPrefix(line[i:], " §") && !strings.HasSuffix(line[:i], "RFC") { // a section stays whole
 				blank = i
@@ -29,7 +35,7 @@ func (p *printer) wrap(start int, indent string) {
 		} else {
 			word = true
 		}
-		if columns == maxColumns && line[i] != ' ' {
+		if columns+width(r) > most && line[i] != ' ' {
 			end, next := i, i
 			if blank > first {
 				end, next = blank, blank+1
@@ -42,19 +48,48 @@ func (p *printer) wrap(start int, indent string) {
 			}
 			p.text(line[first:end])
 			p.text("\n")
-			p.text(indent)
-			first, i, blank, columns, word = next, next, -1, len(indent), false
+			p.text(strings.Repeat(" ", indent))
+			first, i, blank, columns, word = next, next, -1, indent, false
 			continue
 		}
-		columns = min(columns+1, maxColumns)
+		columns = min(columns+width(r), most)
 		i += n
 	}
 	p.text(line[first:])
 }
 
+// columnsOf returns how many columns of a terminal a piece of a line takes.
+func columnsOf(b []byte) (columns int) {
+	for len(b) > 0 {
+		if n := escapeLen(b); n > 0 {
+			b = b[n:]
+			continue
+		}
+		r, n := utf8.DecodeRune(b)
+		columns += width(r)
+		b = b[n:]
+	}
+	return columns
+}
+
+// width returns how many columns a character takes.
+func width(r rune) int {
+	switch {
+	case r < 0x300:
+		return 1
+	case unicode.Is(unicode.Mn, r), unicode.Is(unicode.Me, r):
+		return 0
+	}
+	switch textwidth.LookupRune(r).Kind() {
+	case textwidth.EastAsianWide, textwidth.EastAsianFullwidth:
+		return 2
+	}
+	return 1
+}
+
 // escapeLen returns the length of the escape sequence of a terminal at the start
 // of s, or 0.
-func escapeLen(s string) int {
+func escapeLen[T []byte | string](s T) int {
 	if len(s) == 0 || s[0] != 0x1b {
 		return 0
 	}

@@ -21,6 +21,7 @@ missing() {
 	need npm command -v npm
 	need curl command -v curl
 	need tshark command -v tshark
+	need tmux command -v tmux
 	need nginx test -x /usr/sbin/nginx
 	need haproxy test -x /usr/sbin/haproxy
 	need chromium test -x /usr/bin/chromium

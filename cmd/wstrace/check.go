@@ -122,7 +122,7 @@ func (c *check) file(ctx context.Context, name string, named bool, w io.Writer) 
 		}
 		j = render.NewReport(w, render.Options{Preview: c.view.shown(), Color: c.view.colored()}, least)
 	}
-	look := decode.Look{Messages: true, Advice: least == decode.SeverityInfo, Seen: new(decode.Seen)}
+	look := decode.Look{Messages: true, Advice: least == decode.SeverityInfo, Seen: new(decode.Seen), Unpack: unpack}
 	var sink decode.Sink = j
 	if f := c.view.filter.Filter; f != nil {
 		f.Needs().AddTo(&look)

@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
 
+	"github.com/fatih/color"
 	"github.com/spf13/cobra"
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/source"
@@ -23,6 +25,7 @@ const diffExample = `  wstrace diff old.wst new.wst
 
 // diffFlags are the flags of wstrace diff.
 type diffFlags struct {
+	view     *view
 	filter   filterFlag
 	sessions pairFlag
 	exact    bool
@@ -30,8 +33,8 @@ type diffFlags struct {
 	capture  []string
 }
 
-func newDiff(con *console) *cobra.Command {
-	d := &diffFlags{}
+func newDiff(con *console, v *view) *cobra.Command {
+	d := &diffFlags{view: v}
 	cmd := &cobra.Command{
 		Use:   "diff [flags] A B",
 		Short: "Compare two recorded sessions",
@@ -136,8 +139,36 @@ func (d *diffFlags) run(con *console, a, b string) error {
 	if err != nil || !differ {
 		return err
 	}
-	if _, err := os.Stdout.Write(out.Bytes()); err != nil && !isPipe(err) {
-		return failed("write", "stdout", err)
+	to, err := d.view.output()
+	if err != nil {
+		return err
+	}
+	_, err = to.Write(coloredDiff(out.Bytes(), d.view.colored()))
+	if to != os.Stdout {
+		err = cmp.Or(err, to.Close())
+	}
+	if err != nil && !isPipe(err) {
+		return failed("write", to.Name(), err)
 	}
 	return errFound
+}
+
+// coloredDiff returns the lines of a diff, in colours if there are to be any: what is
+// in one session only, and what was sent in another number of frames.
+func coloredDiff(diff []byte, use bool) []byte {
+	if !use {
+		return diff
+	}
+	pens := map[byte]*color.Color{'-': color.New(color.FgRed), '+': color.New(color.FgGreen), '~': color.New(color.FgYellow)}
+	var out []byte
+	for line := range bytes.Lines(diff) {
+		pen := pens[line[0]]
+		if pen == nil {
+			out = append(out, line...)
+			continue
+		}
+		pen.EnableColor() // the library would ask the terminal
+		out = append(append(out, pen.Sprint(string(bytes.TrimSuffix(line, []byte("\n"))))...), '\n')
+	}
+	return out
 }

@@ -17,14 +17,60 @@ import (
 type export struct {
 	fields    fieldsFlag
 	separator separatorFlag
+	pretty    bool
 
-	csv *csvForm // the form, once it is made; nil if it is another
+	state filter.State  // of the columns
+	seen  *filter.State // that, once a form shows columns; nil if none does
+	row   []string      // scratch
 }
 
 func (e *export) registerExport(flags *pflag.FlagSet) {
-	flags.Var(&e.fields, "fields", "with -o csv, write these `FIELDS` of an event, see wstrace help filter: session,time,op,json.price")
-	flags.Lookup("fields").DefValue = defaultFields
+	flags.Var(&e.fields, "fields", "print these `FIELDS` in front of the payload, or with -o csv alone, see wstrace help filter: session,op,json.price")
+	flags.Lookup("fields").DefValue = "for csv " + defaultFields
+	flags.BoolVar(&e.pretty, "pretty", false, "print JSON indented below the line of its message")
 	flags.Var(&e.separator, "separator", `with -o raw, write `+"`TEXT`"+` between payloads, such as '\n' or '\0'`)
+}
+
+// check returns an error if a form has no use for what was asked for.
+func (e *export) check(form string) error {
+	switch {
+	case e.pretty && form != "compact":
+		return usagef("--pretty is for -o compact")
+	case e.fields.Columns != nil && form != "compact" && form != "csv":
+		return usagef("--fields is for -o compact and csv")
+	}
+	return nil
+}
+
+// maxLead is how much of a value stands in front of a payload, in bytes.
+const maxLead = 60
+
+// lead appends the values of the event that was seen last which it has: "type=next".
+func (e *export) lead(dst []byte, _ *decode.Event) []byte {
+	e.row = e.fields.Append(e.row[:0], &e.state)
+	for i, value := range e.row {
+		if value == "" {
+			continue
+		}
+		if len(dst) > 0 {
+			dst = append(dst, ' ')
+		}
+		dst = append(dst, strings.TrimPrefix(e.fields.Names[i], "json.")...)
+		dst = append(dst, '=')
+		b := []byte(value)
+		if len(b) > maxLead {
+			b = decode.WholeChars(b[:maxLead])
+		}
+		if strings.ContainsAny(value, " \"") {
+			dst = decode.AppendText(dst, b)
+		} else {
+			dst = decode.AppendEscaped(dst, b, false)
+		}
+		if len(b) < len(value) {
+			dst = append(dst, "…"...)
+		}
+	}
+	return dst
 }
 
 const defaultFields = "session,time,from,kind,op,len,text"
@@ -72,24 +118,25 @@ func (s *separatorFlag) Set(text string) error {
 type csvForm struct {
 	w       *csv.Writer
 	columns *filter.Columns
-	state   filter.State
+	state   *filter.State
 	row     []string
 }
 
-func newCSV(w io.Writer, c *filter.Columns) *csvForm {
-	f := &csvForm{w: csv.NewWriter(w), columns: c}
+func newCSV(w io.Writer, c *filter.Columns, state *filter.State) *csvForm {
+	f := &csvForm{w: csv.NewWriter(w), columns: c, state: state}
 	f.w.Write(c.Names)
 	f.w.Flush()
 	return f
 }
 
-// seeing returns a sink that has f see all events, which then go to sink.
-func (f *csvForm) seeing(sink decode.Sink) decode.Sink {
-	if f == nil {
+// seeing returns a sink that sees all events, which then go to sink, if a form shows
+// columns of them.
+func (e *export) seeing(sink decode.Sink) decode.Sink {
+	if e.seen == nil {
 		return sink
 	}
 	return passOn{func(ev *decode.Event) {
-		f.columns.See(&f.state, ev)
+		e.fields.See(e.seen, ev)
 		sink.Emit(ev)
 	}, sink}
 }
@@ -123,7 +170,7 @@ func (f *csvForm) Emit(ev *decode.Event) {
 	default:
 		return
 	}
-	f.row = f.columns.Append(f.row[:0], &f.state)
+	f.row = f.columns.Append(f.row[:0], f.state)
 	f.w.Write(f.row)
 	f.w.Flush()
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/filter"
 )
 
@@ -25,6 +26,15 @@ func (f *filterFlag) Set(s string) (err error) {
 
 func (f *filterFlag) register(cmd *cobra.Command, usage string) {
 	cmd.Flags().VarP(f, "filter", "e", usage)
+}
+
+// where returns a sink that passes on what f selects, of messages in place of their
+// frames if they stand for them.
+func (f *filterFlag) where(sink decode.Sink, messages bool) decode.Sink {
+	if messages {
+		return f.WhereMessages(sink)
+	}
+	return f.Where(sink)
 }
 
 const filterUsage = "show only what `EXPR` selects, see wstrace help filter; what is recorded, and the totals, stay whole"

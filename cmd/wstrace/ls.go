@@ -138,7 +138,7 @@ func (l *ls) file(ctx context.Context, name string, after int64) ([]*listed, int
 	defer in.Close()
 	in.After = after
 	g := &lister{filter: l.view.filter.Filter}
-	look := decode.Look{Messages: true, Keep: 1, Seen: new(decode.Seen)}
+	look := decode.Look{Messages: true, Keep: 1, Seen: new(decode.Seen), Unpack: unpack}
 	if g.filter != nil {
 		g.filter.Needs().AddTo(&look)
 	}

@@ -65,7 +65,9 @@ func (t *targets) Set(s string) error {
 func (r *record) addTo(f *flow, v *view) error {
 	if len(r.redact) > 0 {
 		var err error
-		if f.redaction, err = newRedaction(r.redact, v.look()); err != nil {
+		look := v.look()
+		look.Unpack = nil // what is packed is not redacted, and so is not shown as text
+		if f.redaction, err = newRedaction(r.redact, look); err != nil {
 			return usagef("--redact: %w", err)
 		}
 		hideIn(f.con, r.redact)

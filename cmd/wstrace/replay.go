@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fatih/color"
 	"github.com/spf13/cobra"
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
@@ -216,7 +217,7 @@ func (r *replayFlags) run(ctx context.Context, con *console, v *view, name strin
 		v.form.value = "none"
 	}
 	var updated bytes.Buffer
-	p := &performance{flags: r, con: con, name: name}
+	p := &performance{flags: r, colored: v.color.value == "always" || v.color.value == "auto" && !color.NoColor, con: con, name: name}
 	comp, err := p.load()
 	if err != nil {
 		return failed("replay", name, err)
@@ -266,12 +267,13 @@ const maxClients = 1_000_000
 
 // A performance is a run of wstrace replay.
 type performance struct {
-	flags  *replayFlags
-	con    *console
-	name   string
-	script *replay.Script // the session, or the first of all
-	all    *replay.Play   // nil for one session
-	how    replay.PlayOption
+	flags   *replayFlags
+	colored bool // what differs
+	con     *console
+	name    string
+	script  *replay.Script // the session, or the first of all
+	all     *replay.Play   // nil for one session
+	how     replay.PlayOption
 
 	begun, ended, failed atomic.Int64 // sessions
 	answers              latencies
@@ -416,7 +418,7 @@ func (p *performance) one(ctx context.Context, play func() error) {
 		for line := range strings.Lines(d.Diff()) {
 			out = append(decode.AppendEscaped(out, []byte(strings.TrimSuffix(line, "\n")), false), '\n')
 		}
-		os.Stdout.Write(out)
+		os.Stdout.Write(coloredDiff(out, p.colored))
 	}
 }
 

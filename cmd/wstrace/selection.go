@@ -62,18 +62,18 @@ func (s *selection) given(flag string) bool { return s.ranges != nil && s.ranges
 
 // where returns a sink for what a form, which form makes, prints of the events that
 // are selected.
-func (s *selection) where(w io.Writer, apart bool, form func(io.Writer) decode.Sink) decode.Sink {
+func (s *selection) where(w io.Writer, apart, messages bool, form func(io.Writer) decode.Sink) decode.Sink {
 	if s.before == 0 && s.after == 0 && !s.given("head") && !s.given("tail") {
 		sink := form(w)
 		if s.filter.Filter != nil {
-			sink = s.filter.Where(sink)
+			sink = s.filter.where(sink, messages)
 		}
 		if s.sessions != nil {
 			sink = decode.Where(s.sessions.has, sink)
 		}
 		return sink
 	}
-	p := &picker{selection: s, w: w, apart: apart}
+	p := &picker{selection: s, w: w, apart: apart, state: filter.State{Messages: messages}}
 	p.form = form(&p.text)
 	w.Write(p.text.Bytes()) // what stands in front, if anything
 	return p

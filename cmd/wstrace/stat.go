@@ -116,7 +116,7 @@ func (s *stat) file(ctx context.Context, name string, after int64, sink decode.S
 
 // statLook returns what sessions look into for statistics.
 func (v *view) statLook() decode.Look {
-	look := decode.Look{Messages: true, Keep: 1, Seen: new(decode.Seen)}
+	look := decode.Look{Messages: true, Keep: 1, Seen: new(decode.Seen), Unpack: unpack}
 	if f := v.filter.Filter; f != nil {
 		f.Needs().AddTo(&look)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/fatih/color"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/output"
@@ -46,7 +47,7 @@ func (v *view) register(cmd *cobra.Command) {
 	v.flags.VarP(&v.form, "output", "o", "print events as `FORM`: compact, fiddler, hex, json, csv, raw (payloads and nothing else) or none")
 	v.flags.StringVar(&v.to, "to", "", "print to `FILE` instead of stdout")
 	v.flags.VarP(&v.preview, "preview", "n", "print at most `N` bytes of each payload")
-	v.flags.Lookup("preview").DefValue = "80; for hex 4096; for json all"
+	v.flags.Lookup("preview").DefValue = "what fits the terminal, else 80; for hex 4096; for json all"
 	v.flags.BoolVarP(&v.messages, "messages", "m", false, "print one line per message instead of per frame")
 	v.flags.Var(&v.color, "color", "use colors `WHEN`: auto, always or never")
 	v.time = choice{"clock", []string{"clock", "delta", "since", "unix", "iso"}}
@@ -94,6 +95,9 @@ func (v *view) output() (*os.File, error) {
 // addTo makes f show its events. Live, a terminal that is slow loses lines,
 // and always means that those of a file are there when the traffic goes on.
 func (v *view) addTo(f *flow, live, always bool) error {
+	if err := v.export.check(v.form.value); err != nil {
+		return err
+	}
 	if v.stat {
 		if err := v.checkStat(); err != nil {
 			return err
@@ -134,7 +138,7 @@ func sameFile(a, b string) bool {
 }
 
 // shown returns how many bytes of a payload are printed at most; all of them if
-// that is negative.
+// that is negative, or in the compact form render.Fit.
 func (v *view) shown() int {
 	if !v.flags.Changed("preview") {
 		switch v.form.value {
@@ -142,9 +146,22 @@ func (v *view) shown() int {
 			return hexPreview
 		case "json", "raw":
 			return -1
+		case "compact":
+			return render.Fit
 		}
 	}
 	return int(v.preview)
+}
+
+// prettyUpTo returns how long a message is at most that is printed indented, in bytes.
+func (v *view) prettyUpTo() int {
+	switch {
+	case !v.pretty:
+		return 0
+	case v.flags.Changed("preview"):
+		return int(v.preview)
+	}
+	return decode.MaxMessageData
 }
 
 // maxWhole is how many bytes of a message are shown, unless -n says less.
@@ -157,14 +174,18 @@ func (v *view) look() decode.Look {
 		return v.statLook()
 	}
 	l := decode.Look{Messages: v.form.value != "none", Advice: v.least() == decode.SeverityInfo, Seen: new(decode.Seen)}
-	l.Keep = maxWhole
-	if n := v.shown(); n >= 0 {
+	l.Keep, l.Unpack = maxWhole, unpack
+	switch n := v.shown(); {
+	case n >= 0:
 		l.Keep = min(max(n, 1), maxWhole)
+	case v.form.value == "compact":
+		l.Keep = render.MaxFit
 	}
+	l.Keep = max(l.Keep, v.prettyUpTo())
 	if f := v.filter.Filter; f != nil && l.Messages {
 		f.Needs().AddTo(&l)
 	}
-	if v.form.value == "csv" {
+	if v.form.value == "csv" || v.fields.Columns != nil {
 		v.fields.columns().Needs().AddTo(&l)
 	}
 	return l
@@ -175,8 +196,8 @@ func (v *view) sink(w io.Writer) decode.Sink {
 	if v.stat {
 		return newStatistics(w, v.form.value == "json", v.filter.Filter)
 	}
-	sink := v.where(w, v.apart(), v.renderer)
-	sink = v.csv.seeing(sink)
+	sink := v.where(w, v.apart(), v.messages, v.renderer)
+	sink = v.export.seeing(sink)
 	if v.least() == decode.SeverityError {
 		return errorsOnly(sink)
 	}
@@ -212,18 +233,22 @@ func errorsOnly(form decode.Sink) decode.Sink {
 // renderer returns the form that was chosen, which prints to w.
 func (v *view) renderer(w io.Writer) decode.Sink {
 	o := render.Options{Preview: v.shown(), Color: v.colored(), Messages: v.messages, Date: v.to == "" && isTerminal(os.Stdout),
-		Time: render.Time(slices.Index(v.time.of, v.time.value)), Numbers: v.numbers}
+		Time: render.Time(slices.Index(v.time.of, v.time.value)), Numbers: v.numbers, Pretty: v.prettyUpTo()}
+	if v.onTerminal() {
+		o.Columns = terminalColumns
+	}
 	switch v.form.value {
 	case "fiddler":
 		return render.NewFiddler(w, o)
 	case "hex":
 		return render.NewHex(w, o)
 	case "csv":
-		v.csv = newCSV(w, v.fields.columns())
+		form := newCSV(w, v.fields.columns(), &v.state)
+		v.seen = &v.state
 		if v.messages {
-			return decode.MessagesOnly(v.csv)
+			return decode.MessagesOnly(form)
 		}
-		return v.csv
+		return form
 	case "raw":
 		return &rawForm{w: w, separator: string(v.separator), messages: v.messages, cut: v.notWhole}
 	case "json":
@@ -231,7 +256,23 @@ func (v *view) renderer(w io.Writer) decode.Sink {
 		to.Derived, to.Preview, to.Messages = true, o.Preview, o.Messages
 		return trace.NewWriter(w, to)
 	}
+	if v.fields.Columns != nil {
+		v.seen = &v.state
+		o.Lead = v.lead
+	}
 	return render.NewCompact(w, o)
+}
+
+// onTerminal reports whether events go to a terminal.
+func (v *view) onTerminal() bool { return v.to == "" && term.IsTerminal(int(os.Stdout.Fd())) }
+
+// terminalColumns returns how wide the terminal is.
+func terminalColumns() int {
+	columns, _, err := term.GetSize(int(os.Stdout.Fd()))
+	if err != nil || columns <= 0 {
+		return 80
+	}
+	return max(columns, 20)
 }
 
 // isTerminal reports whether f is a terminal, or another device that keeps nothing.

@@ -38,9 +38,10 @@ type Subject struct {
 	*decode.Event
 	Finding *decode.Violation // if it is about one violation of the event; nil if not
 
-	memory *memory
-	buf    []byte // scratch
-	json   []byte // scratch
+	memory   *memory
+	messages bool   // State.Messages
+	buf      []byte // scratch
+	json     []byte // scratch
 }
 
 // A Get returns the ith value that a field has in s. ok is false if there are no

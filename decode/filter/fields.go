@@ -40,7 +40,7 @@ func init() {
 		{Name: "websocket", Doc: "the session asked for websocket", Type: Bool, Get: flag(isWebSocket, func(*Subject) bool { return true })},
 		{Name: "from", Doc: "who sent it; of a finding, who is at fault", Type: Word, Words: []string{"client", "server"}, Get: one(from)},
 		{Name: "kind", Doc: "what happened", Type: Word, Words: kindWords, Get: one(func(s *Subject) (int64, bool) { return int64(s.Kind), true })},
-		{Name: "op", Doc: "opcode of the frame", Type: Word, Words: opWords(), Get: one(op)},
+		{Name: "op", Doc: "opcode of the frame, with -m of the message", Type: Word, Words: opWords(), Get: one(op)},
 		{Name: "fin", Doc: "FIN of the frame", Type: Bool, Get: flag(func(s *Subject) bool { return s.Frame.Fin }, hasFrame)},
 		{Name: "rsv1", Doc: "RSV1 of the frame", Type: Bool, Get: flag(func(s *Subject) bool { return s.Frame.Rsv&4 != 0 }, hasFrame)},
 		{Name: "rsv2", Doc: "RSV2 of the frame", Type: Bool, Get: flag(func(s *Subject) bool { return s.Frame.Rsv&2 != 0 }, hasFrame)},
@@ -72,7 +72,14 @@ func init() {
 			return s.Message.Len, true
 		})},
 		{Name: "text", Doc: "the message as text, on its final frame; of a Close frame, and the closed session, the reason", Type: Text, Needs: content, Get: text(textOf)},
-		{Name: "binary", Doc: "the message as bytes, on its final frame; of a control frame the payload", Type: Binary, Needs: content, Get: text(bytesOf)},
+		{Name: "binary", Doc: "the message as bytes, packed or not, on its final frame; of a control frame the payload", Type: Binary, Needs: content, Get: text(bytesOf)},
+		{Name: "packed", Doc: "what the binary message is packed with, on its final frame: gzip, zlib, zstd", Type: Text, Needs: content, Get: text(func(s *Subject) (string, bool) {
+			if s.Message == nil {
+				return "", false
+			}
+			format := s.Message.Content().Packed
+			return format, format != ""
+		})},
 		{Name: "json.PATH", Doc: "value in the JSON of the message, on its final frame; json[0], json..id, json['a b']", Type: JSON, Needs: content, Make: jsonAt},
 		{Name: "json", Doc: "the message has JSON", Type: Bool, Needs: content, Get: flag(hasJSON, func(s *Subject) bool { return s.Message != nil })},
 		{Name: "code", Doc: "status code of the Close frame, and of the closed session", Type: Number, Max: 65535, Get: one(code)},
@@ -215,10 +222,12 @@ func from(s *Subject) (int64, bool) {
 }
 
 func op(s *Subject) (int64, bool) {
-	switch s.Kind {
-	case decode.KindFrame:
+	switch {
+	case s.messages && s.Message != nil:
+		return int64(s.Message.Op), true
+	case s.Kind == decode.KindFrame:
 		return int64(s.Frame.OpCode), true
-	case decode.KindMessage:
+	case s.Kind == decode.KindMessage:
 		return int64(s.Message.Op), true
 	}
 	return 0, false
@@ -250,7 +259,8 @@ func textOf(s *Subject) (string, bool) {
 	case s.Totals != nil, m != nil && m.Op == ws.OpClose, hasFrame(s) && s.Frame.OpCode == ws.OpClose:
 		return reason(s)
 	case m != nil:
-		b, ok = m.Data, m.Op == ws.OpText && !m.Unread || !m.Unread && utf8.Valid(m.Data)
+		b = m.Content().Data
+		ok = !m.Unread && (m.Op == ws.OpText || utf8.Valid(b))
 	default:
 		b, ok = payload(s)
 		ok = ok && utf8.Valid(b)
@@ -294,7 +304,7 @@ func reason(s *Subject) (string, bool) {
 }
 
 func hasJSON(s *Subject) bool {
-	return !s.Message.Unread && pick.Path{}.Find(s.Message.Data, func([]byte) bool { return true })
+	return !s.Message.Unread && pick.Path{}.Find(s.Message.Content().Data, func([]byte) bool { return true })
 }
 
 func jsonAt(path string) (Get, error) {
@@ -309,7 +319,7 @@ func jsonAt(path string) (Get, error) {
 		if s.Message == nil || s.Message.Unread {
 			return v, false
 		}
-		ok = p.Find(s.Message.Data, func(b []byte) bool {
+		ok = p.Find(s.Message.Content().Data, func(b []byte) bool {
 			v.S = view(b)
 			i--
 			return i < 0

@@ -65,6 +65,10 @@ func (n Needs) AddTo(look *decode.Look) {
 // zero value is ready for use. What it takes is bounded, as in
 // [decode.PerSession].
 type State struct {
+	// Messages says that messages stand for their frames: op of a final frame is
+	// that of the message.
+	Messages bool
+
 	sessions decode.PerSession[memory]
 	subject  Subject
 }
@@ -89,7 +93,7 @@ func (f *Filter) Match(st *State, ev *decode.Event) bool {
 
 // take notes an event.
 func (st *State) take(remembers bool, ev *decode.Event) {
-	st.subject.Event, st.subject.Finding = ev, nil
+	st.subject.Event, st.subject.Finding, st.subject.messages = ev, nil, st.Messages
 	if remembers {
 		st.subject.memory = st.sessions.Of(ev)
 		st.subject.memory.take(ev)
@@ -116,8 +120,14 @@ func (m *memory) take(ev *decode.Event) {
 }
 
 // Where returns a sink that passes on to sink the events that f selects.
-func (f *Filter) Where(sink decode.Sink) decode.Sink {
-	st := new(State)
+func (f *Filter) Where(sink decode.Sink) decode.Sink { return f.where(new(State), sink) }
+
+// WhereMessages is Where for a sink that shows messages in place of their frames.
+func (f *Filter) WhereMessages(sink decode.Sink) decode.Sink {
+	return f.where(&State{Messages: true}, sink)
+}
+
+func (f *Filter) where(st *State, sink decode.Sink) decode.Sink {
 	return decode.Where(func(ev *decode.Event) bool { return f.Match(st, ev) }, sink)
 }
 

@@ -186,6 +186,7 @@ var matches = []struct{ text, want string }{
 	{"frames == 8", "closed"},
 	{"bytes > 100", "closed"},
 	{"fx or leg or change", ""},
+	{"packed", ""},
 	{"not (op == text or op == cont) and op", "f<2 f<3 f>1 f>2"},
 	{"op == text and from == server or op == ping", "f<0 f<3 f<4"},
 	{"op == text and (from == server or op == ping)", "f<0 f<4"},
@@ -207,6 +208,60 @@ func TestMatch(t *testing.T) {
 		if !found {
 			t.Errorf("no test names %s", f.Name)
 		}
+	}
+}
+
+// TestPacked checks that text and JSON are those of what is packed, and that nothing is
+// unpacked unless an expression asks for it.
+func TestPacked(t *testing.T) {
+	for _, c := range []struct {
+		text, want string
+		unpacked   int
+	}{
+		{"packed == gzip", "f<2", 1},
+		{"json.in == 1 and op == bin", "f<2", 1},
+		{`"in" and packed`, "f<2", 1},
+		{"binary == 0xdeadbeef", "f<2", 0},
+		{"op == bin and message.len == 4", "f<2", 0},
+	} {
+		f, err := Parse(c.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		unpacked := 0
+		look := decode.Look{Unpack: func(data []byte, cut bool) ([]byte, string, bool) {
+			if unpacked++; string(data) != "\xde\xad\xbe\xef" || cut {
+				return nil, "", false
+			}
+			return []byte(`{"in":1}`), "gzip", false
+		}}
+		f.Needs().AddTo(&look)
+		play(f.Where(decode.SinkFunc(func(ev *decode.Event) {
+			if n := name(ev); n != "" {
+				got = append(got, n)
+			}
+		})), look)
+		if got := strings.Join(got, " "); got != c.want || unpacked != c.unpacked {
+			t.Errorf("%s: got %s, and %d messages were unpacked", c.text, got, unpacked)
+		}
+	}
+}
+
+// TestOpOfMessages checks what op is where messages stand for their frames.
+func TestOpOfMessages(t *testing.T) {
+	f, err := Parse("op == text and from == server")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	play(f.WhereMessages(decode.SinkFunc(func(ev *decode.Event) {
+		if n := name(ev); n != "" {
+			got = append(got, n)
+		}
+	})), decode.Look{Messages: true})
+	if got := strings.Join(got, " "); got != "f<0 f<1 f<4" {
+		t.Errorf("got %s", got)
 	}
 }
 

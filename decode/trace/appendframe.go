@@ -54,5 +54,6 @@ func (r *Record) appendFrame(dst []byte) []byte {
 	if r.InflatedCut {
 		dst = append(dst, `,"=cut":true`...)
 	}
+	dst = appendText(dst, `,"=packed":`, r.Packed)
 	return dst
 }

@@ -112,6 +112,7 @@ var keysByKind = map[Kind][]key{
 		payload("text", FormText),
 		otherPayload("b64", FormBase64),
 		flag("compressed", func(r *Record) *bool { return &r.Message.Compressed }),
+		text("packed", func(r *Record) *string { return &r.Packed }),
 		flag("cut", func(r *Record) *bool { return &r.Cut }),
 		flag("unread", func(r *Record) *bool { return &r.Message.Unread }),
 		flag("unfinished", func(r *Record) *bool { return &r.Message.Unfinished }),
@@ -165,6 +166,7 @@ var fate = []key{
 var inflatedText = []key{
 	inflated("=text"),
 	flag("=cut", func(r *Record) *bool { return &r.InflatedCut }),
+	text("=packed", func(r *Record) *string { return &r.Packed }),
 }
 
 var cut = []key{flag("cut", func(r *Record) *bool { return &r.Cut })}

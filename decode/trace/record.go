@@ -103,7 +103,8 @@ type Record struct {
 
 	Inflated    []byte // =text; valid iff HasInflated
 	HasInflated bool
-	InflatedCut bool // =cut: Inflated is not all of it
+	InflatedCut bool   // =cut: Inflated is not all of it
+	Packed      string // =packed; of a message packed: the format that it is in, of which Inflated or Payload is the content
 
 	Why               string // junk, opaque
 	How, Err          string // end

@@ -245,19 +245,27 @@ func appendTLS(dst []byte, client, server *decode.TLS) []byte {
 	return dst
 }
 
-// inflated adds the text of a compressed message to the record of its final
-// frame. All of it is there, or as much as Preview allows; or just a mark if
+// inflated adds the text of a message that is compressed, or packed, to the record of
+// its final frame. All of it is there, or as much as Preview allows; or just a mark if
 // it is too long.
 func (w *Writer) inflated(m *decode.Message) {
-	text := w.cut(m.Data)
-	cut := m.Cut || len(text) < len(m.Data)
+	if m.Unread || m.Op == ws.OpText && !m.Compressed {
+		return
+	}
+	c := m.Content()
+	if m.Op != ws.OpText && c.Packed == "" {
+		return
+	}
+	text := w.cut(c.Data)
+	cut := c.Cut || len(text) < len(c.Data)
 	if cut {
 		text = decode.WholeChars(text)
 	}
-	if !m.Compressed || m.Op != ws.OpText || m.Unread || !utf8.Valid(text) {
+	if !utf8.Valid(text) {
 		return
 	}
 	r := &w.rec
+	r.Packed = c.Packed
 	r.InflatedCut = cut
 	if !cut || w.o.Preview >= 0 {
 		r.Inflated, r.HasInflated = text, true
@@ -274,12 +282,16 @@ func (w *Writer) message(m *decode.Message) {
 		w.msg.Frames, w.msg.Wire = &m.Frames, &m.Wire
 	}
 	r.Message = &w.msg
-	p := w.cut(m.Data)
-	r.Op, r.Cut = m.Op, m.Cut || len(p) < len(m.Data)
+	c := m.Content()
+	p := w.cut(c.Data)
+	r.Op, r.Cut, r.Packed = m.Op, c.Cut || len(p) < len(c.Data), c.Packed
 	if whole := decode.WholeChars(p); r.Cut && utf8.Valid(whole) {
 		p = whole
 	}
 	r.Payload = p
+	if c.Packed != "" {
+		r.Form = FormText // if it is UTF-8
+	}
 }
 
 func accepted(ev *decode.Event) bool { return ev.Handshake != nil && ev.Handshake.Accepted }

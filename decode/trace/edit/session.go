@@ -183,7 +183,7 @@ func lossOf(rec *trace.Record, m *message) string {
 
 // stripped takes the payload out of a record, and reports whether there was any.
 func stripped(rec *trace.Record) bool {
-	rec.HasInflated, rec.Inflated, rec.InflatedCut = false, nil, false
+	rec.HasInflated, rec.Inflated, rec.InflatedCut, rec.Packed = false, nil, false, ""
 	n := uint64(len(rec.Payload))
 	if rec.Kind != trace.KindFrame && !rec.Cut || rec.Form == trace.FormDeflate {
 		rec.Len = n
@@ -408,7 +408,7 @@ func (m *message) derive(plain []byte) {
 	for i, h := range m.records {
 		rec := h.rec
 		if rec.HasInflated && (!m.compressed || i < len(m.records)-1 || !bytes.HasPrefix(plain, rec.Inflated)) {
-			rec.HasInflated, rec.Inflated, rec.InflatedCut = false, nil, false
+			rec.HasInflated, rec.Inflated, rec.InflatedCut, rec.Packed = false, nil, false, ""
 		}
 	}
 }
@@ -492,7 +492,7 @@ func (m *message) spread(b []byte, cuts []int) {
 
 // other redacts what is no part of a message.
 func (s *session) other(rec *trace.Record) {
-	rec.HasInflated, rec.Inflated, rec.InflatedCut = false, nil, false
+	rec.HasInflated, rec.Inflated, rec.InflatedCut, rec.Packed = false, nil, false, ""
 	keep, most := 0, math.MaxInt
 	if rec.Kind == trace.KindFrame && rec.Op >= ws.OpClose {
 		most = max(len(rec.Payload), 125) // RFC 6455 §5.5
