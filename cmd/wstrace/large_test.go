@@ -136,7 +136,9 @@ func TestLargeRecording(t *testing.T) {
 			}
 		})
 		ask("which answer was slowest", func(t *testing.T) {
-			var got struct{ Client struct{ Answer struct{ Max float64 } } }
+			var got struct {
+				Client struct{ Answer struct{ Max float64 } }
+			}
 			if err := json.Unmarshal([]byte(run(t, 0, "stat", "-o", "json")), &got); err != nil {
 				t.Fatal(err)
 			}
