@@ -86,7 +86,7 @@ differ`,
 	flags.StringVarP(&r.listen, "listen", "l", "", "be the server, and listen on `ADDR`, or on a port of 127.0.0.1; port 0 picks a free one")
 	flags.StringVar(&r.connect, "connect", "", "be the client of the server at `URL`; its path replaces the recorded one")
 	flags.Var(&r.session, "session", "replay session `N`, as numbered by show, or all of them together (default: the first WebSocket session)")
-	flags.Var(&r.timing, "timing", "when to send, `HOW`: fast, as soon as it is our turn; original, at the recorded pace; x2, twice as fast")
+	flags.Var(&r.timing, "timing", "when to send, `HOW`: fast, as soon as it is our turn; original, with the recorded pauses; x2, twice as fast; clock, when it was recorded, whether or not it is our turn")
 	flags.Var((*duration)(&r.stall), "stall", "wait at most `TIME` for the other side: to connect, in a handshake, and for what was recorded")
 	flags.BoolVar(&r.exact, "exact", false, "compare frame by frame and byte by byte, heartbeats too")
 	flags.StringArrayVar(&r.ignore, "ignore", nil, "do not compare what `SELECTOR` selects; may be repeated")
@@ -127,27 +127,35 @@ func (f *sessionFlag) Set(s string) error {
 }
 
 // A timing is the value of --timing.
-type timing struct{ speed replay.Speed }
+type timing struct {
+	speed replay.Speed
+	clock bool // and not in turn
+}
 
 func (t *timing) Type() string { return "how" }
 
 func (t *timing) String() string {
-	switch t.speed {
-	case 0:
+	switch {
+	case t.clock:
+		return "clock"
+	case t.speed == 0:
 		return "fast"
-	case replay.Original:
+	case t.speed == replay.Original:
 		return "original"
 	}
 	return "x" + strconv.FormatFloat(float64(t.speed), 'g', -1, 64)
 }
 
 func (t *timing) Set(s string) error {
+	*t = timing{}
 	switch s {
 	case "fast":
-		t.speed = 0
 		return nil
 	case "original":
 		t.speed = replay.Original
+		return nil
+	case "clock":
+		*t = timing{replay.Original, true}
 		return nil
 	}
 	for _, x := range []string{"x", "×"} {
@@ -160,7 +168,15 @@ func (t *timing) Set(s string) error {
 			return nil
 		}
 	}
-	return errors.New("want fast, original or a speed such as x2")
+	return errors.New("want fast, original, a speed such as x2, or clock")
+}
+
+// option returns when to send.
+func (t timing) option() replay.PlayOption {
+	if t.clock {
+		return replay.Clock(t.speed)
+	}
+	return replay.Timing(t.speed)
 }
 
 // compare returns what counts as equal.
@@ -186,7 +202,7 @@ func compareOption(exact, anyOrder bool, ignore, capture []string) replay.Compar
 
 // play returns how sessions are played.
 func (r *replayFlags) play() (replay.PlayOption, error) {
-	opts := []replay.PlayOption{replay.Timing(r.timing.speed), replay.Stall(r.stall), replay.Update(r.update)}
+	opts := []replay.PlayOption{r.timing.option(), replay.Stall(r.stall), replay.Update(r.update)}
 	for _, h := range r.headers {
 		name, value, ok := strings.Cut(h, ":")
 		if !ok || name == "" {

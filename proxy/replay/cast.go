@@ -84,6 +84,7 @@ type cast struct {
 	ours     []int // by session: position of what we send next
 	theirs   []int // by session: position of what we wait for next
 	progress time.Time
+	events   []event // by session: the one of the highest position
 }
 
 func newCast(ctx context.Context, scripts []*Script, role decode.Dir, how *playing) (*cast, context.Context) {
@@ -96,6 +97,7 @@ func newCast(ctx context.Context, scripts []*Script, role decode.Dir, how *playi
 		c.ours = append(c.ours, asks)
 		c.theirs = append(c.theirs, answers)
 		c.wake = append(c.wake, make(chan struct{}, 1))
+		c.events = append(c.events, event{at: -1})
 	}
 	ctx, c.cancel = context.WithCancelCause(ctx)
 	return c, ctx
@@ -200,10 +202,37 @@ func (c *cast) latest(t time.Time) time.Time {
 	return t
 }
 
+// happened notes an event of a session.
+func (c *cast) happened(part int, e event) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.at >= c.events[part].at {
+		c.events[part] = e
+	}
+}
+
+// before returns the event before a position that counts for a session, whose own one
+// is given: the last of any.
+func (c *cast) before(part, at int, own event) event {
+	if c == nil {
+		return own
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, e := range c.events {
+		if i != part && e.at < at && e.at > own.at {
+			own = e
+		}
+	}
+	return own
+}
+
 // due returns when something recorded at t comes by the clock.
 func (c *cast) due(t time.Duration) time.Time {
-	first := c.scripts[0]
-	return c.began.Add(time.Duration(float64(t-first.begin) / float64(c.how.speed)))
+	return c.began.Add(c.how.scaled(t - c.scripts[0].begin))
 }
 
 // awaitTurn waits until a client is to connect.
@@ -212,24 +241,28 @@ func (c *cast) awaitTurn(ctx context.Context, part int) error {
 	c.taken[part] = true
 	c.mu.Unlock()
 	s := c.scripts[part]
-	if c.how.speed > 0 {
-		timer := time.NewTimer(time.Until(c.due(s.begin)))
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	for !c.turn(part, s.at) {
+	for !c.how.byClock && !c.turn(part, s.at) {
 		select {
 		case <-c.wake[part]:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
-	return nil
+	if c.how.speed == 0 {
+		return nil
+	}
+	due := c.due(s.begin)
+	if before := c.before(part, s.at, event{at: -1}); !c.how.byClock && before.at >= 0 {
+		due = before.real.Add(c.how.scaled(s.begin - before.t))
+	}
+	timer := time.NewTimer(time.Until(due))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // admit plays a session that fits to a client that has connected.

@@ -48,7 +48,7 @@ func TestTogether(t *testing.T) {
 	for name, opts := range map[string]struct {
 		compare CompareOption
 		play    PlayOption
-	}{"turns": {CompareOptions(), PlayOptions()}, "exact": {Exact(), PlayOptions()}, "clock": {CompareOptions(), Timing(Scale(20))}} {
+	}{"turns": {CompareOptions(), PlayOptions()}, "exact": {Exact(), PlayOptions()}, "clock": {CompareOptions(), Clock(Scale(20))}, "pauses": {CompareOptions(), Timing(Scale(20))}} {
 		var rec bytes.Buffer
 		serr, cerr := together(t, loadAll(t, text, opts.compare), loadAll(t, text, opts.compare),
 			PlayOptions(opts.play, Events(trace.NewWriter(&rec, trace.Options{}))), opts.play)

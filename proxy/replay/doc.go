@@ -18,7 +18,7 @@
 //
 //	[CompareOption]  Ignore, Capture, AnyOrder, Exact, Headers
 //	[LoadOption]     these, and Session
-//	[PlayOption]     Timing, Stall, Header, Events, Latency, Update
+//	[PlayOption]     Timing, Clock, Stall, Header, Events, Latency, Update
 //	[ConnectOption]  these, and TLS, Dialer
 //	[ServeOption]    LoadOption, PlayOption, All, Times, UpdateFrom
 //	[DialOption]     LoadOption, ConnectOption, All
@@ -30,7 +30,8 @@
 // A frame of ours is sent as soon as the frames recorded before it have come
 // from the other side, so a replay takes as long as the program under test
 // needs, and has no sleeps. If nothing more comes, it fails after [Stall] and
-// says who waits for whom. [Timing] follows the clock of the recording instead.
+// says who waits for whom. [Timing] keeps the pauses of the recording as well, and
+// [Clock] follows its clock instead.
 //
 // # What counts as equal
 //

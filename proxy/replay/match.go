@@ -49,7 +49,7 @@ func (p *player) tookRequest(req *decode.Head) {
 		}
 	}
 	answer, extensions := p.s.answerTo(req, p.how.headers)
-	p.handshake = answer
+	p.handshake, p.asked = answer, time.Now()
 	p.notUpgraded = !p.s.accepted()
 	p.uncompressed = !sameExtensions(extensions, p.s.extensions())
 }
@@ -203,6 +203,12 @@ func (p *player) takeJunk() {
 func (p *player) mark(i int) {
 	if i < len(p.matched) {
 		p.matched[i] = true
+		u := &p.s.sides[p.peer].units[i]
+		e := event{u.at, u.t, p.progress}
+		if p.came != nil {
+			p.came[i] = e
+		}
+		p.happened(e)
 	}
 	p.last = i
 	for p.arrived < len(p.matched) && p.matched[p.arrived] {

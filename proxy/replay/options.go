@@ -30,7 +30,7 @@ type LoadOption interface {
 	setLoading(*loading)
 }
 
-// A PlayOption says how a session is played, by either side: [Timing], [Stall],
+// A PlayOption says how a session is played, by either side: [Timing], [Clock], [Stall],
 // [Header], [Events], [Latency], [Update].
 type PlayOption interface {
 	ServeOption
@@ -123,7 +123,8 @@ const DefaultStall = 5 * time.Second
 
 // A playing is how a session is played.
 type playing struct {
-	speed   Speed
+	speed   Speed // 0: as soon as it is our turn
+	byClock bool  // with a speed: whether or not it is our turn
 	stall   time.Duration
 	headers []decode.Field // that get another value in what we send
 	events  *numbered      // nil for nobody
@@ -279,25 +280,36 @@ func All() interface {
 	return allOption{}
 }
 
-// A Speed says when the frames of our side are sent: x times as fast as they
-// were recorded. Zero means as soon as the frames recorded before them have
-// come.
+// A Speed says how fast the frames of our side follow each other, and those of the
+// other side: x times as fast as recorded. Zero means as soon as those recorded before
+// them have come.
 type Speed float64
 
-// Original sends each frame at the time at which it was recorded.
+// Original is as fast as recorded.
 const Original Speed = 1
 
 // Scale is x times as fast as recorded: Scale(2) takes half the time.
 func Scale(x float64) Speed { return Speed(x) }
 
-// Timing makes our frames follow the clock of the recording instead of waiting
-// for those of the other side. Close frames and ends still wait their turn.
-func Timing(s Speed) PlayOption {
+// Timing keeps the pauses of the recording: what we send waits for its turn and then
+// for as long after what stands before it as it came in the recording.
+func Timing(s Speed) PlayOption { return timing(s, false) }
+
+// Clock makes our frames follow the clock of the recording instead of waiting for
+// those of the other side. Close frames and ends still wait their turn.
+func Clock(s Speed) PlayOption { return timing(s, true) }
+
+func timing(s Speed, byClock bool) PlayOption {
 	return playOption(func(p *playing) {
-		if p.speed = s; s < 0 {
+		if p.speed, p.byClock = s, byClock && s > 0; s < 0 {
 			p.fault(fmt.Errorf("a speed of %v", s))
 		}
 	})
+}
+
+// scaled returns how long a recorded time takes.
+func (p *playing) scaled(d time.Duration) time.Duration {
+	return time.Duration(float64(max(d, 0)) / float64(p.speed))
 }
 
 // Stall sets how long the other side may stay silent while something is

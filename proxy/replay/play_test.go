@@ -1,12 +1,14 @@
 package replay
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -204,7 +206,7 @@ func TestCaptureByTheClock(t *testing.T) {
 		conn, peer := memconn.Pipe()
 		done := make(chan error, 1)
 		go func() {
-			done <- client.PlayClient(t.Context(), conn, &url.URL{Scheme: "ws", Host: "x"}, Timing(Original))
+			done <- client.PlayClient(t.Context(), conn, &url.URL{Scheme: "ws", Host: "x"}, Clock(Original))
 		}()
 		defer peer.Close()
 		if _, err := ws.Upgrade(peer); err != nil {
@@ -437,7 +439,71 @@ func TestSlowFrame(t *testing.T) {
 	})
 }
 
+// TestTiming checks that pauses are kept, and that an answer waits for its question, and
+// then for as long as it did.
 func TestTiming(t *testing.T) {
+	const text = open + `
+{"k":"frame","t":1,"d":"<","op":"text","text":"a"}
+{"k":"frame","t":3,"d":">","op":"text","mask":"00000000","text":"b"}
+{"k":"frame","t":31,"d":"<","op":"text","text":"c"}
+{"k":"frame","t":32,"d":"<","op":"text","text":"d"}
+`
+	for _, speed := range []Speed{Original, Scale(10)} {
+		seconds := func(s float64) time.Duration { return time.Duration(s / float64(speed) * float64(time.Second)) }
+		synctest.Test(t, func(t *testing.T) {
+			conn, wait := served(t, loaded(t, text), Timing(speed))
+			began := time.Now()
+			at := func(want float64, text string) {
+				t.Helper()
+				expect(t, conn, "\x81\x01"+text)
+				if d := time.Since(began); d != seconds(want) {
+					t.Errorf("speed %v: %s after %v, want %v", speed, text, d, seconds(want))
+				}
+			}
+			at(1, "a")
+			time.Sleep(seconds(5)) // 3 s later than recorded
+			io.WriteString(conn, frame(ws.OpText, "b"))
+			at(34, "c")
+			at(35, "d")
+			conn.Close()
+			check(t, wait(), "")
+		})
+	}
+}
+
+// TestTimingClient checks the same of a client.
+func TestTimingClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := memconn.Pipe()
+		done := make(chan error, 1)
+		s := loaded(t, open+`
+{"k":"frame","t":1,"d":"<","op":"text","text":"a"}
+{"k":"frame","t":3,"d":">","op":"text","mask":"00000000","text":"b"}
+{"k":"end","t":4,"d":">","how":"fin"}
+`)
+		go func() {
+			done <- s.PlayClient(t.Context(), client, &url.URL{Scheme: "ws", Host: "x"}, Timing(Original))
+		}()
+		br := bufio.NewReader(server)
+		req, err := http.ReadRequest(br)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(server, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n", decode.AcceptKey(req.Header.Get("Sec-WebSocket-Key")))
+		time.Sleep(4 * time.Second)
+		asked := time.Now()
+		io.WriteString(server, "\x81\x01a")
+		if f, err := ws.ReadFrame(br); err != nil || time.Since(asked) != 2*time.Second {
+			t.Errorf("got %v, %v after %v", f, err, time.Since(asked))
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		server.Close()
+	})
+}
+
+func TestClock(t *testing.T) {
 	const text = open + `
 {"k":"frame","t":1,"d":"<","op":"text","text":"a"}
 {"k":"frame","t":3,"d":">","op":"text","mask":"00000000","text":"b"}
@@ -449,7 +515,7 @@ func TestTiming(t *testing.T) {
 		a, c  time.Duration
 	}{{Original, 1 * time.Second, 31 * time.Second}, {Scale(10), 100 * time.Millisecond, 3100 * time.Millisecond}} {
 		synctest.Test(t, func(t *testing.T) {
-			conn, wait := served(t, loaded(t, text), Timing(c.speed))
+			conn, wait := served(t, loaded(t, text), Clock(c.speed))
 			began := time.Now()
 			expect(t, conn, "\x81\x01a")
 			if d := time.Since(began); d != c.a {

@@ -92,7 +92,11 @@ type player struct {
 	peerClosed   bool   // it has sent a Close frame
 	closePayload []byte // of that frame
 	subs         []substitution
+	asked        time.Time // when the request of a client came
 	start        time.Time // when the handshake was done
+	came         []event   // by number of the peer's units, if there is a speed
+	sentLast     event     // the latest of ours, or the handshake
+	latest       event     // of either side, by its position
 	progress     time.Time // when the replay last got on
 	sent         time.Time // when we wrote what waits for an answer; zero if nothing does
 }
@@ -102,6 +106,9 @@ func (s *Script) play(ctx context.Context, conn net.Conn, perf performance) erro
 	now := time.Now()
 	p := &player{performance: perf, s: s, peer: perf.role.Peer(), conn: conn, wake: make(chan struct{}, 1),
 		matched: make([]bool, len(s.sides[perf.role.Peer()].units)), replaced: -1, last: -1, progress: now}
+	if p.how.speed > 0 {
+		p.came = make([]event, len(p.matched))
+	}
 	p.assembler = assembler{exact: s.exact, emit: p.take}
 	p.sess.Sink = decode.LockedWith(p.how.events.sink(), p.Emit)
 	p.sess.Look = decode.Look{Messages: true, Keep: MaxMessage, Sums: true}

@@ -63,7 +63,7 @@ func TestBothRoles(t *testing.T) {
 	for name, opts := range map[string]struct {
 		load []LoadOption
 		play []PlayOption
-	}{"messages": {}, "exact": {load: []LoadOption{Exact()}}, "clock": {play: []PlayOption{Timing(Scale(100))}}} {
+	}{"messages": {}, "exact": {load: []LoadOption{Exact()}}, "clock": {play: []PlayOption{Clock(Scale(100))}}, "pauses": {play: []PlayOption{Timing(Scale(100))}}} {
 		t.Run(name, func(t *testing.T) {
 			s := loaded(t, talk, opts.load...)
 			if serr, cerr := both(t, s, s, opts.play...); serr != nil || cerr != nil {

@@ -15,8 +15,10 @@ func (p *player) step(now time.Time) action {
 	switch {
 	case p.err != nil:
 		return action{stop: true}
-	case p.handshake != nil && p.how.speed == 0 && !p.cast.turn(p.part, p.nextOurs()):
+	case p.handshake != nil && !p.how.byClock && !p.cast.turn(p.part, p.nextOurs()):
 		return p.holdOn(now)
+	case p.handshake != nil && p.answerDue().After(now):
+		return action{wait: p.answerDue().Sub(now)}
 	case p.handshake != nil:
 		b := p.handshake
 		p.handshake = nil
@@ -67,7 +69,9 @@ func (p *player) holdOn(now time.Time) action {
 func (p *player) handshaken(now time.Time) {
 	p.ready = true
 	p.start, p.progress = now, now
-	if p.cast != nil && p.how.speed > 0 { // one clock for all
+	p.sentLast = event{p.s.replyAt(), p.s.start, now}
+	p.happened(p.sentLast)
+	if p.cast != nil && p.how.byClock { // one clock for all
 		p.start = p.cast.due(p.s.start)
 	}
 }
@@ -76,7 +80,11 @@ func (p *player) handshaken(now time.Time) {
 func (p *player) patience() time.Time {
 	t := p.progress
 	if units := p.s.sides[p.peer].units; p.how.speed > 0 && p.ready && p.arrived < len(units) {
-		if due := p.due(units[p.arrived].t); due.After(t) {
+		due := t.Add(p.how.scaled(units[p.arrived].t - p.latest.t))
+		if p.how.byClock {
+			due = p.clock(units[p.arrived].t)
+		}
+		if due.After(t) {
 			t = due
 		}
 	}
@@ -126,9 +134,46 @@ func (p *player) report() {
 	}
 }
 
-// due returns when something recorded at t comes by the clock.
-func (p *player) due(t time.Duration) time.Time {
-	return p.start.Add(time.Duration(float64(t-p.s.start) / float64(p.how.speed)))
+// clock returns when something recorded at t comes by the clock.
+func (p *player) clock(t time.Duration) time.Time { return p.start.Add(p.how.scaled(t - p.s.start)) }
+
+// An event is something that has come, or was sent.
+type event struct {
+	at   int           // position
+	t    time.Duration // when it was recorded
+	real time.Time     // when it was
+}
+
+// happened notes an event.
+func (p *player) happened(e event) {
+	if e.at >= p.latest.at {
+		p.latest = e
+	}
+	p.cast.happened(p.part, e)
+}
+
+// due returns when it is to be sent, if there is a speed. By the clock that is when it
+// was recorded; else as long after what stands before it.
+func (p *player) due(it *item) time.Time {
+	if p.how.byClock {
+		return p.clock(it.t)
+	}
+	before := p.sentLast
+	if it.need > 0 && it.need <= len(p.came) {
+		if e := p.came[it.need-1]; e.at >= before.at {
+			before = e
+		}
+	}
+	before = p.cast.before(p.part, it.at, before)
+	return before.real.Add(p.how.scaled(it.t - before.t))
+}
+
+// answerDue returns when a server sends its answer to the handshake.
+func (p *player) answerDue() time.Time {
+	if p.role == decode.FromClient || p.how.speed == 0 || p.how.byClock {
+		return time.Time{}
+	}
+	return p.asked.Add(p.how.scaled(p.s.start - p.s.begin))
 }
 
 // batch returns what can be sent now: bytes, or our end. Otherwise due is when
@@ -154,16 +199,18 @@ func (p *player) batch(now time.Time) (b []byte, end *item, due time.Time) {
 		if !p.ready && !it.early {
 			break
 		}
-		inTurn := p.how.speed > 0 && !it.end && !it.isClose
+		inTurn := p.how.byClock && !it.end && !it.isClose
 		if !inTurn && (it.need > p.arrived || !it.needOnly && !p.cast.turn(p.part, it.at)) || it.captures > p.arrived {
 			break
 		}
 		if p.how.speed > 0 && p.ready {
-			if due = p.due(it.t); due.After(now) {
+			if due = p.due(it); due.After(now) {
 				break
 			}
 			due = time.Time{}
 		}
+		p.sentLast = event{it.at, it.t, now}
+		p.happened(p.sentLast)
 		if it.end {
 			if len(b) == 0 {
 				end = it
