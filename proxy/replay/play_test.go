@@ -493,8 +493,9 @@ func TestTimingClient(t *testing.T) {
 		time.Sleep(4 * time.Second)
 		asked := time.Now()
 		io.WriteString(server, "\x81\x01a")
-		if f, err := ws.ReadFrame(br); err != nil || time.Since(asked) != 2*time.Second {
-			t.Errorf("got %v, %v after %v", f, err, time.Since(asked))
+		b := make([]byte, len("\x81\x81\x00\x00\x00\x00b"))
+		if _, err := io.ReadFull(br, b); string(b) != "\x81\x81\x00\x00\x00\x00b" || err != nil || time.Since(asked) != 2*time.Second {
+			t.Errorf("got %q, %v after %v", b, err, time.Since(asked))
 		}
 		if err := <-done; err != nil {
 			t.Error(err)
