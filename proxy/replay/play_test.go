@@ -196,6 +196,27 @@ func TestCapture(t *testing.T) {
 	check(t, wait(), "")
 }
 
+// Expressions reach the reason in a Close frame, and values are put into ours.
+func TestReasons(t *testing.T) {
+	text := open + `{"k":"frame","d":">","op":"close","mask":"00000000","code":4000,"reason":"at 0x55, id=abc;"}
+{"k":"frame","d":"<","op":"close","code":4000,"reason":"bye abc"}
+`
+	s := loaded(t, text, Ignore("/0x[0-9a-f]+/"), Capture("/id=([^;]*)/"))
+	conn, wait := served(t, s)
+	io.WriteString(conn, frame(ws.OpClose, "\x0f\xa0at 0xab, id=xyz;"))
+	expect(t, conn, "\x88\x09\x0f\xa0bye xyz")
+	conn.Close()
+	check(t, wait(), "")
+	for _, reason := range []string{"\x0f\xa0in 0xab, id=xyz;", "\x0f\xa1at 0xab, id=xyz;"} {
+		conn, wait := served(t, loaded(t, text, Ignore("/0x[0-9a-f]+/")))
+		io.WriteString(conn, frame(ws.OpClose, reason))
+		if err := wait(); err == nil {
+			t.Errorf("%q is taken for what was recorded", reason)
+		}
+		conn.Close()
+	}
+}
+
 // By the clock a message still waits for what is captured for it.
 func TestCaptureByTheClock(t *testing.T) {
 	text := open + `{"k":"frame","t":0.1,"d":"<","op":"text","text":"{\"id\":\"abc\",\"n\":77}"}

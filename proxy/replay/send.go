@@ -16,6 +16,9 @@ func (p *player) bytesOf(it *item) []byte {
 		return it.bytes
 	}
 	u := &p.s.sides[p.role].units[it.unit]
+	if u.kind == unitClose {
+		return p.closeOf(u, it)
+	}
 	switch {
 	case p.replaced == it.unit:
 		return nil // the whole message went with its first item
@@ -42,6 +45,16 @@ func (p *player) bytesOf(it *item) []byte {
 		flags = 0x80 | u.flags&0x3f
 	}
 	return appendFrame(nil, flags, data, u.masked, it.mask)
+}
+
+// closeOf returns a Close frame with captured values in its reason, if they fit.
+func (p *player) closeOf(u *unit, it *item) []byte {
+	code, reason, ok := decode.CloseBody(u.data)
+	live := put(reason, p.subs)
+	if !ok || sameMemory(live, reason) || len(live) > 123 || u.cut || len(u.items) > 1 {
+		return it.bytes
+	}
+	return appendFrame(nil, u.flags, ws.NewCloseFrameBody(ws.StatusCode(code), string(live)), u.masked, it.mask)
 }
 
 // sameMemory reports whether a and b are the same memory.
