@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
@@ -89,7 +88,7 @@ func (k *link) acceptTLS(h *clientHello) error {
 		},
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			h.answered = true
-			return k.p.leafFor(h.name, hello)
+			return k.p.Authority.LeafFor(h.name, hello)
 		},
 		SessionTicketsDisabled:      true, // so that every connection tells whether the client trusts us
 		DynamicRecordSizingDisabled: true, // small records cost a fifth of the CPU
@@ -104,7 +103,7 @@ func (k *link) acceptTLS(h *clientHello) error {
 		}
 		return r.reason(err)
 	}
-	info := tlsInfo(c.ConnectionState())
+	info := tlswire.Info(c.ConnectionState())
 	k.p.log().Debug(fmt.Sprintf("TLS with client %s: %s", k.client.RemoteAddr(), tlsSummary(info)))
 	host, _, _ := net.SplitHostPort(k.client.RemoteAddr().String())
 	k.p.warnOfOldTLS(info, "TLS with client %s, which offers nothing better, is no longer safe: %s", host)
@@ -253,7 +252,7 @@ func (p *Proxy) dialTLS(ctx context.Context, l *leg, addr, name string, protos [
 		p.forget(l.Conn)
 		return nil, nil, p.upstreamTLSFailure(addr, r.reason(err), wanted)
 	}
-	info := tlsInfo(t.ConnectionState())
+	info := tlswire.Info(t.ConnectionState())
 	p.log().Debug(fmt.Sprintf("TLS with upstream %q: %s", addr, tlsSummary(info)))
 	p.warnOfOldTLS(info, "TLS with upstream %q, which chooses so, is no longer safe: %s", addr)
 	l = r.secured(t)
@@ -288,15 +287,6 @@ func ourCertificate(config *tls.Config) func(*tls.CertificateRequestInfo) (*tls.
 			}
 		}
 		return new(tls.Certificate), nil
-	}
-}
-
-func tlsInfo(s tls.ConnectionState) *decode.TLS {
-	return &decode.TLS{
-		Version: strings.Replace(tls.VersionName(s.Version), " ", "", 1),
-		Cipher:  tls.CipherSuiteName(s.CipherSuite),
-		ALPN:    s.NegotiatedProtocol,
-		SNI:     s.ServerName,
 	}
 }
 

@@ -33,25 +33,6 @@ var allSuites = func() (ids []uint16) {
 	return ids
 }()
 
-// leafFor returns our certificate for name that the client with this hello
-// takes: one with an ECDSA key if it can.
-func (p *Proxy) leafFor(name string, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	leaf, err := p.Authority.Leaf(name)
-	if err != nil {
-		return nil, err
-	}
-	keys := *hello
-	keys.ServerName = "" // the name is ours to choose
-	if keys.SupportsCertificate(leaf) == nil {
-		return leaf, nil
-	}
-	other, err := p.Authority.RSALeaf(name)
-	if err != nil || keys.SupportsCertificate(other) != nil {
-		return leaf, nil
-	}
-	return other, nil
-}
-
 // oldTLS names what is no longer safe in a TLS connection, or returns "".
 func oldTLS(i *decode.TLS) string {
 	var old []string

@@ -2,7 +2,10 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +17,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/fatih/color"
 	"github.com/spf13/cobra"
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
@@ -22,6 +24,7 @@ import (
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/trace"
 	"github.com/wstrace/wstrace/decode/trace/edit"
+	"github.com/wstrace/wstrace/proxy"
 	"github.com/wstrace/wstrace/proxy/replay"
 )
 
@@ -37,6 +40,9 @@ const replayExample = `  wstrace replay chat.wst --listen 127.0.0.1:1901
 // replayFlags are the flags of wstrace replay.
 type replayFlags struct {
 	record
+	server          serverFlags // with connect
+	tls             bool        // with listen
+	caDir           string
 	listen, connect string
 	timing          timing
 	stall           time.Duration
@@ -64,6 +70,10 @@ differ`,
 				return usagef("want one FILE, or - for stdin")
 			case (r.listen == "") == (r.connect == ""):
 				return usageError{hinted{errors.New("want either --listen or --connect"), "--listen ADDR stands in for the server, --connect URL for the client"}}
+			case r.tls && r.listen == "":
+				return usageError{hinted{errors.New("--tls is for --listen"), "--connect wss://… connects with TLS"}}
+			case r.listen != "" && r.server != (serverFlags{}):
+				return usagef("--insecure, --upstream-ca and --client-cert are for --connect")
 			case r.times < 1 || r.clients < 1:
 				return usagef("--times and --clients must be more than 0")
 			case r.clients > maxClients:
@@ -85,6 +95,9 @@ differ`,
 	flags := cmd.Flags()
 	flags.StringVarP(&r.listen, "listen", "l", "", "be the server, and listen on `ADDR`, or on a port of 127.0.0.1; port 0 picks a free one")
 	flags.StringVar(&r.connect, "connect", "", "be the client of the server at `URL`; its path replaces the recorded one")
+	flags.BoolVar(&r.tls, "tls", false, "with --listen, speak TLS with clients that do, with a certificate of our authority")
+	registerCADir(flags, &r.caDir)
+	r.server.register(flags)
 	flags.Var(&r.session, "session", "replay session `N`, as numbered by show, or all of them together (default: the first WebSocket session)")
 	flags.Var(&r.timing, "timing", "when to send, `HOW`: fast, as soon as it is our turn; original, with the recorded pauses; x2, twice as fast; clock, when it was recorded, whether or not it is our turn")
 	flags.Var((*duration)(&r.stall), "stall", "wait at most `TIME` for the other side: to connect, in a handshake, and for what was recorded")
@@ -233,7 +246,7 @@ func (r *replayFlags) run(ctx context.Context, con *console, v *view, name strin
 		v.form.value = "none"
 	}
 	var updated bytes.Buffer
-	p := &performance{flags: r, colored: v.color.value == "always" || v.color.value == "auto" && !color.NoColor, con: con, name: name}
+	p := &performance{flags: r, colored: v.colored(), con: con, name: name}
 	comp, err := p.load()
 	if err != nil {
 		return failed("replay", name, err)
@@ -257,6 +270,9 @@ func (r *replayFlags) run(ctx context.Context, con *console, v *view, name strin
 		}
 		defer listener.Close()
 	}
+	if how, err = r.withTLS(p, how); err != nil {
+		return f.abandon(err)
+	}
 	if err := f.begin(); err != nil {
 		return f.abandon(err)
 	}
@@ -268,13 +284,37 @@ func (r *replayFlags) run(ctx context.Context, con *console, v *view, name strin
 	defer stop()
 	if listener != nil {
 		con.say("listening on %s", listener.Addr())
-		con.note("point the client at %s", "ws://"+listener.Addr().String()+p.script.Target())
+		to := "ws://" + listener.Addr().String() + p.script.Target()
+		if r.tls {
+			to += " or wss" + strings.TrimPrefix(to, "ws")
+		}
+		con.note("point the client at %s", to)
 	}
 	err = p.play(ctx, listener)
 	if err == nil && r.update {
 		err = p.update(comp, &updated)
 	}
 	return f.end(err)
+}
+
+// withTLS adds what the flags say about TLS.
+func (r *replayFlags) withTLS(p *performance, how replay.PlayOption) (replay.PlayOption, error) {
+	conf, err := r.server.config()
+	if p.dial = replay.TLS(conf); err != nil || !r.tls {
+		return how, err
+	}
+	authority, err := openAuthority(r.caDir)
+	if err != nil {
+		return nil, err
+	}
+	return replay.PlayOptions(how, replay.ServerTLS(&tls.Config{
+		NextProtos: []string{"http/1.1"},
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			host, _, _ := net.SplitHostPort(hello.Conn.LocalAddr().String())
+			return authority.LeafFor(cmp.Or(hello.ServerName, host), hello)
+		},
+		SessionTicketsDisabled: true, // so that every connection tells whether the client trusts us
+	})), nil
 }
 
 // maxClients is how many clients may be played at once: more than one machine
@@ -290,6 +330,7 @@ type performance struct {
 	script  *replay.Script // the session, or the first of all
 	all     *replay.Play   // nil for one session
 	how     replay.PlayOption
+	dial    replay.ConnectOption // how a client connects
 
 	begun, ended, failed atomic.Int64 // sessions
 	answers              latencies
@@ -335,7 +376,7 @@ func (p *performance) play(ctx context.Context, listener net.Listener) error {
 	case p.all != nil && listener != nil:
 		p.one(ctx, func() error { return p.all.Serve(ctx, listener, p.how) })
 	case p.all != nil:
-		p.one(ctx, func() error { return p.all.Connect(ctx, p.flags.connect, p.how) })
+		p.one(ctx, func() error { return p.all.Connect(ctx, p.flags.connect, p.how, p.dial) })
 	case listener != nil:
 		err = p.serve(ctx, listener)
 	default:
@@ -349,7 +390,7 @@ func (p *performance) play(ctx context.Context, listener net.Listener) error {
 					if ctx.Err() != nil {
 						return
 					}
-					p.one(ctx, func() error { return p.script.Connect(ctx, p.flags.connect, p.how) })
+					p.one(ctx, func() error { return p.script.Connect(ctx, p.flags.connect, p.how, p.dial) })
 				}
 			})
 		}
@@ -428,6 +469,7 @@ func (p *performance) one(ctx context.Context, play func() error) {
 		return
 	}
 	p.con.say("replay %q: %v", p.name, cause(err))
+	p.hint(err)
 	var d *replay.Difference
 	if errors.As(err, &d) && d.Diff() != "" {
 		out := fmt.Appendf(nil, "--- recorded, line %d\n+++ received\n", d.Line)
@@ -435,6 +477,18 @@ func (p *performance) one(ctx context.Context, play func() error) {
 			out = append(decode.AppendEscaped(out, []byte(strings.TrimSuffix(line, "\n")), false), '\n')
 		}
 		os.Stdout.Write(coloredDiff(out, p.colored))
+	}
+}
+
+// hint says what helps against an error.
+func (p *performance) hint(err error) {
+	var unknown x509.UnknownAuthorityError
+	var refused *replay.HandshakeError
+	switch {
+	case errors.As(err, &unknown):
+		p.con.hint("%s", remedies[proxy.ReasonUntrustedServer])
+	case errors.As(err, &refused):
+		p.con.hint("the client has to trust the certificates of wstrace: wstrace ca install")
 	}
 }
 

@@ -16,21 +16,51 @@ import (
 	"github.com/wstrace/wstrace/proxy/ca"
 )
 
-// tlsFlags are the flags that say which TLS is read and who is trusted.
-type tlsFlags struct {
+// serverFlags are the flags that say which servers are trusted, and who we are to them.
+type serverFlags struct {
 	upstreamCA string
 	insecure   bool
-	caDir      string
 	clientCert string
-	keyLog     string
-	pass       hosts
-	only       hosts // for plain connections, too
 }
 
-func (f *tlsFlags) register(flags *pflag.FlagSet) {
+func (f *serverFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.upstreamCA, "upstream-ca", "", "also trust the certificate authorities in `FILE` (PEM)")
 	flags.BoolVar(&f.insecure, "insecure", false, "do not verify the certificates of servers")
 	flags.StringVar(&f.clientCert, "client-cert", "", "authenticate to servers with the certificate and key in `FILE` (PEM)")
+}
+
+// config returns what connections with servers use.
+func (f *serverFlags) config() (_ *tls.Config, err error) {
+	conf := &tls.Config{InsecureSkipVerify: f.insecure}
+	if f.insecure {
+		setRuntime("x509negativeserial=1") // without it such a certificate is not even read
+	}
+	if f.upstreamCA != "" {
+		if conf.RootCAs, err = rootsWith(f.upstreamCA); err != nil {
+			return nil, err
+		}
+	}
+	if f.clientCert != "" {
+		cert, err := tls.LoadX509KeyPair(f.clientCert, f.clientCert)
+		if err != nil {
+			return nil, failed("read", f.clientCert, trimTLS(err))
+		}
+		conf.Certificates = []tls.Certificate{cert}
+	}
+	return conf, nil
+}
+
+// tlsFlags are the flags that say which TLS is read and who is trusted.
+type tlsFlags struct {
+	serverFlags
+	caDir  string
+	keyLog string
+	pass   hosts
+	only   hosts // for plain connections, too
+}
+
+func (f *tlsFlags) register(flags *pflag.FlagSet) {
+	f.serverFlags.register(flags)
 	flags.Var(&f.pass, "pass", "relay TLS to `HOST`, such as *.example.com, without reading it; may be repeated")
 	flags.Var(&f.only, "only", "look into and record connections with `HOST` alone, such as *.example.com; the others pass unread; may be repeated")
 	registerCADir(flags, &f.caDir)
@@ -56,24 +86,11 @@ func caDir(flag string) (string, error) {
 // addTo makes p do what the flags say. The caller closes the key log, if there
 // is one.
 func (f *tlsFlags) addTo(p *proxy.Proxy, con *console) (keyLog io.Closer, err error) {
-	p.UpstreamTLS = &tls.Config{InsecureSkipVerify: f.insecure}
 	if !p.Strict {
 		setRuntime("tlssha1=1") // signatures with SHA-1 in TLS 1.2
 	}
-	if f.insecure {
-		setRuntime("x509negativeserial=1") // without it such a certificate is not even read
-	}
-	if f.upstreamCA != "" {
-		if p.UpstreamTLS.RootCAs, err = rootsWith(f.upstreamCA); err != nil {
-			return nil, err
-		}
-	}
-	if f.clientCert != "" {
-		cert, err := tls.LoadX509KeyPair(f.clientCert, f.clientCert)
-		if err != nil {
-			return nil, failed("read", f.clientCert, trimTLS(err))
-		}
-		p.UpstreamTLS.Certificates = []tls.Certificate{cert}
+	if p.UpstreamTLS, err = f.serverFlags.config(); err != nil {
+		return nil, err
 	}
 	switch {
 	case len(f.only) > 0:

@@ -316,6 +316,25 @@ func (a *Authority) Leaf(name string) (*tls.Certificate, error) { return a.get(n
 // key. It still has to take the signature of the authority, which is ECDSA.
 func (a *Authority) RSALeaf(name string) (*tls.Certificate, error) { return a.get(name, true) }
 
+// LeafFor returns a certificate for the server called name that the client with this
+// hello takes: one with an ECDSA key if it can.
+func (a *Authority) LeafFor(name string, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	leaf, err := a.Leaf(name)
+	if err != nil {
+		return nil, err
+	}
+	keys := *hello
+	keys.ServerName = "" // the name is ours to choose
+	if keys.SupportsCertificate(leaf) == nil {
+		return leaf, nil
+	}
+	other, err := a.RSALeaf(name)
+	if err != nil || keys.SupportsCertificate(other) != nil {
+		return leaf, nil
+	}
+	return other, nil
+}
+
 func (a *Authority) get(name string, isRSA bool) (*tls.Certificate, error) {
 	if err := a.make(); err != nil {
 		return nil, err

@@ -153,6 +153,7 @@ func TestOptionsForTheirVerb(t *testing.T) {
 		"Session":    {Session(1), load | serve | dial},
 		"Timing":     {Timing(1), play | connect | serve | dial},
 		"Clock":      {Clock(1), play | connect | serve | dial},
+		"ServerTLS":  {ServerTLS(nil), play | connect | serve | dial},
 		"Stall":      {Stall(1), play | connect | serve | dial},
 		"Header":     {Header("", ""), play | connect | serve | dial},
 		"Events":     {Events(nil), play | connect | serve | dial},

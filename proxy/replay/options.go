@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -31,7 +32,7 @@ type LoadOption interface {
 }
 
 // A PlayOption says how a session is played, by either side: [Timing], [Clock], [Stall],
-// [Header], [Events], [Latency], [Update].
+// [Header], [Events], [Latency], [ServerTLS], [Update].
 type PlayOption interface {
 	ServeOption
 	ConnectOption
@@ -130,7 +131,9 @@ type playing struct {
 	events  *numbered      // nil for nobody
 	update  bool           // what comes is not compared
 	latency func(time.Duration)
-	clock   clock.Clock // of the sessions
+	clock   clock.Clock    // of the sessions
+	secure  *tls.Config    // of a server; nil if it has no TLS
+	roots   *x509.CertPool // that trust its certificate, if that was made for it
 
 	wrong []error // options
 }
@@ -385,6 +388,21 @@ func UpdateFrom(on bool, server string) ServeOption {
 // Times sets how many connections a [Server] takes, each to play the session
 // once. Without it the number is one.
 func Times(n int) ServeOption { return serveOption(func(s *serving) { s.times = n }) }
+
+// ServerTLS has a server speak TLS with a client that begins with it. Others are served
+// without. If conf is nil, a certificate for 127.0.0.1, ::1 and localhost is made,
+// which [Server.Roots] trusts.
+func ServerTLS(conf *tls.Config) PlayOption {
+	return playOption(func(p *playing) {
+		if p.secure = conf; conf != nil {
+			return
+		}
+		var err error
+		if p.secure, p.roots, err = ownCertificate(); err != nil {
+			p.fault(err)
+		}
+	})
+}
 
 // TLS sets what a client uses for wss:// addresses.
 func TLS(t *tls.Config) ConnectOption { return connectOption(func(c *connecting) { c.tls = t }) }

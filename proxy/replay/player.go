@@ -25,7 +25,17 @@ func (s *Script) PlayServer(ctx context.Context, conn net.Conn, opts ...PlayOpti
 		conn.Close()
 		return err
 	}
-	return s.play(ctx, conn, performance{how: how, role: decode.FromServer})
+	return s.serve(ctx, conn, performance{how: how, role: decode.FromServer})
+}
+
+// serve plays the server on conn, which the client has just opened.
+func (s *Script) serve(ctx context.Context, conn net.Conn, perf performance) error {
+	conn, early, err := perf.how.accept(ctx, conn)
+	if err != nil {
+		return err
+	}
+	perf.early = early
+	return s.play(ctx, conn, perf)
 }
 
 // PlayClient plays the client of the session on conn, which leads to the server
@@ -122,6 +132,10 @@ func (s *Script) play(ctx context.Context, conn net.Conn, perf performance) erro
 	if p.role == decode.FromClient {
 		info.Client, info.Server = info.Server, info.Client
 		info.URL = p.url.String()
+	}
+	if t, ok := conn.(*tls.Conn); ok {
+		of := [...]**decode.TLS{decode.FromClient: &info.ServerTLS, decode.FromServer: &info.ClientTLS} // by our role
+		*of[p.role] = tlswire.Info(t.ConnectionState())
 	}
 	p.sess.Open(info)
 
@@ -332,9 +346,7 @@ func (p *player) end(how decode.End) (over bool) {
 	p.sess.End(p.role, p.how.clock.Now(), how, "")
 	conn := p.conn
 	if how != decode.EndFIN {
-		if t, ok := conn.(*tls.Conn); ok {
-			conn = t.NetConn()
-		}
+		conn = underTLS(conn)
 	}
 	if how == decode.EndRST {
 		switch c := conn.(type) {
@@ -343,6 +355,7 @@ func (p *player) end(how decode.End) (over bool) {
 		case *memconn.Conn:
 			c.Reset()
 		}
+		conn.Close() // TLS would say goodbye
 		return true
 	}
 	if c, ok := conn.(interface{ CloseWrite() error }); ok {

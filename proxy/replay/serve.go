@@ -2,9 +2,12 @@ package replay
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,7 +27,8 @@ type T interface {
 
 // A Server stands in for the server of a recorded session.
 type Server struct {
-	URL string // where it is: "ws://127.0.0.1:49152"
+	URL   string         // where it is: "ws://127.0.0.1:49152", or wss:// with [ServerTLS]
+	Roots *x509.CertPool // trust its certificate, if [ServerTLS] has made one; else nil
 
 	t        T
 	file     string
@@ -66,6 +70,9 @@ func Serve(t T, file string, opts ...ServeOption) *Server {
 		t.Fatalf("replay: %v", err)
 	}
 	srv.URL = "ws://" + srv.listener.Addr().String()
+	if how.secure != nil {
+		srv.URL, srv.Roots = "wss"+strings.TrimPrefix(srv.URL, "ws"), how.roots
+	}
 	if srv.script == nil {
 		srv.relay(rec)
 		return srv
@@ -139,7 +146,7 @@ func (srv *Server) take(conn net.Conn) {
 		if srv.cast != nil {
 			err = srv.cast.admit(srv.ctx, conn, srv.wrapUp)
 		} else {
-			err = srv.script.play(srv.ctx, conn, performance{how: &srv.how.playing, role: decode.FromServer, wrapUp: srv.wrapUp})
+			err = srv.script.serve(srv.ctx, conn, performance{how: &srv.how.playing, role: decode.FromServer, wrapUp: srv.wrapUp})
 		}
 		if err != nil {
 			srv.t.Errorf("replay %s: %v", srv.file, err)
@@ -194,7 +201,11 @@ func (srv *Server) relay(rec *recorder) {
 	p := &proxy.Proxy{Upstream: &url.URL{Scheme: u.Scheme, Host: u.Host}, Sink: srv.how.events.Sink}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(srv.t.Context()))
 	var serveErr error
-	srv.group.Go(func() { serveErr = p.Serve(ctx, srv.listener) })
+	l := srv.listener
+	if srv.how.secure != nil {
+		l = tls.NewListener(l, srv.how.secure)
+	}
+	srv.group.Go(func() { serveErr = p.Serve(ctx, l) })
 	srv.t.Cleanup(func() {
 		cancel()
 		srv.group.Wait()

@@ -1,7 +1,23 @@
 // Package tlswire recognizes TLS by its bytes, where something else is spoken.
 package tlswire
 
-import "bytes"
+import (
+	"bytes"
+	"crypto/tls"
+	"strings"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// Info returns what a handshake of TLS agreed on.
+func Info(s tls.ConnectionState) *decode.TLS {
+	return &decode.TLS{
+		Version: strings.Replace(tls.VersionName(s.Version), " ", "", 1),
+		Cipher:  tls.CipherSuiteName(s.CipherSuite),
+		ALPN:    s.NegotiatedProtocol,
+		SNI:     s.ServerName,
+	}
+}
 
 // IsHandshake reports whether b begins like a TLS connection: with a record of type
 // handshake and major version 3 (RFC 8446 §5.1).
