@@ -113,6 +113,9 @@ func (p *printer) leadIn(ev *decode.Event) {
 		return
 	}
 	if p.payload = p.lead(p.payload[:0], ev); len(p.payload) > 0 {
+		if p.fit { // half of what is left of the line
+			p.payload = cutColumns(p.payload, (p.columns()-columnsOf(p.buf[p.start:]))/2)
+		}
 		p.text(p.pens.lead.on)
 		p.buf = append(p.buf, p.payload...)
 		p.text(p.pens.lead.off)

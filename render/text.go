@@ -24,6 +24,10 @@ type Options struct {
 
 	Pretty int // show a message that has JSON, of up to so many bytes, indented below its line, in the compact form
 
+	// Later leaves it to a [Stamp] to write what depends on the line before: its time
+	// and its day.
+	Later bool
+
 	// Columns returns how wide the terminal is that the lines go to. Lines that
 	// say more than a frame are then broken there. nil if they go elsewhere.
 	Columns func() int
@@ -60,6 +64,7 @@ type printer struct {
 	lead       func(dst []byte, ev *decode.Event) []byte
 	messages   bool
 	pretty     int
+	later      bool
 	pens       pens
 	textual    bool // binary data that can be read is shown as text; its opcode says what it is
 	bytesBelow bool // bytes stand in rows of their own, not in the line
@@ -110,6 +115,7 @@ func newPrinter(w io.Writer, o Options, point byte) printer {
 		lead:     o.Lead,
 		messages: o.Messages,
 		pretty:   o.Pretty,
+		later:    o.Later,
 		dated:    o.Date,
 		timeForm: o.Time,
 		numbers:  o.Numbers,
@@ -137,7 +143,7 @@ func (p *printer) begin(ev *decode.Event) {
 // finish writes the lines of ev.
 func (p *printer) finish(ev *decode.Event) {
 	if len(p.buf) > 0 {
-		if p.timeForm == TimeClock {
+		if p.timeForm == TimeClock && !p.later {
 			p.date()
 		}
 		p.before = ev.Time
@@ -232,11 +238,11 @@ func (p *printer) timeOf(ev *decode.Event) {
 	p.text(p.pens.clock.on)
 	switch p.timeForm {
 	case TimeDelta:
-		d := time.Duration(0)
-		if !p.before.IsZero() {
-			d = ev.Time.Sub(p.before)
+		if p.later {
+			p.text(room)
+		} else {
+			p.delta(ev.Time)
 		}
-		p.seconds(d)
 	case TimeSince:
 		p.seconds(ev.Time.Sub(ev.Info.Time))
 	case TimeUnix:
@@ -247,9 +253,20 @@ func (p *printer) timeOf(ev *decode.Event) {
 	p.text(p.pens.clock.off)
 }
 
+// delta appends the time since the line before.
+func (p *printer) delta(at time.Time) {
+	d := time.Duration(0)
+	if !p.before.IsZero() {
+		d = at.Sub(p.before)
+	}
+	p.seconds(d)
+}
+
+const secondsWidth = len("86400.000000")
+
 // seconds appends a time in seconds, to the microsecond, with room for a day.
 func (p *printer) seconds(d time.Duration) {
-	const width = len("86400.000000")
+	const width = secondsWidth
 	start := len(p.buf)
 	p.buf = strconv.AppendFloat(p.buf, float64(d.Round(time.Microsecond))/1e9, 'f', 6, 64)
 	if n := width - (len(p.buf) - start); n > 0 {

@@ -72,6 +72,24 @@ func columnsOf(b []byte) (columns int) {
 	return columns
 }
 
+// cutColumns returns b, or the beginning of it with an ellipsis, in so many columns or
+// leastFit.
+func cutColumns(b []byte, most int) []byte {
+	most = max(most, leastFit)
+	if columnsOf(b) <= most {
+		return b
+	}
+	n, columns := 0, 0
+	for n < len(b) {
+		r, size := utf8.DecodeRune(b[n:])
+		if columns += width(r); columns > most-1 {
+			break
+		}
+		n += size
+	}
+	return append(b[:n], "…"...)
+}
+
 // width returns how many columns a character takes.
 func width(r rune) int {
 	switch {

@@ -44,6 +44,7 @@ comes first. The exit status is 1 if there is a violation of severity error.
 		ValidArgsFunction: completeRecordings,
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args) },
 	}
+	ignores(cmd, "output", "messages", "time", "number")
 	v.filter.register(cmd, "report only findings that `EXPR` selects, see wstrace help filter; others don't count")
 	cmd.Flags().BoolVar(&c.json, "json", false, "print one JSON object per line")
 	v.registerSeverity(cmd)

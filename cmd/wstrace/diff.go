@@ -56,6 +56,7 @@ length and a hash. The exit status is 1 if the sessions differ`,
 		},
 		RunE: func(_ *cobra.Command, args []string) error { return d.run(con, args[0], args[1]) },
 	}
+	ignores(cmd, "output", "preview", "messages", "time", "number")
 	flags := cmd.Flags()
 	flags.Var(&d.sessions, "session", "compare session `N` of both, or N,M, as numbered by show (default: the first WebSocket session of each)")
 	d.filter.register(cmd, "compare only what `EXPR` selects, see wstrace help filter")

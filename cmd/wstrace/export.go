@@ -4,8 +4,12 @@ import (
 	"encoding/csv"
 	"errors"
 	"io"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 
@@ -51,6 +55,11 @@ func (e *export) lead(dst []byte, _ *decode.Event) []byte {
 	for i, value := range e.row {
 		if value == "" {
 			continue
+		}
+		if e.fields.Types()[i] == filter.Duration {
+			if seconds, err := strconv.ParseFloat(value, 64); err == nil {
+				value = took(int64(math.Round(seconds * float64(time.Second))))
+			}
 		}
 		if len(dst) > 0 {
 			dst = append(dst, ' ')
@@ -168,17 +177,48 @@ func (f *csvForm) Emit(ev *decode.Event) {
 		}
 	case decode.KindRequest, decode.KindResponse, decode.KindClosed, decode.KindJunk, decode.KindGap, decode.KindNotice:
 	default:
-		return
+		if len(ev.Violations) == 0 {
+			return
+		}
 	}
 	f.row = f.columns.Append(f.row[:0], f.state)
-	f.w.Write(f.row)
+	f.w.Write(visible(f.row))
 	f.w.Flush()
+}
+
+// visible escapes the control characters, but for white space, and what is not UTF-8 in
+// cells, which may come from the wire: a terminal would do what they say.
+func visible(row []string) []string {
+	for i, cell := range row {
+		if strings.IndexFunc(cell, unsafe) < 0 {
+			continue
+		}
+		var b []byte
+		for len(cell) > 0 {
+			n := len(cell)
+			if at := strings.IndexAny(cell, "\t\r\n"); at >= 0 {
+				n = at
+			}
+			b = decode.AppendEscaped(b, []byte(cell[:n]), false)
+			if n < len(cell) {
+				b = append(b, cell[n])
+				n++
+			}
+			cell = cell[n:]
+		}
+		row[i] = string(b)
+	}
+	return row
+}
+
+func unsafe(r rune) bool {
+	return r != '\t' && r != '\r' && r != '\n' && !strconv.IsPrint(r) || r == utf8.RuneError
 }
 
 // A rawForm writes the payloads of data frames, or whole messages, and nothing else.
 type rawForm struct {
 	w         io.Writer
-	separator string
+	separator string // in front of each payload but the first
 	messages  bool
 	cut       func() // called for a message that is not whole
 	begun     bool

@@ -49,6 +49,12 @@ func (h *histogram) add(v int64) {
 // at returns the value that a share of all do not exceed.
 func (h *histogram) at(share float64) int64 {
 	left := int64(math.Ceil(share * float64(h.n)))
+	switch {
+	case left >= h.n:
+		return h.max
+	case left <= 1:
+		return h.min
+	}
 	for i, n := range h.buckets {
 		if left -= n; left <= 0 && n > 0 {
 			from, to := bucketRange(i)

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -46,6 +47,7 @@ numbers. -o json and csv have the same for programs`,
 		ValidArgsFunction: completeRecordings,
 		RunE:              func(cmd *cobra.Command, args []string) error { return l.run(cmd.Context(), args) },
 	}
+	ignores(cmd, "preview", "messages", "time", "number")
 	v.filter.register(cmd, "list only sessions in which `EXPR` selects something, see wstrace help filter")
 	cmd.Flags().Var(&l.sort, "sort", "sort by `COLUMN`: "+strings.Join(lsColumns, ", ")+"; the largest first, but for session and start")
 	completeChoice(cmd, "sort", &l.sort)
@@ -61,6 +63,7 @@ type listed struct {
 	Start       time.Time `json:"start"`
 	Seconds     float64   `json:"seconds"`
 	URL         string    `json:"url,omitempty"`
+	Server      string    `json:"server,omitempty"` // of a tunnel, which has no URL
 	Method      string    `json:"method,omitempty"`
 	Status      int       `json:"status,omitempty"`
 	WebSocket   bool      `json:"websocket"`
@@ -120,7 +123,11 @@ func (l *ls) run(ctx context.Context, names []string) error {
 	case "csv":
 		writeCSV(w, all)
 	default:
-		writeTable(w, all)
+		columns := math.MaxInt
+		if l.view.onTerminal() {
+			columns = terminalColumns()
+		}
+		writeTable(w, all, columns)
 	}
 	if err := w.Flush(); err != nil && !isPipe(err) {
 		return failed("write", out.Name(), err)
@@ -169,6 +176,9 @@ func (g *lister) Emit(ev *decode.Event) {
 	r := g.open.Of(ev)
 	if r.Session == 0 {
 		r.Session, r.Start, r.URL = ev.Conn, ev.Info.Time, ev.Info.URL
+	}
+	if ev.Kind == decode.KindOpaque && ev.Handshake == nil {
+		r.Server = ev.Info.Server
 	}
 	r.matched = r.matched || matched
 	r.Seconds = ev.Time.Sub(r.Start).Seconds()
@@ -276,7 +286,10 @@ func (r *listed) findings() string {
 
 // what is what was asked for, and what was agreed on.
 func (r *listed) what() string {
-	s := r.URL
+	s := cmp.Or(r.URL, r.Server)
+	if r.Server != "" {
+		s = "tunnel " + s
+	}
 	if !r.WebSocket && r.Method != "" {
 		s = r.Method + " " + s
 	}
@@ -288,9 +301,10 @@ func (r *listed) what() string {
 	return string(decode.AppendEscaped(nil, []byte(cmp.Or(s, "-")), false))
 }
 
-// writeTable writes sessions as a table.
-func writeTable(w io.Writer, rows []*listed) {
-	table := [][]string{{"#", "START", "LENGTH", "CLIENT", "SERVER", "END", "FINDINGS", "URL"}}
+// writeTable writes sessions as a table. If that is wider than so many columns, what was
+// asked for stands in a line below.
+func writeTable(w io.Writer, rows []*listed, columns int) {
+	table := [][]string{{"#", "START", "LENGTH", "CLIENT", "SERVER", "END", "FINDINGS", "URL, SUBPROTOCOL, COMPRESSION"}}
 	for _, r := range rows {
 		side := func(d decode.Dir) string {
 			return strconv.FormatInt(r.Sent[d], 10) + " msg " + string(render.AppendSize(nil, r.Bytes[d]))
@@ -304,9 +318,18 @@ func writeTable(w io.Writer, rows []*listed) {
 			widths[i] = max(widths[i], len(cell))
 		}
 	}
+	total := 2 * len(widths)
+	for _, n := range widths {
+		total += n
+	}
 	for _, row := range table {
 		var line strings.Builder
 		for i, cell := range row {
+			if i == len(row)-1 && total-2 > columns {
+				fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+				line.Reset()
+				line.WriteString(strings.Repeat(" ", widths[0]+2))
+			}
 			pad := strings.Repeat(" ", widths[i]-len(cell))
 			switch i {
 			case 0, 2, 3, 4: // numbers
@@ -326,7 +349,7 @@ func lasted(seconds float64) string {
 
 func writeCSV(w io.Writer, rows []*listed) {
 	c := csv.NewWriter(w)
-	c.Write([]string{"session", "start", "seconds", "url", "method", "status", "subprotocol", "extensions",
+	c.Write([]string{"session", "start", "seconds", "url", "server", "method", "status", "subprotocol", "extensions",
 		"messages_client", "messages_server", "bytes_client", "bytes_server", "code", "by", "errors", "warnings"})
 	n := func(n int64) string { return strconv.FormatInt(n, 10) }
 	known := func(code int) string {
@@ -336,9 +359,9 @@ func writeCSV(w io.Writer, rows []*listed) {
 		return strconv.Itoa(code)
 	}
 	for _, r := range rows {
-		c.Write([]string{n(r.Session), r.Start.Format(time.RFC3339Nano), strconv.FormatFloat(r.Seconds, 'f', -1, 64), r.URL, r.Method,
+		c.Write(visible([]string{n(r.Session), r.Start.Format(time.RFC3339Nano), strconv.FormatFloat(math.Round(r.Seconds*1e9)/1e9, 'f', -1, 64), r.URL, r.Server, r.Method,
 			known(r.Status), r.Subprotocol, r.Extensions, n(r.Sent[0]), n(r.Sent[1]), n(r.Bytes[0]), n(r.Bytes[1]),
-			known(r.Code), r.By, n(r.Errors), n(r.Warnings)})
+			known(r.Code), r.By, n(r.Errors), n(r.Warnings)}))
 	}
 	c.Flush()
 }

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,9 +40,34 @@ func newMan() *cobra.Command {
 			if err := doc.GenManTree(root, header, args[0]); err != nil {
 				return failed("write", args[0], err)
 			}
+			for _, topic := range root.Commands() {
+				if !topic.IsAdditionalHelpTopicCommand() {
+					continue
+				}
+				page := filepath.Join(args[0], "wstrace-"+topic.Name()+".1")
+				if err := os.WriteFile(page, manTopic(topic, header), 0o644); err != nil {
+					return failed("write", page, err)
+				}
+			}
 			return nil
 		},
 	}
+}
+
+// manTopic returns the page on a topic, as help prints it.
+func manTopic(topic *cobra.Command, header *doc.GenManHeader) []byte {
+	quote := func(s string) string { return strings.ReplaceAll(s, `\`, `\e`) }
+	var b bytes.Buffer
+	fmt.Fprintf(&b, ".TH %q %q %q %q %q\n.SH NAME\nwstrace-%s - %s\n.SH DESCRIPTION\n.nf\n", strings.ToUpper("wstrace-"+topic.Name()), header.Section,
+		header.Date.Format("Jan 2006"), header.Source, header.Manual, topic.Name(), topic.Short)
+	for line := range strings.Lines(topic.Long) {
+		if strings.HasPrefix(line, ".") || strings.HasPrefix(line, "'") {
+			b.WriteString(`\&`) // else it is a request
+		}
+		b.WriteString(quote(line))
+	}
+	b.WriteString(".fi\n")
+	return b.Bytes()
 }
 
 // builtAt returns when the commit was made that this is built from.

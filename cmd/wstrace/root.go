@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/source"
 	"github.com/wstrace/wstrace/decode/filter"
@@ -84,6 +85,8 @@ func newRoot(con *console) *cobra.Command {
 	cmd.SetOut(os.Stdout)
 	cmd.SetErr(os.Stderr)
 	cmd.SetHelpFunc(help)
+	cmd.SetHelpCommand(newHelp())
+	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return checkIgnored(cmd) }
 	cmd.SetFlagErrorFunc(flagError)
 	cmd.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 
@@ -138,6 +141,55 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 	return usageError{hinted{fmt.Errorf("unknown command %q", name), cmd.CommandPath() + " --help lists the commands"}}
 }
 
+// ignores says that cmd has no use for some of the flags that all commands have.
+func ignores(cmd *cobra.Command, flags ...string) {
+	cmd.Annotations = map[string]string{"ignores": strings.Join(flags, " ")}
+}
+
+func ignored(cmd *cobra.Command, flag string) bool {
+	return slices.Contains(strings.Fields(cmd.Annotations["ignores"]), flag)
+}
+
+// checkIgnored returns an error for a flag that cmd has no use for.
+func checkIgnored(cmd *cobra.Command) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if ignored(cmd, f.Name) {
+			err = usagef("--%s: %s has no use for it", f.Name, cmd.CommandPath())
+		}
+	})
+	return err
+}
+
+// newHelp is wstrace help.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Show the help of a command, or on a topic",
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
+			for _, c := range cmd.Root().Commands() {
+				if len(args) == 0 {
+					names = append(names, c.Name())
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, _, err := cmd.Root().Find(args)
+			if err != nil || c == cmd.Root() && len(args) > 0 {
+				var names []string
+				for _, c := range cmd.Root().Commands() {
+					names = append(names, c.Name())
+				}
+				if near := filter.Nearest(args[0], names); near != "" {
+					return usagef("no help on %q, did you mean %q?", args[0], near)
+				}
+				return usagef("no help on %q", args[0])
+			}
+			return c.Help()
+		},
+	}
+}
+
 // flagError says what is wrong with a flag of cmd.
 func flagError(cmd *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
@@ -172,7 +224,7 @@ func flagNames(cmd *cobra.Command) []string {
 func help(cmd *cobra.Command, _ []string) {
 	w := cmd.OutOrStdout()
 	if !cmd.Runnable() { // a page
-		fmt.Fprint(w, cmd.Long)
+		fmt.Fprint(w, hung(cmd.Long))
 		return
 	}
 	fmt.Fprintf(w, "%s.\n", strings.TrimRight(cmp.Or(cmd.Long, cmd.Short), ".\n"))
@@ -190,16 +242,62 @@ func help(cmd *cobra.Command, _ []string) {
 				fmt.Fprintf(w, "  %-11s %s\n", c.Name(), c.Short)
 			}
 		}
+		fmt.Fprint(w, "\nTopics:\n")
+		for _, c := range cmd.Commands() {
+			if c.IsAdditionalHelpTopicCommand() {
+				fmt.Fprintf(w, "  %-11s %s\n", c.Name(), c.Short)
+			}
+		}
 	}
-	own, shared := pflag.NewFlagSet("", 0), cmd.Root().PersistentFlags()
-	cmd.Flags().SortFlags, own.SortFlags, shared.SortFlags = false, false, false
+	own, all, shared := pflag.NewFlagSet("", 0), cmd.Root().PersistentFlags(), pflag.NewFlagSet("", 0)
+	cmd.Flags().SortFlags, own.SortFlags, all.SortFlags, shared.SortFlags = false, false, false, false
+	all.VisitAll(func(f *pflag.Flag) {
+		if !ignored(cmd, f.Name) {
+			shared.AddFlag(f)
+		}
+	})
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if shared.Lookup(f.Name) != f {
+		if all.Lookup(f.Name) != f {
 			own.AddFlag(f)
 		}
 	})
 	if own.HasAvailableFlags() {
-		fmt.Fprintf(w, "\nFlags:\n%s", own.FlagUsages())
+		fmt.Fprintf(w, "\nFlags:\n%s", own.FlagUsagesWrapped(helpColumns()))
 	}
-	fmt.Fprintf(w, "\nGlobal flags, before or after the command:\n%s", shared.FlagUsages())
+	fmt.Fprintf(w, "\nGlobal flags, before or after the command:\n%s", shared.FlagUsagesWrapped(helpColumns()))
+}
+
+// helpColumns returns how wide help is: as a terminal, or as it comes.
+func helpColumns() int {
+	if !term.IsTerminal(int(os.Stdout.Fd())) {
+		return 0
+	}
+	return terminalColumns()
+}
+
+// hung returns a page of which lines that are too long for the terminal go on below
+// their last column.
+func hung(page string) string {
+	columns := helpColumns()
+	if columns == 0 {
+		return page
+	}
+	var b strings.Builder
+	for line := range strings.Lines(page) {
+		line = strings.TrimSuffix(line, "\n")
+		indent := 0
+		if i := strings.LastIndex(line, "  "); i >= 0 {
+			indent = min(i+2, columns/2)
+		}
+		for len(line) > columns {
+			at := strings.LastIndexByte(line[:columns], ' ')
+			if at <= indent {
+				break
+			}
+			b.WriteString(line[:at] + "\n")
+			line = strings.Repeat(" ", indent) + line[at+1:]
+		}
+		b.WriteString(line + "\n")
+	}
+	return b.String()
 }

@@ -7,11 +7,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/filter"
+	"github.com/wstrace/wstrace/render"
 )
 
 // A selection is which of the events are shown: those that a filter selects, of
@@ -27,20 +29,22 @@ type selection struct {
 
 	ranges *pflag.FlagSet // in which head and tail may be given; nil if they can't
 	full   func()         // called when head have been shown; may be nil
+
+	caughtUp func() // shows the last of what there is, and from then on all
 }
 
 // registerContext gives a command the flags for what stands around a match.
 func (s *selection) registerContext(flags *pflag.FlagSet) {
-	flags.VarP(&s.before, "before", "B", "show `N` events of the session before each that -e selects, too")
-	flags.VarP(&s.after, "after", "A", "show `N` events of the session after each that -e selects, too")
-	flags.VarP(&bothContexts{s}, "context", "C", "show `N` events of the session around each that -e selects, too")
+	flags.VarP(&s.before, "before", "B", "also show the `N` events before each match of -e, in the same session")
+	flags.VarP(&s.after, "after", "A", "also show the `N` events after each match of -e, in the same session")
+	flags.VarP(&bothContexts{s}, "context", "C", "also show the `N` events around each match of -e, in the same session")
 }
 
 // registerRange gives a command the flags that choose from a recording.
 func (s *selection) registerRange(flags *pflag.FlagSet) {
-	flags.Var(&s.sessions, "session", "show session `N` alone, or N,M,…")
-	flags.Var(&s.head, "head", "show the first `N` events alone")
-	flags.Var(&s.tail, "tail", "show the last `N` events alone")
+	flags.Var(&s.sessions, "session", "show only session `N`, or N,M,…")
+	flags.Var(&s.head, "head", "show only the first `N` events")
+	flags.Var(&s.tail, "tail", "show only the last `N` events; with -f, and what follows")
 	for _, name := range []string{"head", "tail"} {
 		flags.Lookup(name).DefValue = ""
 	}
@@ -60,46 +64,68 @@ func (s *selection) check() error {
 
 func (s *selection) given(flag string) bool { return s.ranges != nil && s.ranges.Changed(flag) }
 
+// picks reports whether what is shown is chosen of the text of events.
+func (s *selection) picks() bool {
+	return s.before > 0 || s.after > 0 || s.given("head") || s.given("tail")
+}
+
 // where returns a sink for what a form, which form makes, prints of the events that
 // are selected.
-func (s *selection) where(w io.Writer, apart, messages bool, form func(io.Writer) decode.Sink) decode.Sink {
-	if s.before == 0 && s.after == 0 && !s.given("head") && !s.given("tail") {
-		sink := form(w)
+func (s *selection) where(w io.Writer, v *view) decode.Sink {
+	if !s.picks() {
+		sink := v.renderer(w)
 		if s.filter.Filter != nil {
-			sink = s.filter.where(sink, messages)
+			sink = s.filter.where(sink, v.messages)
 		}
 		if s.sessions != nil {
 			sink = decode.Where(s.sessions.has, sink)
 		}
 		return sink
 	}
-	p := &picker{selection: s, w: w, apart: apart, state: filter.State{Messages: messages}}
-	p.form = form(&p.text)
+	p := &picker{selection: s, w: w, apart: v.apart(), state: filter.State{Messages: v.messages}}
+	if p.apart {
+		p.stamp = render.NewStamp(w, v.options())
+	}
+	p.form = v.renderer(&p.text)
+	if raw, ok := p.form.(*rawForm); ok {
+		raw.begun, p.separator = true, raw.separator
+	}
 	w.Write(p.text.Bytes()) // what stands in front, if anything
+	s.caughtUp = p.release
 	return p
 }
 
 // A picker prints what is selected of the text that a form makes of each event.
 type picker struct {
 	*selection
-	w     io.Writer
-	apart bool // groups that don't follow each other have a line between them
-	form  decode.Sink
-	text  bytes.Buffer // of the event at hand
+	w         io.Writer
+	apart     bool          // groups that don't follow each other have a line between them
+	stamp     *render.Stamp // writes lines that depend on the line before; nil if none do
+	form      decode.Sink
+	text      bytes.Buffer // of the event at hand
+	separator string       // in front of each text but the first that is shown
 
 	state   filter.State
 	open    decode.PerSession[surroundings]
 	skipped int  // events that have a text and were not shown since one was
 	wrote   bool // something was shown
+	printed bool // and printed
 	shown   int64
-	last    []string // with --tail
+	last    []shownText // with --tail
+	all     bool        // --tail no longer counts
+}
+
+// A shownText is what a form makes of an event.
+type shownText struct {
+	text string
+	at   time.Time
 }
 
 // Surroundings are what a picker keeps of a session.
 type surroundings struct {
-	before []string // texts of the latest events, which were not shown
-	size   int      // of these, in bytes
-	after  int      // events still to be shown after one that was selected
+	before []shownText // of the latest events, which were not shown
+	size   int         // of these, in bytes
+	after  int         // events still to be shown after one that was selected
 }
 
 // maxBefore bounds what is kept of a session, in bytes.
@@ -135,30 +161,30 @@ func (p *picker) Emit(ev *decode.Event) {
 		for _, text := range at.before {
 			p.show(text)
 		}
-		p.show(p.text.String())
+		p.show(shownText{p.text.String(), ev.Time})
 		*at = surroundings{after: int(p.after)}
 	case at.after > 0:
 		at.after--
-		p.show(p.text.String())
+		p.show(shownText{p.text.String(), ev.Time})
 	default:
-		at.keep(p.text.String(), int(p.before))
+		at.keep(shownText{p.text.String(), ev.Time}, int(p.before))
 		p.skipped++
 	}
 }
 
 // keep keeps the text of an event, of n at most.
-func (s *surroundings) keep(text string, n int) {
+func (s *surroundings) keep(text shownText, n int) {
 	s.before = append(s.before, text)
-	s.size += len(text)
+	s.size += len(text.text)
 	for len(s.before) > n || s.size > maxBefore && len(s.before) > 1 {
-		s.size -= len(s.before[0])
+		s.size -= len(s.before[0].text)
 		s.before = slices.Delete(s.before, 0, 1)
 	}
 }
 
-func (p *picker) show(text string) {
+func (p *picker) show(text shownText) {
 	p.wrote, p.skipped = true, 0
-	if p.given("tail") {
+	if p.given("tail") && !p.all {
 		if n := int(p.tail); len(p.last) >= 2*n {
 			p.last = append(p.last[:0], p.last[len(p.last)-n:]...)
 		}
@@ -168,18 +194,36 @@ func (p *picker) show(text string) {
 	if p.given("head") && p.shown >= int64(p.head) {
 		return
 	}
-	io.WriteString(p.w, text)
+	p.print(text)
 	if p.shown++; p.given("head") && p.shown == int64(p.head) && p.full != nil {
 		p.full()
 	}
 }
 
+// print writes the text of an event.
+func (p *picker) print(text shownText) {
+	if p.stamp != nil {
+		p.stamp.Write(text.text, text.at)
+		return
+	}
+	if !p.printed {
+		text.text = strings.TrimPrefix(text.text, p.separator)
+		p.printed = true
+	}
+	io.WriteString(p.w, text.text)
+}
+
+// release prints what --tail has kept; what follows is printed at once.
+func (p *picker) release() {
+	for _, text := range p.last[max(len(p.last)-int(p.tail), 0):] {
+		p.print(text)
+	}
+	p.last, p.all = nil, true
+}
+
 // Close prints what --tail has kept.
 func (p *picker) Close() error {
-	for _, text := range p.last[max(len(p.last)-int(p.tail), 0):] {
-		io.WriteString(p.w, text)
-	}
-	p.last = nil
+	p.release()
 	return nil
 }
 
@@ -202,6 +246,15 @@ func (s *sessionsFlag) Set(text string) error {
 }
 
 func (s *sessionsFlag) has(ev *decode.Event) bool { return slices.Contains(*s, ev.Conn) }
+
+// sayMissing says which of the sessions come behind the last there is.
+func (s *sessionsFlag) sayMissing(con *console, last int64) {
+	for _, n := range *s {
+		if n > last {
+			con.say("there is no session %d, the last is %d", n, last)
+		}
+	}
+}
 
 // A context1000 is how many events are shown around one.
 type context1000 int

@@ -66,8 +66,6 @@ func (s *show) run(ctx context.Context, names []string) error {
 	switch {
 	case s.follow && (len(names) > 1 || names[0] == "-"):
 		return usagef("-f: want one file")
-	case s.follow && s.view.given("tail"):
-		return usagef("-f and --tail: one of them")
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -88,6 +86,9 @@ func (s *show) run(ctx context.Context, names []string) error {
 	if err := f.begin(); err != nil {
 		return f.abandon(err)
 	}
+	if s.view.given("head") && s.view.head == 0 {
+		s.view.full()
+	}
 	if s.follow {
 		var stop context.CancelFunc
 		ctx, stop = f.untilSignal(ctx)
@@ -106,6 +107,9 @@ func (s *show) run(ctx context.Context, names []string) error {
 		if err != nil && failure == nil {
 			failure = err
 		}
+	}
+	if before != nil && !s.done && !s.follow && failure == nil {
+		s.view.sessions.sayMissing(s.con, before.Last())
 	}
 	f.partly = s.done
 	return f.end(failure)
@@ -139,7 +143,14 @@ func (s *show) open(ctx context.Context, name string) (*source.File, error) {
 	if !s.follow {
 		return openRecording(s.con, "show", name)
 	}
-	in, err := source.Follow(ctx, name)
+	in, err := source.Follow(ctx, name, func(there bool) {
+		switch {
+		case !there:
+			s.con.note("waiting for %q, which is not there", name)
+		case s.view.caughtUp != nil:
+			s.view.caughtUp()
+		}
+	})
 	if err != nil && ctx.Err() != nil {
 		return nil, nil // nothing has come
 	}

@@ -30,18 +30,19 @@ func newStat(con *console, v *view) *cobra.Command {
 		Short: "Count what is in recorded sessions",
 		Long: `Count what is in recorded sessions, for each side: frames and messages by opcode,
 their sizes, how many came in a second, the time between two messages of the side in
-a session and from one to the next of the other side, round trips of pings, and what
-compression saved. Below stand HTTP requests and how sessions ended, with what is
-known to end a session after just so long. Values are within 1 %, least and most
-exact. With -e what matches alone is counted. Live, wstrace -c prints the same at the
-end`,
+a session, how long it took to answer (to its next message after one of the other
+side), round trips of its pings, and what compression saved. Below stand HTTP requests
+and how sessions ended, with known timeouts that match how long they had been idle.
+Values are within 1 %, min and max exact; -o json has the histograms. With -e only
+what matches is counted. Live, wstrace -c prints the same at the end`,
 		Example:           statExample,
 		Args:              atLeastOneFile,
 		ValidArgsFunction: completeRecordings,
 		RunE:              func(cmd *cobra.Command, args []string) error { return s.run(cmd.Context(), args) },
 	}
+	ignores(cmd, "preview", "messages", "time", "number")
 	v.filter.register(cmd, "count only what `EXPR` selects, see wstrace help filter")
-	cmd.Flags().Var(&s.sessions, "session", "count session `N` alone, or N,M,…")
+	cmd.Flags().Var(&s.sessions, "session", "count only session `N`, or N,M,…")
 	return cmd
 }
 
@@ -92,6 +93,9 @@ func (s *stat) run(ctx context.Context, names []string) error {
 		if err != nil && failure == nil {
 			failure = err
 		}
+	}
+	if failure == nil {
+		s.sessions.sayMissing(s.con, last)
 	}
 	counts.Close()
 	if err := w.Flush(); err != nil && !isPipe(err) {

@@ -52,7 +52,7 @@ type sideStatistics struct {
 	unread   int64     // messages that can't be inflated
 	sizes    histogram // of messages, in bytes
 	gaps     histogram // between messages of a session, in nanoseconds
-	answers  histogram // from a message to the next one of the other side
+	answers  histogram // from a message of the other side to the next one of this
 	rtts     histogram // from a ping to its pong
 	missing  int64     // pings without a pong, of sessions that are closed
 	deflate  [len(sizeSteps)]decode.Savings
@@ -67,20 +67,35 @@ func sizeStep(n int64) int {
 	return i - 1
 }
 
-// A peak is the most that came in a second of the clock.
+// A peak is the most that came in a second, any that begins with a tenth of one.
 type peak struct {
-	second                  int64
-	messages, bytes         int64 // in that
+	tenth                   int64     // of the clock
+	messages, bytes         [10]int64 // in the latest tenths
+	sumMessages, sumBytes   int64     // of these
 	mostMessages, mostBytes int64
 }
 
 func (p *peak) add(at time.Time, messages, bytes int64) {
-	if s := at.Unix(); s != p.second {
-		p.second, p.messages, p.bytes = s, 0, 0
+	tenth := at.UnixMilli() / 100
+	for n := min(max(tenth-p.tenth, 0), int64(len(p.messages))); n > 0; n-- {
+		i := (tenth - n + 1) % int64(len(p.messages))
+		p.sumMessages -= p.messages[i]
+		p.sumBytes -= p.bytes[i]
+		p.messages[i], p.bytes[i] = 0, 0
 	}
-	p.messages += messages
-	p.bytes += bytes
-	p.mostMessages, p.mostBytes = max(p.mostMessages, p.messages), max(p.mostBytes, p.bytes)
+	p.tenth = max(p.tenth, tenth)
+	i := p.tenth % int64(len(p.messages))
+	p.messages[i] += messages
+	p.bytes[i] += bytes
+	p.sumMessages += messages
+	p.sumBytes += bytes
+	p.mostMessages, p.mostBytes = max(p.mostMessages, p.sumMessages), max(p.mostBytes, p.sumBytes)
+}
+
+// rates returns how many messages and bytes came in a second, on average.
+func (s *sideStatistics) rates(took time.Duration) (messages, bytes float64) {
+	seconds := max(took.Seconds(), 1)
+	return min(float64(s.messageCount())/seconds, float64(s.busy.mostMessages)), min(float64(s.bytes)/seconds, float64(s.busy.mostBytes))
 }
 
 // ExchangeStatistics are about HTTP that asks for no websocket.
@@ -155,7 +170,7 @@ func (s *statistics) follow(at *running, ev *decode.Event) {
 	}
 	if peer := ev.Dir.Peer(); at.waits[peer] {
 		at.waits[peer] = false
-		s.sides[peer].answers.add(int64(ev.Time.Sub(at.message[peer])))
+		s.sides[ev.Dir].answers.add(int64(ev.Time.Sub(at.message[peer])))
 	}
 }
 
@@ -278,7 +293,7 @@ func (s *statistics) ended(at *running, ev *decode.Event) {
 	if ev.Info.Cont {
 		before[decode.SinceOpened] = 0 // nobody knows
 	}
-	for _, l := range decode.Suspects(nil, before) {
+	for _, l := range t.Suspects(nil, before) {
 		end.suspect(l, at.pinged)
 	}
 }

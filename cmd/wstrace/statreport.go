@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -24,8 +25,8 @@ type statReport struct {
 }
 
 const (
-	statNameWidth = 36
-	statSideWidth = 21
+	statNameWidth = 30
+	statSideWidth = 25
 )
 
 func (s *statistics) writeText() error {
@@ -164,10 +165,10 @@ func (r *statReport) spread(name string, show func(int64) string, of func(*sideS
 		name string
 		of   func(*histogram) int64
 	}{
-		{name + ", least", func(h *histogram) int64 { return h.min }},
+		{name + ", min", func(h *histogram) int64 { return h.min }},
 		{"  median", func(h *histogram) int64 { return h.at(0.5) }},
-		{"  99 %", func(h *histogram) int64 { return h.at(0.99) }},
-		{"  most", func(h *histogram) int64 { return h.max }},
+		{"  p99", func(h *histogram) int64 { return h.at(0.99) }},
+		{"  max", func(h *histogram) int64 { return h.max }},
 	} {
 		r.side(row.name, func(s *sideStatistics) string {
 			if h := of(s); h.n > 0 {
@@ -179,14 +180,14 @@ func (r *statReport) spread(name string, show func(int64) string, of func(*sideS
 }
 
 func (r *statReport) speeds() {
-	if seconds := r.last.Sub(r.first).Seconds(); seconds > 0 {
-		r.side("messages a second", func(s *sideStatistics) string { return short(float64(s.messageCount()) / seconds) })
-		r.side("  at most", func(s *sideStatistics) string { return number(s.busy.mostMessages) })
-		r.side("bytes a second", func(s *sideStatistics) string { return inBytes(int64(float64(s.bytes) / seconds)) })
-		r.side("  at most", func(s *sideStatistics) string { return inBytes(s.busy.mostBytes) })
+	if span := r.last.Sub(r.first); span > 0 {
+		r.side("messages a second", func(s *sideStatistics) string { n, _ := s.rates(span); return short(n) })
+		r.side("  peak", func(s *sideStatistics) string { return number(s.busy.mostMessages) })
+		r.side("bytes a second", func(s *sideStatistics) string { _, n := s.rates(span); return inBytes(int64(n)) })
+		r.side("  peak", func(s *sideStatistics) string { return inBytes(s.busy.mostBytes) })
 	}
-	r.spread("between its messages", took, func(s *sideStatistics) *histogram { return &s.gaps })
-	r.spread("to the other's next message", took, func(s *sideStatistics) *histogram { return &s.answers })
+	r.spread("gap between messages", took, func(s *sideStatistics) *histogram { return &s.gaps })
+	r.spread("answer to the other side", took, func(s *sideStatistics) *histogram { return &s.answers })
 	r.spread("ping to pong", took, func(s *sideStatistics) *histogram { return &s.rtts })
 	r.side("  pings without a pong", func(s *sideStatistics) string { return number(s.missing) })
 }
@@ -277,7 +278,7 @@ func bar(n, most int64) string {
 // http adds lines on HTTP beside, and on upgrades that were refused.
 func (r *statReport) http() {
 	if x := &r.exchanges; x.n > 0 {
-		r.line("%s%s, %s; median %s, 99 %% %s, most %s", plural(x.n, "HTTP request"), x.String(), statuses(x.statuses),
+		r.line("%s%s, %s; median %s, p99 %s, max %s", plural(x.n, "HTTP request"), x.String(), statuses(x.statuses),
 			took(x.took.at(0.5)), took(x.took.at(0.99)), took(x.took.max))
 	}
 	if len(r.refused) > 0 {
@@ -312,16 +313,24 @@ func statuses(n map[int]int64) string {
 func (r *statReport) closes() {
 	for _, key := range r.endings() {
 		end := r.ends[key]
-		idle := "quiet before for " + inSeconds(end.idle.max)
+		idle := "idle before for " + inSeconds(end.idle.max)
 		if least := inSeconds(end.idle.min); !strings.HasSuffix(idle, " "+least) {
-			idle = fmt.Sprintf("quiet before for %s to %s", least, inSeconds(end.idle.max))
+			idle = fmt.Sprintf("idle before for %s to %s", least, inSeconds(end.idle.max))
 		}
 		r.line("closed %-28s %s, %s", key.String(), plural(end.n, "session"), idle)
-		for _, s := range end.suspects {
+		slices.SortStableFunc(end.suspects, func(a, b suspect) int { return cmp.Compare(b.n, a.n) })
+		for i, s := range end.suspects {
+			if i == maxSuspects {
+				r.line("  and %d others", len(end.suspects)-i)
+				break
+			}
 			r.line("  %s", s.String(end.n))
 		}
 	}
 }
+
+// maxSuspects is how many are named for one way to end.
+const maxSuspects = 6
 
 func (e ending) String() string {
 	s := number(int64(e.code))
@@ -403,8 +412,8 @@ type (
 	statRate struct {
 		Messages     float64 `json:"messages"` // a second
 		Bytes        float64 `json:"bytes"`
-		MostMessages int64   `json:"most_messages"` // in a second of the clock
-		MostBytes    int64   `json:"most_bytes"`
+		MostMessages int64   `json:"peak_messages"` // in any second
+		MostBytes    int64   `json:"peak_bytes"`
 	}
 	statCompression struct {
 		From     int64  `json:"from"` // inflated size, in bytes
@@ -454,7 +463,7 @@ func (h *histogram) document(unit float64) *statSpread {
 	return d
 }
 
-func (s *sideStatistics) document(seconds float64) statSide {
+func (s *sideStatistics) document(span time.Duration) statSide {
 	d := statSide{Frames: map[string]int64{}, Bytes: s.bytes, Text: s.messages[0], Binary: s.messages[1], Unread: s.unread,
 		Size: s.sizes.document(1), Gap: s.gaps.document(1e9), Answer: s.answers.document(1e9), RTT: s.rtts.document(1e9), Missing: s.missing,
 		Rate: statRate{MostMessages: s.busy.mostMessages, MostBytes: s.busy.mostBytes}}
@@ -463,9 +472,7 @@ func (s *sideStatistics) document(seconds float64) statSide {
 			d.Frames[decode.OpName(ws.OpCode(op))] = n
 		}
 	}
-	if seconds > 0 {
-		d.Rate.Messages, d.Rate.Bytes = float64(s.messageCount())/seconds, float64(s.bytes)/seconds
-	}
+	d.Rate.Messages, d.Rate.Bytes = s.rates(span)
 	for i, z := range s.deflate {
 		if z.Messages == 0 {
 			continue
@@ -484,7 +491,7 @@ func (s *statistics) writeJSON() error {
 	if s.sessions > 0 {
 		d.From, d.To = &s.first, &s.last
 	}
-	d.Client, d.Server = s.sides[decode.FromClient].document(d.Seconds), s.sides[decode.FromServer].document(d.Seconds)
+	d.Client, d.Server = s.sides[decode.FromClient].document(s.last.Sub(s.first)), s.sides[decode.FromServer].document(s.last.Sub(s.first))
 	if x := &s.exchanges; x.n > 0 {
 		d.HTTP = &statHTTP{statPlain{x.n, x.bytes}, x.statuses, x.took.document(1e9)}
 	}

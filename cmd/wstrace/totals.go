@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -177,7 +176,7 @@ func (t *totals) print(con *console) {
 		t.printSide(con, d)
 	}
 	if t.unchecked {
-		con.note("messages were not checked, since -o none looks into none; wstrace check FILE does, or another -o with --to %s", os.DevNull)
+		con.note("messages were not checked, as -o none looks into none; wstrace check FILE does")
 	}
 	if len(t.violations) == 0 {
 		return

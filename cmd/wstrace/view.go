@@ -196,7 +196,7 @@ func (v *view) sink(w io.Writer) decode.Sink {
 	if v.stat {
 		return newStatistics(w, v.form.value == "json", v.filter.Filter)
 	}
-	sink := v.where(w, v.apart(), v.messages, v.renderer)
+	sink := v.where(w, v)
 	sink = v.export.seeing(sink)
 	if v.least() == decode.SeverityError {
 		return errorsOnly(sink)
@@ -230,13 +230,20 @@ func errorsOnly(form decode.Sink) decode.Sink {
 	}, form}
 }
 
-// renderer returns the form that was chosen, which prints to w.
-func (v *view) renderer(w io.Writer) decode.Sink {
+// options returns how lines look.
+func (v *view) options() render.Options {
 	o := render.Options{Preview: v.shown(), Color: v.colored(), Messages: v.messages, Date: v.to == "" && isTerminal(os.Stdout),
-		Time: render.Time(slices.Index(v.time.of, v.time.value)), Numbers: v.numbers, Pretty: v.prettyUpTo()}
+		Time: render.Time(slices.Index(v.time.of, v.time.value)), Numbers: v.numbers, Pretty: v.prettyUpTo(), Later: v.picks()}
 	if v.onTerminal() {
 		o.Columns = terminalColumns
 	}
+	return o
+}
+
+// renderer returns the form that was chosen, which prints to w.
+func (v *view) renderer(w io.Writer) decode.Sink {
+	o := v.options()
+	v.state.Messages = v.messages
 	switch v.form.value {
 	case "fiddler":
 		return render.NewFiddler(w, o)

@@ -79,24 +79,44 @@ func (c *Columns) Needs() Needs { return c.needs }
 // See takes every event of a session, once, whether or not its values are wanted.
 func (c *Columns) See(st *State, ev *decode.Event) { st.take(c.remembers, ev) }
 
+// A field of an event has at most so many values in a column, and so many bytes of
+// those behind the first: a document may hold itself again and again.
+const (
+	maxValues = 100
+	maxText   = 64 << 10
+)
+
 // Append appends the values of the event that See took last, "" where it has none;
-// several of one field have blanks between them.
+// several of one field have blanks between them. Of many, … stands for the others.
 func (c *Columns) Append(dst []string, st *State) []string {
 	for _, col := range c.columns {
 		text := ""
 		for i := 0; ; i++ {
 			v, ok := col.get(&st.subject, i)
-			if !ok {
+			if !ok || i > 0 && col.single {
 				break
 			}
 			if i > 0 {
 				text += " "
+			}
+			if i == maxValues || i > 0 && len(text)+len(v.S) > maxText {
+				text += "…"
+				break
 			}
 			text += col.text(v)
 		}
 		dst = append(dst, text)
 	}
 	return dst
+}
+
+// Types returns the types of the fields.
+func (c *Columns) Types() []Type {
+	var types []Type
+	for _, col := range c.columns {
+		types = append(types, col.Type)
+	}
+	return types
 }
 
 // text returns a value as text: a duration in seconds, a time as RFC 3339 has it,

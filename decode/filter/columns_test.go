@@ -2,6 +2,7 @@ package filter
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,5 +34,20 @@ func TestColumns(t *testing.T) {
 		if _, err := ParseColumns(text); err == nil || len(err.Error()) < len(want) || err.Error()[:len(want)] != want {
 			t.Errorf("%q: got %v, want %s", text, err, want)
 		}
+	}
+}
+
+// A document that holds itself again and again is not written out as often.
+func TestColumnsAreBounded(t *testing.T) {
+	c, err := ParseColumns("json..a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := strings.Repeat(`{"a":`, 3000) + "1" + strings.Repeat("}", 3000)
+	var st State
+	c.See(&st, &decode.Event{Kind: decode.KindFrame, Info: &decode.Info{}, Frame: &decode.Frame{}, Message: &decode.Message{Data: []byte(doc)}})
+	got := c.Append(nil, &st)[0]
+	if n := len(got); n > len(doc)+maxText || !strings.HasSuffix(got, " …") {
+		t.Errorf("%d bytes that end in %q", n, got[max(n-9, 0):])
 	}
 }

@@ -64,6 +64,7 @@ type Field struct {
 	Make func(name string) (Get, error) // of a family
 
 	remembers bool // something of the session
+	single    bool // a column has the first value alone
 }
 
 var (

@@ -39,7 +39,7 @@ func init() {
 		{Name: "session", Doc: "number of the session", Type: Number, Min: 1, Get: one(func(s *Subject) (int64, bool) { return s.Conn, true })},
 		{Name: "websocket", Doc: "the session asked for websocket", Type: Bool, Get: flag(isWebSocket, func(*Subject) bool { return true })},
 		{Name: "from", Doc: "who sent it; of a finding, who is at fault", Type: Word, Words: []string{"client", "server"}, Get: one(from)},
-		{Name: "kind", Doc: "what happened", Type: Word, Words: kindWords, Get: one(func(s *Subject) (int64, bool) { return int64(s.Kind), true })},
+		{Name: "kind", Doc: "what happened; violation where a rule was broken, message where one is complete, too", Type: Word, Words: kindWords, Get: kind, single: true},
 		{Name: "op", Doc: "opcode of the frame, with -m of the message", Type: Word, Words: opWords(), Get: one(op)},
 		{Name: "fin", Doc: "FIN of the frame", Type: Bool, Get: flag(func(s *Subject) bool { return s.Frame.Fin }, hasFrame)},
 		{Name: "rsv1", Doc: "RSV1 of the frame", Type: Bool, Get: flag(func(s *Subject) bool { return s.Frame.Rsv&4 != 0 }, hasFrame)},
@@ -52,8 +52,8 @@ func init() {
 			}
 			return view(s.Frame.Mask[:]), true
 		})},
-		{Name: "len", Doc: "length of the frame's payload", Type: Size, Get: one(func(s *Subject) (int64, bool) {
-			if onlyMessage(s) {
+		{Name: "len", Doc: "length of the frame's payload, with -m of the message, inflated", Type: Size, Get: one(func(s *Subject) (int64, bool) {
+			if onlyMessage(s) || s.messages && s.Message != nil {
 				return s.Message.Len, true
 			}
 			return frame(s, func(f *decode.Frame) int64 { return f.Length })
@@ -130,7 +130,7 @@ func init() {
 			}},
 		{Name: "rtt", Doc: "round trip of the ping, on the pong that answers it", Type: Duration, Get: one(func(s *Subject) (int64, bool) { return int64(s.RTT), s.RTT > 0 })},
 		{Name: "by", Doc: "who closed the session", Type: Word, Words: []string{"client", "server", "wstrace"}, Get: one(func(s *Subject) (int64, bool) {
-			if s.Totals == nil {
+			if s.Totals == nil || !isWebSocket(s) {
 				return 0, false
 			}
 			i := slices.Index([]string{"client", "server", "wstrace"}, s.Totals.Closer())
@@ -219,6 +219,26 @@ func from(s *Subject) (int64, bool) {
 		return int64(s.Dir), !s.Both
 	}
 	return 0, false
+}
+
+// kind returns what an event is and, behind that, what else it has.
+func kind(s *Subject, i int) (Value, bool) {
+	for _, k := range [...]struct {
+		kind decode.Kind
+		has  bool
+	}{
+		{s.Kind, true},
+		{decode.KindViolation, s.Kind != decode.KindViolation && len(s.Violations) > 0},
+		{decode.KindMessage, s.Kind != decode.KindMessage && s.Message != nil},
+	} {
+		if k.has {
+			if i == 0 {
+				return Value{N: int64(k.kind)}, true
+			}
+			i--
+		}
+	}
+	return Value{}, false
 }
 
 func op(s *Subject) (int64, bool) {

@@ -31,9 +31,10 @@ Operators:
   in {a, b}, not in     one of a list
   and or not ( )        also && || !
 
-A string alone searches text. A field of yes or no alone means yes, any other field
-alone that it is there. A comparison with a field that the event lacks is false, !=
-too; not negates the whole. Text and JSON are those of the first 1 MiB of a message.
+A string on its own searches text. A yes-or-no field on its own tests for yes, any
+other field that it is present. A comparison is false if the event lacks the field, !=
+too; not (...) includes those. Text is compared with upper and lower case; matches
+"(?i)word" is not. Text and JSON are those of the first 1 MiB of a message.
 
 Fields:
 `)

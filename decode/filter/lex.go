@@ -68,7 +68,9 @@ func (l *lexer) next() (token, error) {
 	case '"', '\'':
 		return l.quoted(c)
 	case '=', '&', '|':
-		return token{}, l.errorf(at, "%q is no operator; %q is", string(c), strings.Repeat(string(c), 2))
+		return token{}, l.errorf(at, "%q is not an operator; use %q", string(c), strings.Repeat(string(c), 2))
+	case '~':
+		return token{}, l.errorf(at, `"~" is not an operator; use matches`)
 	}
 	return l.word()
 }

@@ -123,11 +123,11 @@ func (f *Field) noWord(s string) string {
 	if near := Nearest(s, f.Words); near != "" {
 		return fmt.Sprintf("is never %q; the nearest is %s", s, near)
 	}
-	words := slices.DeleteFunc(slices.Clone(f.Words), func(w string) bool { return w == "" })
-	if len(words) > 12 {
+	words := strings.Join(slices.DeleteFunc(slices.Clone(f.Words), func(w string) bool { return w == "" }), ", ")
+	if len(words) > 150 {
 		return fmt.Sprintf("is never %q", s)
 	}
-	return fmt.Sprintf("is never %q, but %s", s, strings.Join(words, ", "))
+	return fmt.Sprintf("is never %q, but %s", s, words)
 }
 
 // never says why a comparison with n can't hold, or returns "".
@@ -167,6 +167,7 @@ var sizeUnits = []struct {
 	bytes  float64
 }{
 	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9},
+	{"kb", 1e3}, {"mb", 1e6}, {"gb", 1e9},
 	{"K", 1 << 10}, {"k", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"B", 1},
 }
 

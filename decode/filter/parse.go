@@ -121,7 +121,7 @@ func (p *parser) clause() (*node, error) {
 		if near := nearestField(t.text); near != "" {
 			return nil, p.errorf(t.at, "no field %q; the nearest is %s", t.text, near)
 		}
-		return nil, p.errorf(t.at, "no field %q", t.text)
+		return nil, p.errorf(t.at, "no field %q; text to search for stands in quotes", t.text)
 	}
 	n := &node{field: f, name: t.text, get: f.Get}
 	if f.Make != nil {

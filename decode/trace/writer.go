@@ -94,6 +94,9 @@ func (w *Writer) emit(ev *decode.Event) {
 	w.buf = w.buf[:0]
 	if !w.begun {
 		t0 = ev.Time
+		if w.o.Derived && !ev.Start.IsZero() { // times stay those of the file
+			t0 = ev.Start
+		}
 		w.buf = w.appendHeader(w.buf, t0)
 	}
 	n := len(w.buf)

@@ -17,9 +17,13 @@ var errCutBack = errors.New("the file has become shorter than what was read of i
 
 // Follow opens a file that grows, once it is there. Where it ends the Reader waits
 // for more; when another file has taken its place, as with --rotate, it goes on with
-// that. The end is that of ctx.
-func Follow(ctx context.Context, name string) (*Reader, error) {
-	w := &follower{ctx: ctx, name: name}
+// that. The end is that of ctx. Whenever it begins to wait it calls waiting, if that is
+// not nil, and says whether the file is there.
+func Follow(ctx context.Context, name string, waiting func(there bool)) (*Reader, error) {
+	if waiting == nil {
+		waiting = func(bool) {}
+	}
+	w := &follower{ctx: ctx, name: name, waiting: waiting}
 	if err := w.open(); err != nil {
 		return nil, err
 	}
@@ -28,10 +32,12 @@ func Follow(ctx context.Context, name string) (*Reader, error) {
 
 // A follower reads a file that grows.
 type follower struct {
-	ctx  context.Context
-	name string
-	f    *os.File
-	read int64 // of f
+	ctx     context.Context
+	name    string
+	waiting func(there bool)
+	told    bool // it waits, and has said so
+	f       *os.File
+	read    int64 // of f
 }
 
 // open waits for the file, and opens it.
@@ -39,20 +45,24 @@ func (w *follower) open() error {
 	for {
 		f, err := os.Open(w.name)
 		if err == nil {
-			w.f, w.read = f, 0
+			w.f, w.read, w.told = f, 0, false
 			return nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if !w.wait() {
+		if !w.wait(false) {
 			return context.Cause(w.ctx)
 		}
 	}
 }
 
 // wait waits a moment. It returns false if that is the end.
-func (w *follower) wait() bool {
+func (w *follower) wait(there bool) bool {
+	if !w.told {
+		w.told = true
+		w.waiting(there)
+	}
 	t := time.NewTimer(lookAgain)
 	defer t.Stop()
 	select {
@@ -69,6 +79,7 @@ func (w *follower) Read(p []byte) (int, error) {
 		n, err := w.f.Read(p)
 		w.read += int64(n)
 		if n > 0 || err != io.EOF {
+			w.told = false
 			return n, err
 		}
 		if replaced { // and that was the end of the old one
@@ -93,7 +104,7 @@ func (w *follower) Read(p []byte) (int, error) {
 		case ours.Size() < w.read:
 			return 0, errCutBack
 		}
-		if !w.wait() {
+		if !w.wait(true) {
 			return 0, io.EOF
 		}
 	}

@@ -87,8 +87,8 @@ func Open(name string) (*File, error) {
 }
 
 // Follow opens a recording that grows, as [file.Follow] does.
-func Follow(ctx context.Context, name string) (*File, error) {
-	return opened(file.Follow(ctx, name))
+func Follow(ctx context.Context, name string, waiting func(there bool)) (*File, error) {
+	return opened(file.Follow(ctx, name, waiting))
 }
 
 func opened(r *file.Reader, err error) (*File, error) {
