@@ -423,18 +423,32 @@ func (p *performance) play(ctx context.Context, listener net.Listener) error {
 
 // serve plays the server to as many clients as there are to be.
 func (p *performance) serve(ctx context.Context, listener net.Listener) error {
-	defer context.AfterFunc(ctx, func() { listener.Close() })()
+	clients, err := replay.NewListener(listener, p.how)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { clients.Close() })()
 	var sessions sync.WaitGroup
-	defer sessions.Wait()
+	defer func() {
+		sessions.Wait()
+		clients.Close()
+		if turned := clients.Turned(); len(turned) > 0 {
+			p.con.note("not in the recording, and answered by a 404: %s", strings.Join(turned, ", "))
+		}
+	}()
 	for range p.total() {
-		conn, err := listener.Accept()
-		if ctx.Err() != nil {
+		conn, err := clients.Accept()
+		var refused *replay.HandshakeError
+		switch {
+		case ctx.Err() != nil:
 			return nil
-		}
-		if err != nil {
+		case errors.As(err, &refused):
+			sessions.Go(func() { p.one(ctx, func() error { return err }) })
+		case err != nil:
 			return failed("listen", p.flags.listen, err)
+		default:
+			sessions.Go(func() { p.one(ctx, func() error { return p.script.PlayServer(ctx, conn, p.how) }) })
 		}
-		sessions.Go(func() { p.one(ctx, func() error { return p.script.PlayServer(ctx, conn, p.how) }) })
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -28,6 +29,14 @@ func (b *begun) Read(p []byte) (int, error) {
 	n := copy(p, b.early)
 	b.early = b.early[n:]
 	return n, nil
+}
+
+// CloseWrite ends our side of the connection.
+func (b *begun) CloseWrite() error {
+	if c, ok := b.Conn.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
 
 // accept readies the connection of a client, which has TLS if it begins so and we
@@ -71,13 +80,30 @@ func (e *HandshakeError) Unwrap() error { return e.Err }
 
 // underTLS returns what a connection of TLS is made of.
 func underTLS(conn net.Conn) net.Conn {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
+	for {
+		switch c := conn.(type) {
+		case *tls.Conn:
+			conn = c.NetConn()
+		case *begun:
+			conn = c.Conn
+		default:
+			return conn
+		}
 	}
-	if b, ok := conn.(*begun); ok {
-		conn = b.Conn
+}
+
+// tlsOf returns the TLS that a connection is made of, or nil.
+func tlsOf(conn net.Conn) *tls.Conn {
+	for {
+		switch c := conn.(type) {
+		case *tls.Conn:
+			return c
+		case *begun:
+			conn = c.Conn
+		default:
+			return nil
+		}
 	}
-	return conn
 }
 
 // ownCertificate returns a certificate for this machine, and what trusts it. It lives

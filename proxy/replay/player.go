@@ -2,7 +2,6 @@ package replay
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -133,7 +132,7 @@ func (s *Script) play(ctx context.Context, conn net.Conn, perf performance) erro
 		info.Client, info.Server = info.Server, info.Client
 		info.URL = p.url.String()
 	}
-	if t, ok := conn.(*tls.Conn); ok {
+	if t := tlsOf(conn); t != nil {
 		of := [...]**decode.TLS{decode.FromClient: &info.ServerTLS, decode.FromServer: &info.ClientTLS} // by our role
 		*of[p.role] = tlswire.Info(t.ConnectionState())
 	}
@@ -252,10 +251,7 @@ func (p *player) foundTLS(b []byte) bool {
 }
 
 // overTLS reports whether the connection is one of TLS.
-func (p *player) overTLS() bool {
-	_, ok := p.conn.(*tls.Conn)
-	return ok
-}
+func (p *player) overTLS() bool { return tlsOf(p.conn) != nil }
 
 // endOf says how a connection ended whose Read returned err.
 func endOf(err error) decode.End {
@@ -358,9 +354,6 @@ func (p *player) end(how decode.End) (over bool) {
 		conn.Close() // TLS would say goodbye
 		return true
 	}
-	if c, ok := conn.(interface{ CloseWrite() error }); ok {
-		c.CloseWrite()
-		return false
-	}
-	return true
+	c, ok := conn.(interface{ CloseWrite() error })
+	return !ok || errors.Is(c.CloseWrite(), errors.ErrUnsupported)
 }

@@ -38,6 +38,7 @@ type Server struct {
 	ctx      context.Context
 	times    int // how many connections it takes
 	listener net.Listener
+	clients  *Listener     // of that; nil if it relays
 	wrapUp   chan struct{} // closed at the end of the test
 
 	mu    sync.Mutex
@@ -77,11 +78,11 @@ func Serve(t T, file string, opts ...ServeOption) *Server {
 		srv.relay(rec)
 		return srv
 	}
+	srv.clients = newListener(srv.listener, &how.playing)
 	if inBubble() {
 		srv.listener.Close()
-	} else {
-		srv.group.Go(srv.accept)
 	}
+	srv.group.Go(srv.accept)
 	t.Cleanup(func() {
 		t.Helper()
 		srv.close()
@@ -122,11 +123,16 @@ func inBubble() bool { return time.Now().UTC().Year() == 2000 }
 // accept takes connections until the listener is closed.
 func (srv *Server) accept() {
 	for {
-		conn, err := srv.listener.Accept()
-		if err != nil {
+		conn, err := srv.clients.Accept()
+		var refused *HandshakeError
+		switch {
+		case err == nil:
+			srv.take(conn)
+		case errors.As(err, &refused):
+			srv.t.Errorf("replay %s: %v", srv.file, err)
+		case srv.clients.ctx.Err() != nil:
 			return
 		}
-		srv.take(conn)
 	}
 }
 
@@ -157,7 +163,7 @@ func (srv *Server) take(conn net.Conn) {
 // close waits until what has begun has been played.
 func (srv *Server) close() {
 	srv.t.Helper()
-	srv.listener.Close()
+	srv.clients.Close()
 	srv.mu.Lock()
 	taken := srv.taken
 	srv.taken = srv.times + 1 // no more, and nobody to tell
@@ -168,10 +174,19 @@ func (srv *Server) close() {
 		srv.cast.cancel(nil)
 	}
 	if taken == 0 {
-		srv.t.Errorf("replay %s: no client has connected", srv.file)
+		srv.t.Errorf("replay %s: no client has connected%s", srv.file, srv.others())
 	} else if taken < srv.times {
 		srv.t.Errorf("replay %s: client has connected %d of %d times", srv.file, taken, srv.times)
 	}
+}
+
+// others says what else was asked for.
+func (srv *Server) others() string {
+	turned := srv.clients.Turned()
+	if len(turned) == 0 {
+		return ""
+	}
+	return "; not in the recording is " + strings.Join(turned, ", ")
 }
 
 // DialContext connects to the server by a connection in memory, whatever the

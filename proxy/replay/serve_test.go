@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -145,19 +146,64 @@ func TestServe(t *testing.T) {
 		{"too often", func(t *witness) {
 			srv := Serve(t, file)
 			Dial(t, srv.URL, file)
-			conn, err := net.Dial("tcp", strings.TrimPrefix(srv.URL, "ws://"))
-			if err == nil {
-				io.Copy(io.Discard, conn)
-				conn.Close()
-			}
-			if conn, err = net.Dial("tcp", strings.TrimPrefix(srv.URL, "ws://")); err == nil { // told once
-				io.Copy(io.Discard, conn)
-				conn.Close()
+			for range 2 { // told once
+				if conn, err := net.Dial("tcp", strings.TrimPrefix(srv.URL, "ws://")); err == nil {
+					io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+					io.Copy(io.Discard, conn)
+					conn.Close()
+				}
 			}
 		}, []string{"replay " + file + ": client connects again after 1 of 1 times"}},
+		{"probes before", func(t *witness) {
+			srv := Serve(t, file)
+			probe(t.T, srv.URL)
+			Dial(t, srv.URL, file)
+		}, nil},
+		{"probes alone", func(t *witness) { probe(t.T, Serve(t, file).URL) },
+			[]string{"replay " + file + ": no client has connected; not in the recording is GET /health, HEAD /, OPTIONS /hub"}},
 	} {
 		if told := watch(t, c.do); !slices.Equal(told, c.want) {
 			t.Errorf("%s: got %q, want %q", c.name, told, c.want)
+		}
+	}
+}
+
+// probe does what runners of tests and browsers do before the client comes.
+func probe(t *testing.T, addr string) {
+	addr = strings.TrimPrefix(addr, "ws://")
+	silent, err := net.Dial("tcp", addr) // which stays
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { silent.Close() })
+	if conn, err := net.Dial("tcp", addr); err != nil {
+		t.Error(err)
+	} else {
+		conn.Close()
+	}
+	for _, c := range []struct{ method, path, want string }{
+		{"GET", "/health", "404 GET /health is not in the recording\n"},
+		{"HEAD", "/", "404 "},
+		{"OPTIONS", "/hub", "204 "},
+	} {
+		req, err := http.NewRequest(c.method, "http://"+addr+c.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Origin", "http://page")
+		req.Header.Set("Access-Control-Request-Headers", "x-requested-with")
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Errorf("%s: %v", c.method, err)
+			continue
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if got := fmt.Sprintf("%d %s", res.StatusCode, body); got != c.want || err != nil {
+			t.Errorf("%s: got %q, %v", c.method, got, err)
+		}
+		if res.Header.Get("Access-Control-Allow-Origin") != "http://page" || c.method == "OPTIONS" && res.Header.Get("Access-Control-Allow-Headers") != "x-requested-with" {
+			t.Errorf("%s: %v", c.method, res.Header)
 		}
 	}
 }
