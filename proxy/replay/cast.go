@@ -77,10 +77,14 @@ type cast struct {
 	began   time.Time
 	group   sync.WaitGroup
 	cancel  context.CancelCauseFunc
-	wake    []chan struct{} // by session: something has changed
+	swaps   sync.Mutex // held while clients change their sessions; locked first of all
 
 	mu       sync.Mutex
-	err      error // the first
+	wake     []chan struct{} // by session: something has changed
+	players  []*player       // by session, once it is played
+	seats    []chan struct{} // by session: closed when it is
+	requests []*decode.Head  // by session: of its client
+	err      error           // the first
 	taken    []bool
 	ours     []int // by session: position of what we send next
 	theirs   []int // by session: position of what we wait for next
@@ -98,6 +102,9 @@ func newCast(ctx context.Context, scripts []*Script, role decode.Dir, how *playi
 		c.ours = append(c.ours, asks)
 		c.theirs = append(c.theirs, answers)
 		c.wake = append(c.wake, make(chan struct{}, 1))
+		c.players = append(c.players, nil)
+		c.seats = append(c.seats, make(chan struct{}))
+		c.requests = append(c.requests, nil)
 		c.events = append(c.events, event{at: -1})
 	}
 	ctx, c.cancel = context.WithCancelCause(ctx)
@@ -127,6 +134,15 @@ func (c *cast) fail(part int, err error) {
 		c.err = err
 	}
 	c.cancel(errElsewhere)
+}
+
+// plays says who plays a session, and returns what wakes that player.
+func (c *cast) plays(part int, p *player) chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.players[part] = p
+	close(c.seats[part])
+	return c.wake[part]
 }
 
 // leave says that a session is over. It returns err with its number, or nil if
@@ -242,9 +258,12 @@ func (c *cast) awaitTurn(ctx context.Context, part int) error {
 	c.taken[part] = true
 	c.mu.Unlock()
 	s := c.scripts[part]
+	c.mu.Lock()
+	wake := c.wake[part]
+	c.mu.Unlock()
 	for !c.how.byClock && !c.turn(part, s.at) {
 		select {
-		case <-c.wake[part]:
+		case <-wake:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -274,7 +293,7 @@ func (c *cast) admit(ctx context.Context, conn net.Conn, wrapUp <-chan struct{})
 		conn.Close()
 		return nil
 	}
-	err := c.scripts[part].play(ctx, conn, performance{how: c.how, role: decode.FromServer, wrapUp: wrapUp, early: early, cast: c, part: part})
+	err := c.scripts[part].play(ctx, conn, performance{how: c.how, role: decode.FromServer, wrapUp: wrapUp, early: early, cast: c, part: part, seat: &part})
 	return c.leave(part, err)
 }
 
@@ -289,14 +308,14 @@ func (c *cast) fitting(request []byte) int {
 		switch {
 		case c.taken[i]:
 		case err == nil && (c.how.update || s.checkRequest(req) == nil):
-			c.taken[i] = true
+			c.taken[i], c.requests[i] = true, req
 			return i
 		case part < 0:
 			part = i
 		}
 	}
 	if part >= 0 {
-		c.taken[part] = true
+		c.taken[part], c.requests[part] = true, req
 	}
 	return part
 }

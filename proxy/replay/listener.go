@@ -123,7 +123,9 @@ func (d *Listener) admit(conn net.Conn) {
 		d.answer(conn, req)
 		return
 	}
-	d.arrived(arrival{conn: &begun{conn, early}})
+	if stop() { // from now on it is another's to close
+		d.arrived(arrival{conn: &begun{conn, early}})
+	}
 }
 
 // ask reads the head of a request that begins with b. Who says nothing may do so for as

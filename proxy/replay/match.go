@@ -71,6 +71,7 @@ func (p *player) tookResponse(res *decode.Head) {
 
 // take takes what the peer did.
 func (p *player) take(u *unit) {
+	p.settle(u)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer p.report()

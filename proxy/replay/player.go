@@ -56,7 +56,8 @@ type performance struct {
 	wrapUp <-chan struct{} // closed: what the trace leaves open need not be waited for
 	early  []byte          // what was read of the connection before
 	cast   *cast           // the sessions that are played together; nil for one alone
-	part   int             // which of them this is
+	part   int             // which of them this is; for a server it may change as long as the client has said nothing
+	seat   *int            // gets the last part; may be nil
 }
 
 // A player plays one side of a session on one connection. One goroutine reads
@@ -84,6 +85,7 @@ type player struct {
 	key          string // that we sent
 	handshake    []byte // our part of it, to be written
 	ready        bool   // the handshake is done
+	settled      bool   // which session the client plays
 	notUpgraded  bool   // and it led to no WebSocket connection
 	uncompressed bool   // compressed messages of ours are sent uncompressed
 	next         int    // our next item
@@ -125,7 +127,7 @@ func (s *Script) play(ctx context.Context, conn net.Conn, perf performance) erro
 	if p.cast == nil {
 		number = p.how.events.next()
 	} else {
-		p.wake = p.cast.wake[p.part]
+		p.wake = p.cast.plays(p.part, p)
 	}
 	info := decode.Info{Conn: number, Time: p.how.clock.Now(), Client: conn.RemoteAddr().String(), Server: conn.LocalAddr().String()}
 	if p.role == decode.FromClient {
@@ -152,6 +154,9 @@ func (s *Script) play(ctx context.Context, conn net.Conn, perf performance) erro
 	p.mu.Unlock()
 	conn.Close()
 	reading.Wait()
+	if p.seat != nil {
+		*p.seat = p.part
+	}
 	p.sess.End(p.role, p.how.clock.Now(), decode.EndLocal, "") // of those that have not ended
 	p.sess.End(p.peer, p.how.clock.Now(), decode.EndLocal, "")
 	p.sess.Done(p.how.clock.Now())

@@ -1,0 +1,142 @@
+package replay
+
+import (
+	"bytes"
+	"slices"
+	"sync"
+
+	"github.com/gobwas/ws"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// settle finds the session that a client plays, when it sends the first message u.
+// Several recorded sessions may have the handshake of one, and then what they say first
+// tells them apart, and not who came first.
+func (p *player) settle(u *unit) {
+	if p.cast == nil || p.role == decode.FromClient || p.how.update || u.kind == unitEnd ||
+		u.kind == unitControl && (u.op == ws.OpPing || u.op == ws.OpPong) {
+		return
+	}
+	p.mu.Lock()
+	over := p.settled || p.err != nil || p.over
+	p.settled = p.settled || p.startsWith(p.s, u)
+	settled := over || p.settled
+	p.mu.Unlock()
+	if !settled {
+		p.cast.swap(p, u)
+	}
+}
+
+// startsWith reports whether u is what the client says first in s.
+func (p *player) startsWith(s *Script, u *unit) bool {
+	units := s.sides[p.peer].units
+	if len(units) == 0 {
+		return false
+	}
+	ok, _ := s.compare(&units[0], u, nil)
+	return ok
+}
+
+// swap gives p, whose client sends u first, a session that begins so: one that nobody
+// has, or that of a client that has said nothing yet, who gets the one of p.
+func (c *cast) swap(p *player, u *unit) {
+	c.swaps.Lock()
+	defer c.swaps.Unlock()
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.settled = true // or it differs, which match says
+	}()
+	for i, s := range c.scripts {
+		if !p.startsWith(s, u) {
+			continue
+		}
+		if i == p.part { // another has just changed with it
+			return
+		}
+		c.mu.Lock()
+		taken := c.taken[i]
+		c.mu.Unlock()
+		var q *player
+		if taken {
+			<-c.seats[i] // it is about to begin
+			c.mu.Lock()
+			q = c.players[i]
+			c.mu.Unlock()
+		}
+		if c.exchange(p, q, i) {
+			return
+		}
+	}
+}
+
+// exchange gives p session i, and q, if anybody has it, that of p.
+func (c *cast) exchange(p, q *player, i int) bool {
+	locks := []*sync.Mutex{&p.mu}
+	if q != nil {
+		locks = append(locks, &q.mu)
+		if i < p.part {
+			slices.Reverse(locks)
+		}
+	}
+	for _, l := range locks {
+		l.Lock()
+		defer l.Unlock()
+	}
+	mine, other := p.s, c.scripts[i]
+	if !fits(other, c.requests[p.part]) || !sameBeginning(mine, other, p.role, p.next) {
+		return false
+	}
+	if q != nil && (q.settled || q.over || q.err != nil || !fits(mine, c.requests[i]) || !sameBeginning(mine, other, p.role, q.next)) {
+		return false
+	}
+	from := p.part
+	c.mu.Lock()
+	c.wake[i], c.wake[from] = c.wake[from], c.wake[i]
+	c.players[i], c.players[from] = p, q
+	c.requests[i], c.requests[from] = c.requests[from], c.requests[i]
+	c.taken[i], c.taken[from] = true, q != nil
+	if q == nil { // nobody has begun it
+		c.seats[i], c.seats[from] = c.seats[from], c.seats[i]
+		c.ours[from], c.theirs[from] = mine.replyAt(), mine.at
+		c.events[from] = event{at: -1}
+	}
+	c.mu.Unlock()
+	p.turnTo(other, i)
+	if q != nil {
+		q.turnTo(mine, from)
+	}
+	return true
+}
+
+// fits reports whether a client with this request may play s.
+func fits(s *Script, req *decode.Head) bool { return req != nil && s.checkRequest(req) == nil }
+
+// sameBeginning reports whether a side sends the same in both sessions, up to its nth
+// item.
+func sameBeginning(a, b *Script, d decode.Dir, n int) bool {
+	as, bs := a.sides[d].items, b.sides[d].items
+	if n > len(as) || n > len(bs) {
+		return false
+	}
+	return slices.EqualFunc(as[:n], bs[:n], func(x, y item) bool { return x.end == y.end && bytes.Equal(x.bytes, y.bytes) })
+}
+
+// turnTo goes on with another session, of which as much has been played. It is called
+// with mu locked.
+func (p *player) turnTo(s *Script, part int) {
+	p.s, p.part = s, part
+	p.matched = make([]bool, len(s.sides[p.peer].units))
+	if p.came != nil {
+		p.came = make([]event, len(p.matched))
+	}
+	p.sentLast.at, p.sentLast.t = s.replyAt(), s.start
+	if p.next > 0 {
+		it := &s.sides[p.role].items[p.next-1]
+		p.sentLast.at, p.sentLast.t = it.at, it.t
+	}
+	p.latest = p.sentLast
+	p.report()
+	p.signal()
+}
