@@ -31,6 +31,7 @@ type diffFlags struct {
 	exact    bool
 	ignore   []string
 	capture  []string
+	optional []string
 }
 
 func newDiff(con *console, v *view) *cobra.Command {
@@ -62,6 +63,7 @@ length and a hash. The exit status is 1 if the sessions differ`,
 	d.filter.register(cmd, "compare only what `EXPR` selects, see wstrace help filter")
 	flags.BoolVar(&d.exact, "exact", false, "compare frame by frame and byte by byte, heartbeats too")
 	flags.StringArrayVar(&d.ignore, "ignore", nil, "do not compare what `SELECTOR` selects; may be repeated")
+	flags.StringArrayVar(&d.optional, "optional", nil, "do not compare messages that `SELECTOR`, or a filter, selects; may be repeated")
 	flags.StringArrayVar(&d.capture, "capture", nil, "let a value that `SELECTOR` selects be another one in B, wherever it is used; may be repeated")
 	return cmd
 }
@@ -114,7 +116,7 @@ func (d *diffFlags) selected() replay.LoadOption {
 
 // run is wstrace diff.
 func (d *diffFlags) run(con *console, a, b string) error {
-	compare := compareOption(d.exact, false, d.ignore, d.capture)
+	compare := compareOption(d.exact, false, d.ignore, d.capture, d.optional)
 	if err := replay.Check(compare); err != nil {
 		return usageError{err}
 	}

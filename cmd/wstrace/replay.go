@@ -22,6 +22,8 @@ import (
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/source"
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/filter"
+	"github.com/wstrace/wstrace/decode/pick"
 	"github.com/wstrace/wstrace/decode/trace"
 	"github.com/wstrace/wstrace/decode/trace/edit"
 	"github.com/wstrace/wstrace/proxy"
@@ -47,6 +49,7 @@ type replayFlags struct {
 	timing          timing
 	stall           time.Duration
 	ignore, capture []string
+	optional        []string
 	headers         []string
 	exact, anyOrder bool
 	session         sessionFlag
@@ -104,6 +107,7 @@ differ`,
 	flags.BoolVar(&r.exact, "exact", false, "compare frame by frame and byte by byte, heartbeats too")
 	flags.StringArrayVar(&r.ignore, "ignore", nil, "do not compare what `SELECTOR` selects; may be repeated")
 	flags.StringArrayVar(&r.capture, "capture", nil, "take what `SELECTOR` selects, and use it in place of its recorded value; may be repeated")
+	flags.StringArrayVar(&r.optional, "optional", nil, optionalUsage)
 	flags.BoolVar(&r.anyOrder, "any-order", false, "let messages come in any order between two that we send")
 	flags.StringArrayVarP(&r.headers, "header", "H", nil, "send `'NAME: VALUE'` instead of the recorded header; may be repeated")
 	flags.Var(&r.times, "times", "play the session `N` times, one after another")
@@ -194,12 +198,12 @@ func (t timing) option() replay.PlayOption {
 
 // compare returns what counts as equal.
 func (r *replayFlags) compare() replay.CompareOption {
-	return compareOption(r.exact, r.anyOrder, r.ignore, r.capture)
+	return compareOption(r.exact, r.anyOrder, r.ignore, r.capture, r.optional)
 }
 
 // compareOption returns what the flags of replay and diff say about what counts as
 // equal.
-func compareOption(exact, anyOrder bool, ignore, capture []string) replay.CompareOption {
+func compareOption(exact, anyOrder bool, ignore, capture, optional []string) replay.CompareOption {
 	opts := []replay.CompareOption{replay.Ignore(ignore...)}
 	if exact {
 		opts = append(opts, replay.Exact())
@@ -207,10 +211,31 @@ func compareOption(exact, anyOrder bool, ignore, capture []string) replay.Compar
 	if anyOrder {
 		opts = append(opts, replay.AnyOrder())
 	}
+	for _, text := range optional {
+		opts = append(opts, optionalOption(text))
+	}
 	for _, sel := range capture {
 		opts = append(opts, replay.Capture(sel))
 	}
 	return replay.CompareOptions(opts...)
+}
+
+const optionalUsage = "let messages that `SELECTOR`, or a filter, selects come or not, as heartbeats do; may be repeated"
+
+// optionalOption returns what --optional says: a selector, or else an expression as -e
+// has it.
+func optionalOption(text string) replay.CompareOption {
+	if _, err := pick.Parse(text); err == nil {
+		return replay.Optional(text)
+	}
+	f, err := filter.Parse(text)
+	if err != nil {
+		return replay.Optional(text) // says what a selector is
+	}
+	return replay.OptionalFunc(func() func(*decode.Event) bool {
+		var st filter.State
+		return func(ev *decode.Event) bool { return f.Match(&st, ev) }
+	})
 }
 
 // play returns how sessions are played.
@@ -542,12 +567,16 @@ func (p *performance) summary(took time.Duration) string {
 		scripts = p.all.Scripts()
 		n = int64(len(scripts))
 	}
-	var sent, got int64
+	var sent, got, optional int64
 	for _, s := range scripts {
 		sent += p.total() * int64(s.Messages(decode.FromClient))
 		got += p.total() * int64(s.Messages(decode.FromServer))
+		optional += p.total() * int64(s.Heartbeats())
 	}
 	s := fmt.Sprintf("replayed %s in %v, as recorded: %s >, %s <", plural(n, "session"), round(took), plural(sent, "message"), plural(got, "message"))
+	if optional > 0 {
+		s += fmt.Sprintf("; %s may come or not", plural(optional, "heartbeat"))
+	}
 	if p.flags.update {
 		return fmt.Sprintf("replayed %s in %v", plural(n, "session"), round(took))
 	}

@@ -24,8 +24,10 @@ type builder struct {
 	allowance  *allowance   // of all sessions of the file
 	err        error        // of a unit
 
-	selects func(*decode.Event) bool // nil selects all
-	out     bool                     // the event at hand is not selected
+	selects  func(*decode.Event) bool // nil selects all
+	out      bool                     // the event at hand is not selected
+	optional func(*decode.Event) bool // what may come or not; nil for nothing
+	chosen   bool                     // the event at hand may
 }
 
 // marks are what someone has written into a trace, next to what was recorded.
@@ -39,7 +41,7 @@ type marks struct {
 // newBuilder returns the builder of a script that begins at a position.
 func (l *library) newBuilder(s *Script, at int, lines bool, t time.Duration) *builder {
 	s.at, s.lines, s.begin = at, lines, t
-	b := &builder{s: s, allowance: &l.allowance, selects: l.selects}
+	b := &builder{s: s, allowance: &l.allowance, selects: l.selects, optional: s.chooses()}
 	for d := range decode.Dir(2) {
 		b.assemblers[d] = assembler{exact: s.exact, emit: func(u *unit) { b.unit(d, u) }}
 	}
@@ -49,6 +51,7 @@ func (l *library) newBuilder(s *Script, at int, lines bool, t time.Duration) *bu
 // see takes an event before what it makes is taken.
 func (b *builder) see(ev *decode.Event) {
 	b.out = b.selects != nil && !b.selects(ev)
+	b.chosen = b.optional != nil && b.optional(ev)
 }
 
 // response takes a response.
@@ -132,6 +135,7 @@ func (b *builder) unit(d decode.Dir, u *unit) {
 	it := &sd.items[u.items[len(u.items)-1]]
 	u.at, u.t = it.at, it.t
 	u.group, u.re, u.out = b.marks.group, b.marks.re, b.out
+	u.chosen = b.chosen
 	if u.group == "" && b.s.anyOrder && u.kind == unitMessage {
 		u.group = fmt.Sprint("turn ", b.have(d.Peer()))
 	}
@@ -161,6 +165,7 @@ func (b *builder) finish() (*Script, error) {
 		}
 		s.noteCaptures(d)
 	}
+	s.noteBeats()
 	return s, nil
 }
 

@@ -248,7 +248,7 @@ func (s *Script) steps(of *Script, d decode.Dir, subs []substitution, longs map[
 	}
 	for i := range of.sides[d].units {
 		u := &of.sides[d].units[i]
-		if u.out {
+		if u.out || u.beat != noBeat {
 			continue
 		}
 		seen := *u

@@ -16,7 +16,7 @@
 // What counts as equal is said when a trace is loaded, and how it is played when
 // it is played. An option that something would ignore can't be given to it:
 //
-//	[CompareOption]  Ignore, Capture, AnyOrder, Exact, Headers
+//	[CompareOption]  Ignore, Capture, AnyOrder, Optional, Exact, Headers
 //	[LoadOption]     these, and Session
 //	[PlayOption]     Timing, Clock, Stall, Header, Events, Latency, ServerTLS, Update
 //	[ConnectOption]  these, and TLS, Dialer
@@ -38,7 +38,8 @@
 // Messages do: their type, and their content. JSON in a text is compared by
 // value. How a message is masked, cut into frames and compressed does not
 // matter, pings are answered, and pongs are passed over, unless [Exact] is
-// given. [Ignore], [Capture] and [AnyOrder] allow for what differs from run to
+// given. The heartbeats of applications may come or not, where the protocol is known, and
+// what [Optional] names. [Ignore], [Capture] and [AnyOrder] allow for what differs from run to
 // run. Of the handshake the method, path, query, subprotocols and extensions
 // are compared. A key and its accept are made for each connection.
 //

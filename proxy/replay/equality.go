@@ -19,8 +19,10 @@ type equality struct {
 	anyOrder    bool // of messages within a turn
 	ignore      []pick.Selector
 	captures    []capture
-	headerNames []string   // of the handshake, compared too
-	redacted    *redaction // nil for a trace that was not
+	headerNames []string                          // of the handshake, compared too
+	optional    []pick.Selector                   // messages that have what one selects may come or not
+	optionals   []func() func(*decode.Event) bool // and those of events for which one returns true
+	redacted    *redaction                        // nil for a trace that was not
 
 	wrong []error // options
 }

@@ -16,6 +16,7 @@ func (p *player) Emit(ev *decode.Event) {
 	if sink := p.how.events.sink(); sink != nil {
 		sink.Emit(ev)
 	}
+	p.chosen = p.optional != nil && p.optional(ev)
 	if ev.Dir != p.peer {
 		return
 	}
@@ -85,6 +86,10 @@ func (p *player) take(u *unit) {
 		}
 		return
 	}
+	if kind := p.s.beatOf(u, p.chosen); kind != noBeat && !p.how.update {
+		p.takeBeat(u, kind)
+		return
+	}
 	p.progress = time.Now()
 	switch {
 	case u.kind == unitEnd:
@@ -139,7 +144,7 @@ func (p *player) match(u *unit) {
 		if i > p.arrived && (group == "" || units[i].group != group) {
 			break
 		}
-		if p.matched[i] {
+		if p.matched[i] || units[i].beat != noBeat {
 			continue
 		}
 		ok, where := p.s.compare(&units[i], u, p.subs)
@@ -212,9 +217,7 @@ func (p *player) mark(i int) {
 		p.happened(e)
 	}
 	p.last = i
-	for p.arrived < len(p.matched) && p.matched[p.arrived] {
-		p.arrived++
-	}
+	p.pass()
 	items := p.s.sides[p.role].items
 	waited := p.next == len(items) && p.arrived == len(p.matched) || p.next < len(items) && items[p.next].need == p.arrived
 	if waited && !p.sent.IsZero() {

@@ -17,7 +17,7 @@ import (
 )
 
 // A CompareOption says what counts as equal: [Ignore], [Capture], [AnyOrder],
-// [Exact], [Headers]. It is said when a trace is loaded, by whatever loads one.
+// [Optional], [Exact], [Headers]. It is said when a trace is loaded, by whatever loads one.
 type CompareOption interface {
 	LoadOption
 	setEquality(*equality)
@@ -243,6 +243,31 @@ func Capture(from string, into ...string) CompareOption {
 		e.fault(err)
 		e.fault(err2)
 	})
+}
+
+// Optional lets messages of either side in which a selector, as of [Ignore], finds
+// something come or not: one of the other side is not waited for, and more of them than
+// recorded are answered as the recorded ones were; one of ours that answers one of theirs
+// is sent when that comes, and another if we wait for as long as it took to come. The
+// heartbeats of Socket.IO, SignalR, Phoenix, GraphQL, STOMP, MQTT, SockJS, Action Cable,
+// tRPC, Primus and Discord are optional by themselves. With [Exact] nothing is.
+func Optional(selectors ...string) CompareOption {
+	list, err := pick.ParseAll(selectors)
+	for _, sel := range list {
+		if err == nil && !sel.InMessages() {
+			err = fmt.Errorf("%q names no part of a message", sel)
+		}
+	}
+	return compareOption(func(e *equality) {
+		e.optional = append(e.optional, list...)
+		e.fault(err)
+	})
+}
+
+// OptionalFunc is [Optional] for messages by their events, of the last piece. A function
+// that selects returns is given all events of one session.
+func OptionalFunc(selects func() func(*decode.Event) bool) CompareOption {
+	return compareOption(func(e *equality) { e.optionals = append(e.optionals, selects) })
 }
 
 // AnyOrder lets the messages that the other side sends between two of ours come

@@ -30,14 +30,20 @@ const open = `{"wstrace":1}
 // been through the handshake, and what waits for its error.
 func served(t *testing.T, s *Script, opts ...PlayOption) (conn net.Conn, wait func() error) {
 	t.Helper()
+	return servedWith(t, s, "/", "", opts...)
+}
+
+// servedWith is served for a target, with more headers.
+func servedWith(t *testing.T, s *Script, target, headers string, opts ...PlayOption) (conn net.Conn, wait func() error) {
+	t.Helper()
 	conn, server := memconn.Pipe()
 	done := make(chan error, 1)
 	go func() { done <- s.PlayServer(t.Context(), server, opts...) }()
 	t.Cleanup(func() { conn.Close() })
-	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+	io.WriteString(conn, "GET "+target+" HTTP/1.1\r\nHost: x\r\n"+headers+"Upgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEA==\r\nSec-WebSocket-Version: 13\r\n\r\n")
 	want := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Accept: C/0nmHhBztSRGR1CwL6Tf4ZjwpY=\r\n\r\n"
+		"Sec-WebSocket-Accept: C/0nmHhBztSRGR1CwL6Tf4ZjwpY=\r\n" + headers + "\r\n"
 	expect(t, conn, want)
 	return conn, func() error { return <-done }
 }

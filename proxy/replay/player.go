@@ -68,9 +68,11 @@ type player struct {
 	s         *Script
 	peer      decode.Dir
 	conn      net.Conn
-	sess      decode.Session // takes the bytes of both sides
-	assembler assembler      // of the peer; used while sess is locked
-	wake      chan struct{}  // holds a value when something has changed for the writer
+	sess      decode.Session           // takes the bytes of both sides
+	assembler assembler                // of the peer; used while sess is locked
+	optional  func(*decode.Event) bool // likewise; nil for nothing
+	chosen    bool                     // likewise: the event at hand may come or not
+	wake      chan struct{}            // holds a value when something has changed for the writer
 
 	// The writer's own.
 	writeFailed   bool // how the peer's side goes on will tell why
@@ -88,6 +90,7 @@ type player struct {
 	settled      bool   // which session the client plays
 	notUpgraded  bool   // and it led to no WebSocket connection
 	uncompressed bool   // compressed messages of ours are sent uncompressed
+	idle         bool   // what the writer sends is no progress: pongs and heartbeats
 	next         int    // our next item
 	written      int    // how many of ours were written
 	sentOurPart  bool   // of the handshake
@@ -120,6 +123,8 @@ func (s *Script) play(ctx context.Context, conn net.Conn, perf performance) erro
 	if p.how.speed > 0 {
 		p.came = make([]event, len(p.matched))
 	}
+	p.optional = s.chooses()
+	p.pass()
 	p.assembler = assembler{exact: s.exact, emit: p.take}
 	p.sess.Sink = decode.LockedWith(p.how.events.sink(), p.Emit)
 	p.sess.Look = decode.Look{Messages: true, Keep: MaxMessage, Sums: true}

@@ -135,7 +135,7 @@ func newRecordLoader(b *builder) *recordLoader {
 		l.streams[d].Dir = d
 	}
 	l.decoder.Messages, l.decoder.Keep, l.decoder.Sums = true, MaxMessage, true
-	l.decoder.Advice = b.selects != nil
+	l.decoder.Advice = b.selects != nil || b.optional != nil
 	l.decoder.Sink = decode.SinkFunc(func(ev *decode.Event) {
 		l.see(ev)
 		switch {

@@ -26,6 +26,7 @@ type Script struct {
 	sides     [2]side  // by Dir
 	selectors []string // the selectors that the trace was redacted with
 	warning   error
+	stack     *stack        // whose heartbeats it has; nil if that is not known
 	begin     time.Duration // of its first event after open
 	start     time.Duration // of the answer to the handshake
 }
@@ -84,13 +85,29 @@ func (s *Script) Number() int64 { return s.number }
 // others too is not to be replaced by a recording of this one.
 func (s *Script) Sessions() int { return s.sessions }
 
-// Messages returns how many messages d sends in the session.
+// Messages returns how many messages d sends in the session, without those that may
+// come or not.
 func (s *Script) Messages(d decode.Dir) int {
 	n := 0
 	for i := range s.sides[d].units {
 		switch u := &s.sides[d].units[i]; {
+		case u.beat != noBeat:
 		case u.kind == unitMessage, u.kind == unitFrame && u.op <= ws.OpBinary && u.flags&0x80 != 0:
 			n++
+		}
+	}
+	return n
+}
+
+// Heartbeats returns how many messages of both sides may come or not: heartbeats, and
+// what [Optional] selects.
+func (s *Script) Heartbeats() int {
+	n := 0
+	for d := range s.sides {
+		for i := range s.sides[d].units {
+			if s.sides[d].units[i].beat != noBeat {
+				n++
+			}
 		}
 	}
 	return n

@@ -19,7 +19,7 @@ func (p *player) settle(u *unit) {
 		return
 	}
 	p.mu.Lock()
-	over := p.settled || p.err != nil || p.over
+	over := p.settled || p.err != nil || p.over || p.s.beatOf(u, p.chosen) != noBeat
 	p.settled = p.settled || p.startsWith(p.s, u)
 	settled := over || p.settled
 	p.mu.Unlock()
@@ -31,10 +31,11 @@ func (p *player) settle(u *unit) {
 // startsWith reports whether u is what the client says first in s.
 func (p *player) startsWith(s *Script, u *unit) bool {
 	units := s.sides[p.peer].units
-	if len(units) == 0 {
+	i := slices.IndexFunc(units, func(u unit) bool { return u.beat == noBeat })
+	if i < 0 {
 		return false
 	}
-	ok, _ := s.compare(&units[0], u, nil)
+	ok, _ := s.compare(&units[i], u, nil)
 	return ok
 }
 
@@ -137,6 +138,8 @@ func (p *player) turnTo(s *Script, part int) {
 		p.sentLast.at, p.sentLast.t = it.at, it.t
 	}
 	p.latest = p.sentLast
+	p.arrived = 0
+	p.pass()
 	p.report()
 	p.signal()
 }

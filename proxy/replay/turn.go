@@ -29,11 +29,10 @@ func (p *player) step(now time.Time) action {
 	case p.ready && p.notUpgraded:
 		return action{stop: true}
 	}
-	first := p.next
 	b, end, due := p.batch(now)
 	switch {
 	case len(b) > 0 || end != nil:
-		return action{bytes: b, pongs: p.next == first, end: end}
+		return action{bytes: b, pongs: p.idle, end: end}
 	case p.ready && p.next == len(p.s.sides[p.role].items) && p.arrived == len(p.matched):
 		return p.finish(now)
 	case !due.IsZero():
@@ -180,7 +179,7 @@ func (p *player) answerDue() time.Time {
 // there will be something by the clock, or zero.
 func (p *player) batch(now time.Time) (b []byte, end *item, due time.Time) {
 	items := p.s.sides[p.role].items
-	first := p.next
+	p.idle = true
 	for len(b) < maxBatch {
 		if !p.midFrame && !p.noMoreFrames {
 			b = append(b, p.pongs...)
@@ -199,6 +198,23 @@ func (p *player) batch(now time.Time) (b []byte, end *item, due time.Time) {
 		if !p.ready && !it.early {
 			break
 		}
+		if u := p.beatAt(it); u != nil && !p.midFrame {
+			if u.answers < 0 && u.beat != beatAnswer && !p.passes(now) { // we wait, and it may be its time
+				if due = p.beatDue(it); due.After(now) {
+					if end := p.patience(); due.After(end) { // or we wait no longer
+						due = time.Time{}
+					}
+					break
+				}
+				due = time.Time{}
+				b = append(b, p.beatFrame(u, put(u.data, p.subs))...)
+				p.sentLast = event{it.at, it.t, now}
+			} else {
+				p.uncompressed = p.uncompressed || u.compressed // the windows differ from now on
+			}
+			p.next += len(u.items)
+			continue
+		}
 		inTurn := p.how.byClock && !it.end && !it.isClose
 		if !inTurn && (it.need > p.arrived || !it.needOnly && !p.cast.turn(p.part, it.at)) || it.captures > p.arrived {
 			break
@@ -214,19 +230,56 @@ func (p *player) batch(now time.Time) (b []byte, end *item, due time.Time) {
 		if it.end {
 			if len(b) == 0 {
 				end = it
+				p.idle = false
 				p.next++
 			}
 			break
 		}
+		p.idle = false
 		b = append(b, p.bytesOf(it)...)
 		p.midFrame = !it.ends
 		p.noMoreFrames = p.noMoreFrames || it.isClose || p.isJunk(it)
 		p.next++
 	}
-	if p.next > first && p.ready {
+	if !p.idle && p.ready {
 		p.sent = now
 	}
 	return b, end, due
+}
+
+// beatAt returns the unit that an item begins if it may be sent or not; else nil.
+func (p *player) beatAt(it *item) *unit {
+	if it.unit < 0 || p.how.update {
+		return nil
+	}
+	if u := &p.s.sides[p.role].units[it.unit]; u.beat != noBeat && &p.s.sides[p.role].items[u.items[0]] == it {
+		return u
+	}
+	return nil
+}
+
+// passes reports whether we go on without the heartbeat that is next: nothing else is to
+// be waited for.
+func (p *player) passes(now time.Time) bool {
+	for i := p.next; i < len(p.s.sides[p.role].items); i++ {
+		it := &p.s.sides[p.role].items[i]
+		if it.unit >= 0 && p.s.sides[p.role].units[it.unit].beat != noBeat || it.reply {
+			continue
+		}
+		return it.need <= p.arrived && it.captures <= p.arrived && (it.needOnly || p.cast.turn(p.part, it.at)) &&
+			(p.how.speed == 0 || !p.due(it).After(now))
+	}
+	return p.arrived == len(p.matched)
+}
+
+// beatDue returns when a heartbeat of ours is sent while we wait: as long after what we
+// sent last as it was recorded.
+func (p *player) beatDue(it *item) time.Time {
+	d := it.t - p.sentLast.t
+	if p.how.speed > 0 {
+		d = p.how.scaled(d)
+	}
+	return p.sentLast.real.Add(max(d, 0))
 }
 
 func (p *player) isJunk(it *item) bool {

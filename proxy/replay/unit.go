@@ -38,6 +38,10 @@ type unit struct {
 	re    *regexp.Regexp // what its content is to match, instead of being equal
 	group string         // of units that may come in any order; "" for none
 	out   bool           // it was not selected
+
+	chosen  bool // the user says that it may come or not
+	beat    beat // what it is to the heartbeat; unless that is noBeat it may come or not
+	answers int  // the unit of the other side that it answers, if it is a beat; -1 for none
 }
 
 type unitKind uint8

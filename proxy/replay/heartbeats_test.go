@@ -1,0 +1,215 @@
+package replay
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// upgradeOf returns the records of a handshake.
+func upgradeOf(target, subprotocol string) string {
+	if subprotocol != "" {
+		subprotocol = `,["Sec-WebSocket-Protocol","` + subprotocol + `"]`
+	}
+	return `{"k":"req","m":"GET","target":"` + target + `","v":"HTTP/1.1","h":[["Host","h"],["Upgrade","websocket"],["Connection","Upgrade"],["Sec-WebSocket-Key","AQIDBAUGBwgJCgsMDQ4PEA=="],["Sec-WebSocket-Version","13"]` + subprotocol + `]}
+{"k":"res","v":"HTTP/1.1","code":101,"reason":"Switching Protocols","h":[["Upgrade","websocket"],["Connection","Upgrade"],["Sec-WebSocket-Accept","C/0nmHhBztSRGR1CwL6Tf4ZjwpY="]` + subprotocol + `]}
+`
+}
+
+// TestBeats checks what is a heartbeat of which protocol.
+func TestBeats(t *testing.T) {
+	for _, c := range []struct {
+		name, target, subprotocol string
+		first                     [2]string // by Dir
+		ask, answer, alone, none  []string
+	}{
+		{"Socket.IO", "/socket.io/?EIO=4&transport=websocket", "", [2]string{}, []string{"2"}, []string{"3"}, nil, []string{"2probe", "3probe", "40", "22"}},
+		{"SignalR", "/hub", "", [2]string{`{"protocol":"json","version":1}` + "\x1e"}, nil, nil, []string{"{\"type\":6}\x1e", "{\"type\":6}\x1e{\"type\":6}\x1e"}, []string{"{\"type\":6}\x1e{\"type\":1}\x1e", "{}\x1e"}},
+		{"Phoenix", "/socket/websocket?vsn=2.0.0", "", [2]string{}, []string{`[null,"4","phoenix","heartbeat",{}]`, `{"topic":"phoenix","event":"heartbeat","payload":{},"ref":"4"}`},
+			[]string{`[null,"4","phoenix","phx_reply",{"status":"ok","response":{}}]`}, nil, []string{`["1","4","room:phoenix","phx_join",{}]`, `["1","4","room","heartbeat",{}]`}},
+		{"GraphQL over WebSocket", "/", "graphql-transport-ws", [2]string{}, []string{`{"type":"ping"}`, `{"type":"ping","payload":{}}`}, []string{`{"type":"pong"}`}, nil, []string{`{"type":"next"}`, "ping"}},
+		{"GraphQL subscriptions", "/", "graphql-ws", [2]string{}, nil, nil, []string{`{"type":"ka"}`}, []string{`{"type":"data"}`}},
+		{"STOMP", "/", "v12.stomp", [2]string{}, nil, nil, []string{"\n", "\r\n"}, []string{"", "SEND\n"}},
+		{"SockJS", "/echo/123/abcdefgh/websocket", "", [2]string{"", "o"}, nil, nil, []string{"h"}, []string{"hh"}},
+		{"Action Cable", "/cable", "actioncable-v1-json", [2]string{}, nil, nil, []string{`{"type":"ping","message":1764400000}`}, []string{`{"type":"welcome"}`}},
+		{"tRPC", "/?connectionParams=1", "", [2]string{}, []string{"PING"}, []string{"PONG"}, nil, []string{"ping"}},
+		{"Primus", "/primus?_primuscb=abc", "", [2]string{}, []string{`"primus::ping::1764400000000"`}, []string{`"primus::pong::1764400000000"`}, nil, []string{`"primus::server::close"`}},
+		{"Discord", "/?v=10", "", [2]string{"", `{"op":10,"d":{}}`}, []string{`{"op":1,"d":251}`}, []string{`{"op":11}`}, nil, []string{`{"op":0}`}},
+	} {
+		text := `{"wstrace":1}` + "\n" + `{"k":"open","c":1}` + "\n" + upgradeOf(c.target, c.subprotocol)
+		s := loaded(t, text)
+		for d, first := range c.first {
+			if first != "" {
+				s.sides[d].units = append([]unit{{kind: unitMessage, op: ws.OpText, data: []byte(first)}}, s.sides[d].units...)
+			}
+		}
+		s.stack = s.recognize()
+		if s.stack == nil || s.stack.name != c.name {
+			t.Errorf("%s is taken for %v", c.name, s.stack)
+			continue
+		}
+		for kind, list := range map[beat][]string{beatAsk: c.ask, beatAnswer: c.answer, beatAlone: c.alone, noBeat: c.none} {
+			for _, text := range list {
+				if got := s.beatOf(&unit{kind: unitMessage, op: ws.OpText, data: []byte(text)}, false); got != kind {
+					t.Errorf("%s: %q is %d, want %d", c.name, text, got, kind)
+				}
+			}
+		}
+	}
+	s := loaded(t, `{"wstrace":1}`+"\n"+`{"k":"open","c":1}`+"\n"+upgradeOf("/", "mqtt"))
+	for text, want := range map[string]beat{"\xc0\x00": beatAsk, "\xd0\x00": beatAnswer, "\x30\x00": noBeat} {
+		if got := s.beatOf(&unit{kind: unitMessage, op: ws.OpBinary, data: []byte(text)}, false); got != want {
+			t.Errorf("MQTT: %q is %d, want %d", text, got, want)
+		}
+	}
+	if s := loaded(t, talk); s.stack != nil {
+		t.Errorf("%s in a chat", s.stack.name)
+	}
+}
+
+const signalR = open + `{"k":"frame","t":0.1,"d":">","op":"text","mask":"00000000","text":"{\"protocol\":\"json\",\"version\":1}\u001e"}
+{"k":"frame","t":0.2,"d":"<","op":"text","text":"{}\u001e"}
+{"k":"frame","t":15,"d":">","op":"text","mask":"00000000","text":"{\"type\":6}\u001e"}
+{"k":"frame","t":15.1,"d":"<","op":"text","text":"{\"type\":6}\u001e"}
+{"k":"frame","t":16,"d":">","op":"text","mask":"00000000","text":"hi"}
+{"k":"frame","t":17,"d":"<","op":"text","text":"ho"}
+`
+
+// A client may send more heartbeats than were recorded, or none.
+func TestBeatsOfTheClient(t *testing.T) {
+	for _, beats := range []int{0, 1, 5} {
+		conn, wait := served(t, loaded(t, signalR))
+		io.WriteString(conn, frame(ws.OpText, `{"protocol":"json","version":1}`+"\x1e"))
+		expect(t, conn, "\x81\x03{}\x1e")
+		for range beats {
+			io.WriteString(conn, frame(ws.OpText, `{"type":6}`+"\x1e"))
+		}
+		io.WriteString(conn, frame(ws.OpText, "hi"))
+		expect(t, conn, "\x81\x02ho")
+		conn.Close()
+		if err := wait(); err != nil {
+			t.Errorf("%d heartbeats: %v", beats, err)
+		}
+	}
+	for _, exact := range []CompareOption{CompareOptions(), Exact()} { // another message is not let through
+		conn, wait := served(t, loaded(t, signalR, exact))
+		io.WriteString(conn, frame(ws.OpText, `{"protocol":"json","version":1}`+"\x1e"))
+		expect(t, conn, "\x81\x03{}\x1e")
+		io.WriteString(conn, frame(ws.OpText, "other"))
+		if err := wait(); err == nil {
+			t.Error("another message is let through")
+		}
+		conn.Close()
+	}
+}
+
+// While a server waits, it sends its heartbeats when they are due, and no sooner.
+func TestBeatsOfOurs(t *testing.T) {
+	text := `{"wstrace":1}` + "\n" + `{"k":"open","c":1}` + "\n" + upgradeOf("/socket.io/?EIO=4", "") + `{"k":"frame","t":0.5,"d":"<","op":"text","text":"0{}"}
+{"k":"frame","t":1.5,"d":"<","op":"text","text":"2"}
+{"k":"frame","t":1.6,"d":">","op":"text","mask":"00000000","text":"3"}
+{"k":"frame","t":2.5,"d":"<","op":"text","text":"2"}
+{"k":"frame","t":2.6,"d":">","op":"text","mask":"00000000","text":"3"}
+{"k":"frame","t":3,"d":">","op":"text","mask":"00000000","text":"42[1]"}
+{"k":"frame","t":3.1,"d":"<","op":"text","text":"43[1]"}
+`
+	synctest.Test(t, func(t *testing.T) {
+		conn, wait := servedWith(t, loaded(t, text), "/socket.io/?EIO=4", "")
+		began := time.Now()
+		expect(t, conn, "\x81\x030{}")
+		for _, due := range []time.Duration{1 * time.Second, 2 * time.Second} {
+			expect(t, conn, "\x81\x012")
+			if d := time.Since(began); d != due {
+				t.Errorf("a heartbeat after %v, want %v", d, due)
+			}
+			io.WriteString(conn, frame(ws.OpText, "3"))
+		}
+		io.WriteString(conn, frame(ws.OpText, "42[1]"))
+		expect(t, conn, "\x81\x0543[1]")
+		conn.Close()
+		check(t, wait(), "")
+	})
+	synctest.Test(t, func(t *testing.T) { // a fast client gets none
+		conn, wait := servedWith(t, loaded(t, text), "/socket.io/?EIO=4", "")
+		expect(t, conn, "\x81\x030{}")
+		io.WriteString(conn, frame(ws.OpText, "42[1]"))
+		expect(t, conn, "\x81\x0543[1]")
+		conn.Close()
+		check(t, wait(), "")
+	})
+	synctest.Test(t, func(t *testing.T) { // heartbeats alone are no progress
+		conn, wait := servedWith(t, loaded(t, text), "/socket.io/?EIO=4", "")
+		began := time.Now()
+		go io.Copy(io.Discard, conn)
+		if err := wait(); err == nil || time.Since(began) != DefaultStall {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		conn.Close()
+	})
+}
+
+// An answer has the id of its question, also one more than was recorded, and goes without
+// compression, as does what follows.
+func TestBeatsHaveTheirIDs(t *testing.T) {
+	text := `{"wstrace":1}` + "\n" + `{"k":"open","c":1,"ext":"permessage-deflate"}` + "\n" +
+		strings.ReplaceAll(upgradeOf("/socket/websocket?vsn=2.0.0", ""), `"C/0nmHhBztSRGR1CwL6Tf4ZjwpY="]`, `"C/0nmHhBztSRGR1CwL6Tf4ZjwpY="],["Sec-WebSocket-Extensions","permessage-deflate"]`) +
+		`{"k":"frame","t":1,"d":">","op":"text","mask":"00000000","text":"[null,\"4\",\"phoenix\",\"heartbeat\",{}]"}
+{"k":"frame","t":1.1,"d":"<","op":"text","deflate":"[null,\"4\",\"phoenix\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}]"}
+{"k":"frame","t":2,"d":">","op":"text","mask":"00000000","text":"hi"}
+{"k":"frame","t":2.1,"d":"<","op":"text","deflate":"[null,null,\"room\",\"phx_reply\"]"}
+`
+	text = strings.Replace(text, `["Sec-WebSocket-Version","13"]`, `["Sec-WebSocket-Version","13"],["Sec-WebSocket-Extensions","permessage-deflate"]`, 1)
+	conn, wait := servedWith(t, loaded(t, text), "/socket/websocket?vsn=2.0.0", "Sec-WebSocket-Extensions: permessage-deflate\r\n")
+	for _, id := range []string{"9", "10"} {
+		io.WriteString(conn, frame(ws.OpText, `[null,"`+id+`","phoenix","heartbeat",{}]`))
+		want := `[null,"` + id + `","phoenix","phx_reply",{"status":"ok","response":{}}]`
+		expect(t, conn, "\x81"+string(rune(len(want)))+want)
+	}
+	io.WriteString(conn, frame(ws.OpText, "hi"))
+	want := `[null,null,"room","phx_reply"]`
+	expect(t, conn, "\x81"+string(rune(len(want)))+want)
+	conn.Close()
+	check(t, wait(), "")
+}
+
+// The user names what may come or not: by a selector, or by a filter.
+func TestOptional(t *testing.T) {
+	const text = open + `{"k":"frame","d":">","op":"text","mask":"00000000","text":"{\"hb\":1}"}
+{"k":"frame","d":"<","op":"text","text":"{\"hb\":1}"}
+{"k":"frame","d":">","op":"text","mask":"00000000","text":"hi"}
+{"k":"frame","d":"<","op":"text","text":"ho"}
+`
+	filter := OptionalFunc(func() func(*decode.Event) bool {
+		return func(ev *decode.Event) bool {
+			return ev.Message != nil && strings.Contains(string(ev.Message.Data), "hb")
+		}
+	})
+	for name, opt := range map[string]CompareOption{"selector": Optional("$.hb"), "expression": Optional("/hb/"), "filter": filter} {
+		for _, beats := range []int{0, 1, 3} {
+			conn, wait := served(t, loaded(t, text, opt))
+			for n := range beats {
+				id := string(rune('3' + n))
+				io.WriteString(conn, frame(ws.OpText, `{"hb":`+id+`}`))
+				expect(t, conn, "\x81\x08"+`{"hb":`+id+`}`)
+			}
+			io.WriteString(conn, frame(ws.OpText, "hi"))
+			expect(t, conn, "\x81\x02ho")
+			conn.Close()
+			if err := wait(); err != nil {
+				t.Errorf("%s, %d: %v", name, beats, err)
+			}
+		}
+		if got := diff(t, text, strings.Replace(text, `{"k":"frame","d":"<","op":"text","text":"{\"hb\":1}"}`+"\n", "", 1), opt); got != "" {
+			t.Errorf("%s: diff says\n%s", name, got)
+		}
+	}
+	if err := Check(Optional("?x")); err == nil {
+		t.Error("?x names no part of a message")
+	}
+}
