@@ -54,6 +54,7 @@ type replayFlags struct {
 	exact, anyOrder bool
 	session         sessionFlag
 	times, clients  count
+	chunks          count
 	update          bool
 }
 
@@ -110,6 +111,7 @@ differ`,
 	flags.StringArrayVar(&r.optional, "optional", nil, optionalUsage)
 	flags.BoolVar(&r.anyOrder, "any-order", false, "let messages come in any order between two that we send")
 	flags.StringArrayVarP(&r.headers, "header", "H", nil, "send `'NAME: VALUE'` instead of the recorded header; may be repeated")
+	flags.Var(&r.chunks, "chunks", "send in pieces of `N` bytes, each by itself")
 	flags.Var(&r.times, "times", "play the session `N` times, one after another")
 	flags.Var(&r.clients, "clients", "play `N` sessions at once")
 	flags.BoolVar(&r.update, "update", false, "do not compare, but record what comes into FILE")
@@ -241,6 +243,9 @@ func optionalOption(text string) replay.CompareOption {
 // play returns how sessions are played.
 func (r *replayFlags) play() (replay.PlayOption, error) {
 	opts := []replay.PlayOption{r.timing.option(), replay.Stall(r.stall), replay.Update(r.update)}
+	if r.chunks > 0 {
+		opts = append(opts, replay.Chunks(int(r.chunks)))
+	}
 	for _, h := range r.headers {
 		name, value, ok := strings.Cut(h, ":")
 		if !ok || name == "" {
@@ -523,9 +528,12 @@ func (p *performance) one(ctx context.Context, play func() error) {
 func (p *performance) hint(err error) {
 	var unknown x509.UnknownAuthorityError
 	var refused *replay.HandshakeError
+	var differs *replay.Difference
 	switch {
 	case errors.As(err, &unknown):
 		p.con.hint("%s", remedies[proxy.ReasonUntrustedServer])
+	case errors.As(err, &differs) && differs.Header != "":
+		p.con.hint("--ignore %s: does not compare them", differs.Header)
 	case errors.As(err, &refused):
 		p.con.hint("the client has to trust the certificates of wstrace: wstrace ca install")
 	}

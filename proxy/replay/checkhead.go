@@ -107,19 +107,19 @@ func (s *Script) checkHeaders(recorded *head, got *decode.Head, offered string) 
 	if !s.ignoresHeader("Sec-WebSocket-Protocol") {
 		w, g := recorded.Tokens("Sec-WebSocket-Protocol"), got.Tokens("Sec-WebSocket-Protocol")
 		if !slices.EqualFunc(w, g, s.likes) {
-			return s.differAt(recorded, "expected %s %s, got %s", word("subprotocol"), orNone(w), orNone(s.hiddenList("Sec-WebSocket-Protocol", g)))
+			return inHeader("Sec-WebSocket-Protocol", s.differAt(recorded, "expected %s %s, got %s", word("subprotocol"), orNone(w), orNone(s.hiddenList("Sec-WebSocket-Protocol", g))))
 		}
 	}
 	if !s.ignoresHeader("Sec-WebSocket-Extensions") {
 		w, g := recorded.Values("Sec-WebSocket-Extensions"), got.Values("Sec-WebSocket-Extensions")
 		if !sameExtensions(w, g) {
-			return s.differAt(recorded, "expected %s %s, got %s", word("extensions"), orNone(w), orNone(g))
+			return inHeader("Sec-WebSocket-Extensions", s.differAt(recorded, "expected %s %s, got %s", word("extensions"), orNone(w), orNone(g)))
 		}
 	}
 	for _, name := range s.headerNames {
 		w, g := recorded.Values(name), got.Values(name)
 		if !s.ignoresHeader(name) && !slices.EqualFunc(w, g, s.likes) {
-			return s.differAt(recorded, "expected %s %s, got %s", name, orNone(w), orNone(s.hiddenList(name, g)))
+			return inHeader(name, s.differAt(recorded, "expected %s %s, got %s", name, orNone(w), orNone(s.hiddenList(name, g))))
 		}
 	}
 	return nil
@@ -133,9 +133,15 @@ func orNone(list []string) string {
 	return fmt.Sprintf("%q", strings.Join(list, ", "))
 }
 
+// inHeader notes which header differs.
+func inHeader(name string, d *Difference) error {
+	d.Header = name
+	return d
+}
+
 // differAt returns an error that names the line of a recorded head, if there is
 // one.
-func (s *Script) differAt(h *head, format string, args ...any) error {
+func (s *Script) differAt(h *head, format string, args ...any) *Difference {
 	d := &Difference{Text: fmt.Sprintf(format, args...)}
 	if h != nil {
 		d.Line = s.line(h.at)

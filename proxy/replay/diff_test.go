@@ -110,13 +110,13 @@ func TestDifferenceDiff(t *testing.T) {
 	for _, c := range []struct{ want, got, diff string }{
 		{`{"b":[1,2],"a":"x<y"}`, `{"a":"x<y","b":[1,3]}`, "  {\n    \"a\": \"x<y\",\n    \"b\": [\n      1,\n-     2\n+     3\n    ]\n  }\n"},
 		{"one\ntwo\x1b\n", "one\ntwo\n", "  one\n- two\\x1b\n+ two\n"},
-		{"\xff\x00", "\xff\x01", "- 00000000  ff 00\n+ 00000000  ff 01\n"},
+		{"\xff\x00", "\xff\x01", "- 00000000  ff 00\n+ 00000000  ff 01\n?              ^^\n"},
 		{strings.Repeat("a\n", 100) + "b\n" + strings.Repeat("c\n", 100), strings.Repeat("a\n", 100) + "B\n" + strings.Repeat("c\n", 100),
 			"  a\n  a\n  a\n- b\n+ B\n  c\n  c\n  c\n  …\n"},
 		{strings.Repeat("x", 500) + "1" + strings.Repeat("y", 500), strings.Repeat("x", 500) + "2" + strings.Repeat("y", 500),
 			"- … " + strings.Repeat("x", 40) + "1" + strings.Repeat("y", 79) + " …\n+ … " + strings.Repeat("x", 40) + "2" + strings.Repeat("y", 79) + " …\n"},
 		{strings.Repeat("\x00", 160000) + "1" + strings.Repeat("\x00", 31), strings.Repeat("\x00", 160000) + "2" + strings.Repeat("\x00", 31),
-			zeros(9997) + zeros(9998) + zeros(9999) + "- 00027100  31" + strings.Repeat(" 00", 15) + "\n+ 00027100  32" + strings.Repeat(" 00", 15) + "\n" + zeros(10001)},
+			zeros(9997) + zeros(9998) + zeros(9999) + "- 00027100  31" + strings.Repeat(" 00", 15) + "\n+ 00027100  32" + strings.Repeat(" 00", 15) + "\n?           ^^\n" + zeros(10001)},
 		{"same", "same", ""},
 	} {
 		d := Difference{Want: []byte(c.want), Got: []byte(c.got)}

@@ -19,6 +19,8 @@ type Difference struct {
 	Text string // what was expected, what came, and after which frame
 	Want []byte // the content expected, nil if there is none; has … for what is not compared
 	Got  []byte // the content that came, nil if there is none; likewise
+
+	Header string // the header of a handshake that differs; "" for none
 }
 
 // Error returns the difference as a sentence.
@@ -51,12 +53,19 @@ func (d *Difference) Diff() string {
 		switch {
 		case p.a < 0:
 			r := row{mark: '+', text: bs[p.b].text}
+			marks := ""
 			if len(dropped) > 0 {
 				old := &rows[dropped[0]]
 				dropped = dropped[1:]
+				if hexRow(old.text) && hexRow(r.text) {
+					marks = marksOfHex(old.text, r.text)
+				}
 				old.text, r.text = bothAround(old.text, r.text)
 			}
 			rows = append(rows, r)
+			if marks != "" {
+				rows = append(rows, row{mark: '?', text: marks})
+			}
 		case p.b < 0:
 			dropped = append(dropped, len(rows))
 			rows = append(rows, row{mark: '-', text: as[p.a].text})
@@ -79,6 +88,27 @@ func (d *Difference) Diff() string {
 		}
 	}
 	return string(out)
+}
+
+// hexRow reports whether a line is one of bytes in hexadecimal.
+func hexRow(line string) bool { return len(line) > 10 && line[8:10] == "  " && isHex(line[:8]) }
+
+func isHex(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return !strings.ContainsRune("0123456789abcdef", r) }) < 0
+}
+
+// marksOfHex returns marks below the bytes of b that are not those of a.
+func marksOfHex(a, b string) string {
+	marks := make([]byte, len(b))
+	for i := range marks {
+		marks[i] = ' '
+	}
+	for i := 10; i < len(b); i += 3 {
+		if i+2 > len(a) || a[i:i+2] != b[i:i+2] {
+			marks[i], marks[i+1] = '^', '^'
+		}
+	}
+	return strings.TrimRight(string(marks), " ")
 }
 
 // bothAround returns two lines, or of long ones what is around the place where they

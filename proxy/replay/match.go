@@ -45,6 +45,7 @@ func (p *player) tookRequest(req *decode.Head) {
 	defer p.signal()
 	if !p.how.update {
 		if err := p.s.checkRequest(req); err != nil {
+			p.refusal = refusal(err)
 			p.fail(err)
 			return
 		}
@@ -53,6 +54,13 @@ func (p *player) tookRequest(req *decode.Head) {
 	p.handshake, p.asked = answer, time.Now()
 	p.notUpgraded = !p.s.accepted()
 	p.uncompressed = !sameExtensions(extensions, p.s.extensions())
+}
+
+// refusal returns the answer to a request that is not the recorded one, which says why.
+func refusal(err error) []byte {
+	text := err.Error() + "\n"
+	return fmt.Appendf(nil, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"+
+		"Content-Length: %d\r\nConnection: close\r\n\r\n%s", len(text), text)
 }
 
 // tookResponse takes the final response of a server.

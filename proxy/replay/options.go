@@ -32,7 +32,8 @@ type LoadOption interface {
 }
 
 // A PlayOption says how a session is played, by either side: [Timing], [Clock], [Stall],
-// [Header], [Events], [Latency], [ServerTLS], [Update].
+// [Header], [Events], [Latency], [Chunks], [ServerTLS],
+// [Update].
 type PlayOption interface {
 	ServeOption
 	ConnectOption
@@ -132,6 +133,7 @@ type playing struct {
 	update  bool           // what comes is not compared
 	latency func(time.Duration)
 	clock   clock.Clock    // of the sessions
+	chunk   int            // bytes that are written at once; 0 is as many as there are
 	secure  *tls.Config    // of a server; nil if it has no TLS
 	roots   *x509.CertPool // that trust its certificate, if that was made for it
 
@@ -413,6 +415,15 @@ func UpdateFrom(on bool, server string) ServeOption {
 // Times sets how many connections a [Server] takes, each to play the session
 // once. Without it the number is one.
 func Times(n int) ServeOption { return serveOption(func(s *serving) { s.times = n }) }
+
+// Chunks has all that we send written in pieces of n bytes, each by itself.
+func Chunks(n int) PlayOption {
+	return playOption(func(p *playing) {
+		if p.chunk = n; n < 1 {
+			p.fault(fmt.Errorf("chunks of %d bytes", n))
+		}
+	})
+}
 
 // ServerTLS has a server speak TLS with a client that begins with it. Others are served
 // without. If conf is nil, a certificate for 127.0.0.1, ::1 and localhost is made,

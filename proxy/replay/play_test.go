@@ -223,6 +223,59 @@ func TestReasons(t *testing.T) {
 	}
 }
 
+// A client whose handshake is not the recorded one is told why.
+func TestRefusal(t *testing.T) {
+	s := loaded(t, `{"wstrace":1}`+"\n"+`{"k":"open","c":1}`+"\n"+upgradeOf("/chat", "echo"))
+	client, server := memconn.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- s.PlayServer(t.Context(), server) }()
+	io.WriteString(client, "GET /chat HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEA==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: other\r\n\r\n")
+	got, err := io.ReadAll(client)
+	const want = "line 3: expected offered subprotocol \"echo\", got \"other\""
+	if err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 400 Bad Request\r\n") || !strings.HasSuffix(string(got), "\r\n\r\n"+want+"\n") {
+		t.Errorf("got %q, %v", got, err)
+	}
+	err = <-done
+	check(t, err, want)
+	if d := (*Difference)(nil); !errors.As(err, &d) || d.Header != "Sec-WebSocket-Protocol" {
+		t.Errorf("got %+v", d)
+	}
+}
+
+// What was recorded at the time of the answer goes with it, in pieces if that is wanted.
+func TestChunks(t *testing.T) {
+	text := open + `{"k":"frame","d":"<","op":"text","text":"hello"}
+{"k":"frame","t":1,"d":"<","op":"text","text":"later"}
+{"k":"frame","t":2,"d":">","op":"text","mask":"00000000","text":"x"}
+`
+	const head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: C/0nmHhBztSRGR1CwL6Tf4ZjwpY=\r\n\r\n"
+	const all = head + "\x81\x05hello\x81\x05later"
+	for n, opts := range map[int][]PlayOption{len(all): nil, 7: {Chunks(7)}, 1: {Chunks(1)}} {
+		client, server := memconn.Pipe()
+		var writes []int
+		go loaded(t, text).PlayServer(t.Context(), &countingConn{server, &writes}, opts...)
+		io.WriteString(client, "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+			"Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEA==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+		expect(t, client, all)
+		client.Close()
+		if len(writes) < len(all)/n || writes[0] != min(n, len(all)) {
+			t.Errorf("%d bytes at once: got %v", n, writes)
+		}
+	}
+}
+
+// A countingConn notes how many bytes are written at once.
+type countingConn struct {
+	net.Conn
+	writes *[]int
+}
+
+func (c *countingConn) Write(b []byte) (int, error) {
+	*c.writes = append(*c.writes, len(b))
+	return c.Conn.Write(b)
+}
+
 // By the clock a message still waits for what is captured for it.
 func TestCaptureByTheClock(t *testing.T) {
 	text := open + `{"k":"frame","t":0.1,"d":"<","op":"text","text":"{\"id\":\"abc\",\"n\":77}"}

@@ -86,6 +86,7 @@ type player struct {
 	over         bool   // the connection is being closed
 	key          string // that we sent
 	handshake    []byte // our part of it, to be written
+	refusal      []byte // likewise, of a client that is not the recorded one
 	ready        bool   // the handshake is done
 	settled      bool   // which session the client plays
 	notUpgraded  bool   // and it led to no WebSocket connection
@@ -156,7 +157,11 @@ func (s *Script) play(ctx context.Context, conn net.Conn, perf performance) erro
 	p.mu.Lock()
 	p.over = true
 	p.report()
+	refusal := p.refusal
 	p.mu.Unlock()
+	if len(refusal) > 0 {
+		p.send(refusal, false)
+	}
 	conn.Close()
 	reading.Wait()
 	if p.seat != nil {
@@ -330,6 +335,9 @@ const maxBatch = 64 << 10
 func (p *player) send(b []byte, pongs bool) {
 	for len(b) > 0 && !p.writeFailed {
 		n := min(len(b), maxBatch)
+		if p.how.chunk > 0 {
+			n = min(n, p.how.chunk)
+		}
 		p.sess.Data(p.role, p.how.clock.Now(), b[:n])
 		p.conn.SetWriteDeadline(time.Now().Add(p.how.stall))
 		_, err := p.conn.Write(b[:n])

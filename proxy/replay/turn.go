@@ -24,6 +24,10 @@ func (p *player) step(now time.Time) action {
 		p.handshake = nil
 		if p.role == decode.FromServer {
 			p.handshaken(now)
+			if items := p.s.sides[p.role].items; len(items) > 0 && items[0].t == p.s.start && !items[0].end { // they came together
+				more, _, _ := p.batch(now)
+				b = append(b, more...)
+			}
 		}
 		return action{bytes: b}
 	case p.ready && p.notUpgraded:
@@ -258,12 +262,17 @@ func (p *player) beatAt(it *item) *unit {
 	return nil
 }
 
+// isBeat reports whether an item is of a heartbeat.
+func (p *player) isBeat(it *item) bool {
+	return it.unit >= 0 && p.s.sides[p.role].units[it.unit].beat != noBeat
+}
+
 // passes reports whether we go on without the heartbeat that is next: nothing else is to
 // be waited for.
 func (p *player) passes(now time.Time) bool {
 	for i := p.next; i < len(p.s.sides[p.role].items); i++ {
 		it := &p.s.sides[p.role].items[i]
-		if it.unit >= 0 && p.s.sides[p.role].units[it.unit].beat != noBeat || it.reply {
+		if p.isBeat(it) || it.reply {
 			continue
 		}
 		return it.need <= p.arrived && it.captures <= p.arrived && (it.needOnly || p.cast.turn(p.part, it.at)) &&
