@@ -1,0 +1,301 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
+	"github.com/wstrace/wstrace/cmd/wstrace/internal/source"
+	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/trace/edit"
+	"github.com/wstrace/wstrace/proxy"
+	"github.com/wstrace/wstrace/proxy/replay"
+)
+
+// A performance is a run of wstrace replay.
+type performance struct {
+	flags   *replayFlags
+	colored bool // what differs
+	con     *console
+	name    string
+	script  *replay.Script // the session, or the first of all
+	all     *replay.Play   // nil for one session
+	how     replay.PlayOption
+	dial    replay.ConnectOption // how a client connects
+
+	begun, ended, failed atomic.Int64 // sessions
+	answers              latencies
+
+	first sync.Once
+	start time.Time // of the first session; set before begun counts it
+
+	mu sync.Mutex // one failure is told at a time
+}
+
+// load reads the session.
+func (p *performance) load() (file.Compression, error) {
+	in, err := source.Open(p.name)
+	if err != nil {
+		return 0, err
+	}
+	defer in.Close()
+	left := 1
+	if p.flags.session.all {
+		if p.all, err = replay.LoadAll(in, p.flags.compare()); err == nil {
+			p.script = p.all.Scripts()[0]
+			left = len(p.all.Scripts())
+		}
+	} else {
+		p.script, err = replay.Load(in, p.flags.compare(), replay.Session(p.flags.session.n))
+	}
+	if err == nil && p.flags.update && p.script.Sessions() > left {
+		err = fmt.Errorf("the trace has %d sessions, and an update would leave %d", p.script.Sessions(), left)
+	}
+	return in.Compression(), err
+}
+
+// total returns how many sessions are to be played.
+func (p *performance) total() int64 { return int64(p.flags.times) * int64(p.flags.clients) }
+
+// play plays them all.
+func (p *performance) play(ctx context.Context, listener net.Listener) error {
+	done := make(chan struct{})
+	var progress sync.WaitGroup
+	progress.Go(func() { p.report(done) })
+	var err error
+	switch {
+	case p.all != nil && listener != nil:
+		p.one(ctx, func() error { return p.all.Serve(ctx, listener, p.how) })
+	case p.all != nil:
+		p.one(ctx, func() error { return p.all.Connect(ctx, p.flags.connect, p.how, p.dial) })
+	case listener != nil:
+		err = p.serve(ctx, listener)
+	default:
+		var clients sync.WaitGroup
+		for range p.flags.clients {
+			if ctx.Err() != nil {
+				break
+			}
+			clients.Go(func() {
+				for range p.flags.times {
+					if ctx.Err() != nil {
+						return
+					}
+					p.one(ctx, func() error { return p.script.Connect(ctx, p.flags.connect, p.how, p.dial) })
+				}
+			})
+		}
+		clients.Wait()
+	}
+	close(done)
+	progress.Wait()
+	if err != nil {
+		return err
+	}
+	ended, failed := p.ended.Load(), p.failed.Load()
+	interrupted := ended < p.total()
+	if interrupted {
+		p.con.say("interrupted after %d of %s", ended, plural(p.total(), "session"))
+	}
+	if failed > 0 && p.total() > 1 {
+		p.con.say("%d of %s differ", failed, plural(ended, "session"))
+	}
+	switch {
+	case !interrupted && failed == 0:
+		p.con.note("%s", p.summary(time.Since(p.start)))
+		return nil
+	case ended > 1:
+		took := time.Since(p.start)
+		s := fmt.Sprintf("played %s in %v: %s", plural(ended, "session"), round(took), rate(ended, took))
+		p.con.note("%s", s+p.latencies())
+	}
+	return errFound
+}
+
+// serve plays the server to as many clients as there are to be.
+func (p *performance) serve(ctx context.Context, listener net.Listener) error {
+	clients, err := replay.NewListener(listener, p.how)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { clients.Close() })()
+	var sessions sync.WaitGroup
+	defer func() {
+		sessions.Wait()
+		clients.Close()
+		if turned := clients.Turned(); len(turned) > 0 {
+			p.con.note("not in the recording, and answered by a 404: %s", strings.Join(turned, ", "))
+		}
+	}()
+	for range p.total() {
+		conn, err := clients.Accept()
+		var refused *replay.HandshakeError
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.As(err, &refused):
+			sessions.Go(func() { p.one(ctx, func() error { return err }) })
+		case err != nil:
+			return failed("listen", p.flags.listen, err)
+		default:
+			sessions.Go(func() { p.one(ctx, func() error { return p.script.PlayServer(ctx, conn, p.how) }) })
+		}
+	}
+	return nil
+}
+
+// maxFailures is how many sessions that fail are told of.
+const maxFailures = 3
+
+// one plays one session.
+func (p *performance) one(ctx context.Context, play func() error) {
+	if ctx.Err() != nil {
+		return
+	}
+	p.first.Do(func() { p.start = time.Now() })
+	p.begun.Add(1)
+	err := play()
+	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+		return
+	}
+	if err == nil {
+		p.ended.Add(1)
+		return
+	}
+	n := p.failed.Add(1)
+	p.ended.Add(1)
+	if n > maxFailures {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if dial := (*net.OpError)(nil); errors.As(err, &dial) && dial.Op == "dial" {
+		p.con.say("%v", failed("connect", p.flags.connect, err))
+		return
+	}
+	p.con.say("replay %q: %v", p.name, cause(err))
+	p.hint(err)
+	var d *replay.Difference
+	if errors.As(err, &d) && d.Diff() != "" {
+		out := fmt.Appendf(nil, "--- recorded, line %d\n+++ received\n", d.Line)
+		for line := range strings.Lines(d.Diff()) {
+			out = append(decode.AppendEscaped(out, []byte(strings.TrimSuffix(line, "\n")), false), '\n')
+		}
+		os.Stdout.Write(coloredDiff(out, p.colored))
+	}
+}
+
+// hint says what helps against an error.
+func (p *performance) hint(err error) {
+	var unknown x509.UnknownAuthorityError
+	var refused *replay.HandshakeError
+	var differs *replay.Difference
+	switch {
+	case errors.As(err, &unknown):
+		p.con.hint("%s", remedies[proxy.ReasonUntrustedServer])
+	case errors.As(err, &differs) && differs.Header != "":
+		p.con.hint("--ignore %s: does not compare them", differs.Header)
+	case errors.As(err, &refused):
+		p.con.hint("the client has to trust the certificates of wstrace: wstrace ca install")
+	}
+}
+
+// report prints a line a second on how far a run of several sessions is, while
+// it goes on.
+func (p *performance) report(done <-chan struct{}) {
+	if p.total() == 1 {
+		return
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	told := [2]int64{}
+	for {
+		select {
+		case <-tick.C:
+			ended, failed, begun := p.ended.Load(), p.failed.Load(), p.begun.Load()
+			if told == [2]int64{begun, ended} {
+				continue
+			}
+			told = [2]int64{begun, ended}
+			differ := ""
+			if failed > 0 {
+				differ = fmt.Sprintf(", %d of them differ", failed)
+			}
+			p.con.note("%d of %s done%s, %d at once, %s", ended, plural(p.total(), "session"), differ, begun-ended, rate(ended, time.Since(p.start)))
+		case <-done:
+			return
+		}
+	}
+}
+
+// summary says what was played and how fast it went.
+func (p *performance) summary(took time.Duration) string {
+	n := p.total()
+	scripts := []*replay.Script{p.script}
+	if p.all != nil {
+		scripts = p.all.Scripts()
+		n = int64(len(scripts))
+	}
+	var sent, got, optional int64
+	for _, s := range scripts {
+		sent += p.total() * int64(s.Messages(decode.FromClient))
+		got += p.total() * int64(s.Messages(decode.FromServer))
+		optional += p.total() * int64(s.Heartbeats())
+	}
+	s := fmt.Sprintf("replayed %s in %v, as recorded: %s >, %s <", plural(n, "session"), round(took), plural(sent, "message"), plural(got, "message"))
+	if optional > 0 {
+		s += fmt.Sprintf("; %s may come or not", plural(optional, "heartbeat"))
+	}
+	if p.flags.update {
+		return fmt.Sprintf("replayed %s in %v", plural(n, "session"), round(took))
+	}
+	if p.total() > 1 { // a load test
+		s += fmt.Sprintf("\n%s, %s", rate(n, took), rateOf(sent+got, took, "message"))
+	}
+	return s + p.latencies()
+}
+
+// latencies returns a line on how long answers took, if there were any.
+func (p *performance) latencies() string {
+	if p.answers.count() == 0 {
+		return ""
+	}
+	return "\nanswers after " + p.answers.String()
+}
+
+func rate(n int64, took time.Duration) string { return rateOf(n, took, "session") }
+
+func rateOf(n int64, took time.Duration, what string) string {
+	per := float64(n) / max(took.Seconds(), 1e-9)
+	digits := 0
+	if per < 10 {
+		digits = 1
+	}
+	return fmt.Sprintf("%.*f %ss/s", digits, per, what)
+}
+
+// update gives the trace the content that came.
+func (p *performance) update(comp file.Compression, b *bytes.Buffer) error {
+	err := file.Replace(p.name, comp, func(w io.Writer) error {
+		if sels := p.script.Redacted(); len(sels) > 0 {
+			return edit.Redact(w, b, sels...)
+		}
+		_, err := w.Write(b.Bytes())
+		return err
+	})
+	if err != nil {
+		return failed("update", p.name, err)
+	}
+	p.con.note("updated %q", p.name)
+	return nil
+}
