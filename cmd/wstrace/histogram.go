@@ -1,10 +1,8 @@
 package main
 
 import (
-	"fmt"
 	"math"
 	"math/bits"
-	"sync"
 	"time"
 )
 
@@ -72,32 +70,6 @@ func (h *histogram) between(from, to int64) (n int64) {
 		n += h.buckets[i]
 	}
 	return n
-}
-
-// Latencies are a histogram of durations that several goroutines may add to.
-type latencies struct {
-	mu sync.Mutex
-	histogram
-}
-
-func (l *latencies) add(d time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.histogram.add(int64(d))
-}
-
-func (l *latencies) count() int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.n
-}
-
-// String returns the percentiles.
-func (l *latencies) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	at := func(share float64) time.Duration { return round(time.Duration(l.at(share))) }
-	return fmt.Sprintf("%v (p50), %v (p90), %v (p99), %v (max)", at(0.5), at(0.9), at(0.99), round(time.Duration(l.max)))
 }
 
 // round returns d with three digits.

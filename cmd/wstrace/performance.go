@@ -34,7 +34,7 @@ type performance struct {
 	dial    replay.ConnectOption // how a client connects
 
 	begun, ended, failed atomic.Int64 // sessions
-	answers              latencies
+	tally                loadTally
 
 	first sync.Once
 	start time.Time // of the first session; set before begun counts it
@@ -82,8 +82,8 @@ func (p *performance) play(ctx context.Context, listener net.Listener) error {
 		err = p.serve(ctx, listener)
 	default:
 		var clients sync.WaitGroup
-		for range p.flags.clients {
-			if ctx.Err() != nil {
+		for i := range p.flags.clients {
+			if !p.awaitRamp(ctx, int(i)) {
 				break
 			}
 			clients.Go(func() {
@@ -103,12 +103,17 @@ func (p *performance) play(ctx context.Context, listener net.Listener) error {
 		return err
 	}
 	ended, failed := p.ended.Load(), p.failed.Load()
+	if p.flags.json {
+		if err := printOut(p.document()); err != nil {
+			return err
+		}
+	}
 	interrupted := ended < p.total()
 	if interrupted {
 		p.con.say("interrupted after %d of %s", ended, plural(p.total(), "session"))
 	}
 	if failed > 0 && p.total() > 1 {
-		p.con.say("%d of %s differ", failed, plural(ended, "session"))
+		p.con.say("%d of %s failed: %s", failed, plural(ended, "session"), p.tally.failures())
 	}
 	switch {
 	case !interrupted && failed == 0:
@@ -172,6 +177,7 @@ func (p *performance) one(ctx context.Context, play func() error) {
 		p.ended.Add(1)
 		return
 	}
+	p.tally.fail(err)
 	n := p.failed.Add(1)
 	p.ended.Add(1)
 	if n > maxFailures {
@@ -229,7 +235,7 @@ func (p *performance) report(done <-chan struct{}) {
 			told = [2]int64{begun, ended}
 			differ := ""
 			if failed > 0 {
-				differ = fmt.Sprintf(", %d of them differ", failed)
+				differ = fmt.Sprintf(", %d of them failed", failed)
 			}
 			p.con.note("%d of %s done%s, %d at once, %s", ended, plural(p.total(), "session"), differ, begun-ended, rate(ended, time.Since(p.start)))
 		case <-done:
@@ -267,10 +273,21 @@ func (p *performance) summary(took time.Duration) string {
 
 // latencies returns a line on how long answers took, if there were any.
 func (p *performance) latencies() string {
-	if p.answers.count() == 0 {
-		return ""
+	return p.tally.String(p.total() > 1)
+}
+
+// awaitRamp waits until the ith client is to begin. It reports whether it is.
+func (p *performance) awaitRamp(ctx context.Context, i int) bool {
+	if p.flags.ramp > 0 && i > 0 {
+		p.first.Do(func() { p.start = time.Now() })
+		timer := time.NewTimer(time.Until(p.start.Add(p.flags.ramp / time.Duration(p.flags.clients) * time.Duration(i))))
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
 	}
-	return "\nanswers after " + p.answers.String()
+	return ctx.Err() == nil
 }
 
 func rate(n int64, took time.Duration) string { return rateOf(n, took, "session") }

@@ -45,6 +45,8 @@ type replayFlags struct {
 	session         sessionFlag
 	times, clients  count
 	chunks          count
+	ramp            time.Duration
+	json            bool
 	update          bool
 }
 
@@ -74,6 +76,8 @@ differ`,
 				return usagef("--clients must be at most %d", maxClients)
 			case r.session.all && r.times*r.clients > 1:
 				return usagef("--session all plays each session once")
+			case r.ramp < 0 || r.ramp > 0 && r.listen != "":
+				return usagef("--ramp is for --connect")
 			case r.stall <= 0:
 				return usagef("--stall must be more than 0")
 			case r.update && (args[0] == "-" || r.times*r.clients > 1):
@@ -104,6 +108,8 @@ differ`,
 	flags.Var(&r.chunks, "chunks", "send in pieces of `N` bytes, each by itself")
 	flags.Var(&r.times, "times", "play the session `N` times, one after another")
 	flags.Var(&r.clients, "clients", "play `N` sessions at once")
+	flags.Var((*duration)(&r.ramp), "ramp", "let the --clients begin one after another, over `TIME`")
+	flags.BoolVar(&r.json, "json", false, "print what was played as one JSON object: sessions, failures by kind, rates, and how long answers took, by message")
 	flags.BoolVar(&r.update, "update", false, "do not compare, but record what comes into FILE")
 	r.record.register(cmd)
 	return cmd
@@ -266,6 +272,9 @@ func (r *replayFlags) run(ctx context.Context, con *console, v *view, name strin
 		v.form.value = "none"
 	}
 	var updated bytes.Buffer
+	if r.json && v.to == "" && v.form.value != "none" {
+		return usagef("--json and -o %s would both print to stdout; --to FILE takes one", v.form.value)
+	}
 	p := &performance{flags: r, colored: v.colored(), con: con, name: name}
 	comp, err := p.load()
 	if err != nil {
@@ -296,7 +305,7 @@ func (r *replayFlags) run(ctx context.Context, con *console, v *view, name strin
 	if err := f.begin(); err != nil {
 		return f.abandon(err)
 	}
-	p.how = replay.PlayOptions(how, replay.Latency(p.answers.add), replay.Events(&f.tee))
+	p.how = replay.PlayOptions(how, replay.Latency(p.tally.answer), replay.Events(&f.tee))
 	if r.update {
 		f.tee.Sinks = append(f.tee.Sinks, trace.NewWriter(&updated, traceOptions()))
 	}

@@ -227,10 +227,10 @@ func (p *player) mark(i int) {
 	p.last = i
 	p.pass()
 	items := p.s.sides[p.role].items
-	waited := p.next == len(items) && p.arrived == len(p.matched) || p.next < len(items) && items[p.next].need == p.arrived
+	waited := p.next == len(items) && p.arrived == len(p.matched) || p.next < len(items) && items[p.next].need <= p.arrived
 	if waited && !p.sent.IsZero() {
-		if p.how.latency != nil {
-			p.how.latency(p.progress.Sub(p.sent))
+		if p.how.latency != nil && i < len(p.matched) {
+			p.how.latency(Answer{p.s.number, i, p.s.line(p.s.sides[p.peer].units[i].at), p.progress.Sub(p.sent)})
 		}
 		p.sent = time.Time{}
 	}

@@ -131,7 +131,7 @@ type playing struct {
 	headers []decode.Field // that get another value in what we send
 	events  *numbered      // nil for nobody
 	update  bool           // what comes is not compared
-	latency func(time.Duration)
+	latency func(Answer)
 	clock   clock.Clock    // of the sessions
 	chunk   int            // bytes that are written at once; 0 is as many as there are
 	secure  *tls.Config    // of a server; nil if it has no TLS
@@ -390,10 +390,18 @@ func (n *numbered) sink() decode.Sink {
 	return n.Sink
 }
 
+// An Answer is a message of the other side that we have waited for.
+type Answer struct {
+	Session int64 // its number
+	Message int   // which of the messages of the other side, from 0
+	Line    int   // of the trace; 0 if it has none
+	Took    time.Duration
+}
+
 // Latency tells f, for each answer of the other side, how long it took: from
 // the end of our writing until the message that we waited for had come. It may
 // be called from several goroutines.
-func Latency(f func(time.Duration)) PlayOption {
+func Latency(f func(Answer)) PlayOption {
 	return playOption(func(p *playing) { p.latency = f })
 }
 
