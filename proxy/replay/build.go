@@ -166,6 +166,7 @@ func (b *builder) finish() (*Script, error) {
 		s.noteCaptures(d)
 	}
 	s.noteBeats()
+	s.views = new([2]view)
 	return s, nil
 }
 

@@ -93,6 +93,11 @@ type cast struct {
 }
 
 func newCast(ctx context.Context, scripts []*Script, role decode.Dir, how *playing) (*cast, context.Context) {
+	played := make([]*Script, len(scripts))
+	for i, s := range scripts {
+		played[i] = s.playedBy(role)
+	}
+	scripts = played
 	c := &cast{scripts: scripts, how: how, began: time.Now(), progress: time.Now(), taken: make([]bool, len(scripts))}
 	for _, s := range scripts {
 		asks, answers := s.at, s.replyAt()

@@ -246,8 +246,12 @@ func (s *Script) steps(of *Script, d decode.Dir, subs []substitution, longs map[
 			list = append(list, s.headStep(of, h))
 		}
 	}
-	for i := range of.sides[d].units {
-		u := &of.sides[d].units[i]
+	units, _ := of.recordsOf(d)
+	for i := range units {
+		u := &units[i]
+		if u.record {
+			u.beat = of.beatOf(u, u.chosen)
+		}
 		if u.out || u.beat != noBeat {
 			continue
 		}
@@ -258,7 +262,7 @@ func (s *Script) steps(of *Script, d decode.Dir, subs []substitution, longs map[
 		st.key = shortKey(st.key)
 		if s.exact {
 			st.key += fmt.Sprint(u.flags, u.masked, u.lenBits)
-		} else if u.kind == unitMessage {
+		} else if u.kind == unitMessage && of.splitter() == nil {
 			st.shape = shapeOf(u)
 		}
 		list = append(list, st)

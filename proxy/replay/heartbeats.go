@@ -25,9 +25,10 @@ const (
 
 // A stack is a protocol on top of WebSocket that has a heartbeat in messages.
 type stack struct {
-	name string
-	is   func(*traits) bool
-	beat func(op ws.OpCode, data []byte) beat
+	name  string
+	is    func(*traits) bool
+	beat  func(op ws.OpCode, data []byte) beat
+	split splitter // nil if a message is a record
 }
 
 // traits are what a session is recognized by.
@@ -82,7 +83,7 @@ var (
 // stacks are the protocols whose heartbeats are known, with what they are recognized by
 // and how they ask.
 var stacks = []stack{
-	{"Socket.IO", func(t *traits) bool { return strings.Contains(t.query, "EIO=") }, texts("2", "3", "")},
+	{"Socket.IO", func(t *traits) bool { return strings.Contains(t.query, "EIO=") }, texts("2", "3", ""), nil},
 	{"SignalR", func(t *traits) bool {
 		return bytes.HasPrefix(t.first[decode.FromClient], []byte(`{"protocol":"`)) && bytes.HasSuffix(t.first[decode.FromClient], []byte("}\x1e"))
 	}, func(op ws.OpCode, data []byte) beat {
@@ -90,12 +91,12 @@ var stacks = []stack{
 			return beatAlone
 		}
 		return noBeat
-	}},
+	}, signalRRecord},
 	{"Phoenix", func(t *traits) bool {
 		return strings.HasSuffix(t.path, "/websocket") && strings.Contains(t.query, "vsn=")
-	}, phoenixBeat},
-	{"GraphQL over WebSocket", subprotocol("graphql-transport-ws"), jsonTypes("type", `"ping"`, `"pong"`, "")},
-	{"GraphQL subscriptions", subprotocol("graphql-ws"), jsonTypes("type", "", "", `"ka"`)},
+	}, phoenixBeat, nil},
+	{"GraphQL over WebSocket", subprotocol("graphql-transport-ws"), jsonTypes("type", `"ping"`, `"pong"`, ""), nil},
+	{"GraphQL subscriptions", subprotocol("graphql-ws"), jsonTypes("type", "", "", `"ka"`), nil},
 	{"STOMP", func(t *traits) bool {
 		return strings.HasSuffix(t.subprotocol, ".stomp") || bytes.HasPrefix(t.first[decode.FromClient], []byte("CONNECT\n")) || bytes.HasPrefix(t.first[decode.FromClient], []byte("STOMP\n"))
 	}, func(op ws.OpCode, data []byte) beat {
@@ -103,7 +104,7 @@ var stacks = []stack{
 			return beatAlone
 		}
 		return noBeat
-	}},
+	}, stompRecord},
 	{"MQTT", subprotocol("mqtt", "mqttv3.1"), func(op ws.OpCode, data []byte) beat {
 		switch string(data) {
 		case "\xc0\x00": // PINGREQ
@@ -112,14 +113,14 @@ var stacks = []stack{
 			return beatAnswer
 		}
 		return noBeat
-	}},
+	}, mqttRecord},
 	{"SockJS", func(t *traits) bool {
 		return sockJSPath.MatchString(t.path) && string(t.first[decode.FromServer]) == "o"
-	}, texts("", "", "h")},
-	{"Action Cable", subprotocol("actioncable-v1-json"), jsonTypes("type", "", "", `"ping"`)},
+	}, texts("", "", "h"), nil},
+	{"Action Cable", subprotocol("actioncable-v1-json"), jsonTypes("type", "", "", `"ping"`), nil},
 	{"tRPC", func(t *traits) bool {
 		return strings.Contains(t.query, "connectionParams=1") || bytes.Contains(t.first[decode.FromClient], []byte(`"params":{"path":`))
-	}, texts("PING", "PONG", "")},
+	}, texts("PING", "PONG", ""), nil},
 	{"Primus", func(t *traits) bool { return strings.Contains(t.query, "_primuscb") }, func(op ws.OpCode, data []byte) beat {
 		m := primusBeat.FindSubmatch(data)
 		switch {
@@ -129,8 +130,8 @@ var stacks = []stack{
 			return beatAsk
 		}
 		return beatAnswer
-	}},
-	{"Discord", func(t *traits) bool { return bytes.HasPrefix(t.first[decode.FromServer], []byte(`{"op":10,`)) }, jsonTypes("op", "1", "11", "")},
+	}, nil},
+	{"Discord", func(t *traits) bool { return bytes.HasPrefix(t.first[decode.FromServer], []byte(`{"op":10,`)) }, jsonTypes("op", "1", "11", ""), nil},
 }
 
 // phoenixBeat knows both forms of Phoenix's messages: arrays, and objects.

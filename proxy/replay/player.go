@@ -69,6 +69,7 @@ type player struct {
 	peer      decode.Dir
 	conn      net.Conn
 	sess      decode.Session           // takes the bytes of both sides
+	records   records                  // of the peer; used while sess is locked
 	assembler assembler                // of the peer; used while sess is locked
 	optional  func(*decode.Event) bool // likewise; nil for nothing
 	chosen    bool                     // likewise: the event at hand may come or not
@@ -118,6 +119,7 @@ type player struct {
 
 // play plays a session on conn.
 func (s *Script) play(ctx context.Context, conn net.Conn, perf performance) error {
+	s = s.playedBy(perf.role)
 	now := time.Now()
 	p := &player{performance: perf, s: s, peer: perf.role.Peer(), conn: conn, wake: make(chan struct{}, 1),
 		matched: make([]bool, len(s.sides[perf.role.Peer()].units)), replaced: -1, last: -1, progress: now}
@@ -126,7 +128,8 @@ func (s *Script) play(ctx context.Context, conn net.Conn, perf performance) erro
 	}
 	p.optional = s.chooses()
 	p.pass()
-	p.assembler = assembler{exact: s.exact, emit: p.take}
+	p.records = records{split: s.splitter(), emit: p.take}
+	p.assembler = assembler{exact: s.exact, emit: p.records.take}
 	p.sess.Sink = decode.LockedWith(p.how.events.sink(), p.Emit)
 	p.sess.Look = decode.Look{Messages: true, Keep: MaxMessage, Sums: true}
 	number := s.number

@@ -20,6 +20,7 @@ type unit struct {
 	data     []byte // the content: inflated, unmasked; its beginning, if it is long
 	long     *long  // nil if data is all of it
 	cut      bool   // the stream ended inside it
+	record   bool   // it is a record of its protocol, not a message
 	withheld bool   // what show has says only how much it is
 	show     []byte // the content as it may be shown; nil if it may be as it is
 	how      decode.End
@@ -117,6 +118,8 @@ func (u *unit) noun() string {
 	switch {
 	case u.kind == unitJunk:
 		return "junk"
+	case u.record:
+		return "record"
 	case u.frames > 1:
 		return "message"
 	}

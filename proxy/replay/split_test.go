@@ -1,0 +1,91 @@
+package replay
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/gobwas/ws"
+)
+
+// TestRecords takes streams of records in pieces of every size.
+func TestRecords(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		split splitter
+		op    ws.OpCode
+		want  []string
+		whole bool // a record does not go on in another message
+	}{
+		{"SignalR", signalRRecord, ws.OpText, []string{"{\"type\":6}\x1e", "{}\x1e", "\x1e"}, true},
+		{"SignalR in MessagePack", signalRRecord, ws.OpBinary, []string{"\x02\x91\x06", "\x80\x01" + strings.Repeat("x", 128), "\x00"}, true},
+		{"MQTT", mqttRecord, ws.OpBinary, []string{"\xc0\x00", "\x30\x80\x01" + strings.Repeat("x", 128), "\x62\x02\x00\x03"}, false},
+		{"STOMP", stompRecord, ws.OpText, []string{"\n", "SEND\ndestination:/a\n\nbody\x00", "\r\n", "SEND\r\ncontent-length:3\r\n\r\na\x00b\x00", "SEND\n\n\x00"}, false},
+	} {
+		stream := strings.Join(c.want, "")
+		for size := 1; size <= len(stream); size++ {
+			if c.whole {
+				size = len(stream)
+			}
+			var got []string
+			r := records{split: c.split, emit: func(u *unit) { got = append(got, string(u.data)) }}
+			for rest := stream; rest != ""; {
+				n := min(size, len(rest))
+				r.take(&unit{kind: unitMessage, op: c.op, data: []byte(rest[:n])})
+				rest = rest[n:]
+			}
+			r.take(&unit{kind: unitEnd})
+			if want := fmt.Sprintf("%q", append(c.want, "")); fmt.Sprintf("%q", got) != want {
+				t.Errorf("%s in pieces of %d: got %q, want %s", c.name, size, got, want)
+				break
+			}
+		}
+	}
+	var got []string
+	r := records{split: mqttRecord, emit: func(u *unit) { got = append(got, fmt.Sprintf("%d %s", u.kind, u.data)) }}
+	r.take(&unit{kind: unitMessage, op: ws.OpBinary, data: []byte("\x30\x09cut")})
+	r.take(&unit{kind: unitClose, op: ws.OpClose})
+	if want := []string{fmt.Sprintf("%d \x30\x09cut", unitMessage), fmt.Sprintf("%d ", unitClose)}; fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("a record that is cut off: got %q, want %q", got, want)
+	}
+}
+
+// A client may put its records into other messages than were recorded; the answers wait
+// for the same records.
+func TestRecordsOfTheClient(t *testing.T) {
+	text := `{"wstrace":1}` + "\n" + `{"k":"open","c":1}` + "\n" + upgradeOf("/", "mqtt") + `{"k":"frame","d":">","op":"bin","mask":"00000000","hex":"30 02 61 31 30 02 61 32"}
+{"k":"frame","d":"<","op":"bin","hex":"40 02 00 01"}
+{"k":"frame","d":"<","op":"bin","hex":"40 02 00 02"}
+{"k":"frame","d":">","op":"bin","mask":"00000000","hex":"c0 00"}
+{"k":"frame","d":">","op":"bin","mask":"00000000","hex":"30 02 61 33"}
+{"k":"frame","d":"<","op":"bin","hex":"40 02 00 03"}
+`
+	const stream = "\x30\x02a1\x30\x02a2\x30\x02a3"
+	for size := 1; size <= len(stream); size++ {
+		conn, wait := servedWith(t, loaded(t, text), "/", "Sec-WebSocket-Protocol: mqtt\r\n")
+		for rest := stream; rest != ""; {
+			n := min(size, len(rest))
+			io.WriteString(conn, frame(ws.OpBinary, rest[:n]))
+			rest = rest[n:]
+		}
+		expect(t, conn, "\x82\x04\x40\x02\x00\x01\x82\x04\x40\x02\x00\x02\x82\x04\x40\x02\x00\x03")
+		conn.Close()
+		if err := wait(); err != nil {
+			t.Errorf("in pieces of %d: %v", size, err)
+		}
+	}
+	conn, wait := servedWith(t, loaded(t, text), "/", "Sec-WebSocket-Protocol: mqtt\r\n")
+	io.WriteString(conn, frame(ws.OpBinary, "\x30\x02a1")+frame(ws.OpBinary, "\x30\x02xx"))
+	if err := wait(); err == nil || !strings.Contains(err.Error(), "expected client record 1, binary [30 02 61 32], after client record 0 (line 5); got binary [30 02 78 78]") {
+		t.Errorf("got %v", err)
+	}
+	conn.Close()
+	other := strings.Replace(text, `"hex":"30 02 61 31 30 02 61 32"}`, `"hex":"30 02 61 31"}`+"\n"+`{"k":"frame","d":">","op":"bin","mask":"00000000","hex":"30 02 61 32"}`, 1)
+	if got := diff(t, text, other); got != "" {
+		t.Errorf("diff says\n%s", got)
+	}
+	if got := diff(t, text, strings.Replace(other, "61 32", "61 33", 1)); got == "" {
+		t.Error("diff finds nothing")
+	}
+}
