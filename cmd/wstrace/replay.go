@@ -103,7 +103,7 @@ differ`,
 	flags.StringArrayVar(&r.ignore, "ignore", nil, "do not compare what `SELECTOR` selects; may be repeated")
 	flags.StringArrayVar(&r.capture, "capture", nil, "take what `SELECTOR` selects, and use it in place of its recorded value; may be repeated")
 	flags.StringArrayVar(&r.optional, "optional", nil, optionalUsage)
-	flags.BoolVar(&r.anyOrder, "any-order", false, "let messages come in any order between two that we send")
+	flags.BoolVar(&r.anyOrder, "any-order", false, "take messages in any order; one of ours waits only for the one that it answered")
 	flags.StringArrayVarP(&r.headers, "header", "H", nil, "send `'NAME: VALUE'` instead of the recorded header; may be repeated")
 	flags.Var(&r.chunks, "chunks", "send in pieces of `N` bytes, each by itself")
 	flags.Var(&r.times, "times", "play the session `N` times, one after another")

@@ -38,9 +38,10 @@
 // Messages do: their type, and their content. JSON in a text is compared by
 // value. How a message is masked, cut into frames and compressed does not
 // matter, pings are answered, and pongs are passed over, unless [Exact] is
-// given. The heartbeats of applications may come or not, where the protocol is known, and
-// what [Optional] names. [Ignore], [Capture] and [AnyOrder] allow for what differs from run to
-// run. Of the handshake the method, path, query, subprotocols and extensions
+// given. Where the protocol is known, its records are compared, in whatever messages
+// they come, and its heartbeats may come or not, as may what [Optional] names.
+// [Ignore], [Capture] and [AnyOrder] allow for what differs from run to run. Of the
+// handshake the method, path, query, subprotocols and extensions
 // are compared. A key and its accept are made for each connection.
 //
 // What is sent is what was recorded, to the byte: junk, opcodes that have no

@@ -167,7 +167,30 @@ func (p *player) match(u *unit) {
 			why = where
 		}
 	}
+	if i := p.later(u); i >= 0 {
+		p.subs = remember(p.subs, p.s.substitutions(units[i].data, u.data))
+		p.mark(i)
+		return
+	}
 	p.fail(p.unexpected(u, why))
+}
+
+// later returns a message of the peer that is expected later and equals u, if they may
+// come in any order; else -1.
+func (p *player) later(u *unit) int {
+	if !p.crosses() || u.kind != unitMessage || u.long != nil {
+		return -1
+	}
+	units := p.s.sides[p.peer].units
+	for i := p.arrived; i < len(units); i++ {
+		if p.matched[i] || units[i].beat != noBeat {
+			continue
+		}
+		if ok, _ := p.s.compare(&units[i], u, p.subs); ok {
+			return i
+		}
+	}
+	return -1
 }
 
 // closesRecorded reports whether the recorded peer sends a Close frame.

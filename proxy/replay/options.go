@@ -272,8 +272,9 @@ func OptionalFunc(selects func() func(*decode.Event) bool) CompareOption {
 	return compareOption(func(e *equality) { e.optionals = append(e.optionals, selects) })
 }
 
-// AnyOrder lets the messages that the other side sends between two of ours come
-// in any order. In a trace, "group":"name" on consecutive frames of one side
+// AnyOrder lets the messages of the other side come in any order, as where two
+// conversations cross. One of ours waits for the last of theirs that was recorded before
+// it, and not for all of them. In a trace, "group":"name" on consecutive frames of one side
 // does that for them.
 func AnyOrder() CompareOption { return compareOption(func(e *equality) { e.anyOrder = true }) }
 

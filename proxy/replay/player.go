@@ -84,29 +84,30 @@ type player struct {
 
 	mu           sync.Mutex // protects the rest
 	err          error
-	over         bool   // the connection is being closed
-	key          string // that we sent
-	handshake    []byte // our part of it, to be written
-	refusal      []byte // likewise, of a client that is not the recorded one
-	ready        bool   // the handshake is done
-	settled      bool   // which session the client plays
-	notUpgraded  bool   // and it led to no WebSocket connection
-	uncompressed bool   // compressed messages of ours are sent uncompressed
-	idle         bool   // what the writer sends is no progress: pongs and heartbeats
-	next         int    // our next item
-	written      int    // how many of ours were written
-	sentOurPart  bool   // of the handshake
-	midFrame     bool   // the last frame that we sent is not complete
-	replaced     int    // number of our unit that goes in another form; -1 for none
-	matched      []bool // by number of the peer's units: it has come
-	arrived      int    // how many have come, up to the first that has not
-	last         int    // number of the one that came last; -1 for none
-	junk         []byte // of the peer, not compared yet
-	pongs        []byte // frames to be written: answers to pings
-	drained      bool   // nothing more comes of the peer for now, and nobody reads
-	peerEnded    bool   // its side of the connection
-	peerClosed   bool   // it has sent a Close frame
-	closePayload []byte // of that frame
+	over         bool         // the connection is being closed
+	key          string       // that we sent
+	handshake    []byte       // our part of it, to be written
+	refusal      []byte       // likewise, of a client that is not the recorded one
+	ready        bool         // the handshake is done
+	ahead        map[int]bool // items of ours that were sent before their turn
+	settled      bool         // which session the client plays
+	notUpgraded  bool         // and it led to no WebSocket connection
+	uncompressed bool         // compressed messages of ours are sent uncompressed
+	idle         bool         // what the writer sends is no progress: pongs and heartbeats
+	next         int          // our next item
+	written      int          // how many of ours were written
+	sentOurPart  bool         // of the handshake
+	midFrame     bool         // the last frame that we sent is not complete
+	replaced     int          // number of our unit that goes in another form; -1 for none
+	matched      []bool       // by number of the peer's units: it has come
+	arrived      int          // how many have come, up to the first that has not
+	last         int          // number of the one that came last; -1 for none
+	junk         []byte       // of the peer, not compared yet
+	pongs        []byte       // frames to be written: answers to pings
+	drained      bool         // nothing more comes of the peer for now, and nobody reads
+	peerEnded    bool         // its side of the connection
+	peerClosed   bool         // it has sent a Close frame
+	closePayload []byte       // of that frame
 	subs         []substitution
 	asked        time.Time // when the request of a client came
 	start        time.Time // when the handshake was done

@@ -5,6 +5,8 @@ import (
 	"math"
 	"time"
 
+	"github.com/gobwas/ws"
+
 	"github.com/wstrace/wstrace/decode"
 )
 
@@ -219,8 +221,17 @@ func (p *player) batch(now time.Time) (b []byte, end *item, due time.Time) {
 			p.next += len(u.items)
 			continue
 		}
+		if p.ahead[p.next] {
+			p.next++
+			continue
+		}
 		inTurn := p.how.byClock && !it.end && !it.isClose
-		if !inTurn && (it.need > p.arrived || !it.needOnly && !p.cast.turn(p.part, it.at)) || it.captures > p.arrived {
+		if !inTurn && (!p.mayFollow(it) || !it.needOnly && !p.cast.turn(p.part, it.at)) || it.captures > p.arrived {
+			if frame := p.cross(); frame != nil {
+				p.idle = false
+				b = append(b, frame...)
+				continue
+			}
 			break
 		}
 		if p.how.speed > 0 && p.ready {
@@ -249,6 +260,54 @@ func (p *player) batch(now time.Time) (b []byte, end *item, due time.Time) {
 		p.sent = now
 	}
 	return b, end, due
+}
+
+// mayFollow reports whether what an item waits for has come: all that stands before it
+// or, in any order, the last of that.
+func (p *player) mayFollow(it *item) bool {
+	return it.need <= p.arrived || p.crosses() && !it.end && !it.isClose && p.matched[it.need-1]
+}
+
+// crosses reports whether conversations may cross: one of ours then waits for what it
+// answers, and not for all before it.
+func (p *player) crosses() bool {
+	return p.s.anyOrder && !p.s.exact && p.how.speed == 0 && !p.how.update
+}
+
+// cross returns a message of ours, as one frame without compression, that is later than
+// the next but may go now, because what it answers has come; nil if there is none.
+func (p *player) cross() []byte {
+	if !p.crosses() || !p.ready || p.midFrame || p.noMoreFrames {
+		return nil
+	}
+	sd := &p.s.sides[p.role]
+	for i := p.next + 1; i < len(sd.items); i++ {
+		it := &sd.items[i]
+		if it.end || it.isClose {
+			return nil
+		}
+		if p.ahead[i] || it.unit < 0 || it.need == 0 {
+			continue
+		}
+		u := &sd.units[it.unit]
+		if u.kind != unitMessage || u.long != nil || u.cut || u.beat != noBeat || u.items[0] != i || !p.matched[it.need-1] ||
+			it.captures > p.arrived || !it.needOnly && !p.cast.turn(p.part, it.at) {
+			continue
+		}
+		if p.ahead == nil {
+			p.ahead = map[int]bool{}
+		}
+		for _, j := range u.items {
+			p.ahead[j] = true
+		}
+		data := u.data
+		if u.op == ws.OpText {
+			data = put(data, p.subs)
+		}
+		p.uncompressed = p.uncompressed || u.compressed // the windows differ from now on
+		return appendFrame(nil, 0x80|byte(u.op), data, u.masked, it.mask)
+	}
+	return nil
 }
 
 // beatAt returns the unit that an item begins if it may be sent or not; else nil.
