@@ -39,7 +39,8 @@ type performance struct {
 	first sync.Once
 	start time.Time // of the first session; set before begun counts it
 
-	mu sync.Mutex // one failure is told at a time
+	mu    sync.Mutex // one failure is told at a time
+	noted int        // what was left out
 }
 
 // load reads the session.
@@ -198,6 +199,15 @@ func (p *performance) one(ctx context.Context, play func() error) {
 			out = append(decode.AppendEscaped(out, []byte(strings.TrimSuffix(line, "\n")), false), '\n')
 		}
 		os.Stdout.Write(coloredDiff(out, p.colored))
+	}
+}
+
+// note says what was left out, a few times.
+func (p *performance) note(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.noted++; p.noted <= maxFailures {
+		p.con.note("%s", text)
 	}
 }
 

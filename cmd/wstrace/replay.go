@@ -305,7 +305,7 @@ func (r *replayFlags) run(ctx context.Context, con *console, v *view, name strin
 	if err := f.begin(); err != nil {
 		return f.abandon(err)
 	}
-	p.how = replay.PlayOptions(how, replay.Latency(p.tally.answer), replay.Events(&f.tee))
+	p.how = replay.PlayOptions(how, replay.Latency(p.tally.answer), replay.Notes(p.note), replay.Events(&f.tee))
 	if r.update {
 		f.tee.Sinks = append(f.tee.Sinks, trace.NewWriter(&updated, traceOptions()))
 	}

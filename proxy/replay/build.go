@@ -165,9 +165,25 @@ func (b *builder) finish() (*Script, error) {
 		}
 		s.noteCaptures(d)
 	}
+	s.notePings()
 	s.noteBeats()
 	s.views = new([2]view)
 	return s, nil
+}
+
+// notePings notes which Close frames and ends follow the answer to a ping.
+func (s *Script) notePings() {
+	for d := range s.sides {
+		pings, items := 0, s.sides[d].items
+		for i := range items {
+			switch it := &items[i]; {
+			case it.reply:
+				pings++
+			case (it.end || it.isClose) && i > 0 && items[i-1].reply:
+				it.pings = pings
+			}
+		}
+	}
 }
 
 // noteCaptures notes which items of d hold values that are captured from earlier

@@ -152,6 +152,7 @@ func TestOptionsForTheirVerb(t *testing.T) {
 		"Headers":    {Headers(), compare | load | serve | dial},
 		"Session":    {Session(1), load | serve | dial},
 		"Timing":     {Timing(1), play | connect | serve | dial},
+		"Notes":      {Notes(nil), play | connect | serve | dial},
 		"Chunks":     {Chunks(1), play | connect | serve | dial},
 		"Clock":      {Clock(1), play | connect | serve | dial},
 		"ServerTLS":  {ServerTLS(nil), play | connect | serve | dial},

@@ -90,6 +90,7 @@ func (p *player) take(u *unit) {
 	defer p.signal()
 	if u.kind == unitControl && (u.op == ws.OpPing || u.op == ws.OpPong) {
 		if u.op == ws.OpPing {
+			p.pings++
 			p.pongs = append(p.pongs, p.ownFrame(ws.OpPong, u.data)...)
 		}
 		return

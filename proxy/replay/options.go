@@ -32,8 +32,8 @@ type LoadOption interface {
 }
 
 // A PlayOption says how a session is played, by either side: [Timing], [Clock], [Stall],
-// [Header], [Events], [Latency], [Chunks], [ServerTLS],
-// [Update].
+// [Header], [Events], [Latency], [Notes], [Chunks],
+// [ServerTLS], [Update].
 type PlayOption interface {
 	ServeOption
 	ConnectOption
@@ -133,6 +133,7 @@ type playing struct {
 	update  bool           // what comes is not compared
 	latency func(Answer)
 	clock   clock.Clock    // of the sessions
+	note    func(string)   // is told what was left out; may be nil
 	chunk   int            // bytes that are written at once; 0 is as many as there are
 	secure  *tls.Config    // of a server; nil if it has no TLS
 	roots   *x509.CertPool // that trust its certificate, if that was made for it
@@ -424,6 +425,10 @@ func UpdateFrom(on bool, server string) ServeOption {
 // Times sets how many connections a [Server] takes, each to play the session
 // once. Without it the number is one.
 func Times(n int) ServeOption { return serveOption(func(s *serving) { s.times = n }) }
+
+// Notes tells f, in a sentence, what a replay that succeeds has left out: a ping that was
+// waited for in vain before our end. It may be called from several goroutines.
+func Notes(f func(string)) PlayOption { return playOption(func(p *playing) { p.note = f }) }
 
 // Chunks has all that we send written in pieces of n bytes, each by itself.
 func Chunks(n int) PlayOption {

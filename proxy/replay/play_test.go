@@ -976,3 +976,35 @@ func TestThousand(t *testing.T) {
 		}
 	}
 }
+
+// Our end waits for a ping that it followed in the recording, a second at most.
+func TestEndAfterPing(t *testing.T) {
+	const text = open + `{"k":"frame","d":"<","op":"text","text":"hi"}
+{"k":"frame","d":">","op":"ping","mask":"00000000","text":"p"}
+{"k":"frame","d":"<","op":"pong","text":"p"}
+{"k":"frame","d":"<","op":"close","code":1000}
+{"k":"end","d":"<","how":"fin"}
+`
+	for _, after := range []time.Duration{0, 900 * time.Millisecond, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			var told []string
+			conn, wait := served(t, loaded(t, text), Notes(func(s string) { told = append(told, s) }))
+			began := time.Now()
+			expect(t, conn, "\x81\x02hi")
+			if after < time.Hour {
+				time.Sleep(after)
+				io.WriteString(conn, frame(ws.OpPing, "p"))
+				expect(t, conn, "\x8a\x01p")
+			}
+			expect(t, conn, "\x88\x02\x03\xe8")
+			if d := time.Since(began); d != min(after, pingTime) {
+				t.Errorf("a ping after %v: closed after %v", after, d)
+			}
+			conn.Close()
+			check(t, wait(), "")
+			if want := after == time.Hour; want != (len(told) == 1) || want && told[0] != "our frame 1 (line 6) goes without a ping of the client before it, which did not come" {
+				t.Errorf("a ping after %v: told %q", after, told)
+			}
+		})
+	}
+}

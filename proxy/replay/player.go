@@ -93,6 +93,9 @@ type player struct {
 	settled      bool         // which session the client plays
 	notUpgraded  bool         // and it led to no WebSocket connection
 	uncompressed bool         // compressed messages of ours are sent uncompressed
+	pings        int          // of the peer
+	toldPings    bool         // that one did not come
+	pingsBy      time.Time    // until when our end waits for one; zero if it does not
 	idle         bool         // what the writer sends is no progress: pongs and heartbeats
 	next         int          // our next item
 	written      int          // how many of ours were written

@@ -71,6 +71,7 @@ type item struct {
 	captures int  // as need, by the clock: what is captured for it is in them
 
 	reply bool    // it answers a ping, and is given when one comes
+	pings int     // of a Close or an end that follows such an answer: how many came before
 	mask  [4]byte // of the frame that it begins
 	unit  int     // the unit that it belongs to; -1 for none
 }

@@ -234,6 +234,10 @@ func (p *player) batch(now time.Time) (b []byte, end *item, due time.Time) {
 			}
 			break
 		}
+		if due = p.pingDue(it, now); due.After(now) {
+			break
+		}
+		due = time.Time{}
 		if p.how.speed > 0 && p.ready {
 			if due = p.due(it); due.After(now) {
 				break
@@ -260,6 +264,25 @@ func (p *player) batch(now time.Time) (b []byte, end *item, due time.Time) {
 		p.sent = now
 	}
 	return b, end, due
+}
+
+// pingTime is how long our end waits for a ping that came before it in the recording.
+const pingTime = time.Second
+
+// pingDue returns until when a Close or an end of ours waits for the ping that it
+// followed in the recording; zero if it does not.
+func (p *player) pingDue(it *item, now time.Time) time.Time {
+	if p.pings >= it.pings || p.s.exact || p.how.update || p.how.byClock {
+		return time.Time{}
+	}
+	if p.pingsBy.IsZero() {
+		p.pingsBy = now.Add(pingTime)
+	}
+	if p.how.note != nil && !p.pingsBy.After(now) && !p.toldPings {
+		p.toldPings = true
+		p.how.note(fmt.Sprintf("%s goes without a ping of the %s before it, which did not come", p.nameOurs(it), p.peer))
+	}
+	return p.pingsBy
 }
 
 // mayFollow reports whether what an item waits for has come: all that stands before it
