@@ -277,7 +277,7 @@ func (s *Script) headStep(of *Script, h *head) *step {
 		path, query, _ := strings.Cut(originForm(h.Target), "?")
 		st.text = h.Method + " " + s.hiddenText("", originForm(h.Target))
 		st.full = h.Method + " " + originForm(h.Target)
-		st.key = h.Method + " " + s.alikeText("", path) + "?" + s.queryKey(strings.TrimPrefix(s.alikeText("", "?"+query), "?"))
+		st.key = h.Method + " " + s.alikeText("", s.comparedTarget(path)) + "?" + s.queryKey(strings.TrimPrefix(s.alikeText("", "?"+s.comparedTarget(query)), "?"))
 	} else {
 		st.text = fmt.Sprint(h.Status, " ", h.Reason)
 		st.full = fmt.Sprint(h.Status)

@@ -1008,3 +1008,30 @@ func TestEndAfterPing(t *testing.T) {
 		})
 	}
 }
+
+// Expressions reach the target, and the two segments of SockJS are not compared.
+func TestTarget(t *testing.T) {
+	for _, c := range []struct {
+		recorded, got string
+		opts          []LoadOption
+		ok            bool
+	}{
+		{"/room/7", "/room/8", nil, false},
+		{"/room/7", "/room/8", []LoadOption{Ignore("/[0-9]+/")}, true},
+		{"/room/7", "/rooms/8", []LoadOption{Ignore("/[0-9]+/")}, false},
+		{"/room?t=abc1", "/room?t=abc2", []LoadOption{Ignore("/abc[0-9]/")}, true},
+		{"/echo/123/abcdefgh/websocket", "/echo/456/x_y-z/websocket", nil, true},
+		{"/echo/123/abcdefgh/websocket", "/other/456/x_y-z/websocket", nil, false},
+		{"/socket/websocket", "/sockets/websocket", nil, false},
+	} {
+		s := loaded(t, `{"wstrace":1}`+"\n"+`{"k":"open","c":1}`+"\n"+upgradeOf(c.recorded, ""), c.opts...)
+		other := loaded(t, `{"wstrace":1}`+"\n"+`{"k":"open","c":1}`+"\n"+upgradeOf(c.got, ""), c.opts...)
+		if err := s.checkRequest(other.request.Head); (err == nil) != c.ok {
+			t.Errorf("%s for %s: %v", c.got, c.recorded, err)
+		}
+		var out strings.Builder
+		if differ, err := Diff(&out, s, other); err != nil || differ == c.ok {
+			t.Errorf("%s for %s: diff says %v\n%s", c.got, c.recorded, err, out.String())
+		}
+	}
+}
