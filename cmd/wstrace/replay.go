@@ -42,6 +42,7 @@ type replayFlags struct {
 	optional        []string
 	headers         []string
 	exact, anyOrder bool
+	stream          bool
 	session         sessionFlag
 	times, clients  count
 	chunks          count
@@ -104,6 +105,7 @@ differ`,
 	flags.StringArrayVar(&r.capture, "capture", nil, "take what `SELECTOR` selects, and use it in place of its recorded value; may be repeated")
 	flags.StringArrayVar(&r.optional, "optional", nil, optionalUsage)
 	flags.BoolVar(&r.anyOrder, "any-order", false, "take messages in any order; one of ours waits only for the one that it answered")
+	flags.BoolVar(&r.stream, "stream", false, "compare the messages of the other side as one stream of bytes, however it is cut into messages")
 	flags.StringArrayVarP(&r.headers, "header", "H", nil, "send `'NAME: VALUE'` instead of the recorded header; may be repeated")
 	flags.Var(&r.chunks, "chunks", "send in pieces of `N` bytes, each by itself")
 	flags.Var(&r.times, "times", "play the session `N` times, one after another")
@@ -196,7 +198,11 @@ func (t timing) option() replay.PlayOption {
 
 // compare returns what counts as equal.
 func (r *replayFlags) compare() replay.CompareOption {
-	return compareOption(r.exact, r.anyOrder, r.ignore, r.capture, r.optional)
+	opts := []replay.CompareOption{compareOption(r.exact, r.anyOrder, r.ignore, r.capture, r.optional)}
+	if r.stream {
+		opts = append(opts, replay.Stream())
+	}
+	return replay.CompareOptions(opts...)
 }
 
 // compareOption returns what the flags of replay and diff say about what counts as

@@ -16,7 +16,8 @@ import (
 // An equality says what counts as equal.
 type equality struct {
 	exact       bool // frames, to the byte
-	anyOrder    bool // of messages within a turn
+	anyOrder    bool // of messages
+	stream      bool // the messages of the other side are one stream of bytes
 	ignore      []pick.Selector
 	captures    []capture
 	headerNames []string                          // of the handshake, compared too

@@ -131,6 +131,14 @@ func (p *player) take(u *unit) {
 		p.fail(p.unexpected(&unit{kind: unitJunk, data: p.junk}, ""))
 		return
 	}
+	if p.s.stream && !p.s.exact && u.kind == unitMessage && u.long == nil {
+		p.takeStream(u)
+		return
+	}
+	if len(p.stream) > 0 { // a message that goes on no more
+		p.fail(p.unexpected(&unit{kind: unitMessage, op: u.op, data: p.stream}, ""))
+		return
+	}
 	p.match(u)
 }
 
@@ -213,6 +221,31 @@ func (p *player) lost() bool {
 	return p.closesRecorded() || slices.ContainsFunc(p.s.sides[p.role].items[p.next:], func(it item) bool {
 		return !it.end && !it.isClose && !it.reply
 	})
+}
+
+// takeStream compares the bytes at hand, which end in u, with the messages expected.
+func (p *player) takeStream(u *unit) {
+	units := p.s.sides[p.peer].units
+	p.stream = append(p.stream, u.data...)
+	for len(p.stream) > 0 {
+		if p.arrived == len(units) || units[p.arrived].kind != unitMessage || units[p.arrived].op != u.op {
+			u.data = p.stream
+			p.fail(p.unexpected(u, ""))
+			return
+		}
+		want := &units[p.arrived]
+		n := min(len(want.data), len(p.stream))
+		if !bytes.Equal(want.data[:n], p.stream[:n]) {
+			u.data = p.stream
+			p.fail(p.unexpected(u, differAt(common(want.data, p.stream))))
+			return
+		}
+		if n < len(want.data) {
+			return
+		}
+		p.stream = p.stream[n:]
+		p.mark(p.arrived)
+	}
 }
 
 // takeJunk compares the junk at hand with the junk expected.

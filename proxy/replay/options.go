@@ -17,7 +17,7 @@ import (
 )
 
 // A CompareOption says what counts as equal: [Ignore], [Capture], [AnyOrder],
-// [Optional], [Exact], [Headers]. It is said when a trace is loaded, by whatever loads one.
+// [Optional], [Stream], [Exact], [Headers]. It is said when a trace is loaded, by whatever loads one.
 type CompareOption interface {
 	LoadOption
 	setEquality(*equality)
@@ -278,6 +278,11 @@ func OptionalFunc(selects func() func(*decode.Event) bool) CompareOption {
 // it, and not for all of them. In a trace, "group":"name" on consecutive frames of one side
 // does that for them.
 func AnyOrder() CompareOption { return compareOption(func(e *equality) { e.anyOrder = true }) }
+
+// Stream compares the messages of the other side as one stream of bytes, however it is
+// cut into messages: for protocols that use WebSocket as a pipe. Nothing in it is
+// ignored or captured. [Diff] still compares messages.
+func Stream() CompareOption { return compareOption(func(e *equality) { e.stream = true }) }
 
 // Exact compares frame by frame instead of message by message: opcode, FIN and
 // RSV bits, whether it is masked, how the length is written, and the payload

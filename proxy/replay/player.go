@@ -105,6 +105,7 @@ type player struct {
 	matched      []bool       // by number of the peer's units: it has come
 	arrived      int          // how many have come, up to the first that has not
 	last         int          // number of the one that came last; -1 for none
+	stream       []byte       // of the peer, not compared yet, with Stream
 	junk         []byte       // of the peer, not compared yet
 	pongs        []byte       // frames to be written: answers to pings
 	drained      bool         // nothing more comes of the peer for now, and nobody reads

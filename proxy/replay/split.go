@@ -147,7 +147,7 @@ func (r *records) end() {
 
 // splitter returns what splits the messages of the session, or nil.
 func (s *Script) splitter() splitter {
-	if s.exact || s.stack == nil {
+	if s.exact || s.stream || s.stack == nil {
 		return nil
 	}
 	return s.stack.split

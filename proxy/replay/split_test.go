@@ -89,3 +89,43 @@ func TestRecordsOfTheClient(t *testing.T) {
 		t.Error("diff finds nothing")
 	}
 }
+
+// What is a stream of bytes may come in other messages.
+func TestStream(t *testing.T) {
+	text := open + `{"k":"frame","d":">","op":"bin","mask":"00000000","text":"hello "}
+{"k":"frame","d":">","op":"bin","mask":"00000000","text":"world"}
+{"k":"frame","d":"<","op":"bin","text":"ok"}
+{"k":"frame","d":">","op":"bin","mask":"00000000","text":"bye"}
+`
+	const stream = "hello world"
+	for size := 1; size <= len(stream); size++ {
+		conn, wait := served(t, loaded(t, text, Stream()))
+		for rest := stream; rest != ""; {
+			n := min(size, len(rest))
+			io.WriteString(conn, frame(ws.OpBinary, rest[:n]))
+			rest = rest[n:]
+		}
+		expect(t, conn, "\x82\x02ok")
+		io.WriteString(conn, frame(ws.OpBinary, "bye"))
+		conn.Close()
+		if err := wait(); err != nil {
+			t.Errorf("in pieces of %d: %v", size, err)
+		}
+	}
+	for _, c := range []struct{ got, want string }{
+		{"hello, world", "line 3: expected client frame 0, binary [68 65 6c 6c 6f 20], after the handshake; got binary [68 65 6c 6c 6f 2c 20 77 6f 72 6c 64], which differs at byte 5"},
+		{"hello world, too", "line 6: expected client frame 2, binary [62 79 65], after client frame 1 (line 4); got binary [2c 20 74 6f 6f], which differs at byte 0"},
+	} {
+		conn, wait := served(t, loaded(t, text, Stream()))
+		io.WriteString(conn, frame(ws.OpBinary, c.got))
+		go io.Copy(io.Discard, conn)
+		check(t, wait(), c.want)
+		conn.Close()
+	}
+	conn, wait := served(t, loaded(t, text, Stream()))
+	io.WriteString(conn, frame(ws.OpBinary, "hell"))
+	conn.Close()
+	if err := wait(); err == nil || !strings.Contains(err.Error(), "got binary [68 65 6c 6c]") {
+		t.Errorf("a stream that is cut off: %v", err)
+	}
+}
