@@ -136,7 +136,7 @@ func (p *player) take(u *unit) {
 		return
 	}
 	if len(p.stream) > 0 { // a message that goes on no more
-		p.fail(p.unexpected(&unit{kind: unitMessage, op: u.op, data: p.stream}, ""))
+		p.fail(p.unexpected(&unit{kind: unitMessage, op: p.streamOp, data: p.stream}, ""))
 		return
 	}
 	p.match(u)
@@ -226,7 +226,7 @@ func (p *player) lost() bool {
 // takeStream compares the bytes at hand, which end in u, with the messages expected.
 func (p *player) takeStream(u *unit) {
 	units := p.s.sides[p.peer].units
-	p.stream = append(p.stream, u.data...)
+	p.stream, p.streamOp = append(p.stream, u.data...), u.op
 	for len(p.stream) > 0 {
 		if p.arrived == len(units) || units[p.arrived].kind != unitMessage || units[p.arrived].op != u.op {
 			u.data = p.stream

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gobwas/ws"
+
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/proxy/internal/memconn"
 	"github.com/wstrace/wstrace/proxy/internal/tlswire"
@@ -106,12 +108,13 @@ type player struct {
 	arrived      int          // how many have come, up to the first that has not
 	last         int          // number of the one that came last; -1 for none
 	stream       []byte       // of the peer, not compared yet, with Stream
-	junk         []byte       // of the peer, not compared yet
-	pongs        []byte       // frames to be written: answers to pings
-	drained      bool         // nothing more comes of the peer for now, and nobody reads
-	peerEnded    bool         // its side of the connection
-	peerClosed   bool         // it has sent a Close frame
-	closePayload []byte       // of that frame
+	streamOp     ws.OpCode
+	junk         []byte // of the peer, not compared yet
+	pongs        []byte // frames to be written: answers to pings
+	drained      bool   // nothing more comes of the peer for now, and nobody reads
+	peerEnded    bool   // its side of the connection
+	peerClosed   bool   // it has sent a Close frame
+	closePayload []byte // of that frame
 	subs         []substitution
 	asked        time.Time // when the request of a client came
 	start        time.Time // when the handshake was done
