@@ -103,27 +103,19 @@ func (s *Script) Messages(d decode.Dir) int {
 
 // Heartbeats returns how many messages of both sides may come or not: heartbeats, and
 // what [Optional] selects.
-func (s *Script) Heartbeats() int {
-	n := 0
-	for d := range s.sides {
-		for i := range s.sides[d].units {
-			if s.sides[d].units[i].beat != noBeat {
-				n++
-			}
-		}
-	}
-	return n
-}
+func (s *Script) Heartbeats() int { return s.count(func(u *unit) bool { return u.beat != noBeat }) }
 
 // Long returns how many messages are compared by their length and a hash of their
 // content, to the byte, because they are longer than [MaxMessage] or the compressed
 // messages of the trace stand for too much to be kept. What is ignored or captured
 // is not looked for in them, nor the values of JSON.
-func (s *Script) Long() int {
-	n := 0
+func (s *Script) Long() int { return s.count(func(u *unit) bool { return u.long != nil }) }
+
+// count returns how many units of both sides are as ok says.
+func (s *Script) count(ok func(*unit) bool) (n int) {
 	for d := range s.sides {
 		for i := range s.sides[d].units {
-			if s.sides[d].units[i].long != nil {
+			if ok(&s.sides[d].units[i]) {
 				n++
 			}
 		}
