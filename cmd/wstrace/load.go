@@ -154,7 +154,10 @@ func (p *performance) document() []byte {
 	l := &p.tally
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	took := time.Since(p.start)
+	took := time.Duration(0)
+	if !p.start.IsZero() {
+		took = time.Since(p.start)
+	}
 	d := loadDocument{Sessions: p.ended.Load(), Failed: l.failed, Seconds: took.Seconds(), Answers: l.all.document(1e9)}
 	d.Rate = float64(d.Sessions) / max(d.Seconds, 1e-9)
 	scripts := []*replay.Script{p.script}

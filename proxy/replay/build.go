@@ -136,8 +136,9 @@ func (b *builder) unit(d decode.Dir, u *unit) {
 	u.at, u.t = it.at, it.t
 	u.group, u.re, u.out = b.marks.group, b.marks.re, b.out
 	u.chosen = b.chosen
+	b.s.marked = b.s.marked || u.group != "" || u.re != nil
 	if u.group == "" && b.s.anyOrder && u.kind == unitMessage {
-		u.group = fmt.Sprint("turn ", b.have(d.Peer()))
+		u.group = fmt.Sprint(turnGroup, b.have(d.Peer()))
 	}
 	wire := 0
 	for _, i := range u.items {
@@ -149,6 +150,10 @@ func (b *builder) unit(d decode.Dir, u *unit) {
 	}
 	sd.units = append(sd.units, *u)
 }
+
+// turnGroup begins the name of a group that nobody has written into the trace: of the
+// messages between two of the other side.
+const turnGroup = "\x00turn "
 
 // finish returns the script.
 func (b *builder) finish() (*Script, error) {
@@ -164,6 +169,9 @@ func (b *builder) finish() (*Script, error) {
 			}
 		}
 		s.noteCaptures(d)
+	}
+	if s.stream && s.Long() > 0 {
+		return nil, fmt.Errorf("session %d has a message of more than %d MiB, which can't be compared as part of a stream", s.number, MaxMessage>>20)
 	}
 	s.notePings()
 	s.noteBeats()

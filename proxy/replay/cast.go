@@ -60,6 +60,9 @@ func (p *Play) Serve(ctx context.Context, l net.Listener, opts ...PlayOption) er
 	for range p.scripts {
 		conn, err := clients.Accept()
 		if err != nil {
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
 			c.fail(-1, err) // unless something else was before
 			break
 		}
@@ -292,13 +295,18 @@ func (c *cast) awaitTurn(ctx context.Context, part int) error {
 
 // admit plays a session that fits to a client that has connected.
 func (c *cast) admit(ctx context.Context, conn net.Conn, wrapUp <-chan struct{}) error {
-	early := readHead(ctx, conn, c.how.stall)
+	conn, early, err := c.how.accept(ctx, conn)
+	if err != nil {
+		c.fail(-1, err)
+		return err
+	}
+	early = readHead(ctx, conn, early, c.how.stall)
 	part := c.fitting(early)
 	if part < 0 {
 		conn.Close()
 		return nil
 	}
-	err := c.scripts[part].play(ctx, conn, performance{how: c.how, role: decode.FromServer, wrapUp: wrapUp, early: early, cast: c, part: part, seat: &part})
+	err = c.scripts[part].play(ctx, conn, performance{how: c.how, role: decode.FromServer, wrapUp: wrapUp, early: early, cast: c, part: part, seat: &part})
 	return c.leave(part, err)
 }
 
@@ -325,13 +333,13 @@ func (c *cast) fitting(request []byte) int {
 	return part
 }
 
-// readHead reads a head, and perhaps more, or less if no more comes.
-func readHead(ctx context.Context, conn net.Conn, patience time.Duration) []byte {
+// readHead reads the rest of a head that begins with b, and perhaps more, or less if no
+// more comes.
+func readHead(ctx context.Context, conn net.Conn, b []byte, patience time.Duration) []byte {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	conn.SetReadDeadline(time.Now().Add(patience))
 	defer conn.SetReadDeadline(time.Time{})
-	var b []byte
 	buf := make([]byte, 4<<10)
 	for decode.HeadLen(b, 0) == 0 && len(b) < decode.MaxHead && !tlswire.IsHandshake(b) {
 		n, err := conn.Read(buf)

@@ -313,7 +313,7 @@ func (p *player) takeBeat(u *unit, kind beat) {
 			continue
 		}
 		data := withWords(put(ours.data, p.subs), units[like].data, u.data)
-		p.pongs = append(p.pongs, p.beatFrame(ours, data)...)
+		p.beats = append(p.beats, p.beatFrame(ours, data)...)
 		return
 	}
 }
@@ -328,7 +328,12 @@ func (p *player) beatFrame(u *unit, data []byte) []byte {
 // pass passes over messages of the peer that need not come. It is called with mu locked.
 func (p *player) pass() {
 	units := p.s.sides[p.peer].units
-	for p.arrived < len(p.matched) && (p.matched[p.arrived] || units[p.arrived].beat != noBeat) {
+	for p.arrived < len(p.matched) {
+		u := &units[p.arrived]
+		empty := p.s.stream && u.kind == unitMessage && len(u.data) == 0
+		if !p.matched[p.arrived] && (p.how.update || u.beat == noBeat && !empty) {
+			return
+		}
 		p.arrived++
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
@@ -106,7 +107,8 @@ func (d *Listener) arrived(a arrival) {
 func (d *Listener) admit(conn net.Conn) {
 	conn, early, err := d.how.accept(d.ctx, conn)
 	if err != nil {
-		if failed := (*HandshakeError)(nil); errors.As(err, &failed) && !errors.Is(err, io.EOF) {
+		probe := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
+		if failed := (*HandshakeError)(nil); errors.As(err, &failed) && !probe {
 			d.arrived(arrival{err: err})
 		}
 		return

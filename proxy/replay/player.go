@@ -110,6 +110,9 @@ type player struct {
 	stream       []byte       // of the peer, not compared yet, with Stream
 	streamOp     ws.OpCode
 	junk         []byte // of the peer, not compared yet
+	beats        []byte // frames to be written: answers to heartbeats
+	midMessage   bool   // a message of ours goes on in another frame
+	passedOver   int    // 1 + number of the unit of ours that was passed over last; 0 for none
 	pongs        []byte // frames to be written: answers to pings
 	drained      bool   // nothing more comes of the peer for now, and nobody reads
 	peerEnded    bool   // its side of the connection
@@ -207,7 +210,9 @@ func (p *player) completed() bool {
 func (p *player) fail(err error) {
 	if p.err == nil {
 		p.err = err
-		p.cast.fail(p.part, err) // before the others see that this session ends
+		if p.refusal == nil { // which is sent first
+			p.cast.fail(p.part, err) // before the others see that this session ends
+		}
 	}
 	p.signal()
 }

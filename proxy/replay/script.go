@@ -27,6 +27,7 @@ type Script struct {
 	selectors []string // the selectors that the trace was redacted with
 	warning   error
 	stack     *stack        // whose heartbeats it has; nil if that is not known
+	marked    bool          // units have an expression, or a group, that was written into the trace
 	views     *[2]view      // by Dir: as that side plays it; nil for itself
 	begin     time.Duration // of its first event after open
 	start     time.Duration // of the answer to the handshake

@@ -99,7 +99,7 @@ type records struct {
 
 // take takes a unit.
 func (r *records) take(u *unit) {
-	if r.split == nil || u.kind != unitMessage || u.long != nil || u.cut || u.re != nil || u.group != "" || r.rest != nil && r.of.op != u.op {
+	if r.split == nil || u.kind != unitMessage || u.long != nil || u.cut || r.rest != nil && r.of.op != u.op {
 		r.end()
 		r.emit(u)
 		return
@@ -147,7 +147,7 @@ func (r *records) end() {
 
 // splitter returns what splits the messages of the session, or nil.
 func (s *Script) splitter() splitter {
-	if s.exact || s.stream || s.stack == nil {
+	if s.exact || s.stream || s.marked || s.stack == nil {
 		return nil
 	}
 	return s.stack.split
@@ -163,7 +163,6 @@ func (s *Script) recordsOf(d decode.Dir) (list []unit, upTo []int) {
 		upTo = append(upTo, len(list))
 	}
 	r.end()
-	upTo[len(upTo)-1] = len(list)
 	return list, upTo
 }
 

@@ -35,6 +35,10 @@ func (p *player) startsWith(s *Script, u *unit) bool {
 	if i < 0 {
 		return false
 	}
+	if want := units[i].data; s.stream && units[i].kind == unitMessage && u.kind == unitMessage {
+		n := min(len(want), len(u.data))
+		return n > 0 && bytes.Equal(want[:n], u.data[:n])
+	}
 	ok, _ := s.compare(&units[i], u, nil)
 	return ok
 }
@@ -56,20 +60,30 @@ func (c *cast) swap(p *player, u *unit) {
 		if i == p.part { // another has just changed with it
 			return
 		}
-		c.mu.Lock()
-		taken := c.taken[i]
-		c.mu.Unlock()
-		var q *player
-		if taken {
-			<-c.seats[i] // it is about to begin
-			c.mu.Lock()
-			q = c.players[i]
-			c.mu.Unlock()
-		}
-		if c.exchange(p, q, i) {
+		if c.exchange(p, c.playerOf(i), i) || c.playerOf(i) != nil && c.exchange(p, c.playerOf(i), i) { // somebody may have come meanwhile
 			return
 		}
 	}
+}
+
+// playerOf returns who plays a session, or is about to; nil for nobody.
+func (c *cast) playerOf(i int) *player {
+	c.mu.Lock()
+	taken, seat := c.taken[i], c.seats[i]
+	c.mu.Unlock()
+	if !taken {
+		return nil
+	}
+	<-seat
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.players[i]
+}
+
+func (c *cast) requestOf(i int) *decode.Head {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.requests[i]
 }
 
 // exchange gives p session i, and q, if anybody has it, that of p.
@@ -86,14 +100,18 @@ func (c *cast) exchange(p, q *player, i int) bool {
 		defer l.Unlock()
 	}
 	mine, other := p.s, c.scripts[i]
-	if !fits(other, c.requests[p.part]) || !sameBeginning(mine, other, p.role, p.next) {
+	if !fits(other, c.requestOf(p.part)) || !sameBeginning(mine, other, p.role, p.next) {
 		return false
 	}
-	if q != nil && (q.settled || q.over || q.err != nil || !fits(mine, c.requests[i]) || !sameBeginning(mine, other, p.role, q.next)) {
+	if q != nil && (q.settled || q.over || q.err != nil || !fits(mine, c.requestOf(i)) || !sameBeginning(mine, other, p.role, q.next)) {
 		return false
 	}
 	from := p.part
 	c.mu.Lock()
+	if q == nil && c.taken[i] {
+		c.mu.Unlock()
+		return false
+	}
 	c.wake[i], c.wake[from] = c.wake[from], c.wake[i]
 	c.players[i], c.players[from] = p, q
 	c.requests[i], c.requests[from] = c.requests[from], c.requests[i]

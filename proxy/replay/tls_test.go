@@ -31,7 +31,7 @@ func TestPeerSpeaksTLS(t *testing.T) {
 		dial := func(context.Context, string, string) (net.Conn, error) {
 			client, server := memconn.Pipe()
 			go func() {
-				readHead(context.Background(), server, DefaultStall)
+				readHead(context.Background(), server, nil, DefaultStall)
 				server.Write([]byte(answer))
 				server.Close()
 			}()

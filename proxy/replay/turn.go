@@ -102,7 +102,6 @@ const atEnd = math.MaxInt
 // nextOurs returns the position of what we send next. It is called with mu locked,
 // like those below.
 func (p *player) nextOurs() int {
-	items := p.s.sides[p.role].items
 	switch {
 	case p.over || p.err != nil:
 		return atEnd
@@ -110,8 +109,9 @@ func (p *player) nextOurs() int {
 		return p.s.at
 	case p.role == decode.FromServer && !p.sentOurPart:
 		return p.s.replyAt()
-	case p.written < len(items):
-		return items[p.written].at
+	}
+	if it := p.required(p.written); it != nil {
+		return it.at
 	}
 	return atEnd
 }
@@ -193,11 +193,17 @@ func (p *player) batch(now time.Time) (b []byte, end *item, due time.Time) {
 		if !p.midFrame {
 			p.pongs = nil
 		}
+		if !p.midFrame && !p.midMessage {
+			if !p.noMoreFrames {
+				b = append(b, p.beats...)
+			}
+			p.beats = nil
+		}
 		if p.next == len(items) {
 			break
 		}
 		it := &items[p.next]
-		if it.reply {
+		if it.reply || it.unit >= 0 && it.unit+1 == p.passedOver {
 			p.next++
 			continue
 		}
@@ -207,7 +213,7 @@ func (p *player) batch(now time.Time) (b []byte, end *item, due time.Time) {
 		if u := p.beatAt(it); u != nil && !p.midFrame {
 			if u.answers < 0 && u.beat != beatAnswer && !p.passes(now) { // we wait, and it may be its time
 				if due = p.beatDue(it); due.After(now) {
-					if end := p.patience(); due.After(end) { // or we wait no longer
+					if _, turn := p.afterBeats(); !turn && due.After(p.patience()) { // we do not wait so long
 						due = time.Time{}
 					}
 					break
@@ -218,7 +224,7 @@ func (p *player) batch(now time.Time) (b []byte, end *item, due time.Time) {
 			} else {
 				p.uncompressed = p.uncompressed || u.compressed // the windows differ from now on
 			}
-			p.next += len(u.items)
+			p.passedOver = it.unit + 1
 			continue
 		}
 		if p.ahead[p.next] {
@@ -255,7 +261,11 @@ func (p *player) batch(now time.Time) (b []byte, end *item, due time.Time) {
 			break
 		}
 		p.idle = false
-		b = append(b, p.bytesOf(it)...)
+		out := p.bytesOf(it)
+		if !p.midFrame && len(out) > 0 && out[0]&15 <= byte(ws.OpBinary) {
+			p.midMessage = out[0]&0x80 == 0
+		}
+		b = append(b, out...)
 		p.midFrame = !it.ends
 		p.noMoreFrames = p.noMoreFrames || it.isClose || p.isJunk(it)
 		p.next++
@@ -300,7 +310,7 @@ func (p *player) crosses() bool {
 // cross returns a message of ours, as one frame without compression, that is later than
 // the next but may go now, because what it answers has come; nil if there is none.
 func (p *player) cross() []byte {
-	if !p.crosses() || !p.ready || p.midFrame || p.noMoreFrames {
+	if !p.crosses() || !p.ready || p.midFrame || p.midMessage || p.noMoreFrames {
 		return nil
 	}
 	sd := &p.s.sides[p.role]
@@ -352,15 +362,28 @@ func (p *player) isBeat(it *item) bool {
 // passes reports whether we go on without the heartbeat that is next: nothing else is to
 // be waited for.
 func (p *player) passes(now time.Time) bool {
-	for i := p.next; i < len(p.s.sides[p.role].items); i++ {
-		it := &p.s.sides[p.role].items[i]
-		if p.isBeat(it) || it.reply {
-			continue
-		}
-		return it.need <= p.arrived && it.captures <= p.arrived && (it.needOnly || p.cast.turn(p.part, it.at)) &&
-			(p.how.speed == 0 || !p.due(it).After(now))
+	it, turn := p.afterBeats()
+	return turn && (it == nil || p.how.speed == 0 || !p.due(it).After(now))
+}
+
+// afterBeats returns what we send next that has to be sent, and whether the other side
+// has done all for it; nil for nothing more, and whether it has done all there is.
+func (p *player) afterBeats() (it *item, turn bool) {
+	if it = p.required(p.next); it == nil {
+		return nil, p.arrived == len(p.matched)
 	}
-	return p.arrived == len(p.matched)
+	return it, p.mayFollow(it) && it.captures <= p.arrived && (it.needOnly || p.cast.turn(p.part, it.at))
+}
+
+// required returns the first of our items, from one on, that has to be sent; nil for none.
+func (p *player) required(from int) *item {
+	items := p.s.sides[p.role].items
+	for i := from; i < len(items); i++ {
+		if it := &items[i]; !p.isBeat(it) && !it.reply && !p.ahead[i] {
+			return it
+		}
+	}
+	return nil
 }
 
 // beatDue returns when a heartbeat of ours is sent while we wait: as long after what we
