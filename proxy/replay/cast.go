@@ -144,13 +144,15 @@ func (c *cast) fail(part int, err error) {
 	c.cancel(errElsewhere)
 }
 
-// plays says who plays a session, and returns what wakes that player.
-func (c *cast) plays(part int, p *player) chan struct{} {
+// plays says that p, which is ready, plays a session.
+func (c *cast) plays(part int, p *player) {
+	if c == nil {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.players[part] = p
+	c.players[part], p.wake = p, c.wake[part]
 	close(c.seats[part])
-	return c.wake[part]
 }
 
 // leave says that a session is over. It returns err with its number, or nil if

@@ -146,8 +146,6 @@ func (s *Script) play(ctx context.Context, conn net.Conn, perf performance) erro
 	number := s.number
 	if p.cast == nil {
 		number = p.how.events.next()
-	} else {
-		p.wake = p.cast.plays(p.part, p)
 	}
 	info := decode.Info{Conn: number, Time: p.how.clock.Now(), Client: conn.RemoteAddr().String(), Server: conn.LocalAddr().String()}
 	if p.role == decode.FromClient {
@@ -166,6 +164,7 @@ func (s *Script) play(ctx context.Context, conn net.Conn, perf performance) erro
 	if p.role == decode.FromClient {
 		p.hello()
 	}
+	p.cast.plays(p.part, p) // from here on it may get another session
 	reading.Go(p.read)
 	p.write(ctx)
 	p.mu.Lock()
