@@ -213,3 +213,76 @@ func TestOptional(t *testing.T) {
 		t.Error("?x names no part of a message")
 	}
 }
+
+// The answer to a heartbeat waits for the end of a message of ours that is under way; what
+// may cross does, too; and a heartbeat in several frames is passed over whole.
+func TestBeatsBetweenFrames(t *testing.T) {
+	head := `{"wstrace":1}` + "\n" + `{"k":"open","c":1}` + "\n" + upgradeOf("/socket.io/?EIO=3", "")
+	text := head + `{"k":"frame","d":">","op":"text","mask":"00000000","text":"2"}
+{"k":"frame","d":"<","op":"text","text":"3"}
+{"k":"frame","d":"<","op":"text","fin":false,"text":"42a"}
+{"k":"frame","d":">","op":"text","mask":"00000000","text":"42q"}
+{"k":"frame","d":"<","op":"cont","text":"b"}
+`
+	conn, wait := servedWith(t, loaded(t, text), "/socket.io/?EIO=3", "")
+	expect(t, conn, "\x01\x0342a")
+	io.WriteString(conn, frame(ws.OpText, "2")+frame(ws.OpText, "42q"))
+	expect(t, conn, "\x80\x01b\x81\x013")
+	conn.Close()
+	check(t, wait(), "")
+
+	text = head + `{"k":"frame","d":">","op":"text","mask":"00000000","text":"42a"}
+{"k":"frame","t":9,"d":"<","op":"text","fin":false,"text":""}
+{"k":"frame","t":9,"d":"<","op":"ping","text":"p"}
+{"k":"frame","t":9,"d":"<","op":"cont","text":"2"}
+{"k":"frame","t":9,"d":"<","op":"text","text":"43a"}
+`
+	conn, wait = servedWith(t, loaded(t, text), "/socket.io/?EIO=3", "")
+	io.WriteString(conn, frame(ws.OpText, "42a"))
+	expect(t, conn, "\x89\x01p\x81\x0343a")
+	conn.Close()
+	check(t, wait(), "")
+}
+
+// A heartbeat of ours that is next holds up no other session.
+func TestBeatsHoldNobodyUp(t *testing.T) {
+	text := `{"wstrace":1}
+{"k":"open","c":1,"url":"ws://h/socket.io/?EIO=4&n=1"}
+{"k":"open","c":2,"url":"ws://h/socket.io/?EIO=4&n=2"}
+{"k":"frame","c":1,"t":0.1,"d":"<","op":"text","text":"0{}"}
+{"k":"frame","c":2,"t":0.1,"d":"<","op":"text","text":"0{}"}
+{"k":"frame","c":1,"t":25,"d":"<","op":"text","text":"2"}
+{"k":"frame","c":1,"t":25.1,"d":">","op":"text","mask":"00000000","text":"3"}
+{"k":"frame","c":2,"t":26,"d":">","op":"text","mask":"00000000","text":"42b"}
+{"k":"frame","c":2,"t":26.1,"d":"<","op":"text","text":"42b"}
+{"k":"frame","c":1,"t":26.1,"d":"<","op":"text","text":"42b"}
+`
+	serr, cerr := together(t, loadAll(t, text), loadAll(t, text), PlayOptions(Stall(2*time.Second)), PlayOptions(Stall(2*time.Second)))
+	if serr != nil || cerr != nil {
+		t.Errorf("%v, %v", serr, cerr)
+	}
+}
+
+// A trace that is made anew has all heartbeats where they came.
+func TestBeatsInAnUpdate(t *testing.T) {
+	text := `{"wstrace":1}` + "\n" + `{"k":"open","c":1}` + "\n" + upgradeOf("/socket.io/?EIO=3", "") + `{"k":"frame","d":">","op":"text","mask":"00000000","text":"2"}
+{"k":"frame","d":"<","op":"text","text":"3"}
+{"k":"frame","d":">","op":"text","mask":"00000000","text":"42q"}
+{"k":"frame","d":"<","op":"text","text":"43q"}
+`
+	var got []string
+	conn, wait := servedWith(t, loaded(t, text), "/socket.io/?EIO=3", "", Update(true), Events(decode.SinkFunc(func(ev *decode.Event) {
+		if ev.Message != nil && ev.Kind == decode.KindFrame {
+			got = append(got, ev.Dir.Arrow()+string(ev.Message.Data))
+		}
+	})))
+	io.WriteString(conn, frame(ws.OpText, "2"))
+	expect(t, conn, "\x81\x013")
+	io.WriteString(conn, frame(ws.OpText, "42q"))
+	expect(t, conn, "\x81\x0343q")
+	conn.Close()
+	wait()
+	if want := ">2 <3 >42q <43q"; strings.Join(got, " ") != want {
+		t.Errorf("got %q, want %s", got, want)
+	}
+}

@@ -80,7 +80,10 @@ func (p *player) tookResponse(res *decode.Head) {
 
 // take takes what the peer did.
 func (p *player) take(u *unit) {
-	p.settle(u)
+	if p.settle(u) {
+		p.records.take(u)
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer p.report()

@@ -129,3 +129,34 @@ func TestStream(t *testing.T) {
 		t.Errorf("a stream that is cut off: %v", err)
 	}
 }
+
+// Records may come in any order as well, and an expression that was written into the trace
+// is for whole messages.
+func TestRecordsInAnyOrder(t *testing.T) {
+	text := `{"wstrace":1}` + "\n" + `{"k":"open","c":1}` + "\n" + upgradeOf("/", "mqtt") + `{"k":"frame","d":">","op":"bin","mask":"00000000","hex":"30 02 61 31 30 02 61 32"}
+{"k":"frame","d":"<","op":"bin","hex":"40 02 00 01"}
+`
+	for _, sent := range []string{"\x30\x02a1\x30\x02a2", "\x30\x02a2\x30\x02a1"} {
+		conn, wait := servedWith(t, loaded(t, text, AnyOrder()), "/", "Sec-WebSocket-Protocol: mqtt\r\n")
+		io.WriteString(conn, frame(ws.OpBinary, sent))
+		expect(t, conn, "\x82\x04\x40\x02\x00\x01")
+		conn.Close()
+		check(t, wait(), "")
+	}
+	re := strings.Replace(text, `"hex":"30 02 61 31 30 02 61 32"`, `"re":"^0.a10.a.$"`, 1)
+	conn, wait := servedWith(t, loaded(t, re), "/", "Sec-WebSocket-Protocol: mqtt\r\n")
+	io.WriteString(conn, frame(ws.OpBinary, "\x30\x02a1\x30\x02a2"))
+	expect(t, conn, "\x82\x04\x40\x02\x00\x01")
+	conn.Close()
+	check(t, wait(), "")
+
+	empty := open + `{"k":"frame","d":">","op":"text","mask":"00000000","text":"a"}
+{"k":"frame","d":">","op":"text","mask":"00000000"}
+{"k":"frame","d":"<","op":"text","text":"ok"}
+`
+	conn, wait = served(t, loaded(t, empty, Stream()))
+	io.WriteString(conn, frame(ws.OpText, "a")+frame(ws.OpText, ""))
+	expect(t, conn, "\x81\x02ok")
+	conn.Close()
+	check(t, wait(), "")
+}

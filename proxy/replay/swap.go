@@ -12,20 +12,29 @@ import (
 
 // settle finds the session that a client plays, when it sends the first message u.
 // Several recorded sessions may have the handshake of one, and then what they say first
-// tells them apart, and not who came first.
-func (p *player) settle(u *unit) {
+// tells them apart, and not who came first. It reports whether u has records in that
+// session, and has to be taken by these.
+func (p *player) settle(u *unit) (again bool) {
 	if p.cast == nil || p.role == decode.FromClient || p.how.update || u.kind == unitEnd ||
 		u.kind == unitControl && (u.op == ws.OpPing || u.op == ws.OpPong) {
-		return
+		return false
 	}
 	p.mu.Lock()
 	over := p.settled || p.err != nil || p.over || p.s.beatOf(u, p.chosen) != noBeat
 	p.settled = p.settled || p.startsWith(p.s, u)
 	settled := over || p.settled
 	p.mu.Unlock()
-	if !settled {
-		p.cast.swap(p, u)
+	if settled {
+		return false
 	}
+	p.cast.swap(p, u)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	again = p.records.split == nil && p.s.splitter() != nil && u.kind == unitMessage
+	if again {
+		p.records.split = p.s.splitter()
+	}
+	return again
 }
 
 // startsWith reports whether u is what the client says first in s.
@@ -34,6 +43,13 @@ func (p *player) startsWith(s *Script, u *unit) bool {
 	i := slices.IndexFunc(units, func(u unit) bool { return u.beat == noBeat })
 	if i < 0 {
 		return false
+	}
+	if split := s.splitter(); split != nil && !u.record && len(u.data) > 0 && u.kind == unitMessage {
+		first := *u
+		if n := split(u.op, u.data); n > 0 && n < len(u.data) {
+			first.data = u.data[:n]
+		}
+		u = &first
 	}
 	if want := units[i].data; s.stream && units[i].kind == unitMessage && u.kind == unitMessage {
 		n := min(len(want), len(u.data))
