@@ -160,3 +160,34 @@ func TestRecordsInAnyOrder(t *testing.T) {
 	conn.Close()
 	check(t, wait(), "")
 }
+
+// FuzzRecords checks that records lose and add nothing, however hostile their lengths are.
+func FuzzRecords(f *testing.F) {
+	f.Add(uint8(0), true, []byte("{}\x1e{\"type\":6}\x1e"), 3)
+	f.Add(uint8(1), false, []byte("\xc0\x00\x30\x80\x80\x80\x80\x80\x01"), 1)
+	f.Add(uint8(2), true, []byte("SEND\ncontent-length:99999999999999999999\n\nx\x00\n"), 5)
+	splitters := []splitter{signalRRecord, mqttRecord, stompRecord}
+	f.Fuzz(func(t *testing.T, which uint8, text bool, stream []byte, size int) {
+		op := ws.OpBinary
+		if text {
+			op = ws.OpText
+		}
+		size = max(size, 1)
+		var got []byte
+		r := records{split: splitters[int(which)%len(splitters)], emit: func(u *unit) {
+			if u.kind == unitMessage && len(u.data) == 0 {
+				t.Error("a record without a byte")
+			}
+			got = append(got, u.data...)
+		}}
+		for rest := stream; len(rest) > 0; {
+			n := min(size, len(rest))
+			r.take(&unit{kind: unitMessage, op: op, data: rest[:n:n]})
+			rest = rest[n:]
+		}
+		r.take(&unit{kind: unitEnd})
+		if string(got) != string(stream) {
+			t.Errorf("got %q of %q", got, stream)
+		}
+	})
+}
