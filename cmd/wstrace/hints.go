@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -50,9 +51,10 @@ ws://%[1]s instead.</p>
 // protocol. Each hint is given once.
 type hints struct {
 	con        *console
-	given      map[string]bool // by format
-	pages      int             // HTML that was relayed
-	webSockets int             // requests for a WebSocket
+	given      map[string]bool         // by format
+	pages      int                     // HTML that was relayed
+	webSockets int                     // requests for a WebSocket
+	wrong      decode.PerSession[bool] // sessions whose request breaks a rule, which may be why it is refused
 }
 
 // hint gives a hint, the first time.
@@ -73,10 +75,14 @@ func (h *hints) Emit(ev *decode.Event) {
 	case hs == nil || hs.Request == nil:
 	case ev.Kind == decode.KindRequest && hs.WebSocket:
 		h.webSockets++
+		if slices.ContainsFunc(ev.Violations, func(v decode.Violation) bool { return v.Severity == decode.SeverityError }) {
+			*h.wrong.Of(ev) = true
+		}
 	case ev.Kind == decode.KindResponse && ev.Head == hs.Response:
 		h.response(ev)
 	case ev.Kind == decode.KindClosed:
 		h.closed(ev)
+		h.wrong.Forget(ev.Conn)
 	}
 }
 
@@ -87,7 +93,7 @@ func (h *hints) response(ev *decode.Event) {
 	case status >= 400 && status < 500 && rewrittenFrom(hs, origin):
 		h.hint("the server received Host %s with Origin %s, and may refuse that; --keep-host keeps the Host header that the client sent",
 			hs.Forwarded.Get("Host"), origin)
-	case hs.WebSocket && origin == "" && (status == 400 || status == 403):
+	case hs.WebSocket && origin == "" && (status == 400 || status == 403) && h.wrong.Lookup(ev.Conn) == nil:
 		h.hint(noOrigin)
 	case hs.Accepted:
 		for _, ext := range unknownExtensions(ev.Head) {

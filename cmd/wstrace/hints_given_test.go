@@ -22,6 +22,7 @@ func TestHints(t *testing.T) {
 		{"an origin that never fitted", get("Origin: http://example.com\r\n" + upgrade), "server:80", "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", ""},
 		{"the client's own Host", get("Origin: http://wstrace:8080\r\n" + upgrade), "wstrace:8080", "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", ""},
 		{"no origin", get(upgrade), "server:80", "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", noOrigin},
+		{"no origin, and no key either", get(strings.Replace(upgrade, "dGhlIHNhbXBsZSBub25jZQ==", "abc", 1)), "server:80", "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", ""},
 		{"no origin, no answer", get(upgrade), "server:80", "", noOrigin},
 		{"no answer in plain", get("Origin: http://a\r\n" + upgrade), "server:80", "", "wss://"},
 		{"no answer to what is no WebSocket", get(""), "server:80", "", ""},
