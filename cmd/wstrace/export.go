@@ -11,7 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/filter"
@@ -28,11 +28,29 @@ type export struct {
 	row   []string      // scratch
 }
 
-func (e *export) registerExport(flags *pflag.FlagSet) {
+func (e *export) registerExport(cmd *cobra.Command) {
+	flags := cmd.Flags()
 	flags.Var(&e.fields, "fields", "print these `FIELDS` in front of the payload, or with -o csv alone, see wstrace help filter: session,op,json.price")
 	flags.Lookup("fields").DefValue = "for csv " + defaultFields
+	cmd.RegisterFlagCompletionFunc("fields", completeFields)
 	flags.BoolVar(&e.pretty, "pretty", false, "print JSON indented below the line of its message")
 	flags.Var(&e.separator, "separator", `with -o raw, write `+"`TEXT`"+` between payloads, such as '\n' or '\0'`)
+}
+
+// completeFields completes the last name of a list.
+func completeFields(_ *cobra.Command, _ []string, typed string) (names []string, _ cobra.ShellCompDirective) {
+	before := typed[:strings.LastIndexByte(typed, ',')+1]
+	for _, f := range filter.Fields() {
+		stem, _, family := strings.Cut(f.Name, ".NAME")
+		if !family {
+			stem, _, family = strings.Cut(f.Name, ".PATH")
+		}
+		if family {
+			stem += "."
+		}
+		names = append(names, before+stem)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
 // check returns an error if a form has no use for what was asked for.

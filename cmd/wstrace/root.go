@@ -98,7 +98,7 @@ func newRoot(con *console) *cobra.Command {
 	live.register(cmd)
 	v.filter.register(cmd, filterUsage)
 	v.registerContext(cmd.Flags())
-	v.registerExport(cmd.Flags())
+	v.registerExport(cmd)
 	v.registerStat(cmd.Flags())
 	v.registerSeverity(cmd)
 	cmd.Flags().Bool("version", false, "print the version")

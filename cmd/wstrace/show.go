@@ -38,7 +38,7 @@ func newShow(con *console, v *view) *cobra.Command {
 	v.filter.register(cmd, filterUsage)
 	v.registerContext(cmd.Flags())
 	v.registerRange(cmd.Flags())
-	v.registerExport(cmd.Flags())
+	v.registerExport(cmd)
 	cmd.Flags().BoolVar(&s.keepGoing, "keep-going", false, "skip damaged lines and continue")
 	cmd.Flags().BoolVarP(&s.follow, "follow", "f", false, "go on as the recording grows, over --rotate too, until Ctrl-C; it need not exist yet")
 	v.registerSeverity(cmd)
