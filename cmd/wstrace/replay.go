@@ -111,6 +111,7 @@ differ`,
 	flags.Var(&r.times, "times", "play the session `N` times, one after another")
 	flags.Var(&r.clients, "clients", "play `N` sessions at once")
 	flags.Var((*duration)(&r.ramp), "ramp", "let the --clients begin one after another, over `TIME`")
+	flags.Lookup("ramp").DefValue = ""
 	flags.BoolVar(&r.json, "json", false, "print what was played as one JSON object: sessions, failures by kind, rates, and how long answers took, by message")
 	flags.BoolVar(&r.update, "update", false, "do not compare, but record what comes into FILE")
 	r.record.register(cmd)
