@@ -138,25 +138,14 @@ func (l *ls) run(ctx context.Context, names []string) error {
 // file returns the sessions of a file, which count on from another, and the number of
 // the last one. The error was reported.
 func (l *ls) file(ctx context.Context, name string, after int64) ([]*listed, int64, error) {
-	in, err := openRecording(l.con, "ls", name)
-	if in == nil {
-		return nil, after, err
-	}
-	defer in.Close()
-	in.After = after
 	g := &lister{filter: l.view.filter.Filter}
-	look := decode.Look{Messages: true, Keep: 1, Seen: new(decode.Seen), Unpack: unpack}
-	if g.filter != nil {
-		g.filter.Needs().AddTo(&look)
-	}
-	err = in.Play(ctx, g, look)
+	last, err := l.view.count(ctx, l.con, "ls", name, after, g)
 	for _, conn := range g.open.Open() {
 		r := g.open.Lookup(conn)
 		r.Open = true
 		g.add(r)
 	}
-	notePiece(l.con, "ls", name, in)
-	return g.rows, in.Last(), l.con.failIn("ls", name, err)
+	return g.rows, last, err
 }
 
 // A lister gathers sessions.

@@ -88,7 +88,7 @@ func (s *stat) run(ctx context.Context, names []string) error {
 	var failure error
 	last := int64(0)
 	for _, name := range names {
-		n, err := s.file(ctx, name, last, sink)
+		n, err := s.view.count(ctx, s.con, "stat", name, last, sink)
 		last = max(last, n)
 		if err != nil && failure == nil {
 			failure = err
@@ -104,22 +104,22 @@ func (s *stat) run(ctx context.Context, names []string) error {
 	return failure
 }
 
-// file counts what is in one file, whose sessions count on from another, and returns
-// the number of the last. The error was reported.
-func (s *stat) file(ctx context.Context, name string, after int64, sink decode.Sink) (int64, error) {
-	in, err := openRecording(s.con, "stat", name)
+// count plays a file, whose sessions count on from another, to a sink that counts what
+// is in it, and returns the number of the last session. The error was reported.
+func (v *view) count(ctx context.Context, con *console, op, name string, after int64, sink decode.Sink) (int64, error) {
+	in, err := openRecording(con, op, name)
 	if in == nil {
 		return after, err
 	}
 	defer in.Close()
 	in.After = after
-	err = in.Play(ctx, sink, s.view.statLook())
-	notePiece(s.con, "stat", name, in)
-	return in.Last(), s.con.failIn("stat", name, err)
+	err = in.Play(ctx, sink, v.countLook())
+	notePiece(con, op, name, in)
+	return in.Last(), con.failIn(op, name, err)
 }
 
-// statLook returns what sessions look into for statistics.
-func (v *view) statLook() decode.Look {
+// countLook returns what sessions look into to be counted.
+func (v *view) countLook() decode.Look {
 	look := decode.Look{Messages: true, Keep: 1, Seen: new(decode.Seen), Unpack: unpack}
 	if f := v.filter.Filter; f != nil {
 		f.Needs().AddTo(&look)

@@ -171,7 +171,7 @@ const maxWhole = 32 << 20
 // if anybody looks at them, and judge rules of severity info if they are printed.
 func (v *view) look() decode.Look {
 	if v.stat {
-		return v.statLook()
+		return v.countLook()
 	}
 	l := decode.Look{Messages: v.form.value != "none", Advice: v.least() == decode.SeverityInfo, Seen: new(decode.Seen)}
 	l.Keep, l.Unpack = maxWhole, unpack
