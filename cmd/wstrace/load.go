@@ -160,11 +160,7 @@ func (p *performance) document() []byte {
 	}
 	d := loadDocument{Sessions: p.ended.Load(), Failed: l.failed, Seconds: took.Seconds(), Answers: l.all.document(1e9)}
 	d.Rate = float64(d.Sessions) / max(d.Seconds, 1e-9)
-	scripts := []*replay.Script{p.script}
-	if p.all != nil {
-		scripts = p.all.Scripts()
-	}
-	for _, s := range scripts {
+	for _, s := range p.scripts() {
 		for side := range d.Messages {
 			d.Messages[side] += int64(s.Messages(decode.Dir(side)))
 		}

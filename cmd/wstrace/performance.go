@@ -254,12 +254,18 @@ func (p *performance) report(done <-chan struct{}) {
 	}
 }
 
+// scripts returns what is played.
+func (p *performance) scripts() []*replay.Script {
+	if p.all != nil {
+		return p.all.Scripts()
+	}
+	return []*replay.Script{p.script}
+}
+
 // summary says what was played and how fast it went.
 func (p *performance) summary(took time.Duration) string {
-	n := p.total()
-	scripts := []*replay.Script{p.script}
+	n, scripts := p.total(), p.scripts()
 	if p.all != nil {
-		scripts = p.all.Scripts()
 		n = int64(len(scripts))
 	}
 	var sent, got, optional int64
