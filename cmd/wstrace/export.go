@@ -74,7 +74,7 @@ func (e *export) lead(dst []byte, _ *decode.Event) []byte {
 		if value == "" {
 			continue
 		}
-		if e.fields.Types()[i] == filter.Duration {
+		if e.fields.Columns.Type(i) == filter.Duration {
 			if seconds, err := strconv.ParseFloat(value, 64); err == nil {
 				value = took(int64(math.Round(seconds * float64(time.Second))))
 			}

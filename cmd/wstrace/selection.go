@@ -69,8 +69,7 @@ func (s *selection) picks() bool {
 	return s.before > 0 || s.after > 0 || s.given("head") || s.given("tail")
 }
 
-// where returns a sink for what a form, which form makes, prints of the events that
-// are selected.
+// where returns a sink for what v's form prints to w of the events that are selected.
 func (s *selection) where(w io.Writer, v *view) decode.Sink {
 	if !s.picks() {
 		sink := v.renderer(w)

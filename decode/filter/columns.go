@@ -110,14 +110,8 @@ func (c *Columns) Append(dst []string, st *State) []string {
 	return dst
 }
 
-// Types returns the types of the fields.
-func (c *Columns) Types() []Type {
-	var types []Type
-	for _, col := range c.columns {
-		types = append(types, col.Type)
-	}
-	return types
-}
+// Type returns the type of the ith field.
+func (c *Columns) Type(i int) Type { return c.columns[i].Type }
 
 // text returns a value as text: a duration in seconds, a time as RFC 3339 has it,
 // bytes in hexadecimal, a string of JSON without its quotes.
