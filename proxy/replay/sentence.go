@@ -121,13 +121,8 @@ func (p *player) stalled() error {
 		what += p.s.inLine(at)
 	}
 	text := fmt.Sprintf("%s waits for %s", p.role, what)
-	items := p.s.sides[p.role].items
-	next := p.next
-	for next < len(items) && (items[next].reply || p.isBeat(&items[next])) {
-		next++
-	}
-	if next < len(items) && p.ready && !items[next].isClose && !items[next].end { // nobody waits for those
-		text += fmt.Sprintf("; %s may be waiting for %s", p.peer, p.nameOurs(&items[next]))
+	if it := p.required(p.next); it != nil && p.ready && !it.isClose && !it.end { // nobody waits for those
+		text += fmt.Sprintf("; %s may be waiting for %s", p.peer, p.nameOurs(it))
 	}
 	return &stallError{text, p.how.stall}
 }
