@@ -104,18 +104,25 @@ func (b *Body) UntilClose() bool { return b.form == bodyUntilClose }
 // Next returns how many bytes at the start of p belong to the body; Done then
 // tells whether it ended there. Chunk sizes, trailers and line ends count as
 // body. After a malformed chunk the rest of the stream is body.
-func (b *Body) Next(p []byte) int {
+func (b *Body) Next(p []byte) int { return b.Split(p, nil) }
+
+// Split is Next, and gives the bytes that are left without the transfer coding, in
+// pieces of p, to content, unless that is nil.
+func (b *Body) Split(p []byte, content func([]byte)) int {
+	n := 0
 	switch b.form {
 	case bodyLength:
-		n := min(int64(len(p)), b.left)
-		b.left -= n
-		return int(n)
+		n = int(min(int64(len(p)), b.left))
+		b.left -= int64(n)
 	case bodyUntilClose:
-		return len(p)
+		n = len(p)
 	case bodyChunked:
-		return b.chunks(p)
+		return b.chunks(p, content)
 	}
-	return 0
+	if n > 0 && content != nil {
+		content(p[:n])
+	}
+	return n
 }
 
 // Skip passes over n bytes of the body that are not available.
@@ -137,7 +144,7 @@ func (b *Body) Lose(n int64) {
 	b.form = bodyUntilClose
 }
 
-func (b *Body) chunks(p []byte) int {
+func (b *Body) chunks(p []byte, content func([]byte)) int {
 	for i := 0; i < len(p); {
 		c := p[i]
 		if b.step != chunkData {
@@ -171,6 +178,9 @@ func (b *Body) chunks(p []byte) int {
 			}
 		case chunkData:
 			n := min(int64(len(p)-i), b.left)
+			if content != nil {
+				content(p[i : i+int(n)])
+			}
 			i += int(n)
 			if b.left -= n; b.left == 0 {
 				b.step = chunkDataEnd

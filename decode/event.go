@@ -22,6 +22,7 @@ const (
 	KindEnd                   // a direction ended: How, Text, Status
 	KindClosed                // the session is over: Totals
 	KindMessage               // a data message is complete, or never will be: Message
+	KindBody                  // a piece of an HTTP body: Data, BodyLen, Part, Body
 )
 
 // An Event is one thing that happened in a [Session]. The session owns it and
@@ -40,9 +41,11 @@ type Event struct {
 	Frame      *Frame        // of a frame
 	Message    *Message      // of a message, and of the last piece of its final frame
 	RTT        time.Duration // of a pong that answers a ping: since that came
-	Part       bool          // of a frame: it belongs to a message that a later event will have
-	Data       []byte        // of junk; the body of a refused upgrade, up to MaxPiece
-	BodyLen    int64         // of a response: the whole length of the body that Data begins
+	Part       bool          // of a frame: it belongs to a message that a later event will have; of a body: it goes on
+	Data       []byte        // of junk; of a body, or of the answer to a refused upgrade the body up to MaxPiece, without its transfer coding
+	BodyLen    int64         // of a response: the whole length of the body that Data begins, 0 if that is not known; of a body: the length of the piece, which Data may not have all of
+	Body       *Message      // of the last piece of a body: all of it, with Look.WholeBodies; Op is text if it is UTF-8
+	CutOff     bool          // of a body, of which all that came is known: the connection ended inside of it
 	Lost       int64         // of a gap: how many bytes
 	Status     int           // of an end: the status of the answer that the proxy gave in place of the server; 0 if it gave none
 	Both       bool          // of an end: both directions ended, and Dir means nothing
@@ -74,6 +77,9 @@ func (ev *Event) Clone() *Event {
 	}
 	if ev.Message != nil {
 		c.Message = ev.Message.Clone()
+	}
+	if ev.Body != nil {
+		c.Body = ev.Body.Clone()
 	}
 	if ev.Totals != nil {
 		t := *ev.Totals

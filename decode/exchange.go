@@ -15,13 +15,14 @@ type exchange struct {
 
 // A half is the head and body that one side sends.
 type half struct {
-	buf     []byte // the head in flight, or the body of a refused upgrade
+	buf     []byte // the head in flight, or a body that may name the server
 	scanned int    // how much of buf HeadLen has seen
 	body    Body
 	scan    bool      // whether buf keeps a body that may name the server
 	bodyLen int64     // bytes of body so far
 	since   time.Time // when the head of a refused upgrade came, or what is no head
 	foreign bool      // what stands in buf is no head
+	content *content  // of the body, for its events; nil if nobody wants them
 }
 
 // gather adds b to the head in flight. Once that is complete it returns the head
@@ -68,7 +69,7 @@ func (p *half) cut() *Head {
 	return h
 }
 
-// keep adds b to the body of a refused upgrade, up to MaxPiece bytes.
+// keep adds b to a body that may name the server, up to MaxPiece bytes.
 func (p *half) keep(b []byte) {
 	p.buf = append(p.buf, b[:min(len(b), MaxPiece-len(p.buf))]...)
 }

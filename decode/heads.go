@@ -63,6 +63,7 @@ func (s *Session) request(h *Head, err error) {
 		return
 	}
 	s.sides[FromClient].phase, s.halves[FromClient].body = inBody, RequestBody(h)
+	s.expectContent(FromClient, h)
 	s.bodyDone(FromClient)
 }
 
@@ -117,6 +118,7 @@ func (s *Session) response(h *Head, err error) {
 	case s.hs.WebSocket:
 		sd.phase = inRefusal
 		s.halves[FromServer].body, s.halves[FromServer].since = ResponseBody(h, s.method()), s.now
+		s.expectContent(FromServer, h)
 		s.bodyDone(FromServer)
 	default:
 		if s.judge != nil {
@@ -124,6 +126,7 @@ func (s *Session) response(h *Head, err error) {
 		}
 		s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: h})
 		sd.phase, s.halves[FromServer].body = inBody, ResponseBody(h, s.method())
+		s.expectContent(FromServer, h)
 		s.bodyDone(FromServer)
 	}
 }
@@ -141,7 +144,13 @@ func (s *Session) upgradedTo(h *Head) string {
 
 // bodyBytes takes the body at the start of b and returns what follows it.
 func (s *Session) bodyBytes(d Dir, b []byte) (rest []byte) {
-	n := s.halves[d].body.Next(b)
+	p := &s.halves[d]
+	var n int
+	if p.content == nil {
+		n = p.body.Next(b)
+	} else {
+		n = p.body.Split(b, func(b []byte) { s.takeContent(d, b) })
+	}
 	s.takeBody(d, b[:n])
 	s.bodyDone(d)
 	return b[n:]
@@ -152,7 +161,7 @@ func (s *Session) takeBody(d Dir, b []byte) {
 	p := &s.halves[d]
 	p.bodyLen += int64(len(b))
 	switch {
-	case s.sides[d].phase == inRefusal, p.scan:
+	case p.scan:
 		p.keep(b)
 	case d == FromClient && s.hs.WebSocket:
 		s.junk(d, b, whyBody)
@@ -165,28 +174,38 @@ func (s *Session) bodyDone(d Dir) {
 	switch {
 	case !p.body.Done():
 	case sd.phase == inRefusal:
-		s.refusal(p.bodyLen)
+		s.refusal(true)
 		sd.phase = inOpaque
+		s.endContent(d)
 	case p.scan:
 		s.bodyNamesItself()
 		sd.phase = inOpaque
+		s.endContent(d)
 	case d == FromClient && s.hs.WebSocket:
 		s.connect()
 		sd.phase = inFrames
 	default:
 		sd.phase = inOpaque
+		s.endContent(d)
 	}
 }
 
-// refusal emits the response to a refused upgrade, with the body at hand and the
-// whole length of the body, or 0 if that is not known.
-func (s *Session) refusal(whole int64) {
-	p := &s.halves[FromServer]
+// refusal emits the response to a refused upgrade, with the body at hand and, if that
+// is complete, its length.
+func (s *Session) refusal(complete bool) {
 	if s.judge != nil {
 		s.judge.refused(s.hs.Response)
 	}
-	s.emit(Event{Kind: KindResponse, Dir: FromServer, Head: s.hs.Response, Data: p.buf, BodyLen: whole})
-	p.buf = nil
+	ev := Event{Kind: KindResponse, Dir: FromServer, Head: s.hs.Response}
+	if c := s.halves[FromServer].content; c != nil {
+		ev.Data = c.buf[:min(len(c.buf), MaxPiece)]
+		if complete {
+			ev.BodyLen = int64(len(c.buf)) + c.lost
+		} else {
+			ev.Data = wholeText(ev.Data) // as the piece is that comes next
+		}
+	}
+	s.emit(ev)
 }
 
 // headCut emits the incomplete head in flight, if there is one.

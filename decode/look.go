@@ -12,6 +12,12 @@ type Look struct {
 	FactsOnly bool  // judge no rules at all: no violations
 	Seen      *Seen // what other sessions of the run did; nil for nothing
 
+	// Bodies is how many bytes of each HTTP body have events ([KindBody]); of more it
+	// is only told how much that was. 0 means none, and [DefaultBodies] as much as is
+	// useful. Of the answer to a refused upgrade it is always up to MaxPiece.
+	Bodies      int64
+	WholeBodies bool // put bodies together too, up to Keep bytes, for Event.Body
+
 	// Unpack, if not nil, returns what the data of a binary message, of which the
 	// end may be cut, has packed, and the name of the format, such as gzip; "" if
 	// it is in none. less says that there is more content than it returns. It is

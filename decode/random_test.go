@@ -162,7 +162,7 @@ func (c *eventCheck) Emit(ev *Event) {
 		"head":    ev.Head != nil,
 		"message": ev.Message != nil && ev.Kind != KindFrame,
 		"totals":  ev.Totals != nil,
-		"data":    len(ev.Data) > 0 && ev.Kind != KindResponse,
+		"data":    len(ev.Data) > 0 && ev.Kind != KindResponse && ev.Kind != KindBody,
 		"lost":    ev.Lost != 0,
 	}
 	of := map[Kind]string{KindFrame: "frame", KindResponse: "head", KindMessage: "message", KindClosed: "totals", KindJunk: "data", KindGap: "lost"}
@@ -186,6 +186,10 @@ func (c *eventCheck) Emit(ev *Event) {
 		}
 		if ev.Message != nil && (!ev.Frame.Fin || !ev.Frame.Complete) {
 			bad("a message before its end")
+		}
+	case KindBody:
+		if len(ev.Data) > MaxPiece || ev.BodyLen < int64(len(ev.Data)) || ev.Part && ev.Body != nil {
+			bad("%d bytes of %d of a body", len(ev.Data), ev.BodyLen)
 		}
 	case KindJunk, KindResponse:
 		if len(ev.Data) > MaxPiece {

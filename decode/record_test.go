@@ -78,6 +78,14 @@ func (r record) lines() []string {
 				ev.Violations = append(ev.Violations, r[i].Violations...)
 			}
 		}
+		if ev.Kind == KindBody { // as are the pieces of a body
+			ev = ev.Clone()
+			for i+1 < len(r) && r[i+1].Kind == KindBody && r[i+1].Dir == ev.Dir {
+				i++
+				ev.Data, ev.BodyLen = append(ev.Data, r[i].Data...), ev.BodyLen+r[i].BodyLen
+				ev.Body, ev.Part, ev.CutOff = r[i].Body, r[i].Part, r[i].CutOff
+			}
+		}
 		lines = append(lines, line(ev))
 	}
 	return lines
@@ -121,6 +129,17 @@ func line(ev *Event) string {
 		fmt.Fprintf(&b, "%s opaque: %s", ev.Dir.Arrow(), ev.Text)
 	case KindJunk:
 		fmt.Fprintf(&b, "%s junk %s: %s", ev.Dir.Arrow(), short(string(ev.Data)), ev.Text)
+	case KindBody:
+		fmt.Fprintf(&b, "%s body %s of %d", ev.Dir.Arrow(), short(string(ev.Data)), ev.BodyLen)
+		if ev.Part {
+			b.WriteString(" goes on")
+		}
+		if ev.CutOff {
+			b.WriteString(" cut off")
+		}
+		if m := ev.Body; m != nil {
+			fmt.Fprintf(&b, " whole %s %s of %d cut %t unfinished %t", OpName(m.Op), short(string(m.Data)), m.Len, m.Cut, m.Unfinished)
+		}
 	case KindGap:
 		fmt.Fprintf(&b, "%s gap %d", ev.Dir.Arrow(), ev.Lost)
 	case KindNotice:

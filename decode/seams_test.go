@@ -59,7 +59,7 @@ func TestSessionHTTP2Refused(t *testing.T) {
 	s.Head(FromClient, s.tick(), head2("CONNECT", ""), nil)
 	s.Head(FromServer, s.tick(), head2("", "403"), nil)
 	s.Body(FromServer, s.tick(), []byte("not you"), true)
-	s.want("> request CONNECT /chat", `< response 403 "not you" of 7`)
+	s.want("> request CONNECT /chat", `< response 403 "not you" of 7`, `< body "not you" of 7`)
 }
 
 // TestSessionEditedResponse has a response of which another head is sent on.

@@ -98,11 +98,7 @@ func (s *Session) upgrade(rsv byte) {
 	s.conn.rsv = rsv
 	s.conn.lastFrame = s.now
 	if s.Messages {
-		keep := s.Keep
-		if keep == 0 {
-			keep = MaxMessageData
-		}
-		a := assembly{deflate: &s.hs.Deflate, keep: keep, sums: s.Sums, unpack: s.Unpack, cont: s.info.incomplete(), piece: s.info.Piece}
+		a := assembly{deflate: &s.hs.Deflate, keep: s.keepBytes(), sums: s.Sums, unpack: s.Unpack, cont: s.info.incomplete(), piece: s.info.Piece}
 		s.conn.messages = &[2]assembly{a, a}
 		s.totals.Checked = true
 	}
@@ -189,13 +185,40 @@ func (s *Session) Body(d Dir, t time.Time, b []byte, last bool) {
 	defer s.unlock()
 	switch s.sides[d].phase {
 	case inBody, inRefusal:
+		p := &s.halves[d]
+		if p.content != nil {
+			p.content.stored = true
+			s.takeContent(d, b)
+		}
 		s.takeBody(d, b)
+		if p.body.form == bodyLength {
+			p.body.left -= min(p.body.left, int64(len(b)))
+		}
 		if last {
 			s.halves[d].body = Body{}
 		}
 		s.bodyDone(d)
 	default:
 		s.totals.Bytes[d] += int64(len(b))
+	}
+}
+
+// SkipBody says that the rest of the body of d, n bytes, is not available, because a
+// file has only its beginning. With 0 the connection ended inside of the body.
+func (s *Session) SkipBody(d Dir, t time.Time, n int64) {
+	s.lock(t)
+	defer s.unlock()
+	switch s.sides[d].phase {
+	case inBody, inRefusal:
+		s.loseContent(d, n)
+		if c := s.halves[d].content; c != nil {
+			c.stored, c.ended, c.cut = true, true, n == 0
+		}
+		s.halves[d].body.Skip(n)
+		s.halves[d].bodyLen += n
+		s.bodyDone(d)
+	default:
+		s.totals.Bytes[d] += n
 	}
 }
 
@@ -289,6 +312,7 @@ func (s *Session) FlushAll(d Dir, t time.Time) {
 	s.lock(t)
 	defer s.unlock()
 	s.flushAll(d)
+	s.flushContent(d)
 }
 
 // CutHeader says that nothing comes behind the beginning of a frame header of d,
@@ -313,6 +337,8 @@ func (s *Session) pending(d Dir) (since time.Time, ok bool) {
 	switch {
 	case s.sides[d].phase == inRefusal, s.sides[d].phase == inHead && s.halves[d].foreign:
 		return s.halves[d].since, true
+	case s.sides[d].phase == inBody && s.halves[d].content.waits():
+		return s.halves[d].content.since, true
 	case s.conn != nil:
 		c := &s.conn.cutters[d]
 		return c.since, c.waits()
@@ -332,6 +358,9 @@ func (s *Session) Gap(d Dir, t time.Time, n int64) {
 		s.totals.Bytes[d] += n
 		s.framesLost(d, n)
 	case inBody:
+		if n > 0 {
+			s.loseContent(d, n)
+		}
 		s.halves[d].body.Lose(n)
 		s.halves[d].bodyLen += n
 		s.bodyDone(d)
@@ -486,6 +515,7 @@ func (s *Session) close() {
 func (s *Session) flush(d Dir, end bool) {
 	if end {
 		s.flushAll(d)
+		s.endContent(d)
 		s.partialHeader(d)
 		return
 	}
@@ -495,8 +525,11 @@ func (s *Session) flush(d Dir, end bool) {
 			s.headCut(d)
 		}
 	case inRefusal:
-		s.refusal(0)
+		s.refusal(false)
 		s.sides[d].phase = inBody
+		s.flushContent(d)
+	case inBody:
+		s.flushContent(d)
 	case inFrames:
 		s.held(d, false)
 		s.tellOpen(d)
@@ -508,7 +541,8 @@ func (s *Session) flushAll(d Dir) {
 	case inHead:
 		s.headCut(d)
 	case inRefusal:
-		s.refusal(s.halves[d].bodyLen)
+		c := s.halves[d].content
+		s.refusal(!s.unfinished(d) || c != nil && (c.stored || c.lost > 0))
 		s.sides[d].phase = inBody
 	case inBody:
 		if d == FromServer {

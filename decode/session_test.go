@@ -456,7 +456,7 @@ func TestSessionEndInEveryState(t *testing.T) {
 			"> request GET /chat", "> end fin", `< response cut "HTTP/1.1 101 Sw"`, "< end fin",
 			"closed 0 by client, fin: frames 0 0, bytes 0 0"}},
 		{"inside a refusal", upgradeRequest, refused + "sorry", []string{
-			"> request GET /chat", "> end fin", `< response 403 "sorry" of 5`, "< end fin",
+			"> request GET /chat", "> end fin", `< response 403 "sorry" of 0`, `< body "sorry" of 5 cut off`, "< end fin",
 			"closed 0 by client, fin: frames 0 0, bytes 0 5"}},
 		{"inside headers", upgradeRequest + "\x81", upgradeResponse + "\x81\x7e\x00", []string{
 			"> request GET /chat", "< response 101",
@@ -609,7 +609,7 @@ func TestSessionSkipInRefusal(t *testing.T) {
 	s.client(upgradeRequest)
 	s.server("HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nsorry")
 	s.Skip(FromServer, s.tick(), 1000)
-	s.want("> request GET /chat", `< response 403 "5\r\nsorry" of 1008`)
+	s.want("> request GET /chat", `< response 403 "sorry" of 5`, `< body "sorry" of 5`)
 }
 
 func TestSessionSkipInTunnel(t *testing.T) {
@@ -725,13 +725,13 @@ func TestSessionRefused(t *testing.T) {
 	}{
 		{"without body", "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", `< response 403`},
 		{"204", "HTTP/1.1 204 No Content\r\n\r\n", `< response 204`},
-		{"with body", "HTTP/1.1 403 Forbidden\r\nContent-Length: 5\r\n\r\nsorry", `< response 403 "sorry" of 5`},
+		{"with body", "HTTP/1.1 403 Forbidden\r\nContent-Length: 5\r\n\r\nsorry", `< response 403 "sorry" of 5 | < body "sorry" of 5`},
 		{"chunked", "HTTP/1.1 400 Bad Request\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nsorry\r\n0\r\n\r\n",
-			`< response 400 "5\r\nsorry\r\n0\r\n\r\n" of 15`},
+			`< response 400 "sorry" of 5 | < body "sorry" of 5`},
 		{"longer than is kept", "HTTP/1.1 200 OK\r\nContent-Length: 65546\r\n\r\n" + long,
-			`< response 200 "xxxx"…"xxxx"(65536) of 65546`},
+			`< response 200 "xxxx"…"xxxx"(65536) of 65546 | < body "xxxx"…"xxxx"(65536) of 65546`},
 		{"chunked, longer than is kept", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + size + "\r\n" + long + "\r\n0\r\n\r\n",
-			`< response 200 "1000"…"xxxx"(65536) of 65560`},
+			`< response 200 "xxxx"…"xxxx"(65536) of 65546 | < body "xxxx"…"xxxx"(65536) of 65546`},
 		{"until close", "HTTP/1.0 426 Upgrade Required\r\n\r\nsorry", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -745,10 +745,10 @@ func TestSessionRefused(t *testing.T) {
 				if c.want == "" {
 					s.want()
 					s.End(FromServer, s.tick(), EndFIN, "")
-					s.want(`< response 426 "sorry" of 5 !res-426-no-upgrade`, "< end fin")
+					s.want(`< response 426 "sorry" of 5 !res-426-no-upgrade`, `< body "sorry" of 5`, "< end fin")
 					continue
 				}
-				s.want(c.want)
+				s.want(strings.Split(c.want, " | ")...)
 			}
 		})
 	}
@@ -762,13 +762,13 @@ func TestSessionRefusalFlushed(t *testing.T) {
 		t.Error("the answer is not pending though its body is not complete")
 	}
 	s.Flush(FromServer, s.tick())
-	s.want("> request GET /chat", `< response 503 "sor" of 0`)
+	s.want("> request GET /chat", `< response 503 "sor" of 0`, `< body "sor" of 3 goes on`)
 	if _, ok := s.Pending(FromServer); ok {
 		t.Error("the answer is still pending")
 	}
 	s.server("ry, ...")
 	s.ends()
-	s.want("> end fin", "< end fin", "closed 0 by client, fin: frames 0 0, bytes 0 10")
+	s.want(`< body "ry, ..." of 7`, "> end fin", "< end fin", "closed 0 by client, fin: frames 0 0, bytes 0 10")
 }
 
 func TestSessionPlainExchange(t *testing.T) {

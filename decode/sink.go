@@ -81,7 +81,8 @@ func Where(ok func(*Event) bool, sink Sink) Sink {
 // in place of those of its frames: the event of its final frame, which has the
 // message, or the message event if it has no final frame or no frames at all.
 // Frames with violations, or that a gate has changed, and all other events pass
-// as they are. The sessions have to put messages together ([Look.Messages]).
+// as they are. The sessions have to put messages together ([Look.Messages]), and
+// bodies, which pass as one event too ([Look.WholeBodies]).
 func MessagesOnly(sink Sink) Sink {
 	return Where(func(ev *Event) bool {
 		switch ev.Kind {
@@ -89,6 +90,8 @@ func MessagesOnly(sink Sink) Sink {
 			return !ev.Part || ev.Message != nil || len(ev.Violations) > 0 || ev.Fate.FX != FXNone
 		case KindMessage:
 			return ev.Message.Unfinished || ev.Message.Frames == 0
+		case KindBody:
+			return ev.Body != nil
 		}
 		return true
 	}, sink)

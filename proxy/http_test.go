@@ -138,14 +138,14 @@ func TestRefusedUpgrade(t *testing.T) {
 				start := fmt.Sprintf("HTTP/1.1 %d No\r\n", status) + head
 				c, s := r.ask(upgradeRequest)
 				answer(c, s, start+"Content-Length: 6\r\n\r\nno\nway")
-				r.wantLines(t, 1, "open", "> GET "+r.target("/chat"), fmt.Sprintf(`< %d "no\nway" of 6`, status))
+				r.wantLines(t, 1, "open", "> GET "+r.target("/chat"), fmt.Sprintf(`< %d "no\nway" of 6`, status), `< body "no\nway" of 6`)
 				r.then(c, s)
 
 				c.send(r.request(upgradeRequest))
 				s.want("the next request", upgradeRequest)
 				chunks := "3\r\nno\n\r\n3\r\nway\r\n0\r\n\r\n"
 				answer(c, s, start+"Transfer-Encoding: chunked\r\n\r\n"+chunks)
-				r.wantLines(t, 3, "open", "> GET "+r.target("/chat"), fmt.Sprintf(`< %d %q of %d`, status, chunks, len(chunks)))
+				r.wantLines(t, 3, "open", "> GET "+r.target("/chat"), fmt.Sprintf(`< %d "no\nway" of 6`, status), `< body "no\nway" of 6`)
 
 				c.send(r.request(upgradeRequest))
 				s.want("the next request", upgradeRequest)
@@ -172,7 +172,8 @@ func TestLongRefusal(t *testing.T) {
 	s.send("HTTP/1.1 403 Forbidden\r\n\r\n" + body)
 	s.Close()
 	c.wantRest("the answer", "HTTP/1.1 403 Forbidden\r\n\r\n"+body, decode.EndFIN)
-	r.wantLines(t, 1, "open", "> GET /chat", fmt.Sprintf("< 403 %q of %d", body[:decode.MaxPiece], len(body)), "< end fin", "> end local")
+	r.wantLines(t, 1, "open", "> GET /chat", fmt.Sprintf("< 403 %q of %d", body[:decode.MaxPiece], len(body)),
+		fmt.Sprintf("< body %q of %d", body[:decode.MaxPiece], len(body)), "< end fin", "> end local")
 }
 
 // A client that has sent frames before a refusal is relayed until it notices.
@@ -188,7 +189,7 @@ func TestFramesThenRefusal(t *testing.T) {
 		s.wantEnd("the client ends", decode.EndFIN)
 		s.Close()
 		c.Close()
-		r.wantLines(t, 1, "open", "> GET "+r.target("/chat"), "> text 7", `< 403 "no" of 2`, "> text 5", "> end fin", "< end fin")
+		r.wantLines(t, 1, "open", "> GET "+r.target("/chat"), "> text 7", `< 403 "no" of 2`, `< body "no" of 2`, "> text 5", "> end fin", "< end fin")
 	})
 }
 

@@ -574,6 +574,8 @@ func lineOf(ev *decode.Event) string {
 			line += fmt.Sprintf(" %d-%d", f.At, f.At+int64(f.Len()))
 		}
 		return line
+	case decode.KindBody:
+		return fmt.Sprintf("%s body %q of %d", a, ev.Data, ev.BodyLen)
 	case decode.KindOpaque:
 		return a + " opaque: " + ev.Text
 	case decode.KindJunk:

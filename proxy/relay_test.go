@@ -113,7 +113,7 @@ func TestEarlyBytesMayBeARequest(t *testing.T) {
 		s.want("the next request, after the answer", next)
 		s.send("HTTP/1.1 204 No Content\r\n\r\n")
 		c.want("both answers", "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nnoHTTP/1.1 204 No Content\r\n\r\n")
-		r.wantLines(t, 1, "open", "> GET /chat", `< 403 "no" of 2`)
+		r.wantLines(t, 1, "open", "> GET /chat", `< 403 "no" of 2`, `< body "no" of 2`)
 		r.wantLines(t, 2, "open", "> GET /next", "< 204")
 	})
 	t.Run("upgraded", func(t *testing.T) { // "GE" begins a binary frame too, though not a valid one

@@ -1,10 +1,6 @@
 package render
 
 import (
-	"bytes"
-	"io"
-	"net/http/httputil"
-
 	"github.com/wstrace/wstrace/decode"
 )
 
@@ -27,13 +23,6 @@ func (p *printer) refusal(ev *decode.Event) {
 func (p *printer) body(ev *decode.Event) (g glimpse, ok bool) {
 	whole := ev.Data
 	g.missing = int64(len(whole)) != ev.BodyLen
-	if ev.Head.HasToken("Transfer-Encoding", "chunked") {
-		content, err := io.ReadAll(httputil.NewChunkedReader(bytes.NewReader(whole)))
-		if err == nil || len(content) > 0 { // else it came without its chunks, as files store it
-			whole = content
-			g.missing = g.missing || err != nil
-		}
-	}
 	g.b = whole[:min(len(whole), p.preview)]
 	g.missing = g.missing || len(g.b) < len(whole)
 	if len(g.b) == 0 {

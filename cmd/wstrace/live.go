@@ -96,13 +96,13 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 	f.turnParts(&l.record.parts)
 	tips := &hints{con: con} // con hides secrets too
 	f.watch(tips)
-	p.Sink, p.Look = &f.tee, v.look()
+	p.Sink, p.Look = &f.tee, l.look(v)
 	only := &onlyHosts{hosts: l.tls.only, to: &f.tee}
 	if len(only.hosts) > 0 {
 		p.Sink = decode.LockedWith(&f.tee, only.emit)
 	}
 	if f.playsAgain() { // then what is played again is examined
-		p.Look = decode.Look{FactsOnly: !l.strict}
+		p.Look = decode.Look{FactsOnly: !l.strict, Bodies: p.Look.Bodies}
 		collectMore()
 	}
 	con.say("listening on %s", listener.Addr())

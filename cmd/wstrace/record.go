@@ -18,6 +18,7 @@ type record struct {
 	targets targets
 	flush   choice
 	redact  []string
+	bodies  bodyFlag
 	parts   partFlags
 }
 
@@ -27,8 +28,41 @@ func (r *record) register(cmd *cobra.Command) {
 	flags.VarP(&r.targets, "write", "w", "record to `FILE`: .wst, .wst.gz or .wst.zst, or wst:- for stdout; may be repeated")
 	flags.Var(&r.flush, "flush", "write to files `WHEN`: auto (within 100 ms), or always (before the last byte of a frame is forwarded; with --redact a message that is looked into waits for its end); either way the other bytes of a frame in flight go on before they are recorded")
 	flags.StringArrayVar(&r.redact, "redact", nil, "record and show a placeholder for what `SELECTOR` selects: credentials, Header:, ?parameter, $.path or /expression/; may be repeated")
+	r.bodies = decode.DefaultBodies
+	flags.Var(&r.bodies, "bodies", "record at most `SIZE` of each HTTP body, 0 for none; without it 64KiB, and of requests and JSON answers 1MiB")
 	cmd.RegisterFlagCompletionFunc("write", cobra.FixedCompletions([]string{"wst", "wst.gz", "wst.zst"}, cobra.ShellCompDirectiveFilterFileExt))
 	completeChoice(cmd, "flush", &r.flush)
+}
+
+// A bodyFlag is the value of --bodies: bytes, or [decode.DefaultBodies].
+type bodyFlag int64
+
+func (n *bodyFlag) Type() string { return "size" }
+
+func (n *bodyFlag) String() string {
+	if *n == decode.DefaultBodies {
+		return ""
+	}
+	s := size(*n)
+	return s.String()
+}
+
+func (n *bodyFlag) Set(s string) error {
+	v, ok := parseSize(s)
+	if !ok && s != "0" {
+		return errors.New("want a size such as 64KiB, or 0")
+	}
+	*n = bodyFlag(v)
+	return nil
+}
+
+// look returns what the sessions of a live run look into, of which v is shown.
+func (r *record) look(v *view) decode.Look {
+	l := v.look()
+	if l.Bodies != 0 || len(r.targets) > 0 {
+		l.Bodies = int64(r.bodies)
+	}
+	return l
 }
 
 func (r *record) always() bool { return r.flush.value == "always" }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"math"
 	"os"
 	"slices"
 
@@ -182,6 +183,9 @@ func (v *view) look() decode.Look {
 		l.Keep = render.MaxFit
 	}
 	l.Keep = max(l.Keep, v.prettyUpTo())
+	if l.WholeBodies = l.Messages && (v.messages || v.pretty); l.WholeBodies || v.form.value == "json" {
+		l.Bodies = math.MaxInt64
+	}
 	if f := v.filter.Filter; f != nil && l.Messages {
 		f.Needs().AddTo(&l)
 	}

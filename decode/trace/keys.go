@@ -48,6 +48,14 @@ var keysByKind = map[Kind][]key{
 		headStatus("code"),
 		headText("reason", func(h *decode.Head) *string { return &h.Reason }),
 	}, fieldsAndBody, fate, derived),
+	KindBody: slices.Concat(oneSided, []key{
+		cutLength("len"),
+		payload("text", FormText),
+		otherPayload("b64", FormBase64),
+		otherPayload("hex", FormHex),
+	}, cut, []key{
+		text("=packed", func(r *Record) *string { return &r.Packed }),
+	}),
 	KindFrame: slices.Concat(oneSided, []key{
 		required(opcode("op")),
 		fin("fin"),

@@ -173,7 +173,7 @@ func (p *parser) finish() error {
 		}
 	case KindFrame:
 		return p.finishFrame()
-	case KindMore, KindJunk:
+	case KindBody, KindMore, KindJunk:
 		if p.has("len") != p.Cut {
 			return errors.New("len and cut go together")
 		}

@@ -24,8 +24,9 @@ func (w *Writer) Rotate(to io.Writer, part int) {
 // MayRotate reports whether no frame is in flight in any session, so that no
 // frame would be in two parts. It knows only if [Options.Part] is set. A part may
 // end within a frame all the same, but not between the last end of a session and
-// its closed event, which come together.
-func (w *Writer) MayRotate() bool { return w.inFlight == 0 && w.closing == nil }
+// its closed event, nor between the answer to a refused upgrade and its body, which
+// come together.
+func (w *Writer) MayRotate() bool { return w.inFlight == 0 && w.closing == nil && !w.refused }
 
 // Written returns how many bytes were written, since the latest Rotate.
 func (w *Writer) Written() int64 { return w.written }
@@ -49,6 +50,7 @@ type openSession struct {
 // follow keeps what the next part needs of the session of ev.
 func (w *Writer) follow(ev *decode.Event) {
 	w.closing = nil
+	w.refused = ev.Kind == decode.KindResponse && len(ev.Data) > 0 // its body is next
 	switch ev.Kind {
 	case decode.KindOpen:
 		w.forget(ev.Conn)

@@ -86,7 +86,7 @@ func TestParts(t *testing.T) {
 		var whole bytes.Buffer
 		anywhere := seed%4 == 3
 		r := newRotator(func(w *Writer) bool {
-			return rnd.IntN(12) == 0 && (anywhere && w.closing == nil || w.MayRotate()) && w.Written() > 0
+			return rnd.IntN(12) == 0 && (anywhere && w.closing == nil && !w.refused || w.MayRotate()) && w.Written() > 0
 		})
 		live(rnd, plays(), &decode.Tee{Sinks: []decode.Sink{NewWriter(&whole, Options{}), r}})
 		n += len(r.parts)

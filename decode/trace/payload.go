@@ -134,6 +134,10 @@ func (r *Record) bestForm() Form {
 	p := r.Payload
 	switch {
 	case r.Kind == KindJunk || r.Rsv != 0:
+	case r.Kind == KindBody:
+		if utf8.Valid(p) {
+			return FormText
+		}
 	case r.Op == ws.OpText || r.Op == ws.OpContinuation:
 		if utf8.Valid(p) {
 			return FormText

@@ -37,6 +37,7 @@ type session struct {
 	goesOn    bool          // it was open in the part before
 	noFrames  bool          // it has message records in their place
 	begun     bool          // a head or a frame has come
+	asks      bool          // its request asks for websocket
 	accepted  bool          // it is a WebSocket connection
 	tunnel    bool          // an opaque event has come of itself, for the record just played
 	wasTunnel bool          // and for the one before
@@ -54,6 +55,7 @@ type lastRecord struct {
 // Emit passes an event on.
 func (s *session) Emit(ev *decode.Event) {
 	s.accepted = ev.Handshake != nil && ev.Handshake.Accepted
+	s.asks = ev.Handshake != nil && ev.Handshake.WebSocket
 	ev.Start = s.player.r.start
 	switch ev.Kind {
 	case decode.KindJunk:
@@ -94,7 +96,7 @@ func (p *player) play(rec *Record) error {
 		return nil
 	case KindOpen:
 		return p.open(rec)
-	case KindReq, KindRes, KindFrame, KindMore, KindJunk, KindOpaque, KindEnd, KindDone, KindGap, KindNote:
+	case KindReq, KindRes, KindBody, KindFrame, KindMore, KindJunk, KindOpaque, KindEnd, KindDone, KindGap, KindNote:
 	case KindMessage:
 		if s := p.sessions.Lookup(rec.C); s == nil || !s.noFrames {
 			return nil // derived
@@ -177,6 +179,9 @@ func (s *session) play(rec *Record) error {
 		return s.request(rec)
 	case KindRes:
 		return s.response(rec)
+	case KindBody:
+		s.body(rec)
+		s.FlushAll(rec.Dir, rec.Time)
 	case KindFrame, KindMore, KindJunk:
 		return s.bytes(rec)
 	case KindMessage:
@@ -270,13 +275,39 @@ func (s *session) response(rec *Record) error {
 		return nil
 	}
 	s.head(decode.FromServer, rec, s.sentHead(rec))
+	var body *Record
+	if s.refuses(rec) {
+		body = s.player.take(rec.C, func(r *Record) bool { return r.Kind == KindBody && r.Dir == decode.FromServer })
+	}
+	if body != nil {
+		s.body(body)
+	} else if n := rec.BodyLen - int64(len(rec.Body)); n > 0 {
+		s.counted[decode.FromServer] += n
+		s.SkipBody(decode.FromServer, rec.Time, n)
+	}
 	if rec.BodyLen > 0 {
-		s.count(decode.FromServer, rec.Time, rec.BodyLen-int64(len(rec.Body)))
 		s.FlushAll(decode.FromServer, rec.Time)
 	} else {
-		s.Flush(decode.FromServer, rec.Time) // it was, or there is no body
+		s.Flush(decode.FromServer, rec.Time) // more should come, or there is no body
 	}
 	return nil
+}
+
+// refuses reports whether rec is the final response to a request for websocket, and
+// refuses it. Its body stands with it in its event.
+func (s *session) refuses(rec *Record) bool {
+	return s.asks && !s.accepted && rec.Head.Status >= 200
+}
+
+// body gives a piece of a body to the session.
+func (s *session) body(rec *Record) {
+	s.counted[rec.Dir] += int64(len(rec.Payload))
+	s.Body(rec.Dir, rec.Time, rec.Payload, false)
+	if rec.Cut {
+		n := max(int64(min(rec.Len, math.MaxInt64))-int64(len(rec.Payload)), 0)
+		s.counted[rec.Dir] += n
+		s.SkipBody(rec.Dir, rec.Time, n)
+	}
 }
 
 // sentHead returns the head that was sent in place of the one that came, or

@@ -72,7 +72,11 @@ func (pl *Player) play(rec *Record) (err error) {
 func (pl *Player) looksAhead(rec *Record) bool {
 	switch rec.Kind {
 	case KindReq, KindRes:
-		return rec.FX != "" && rec.Leg != LegOut
+		if rec.FX != "" && rec.Leg != LegOut {
+			return true
+		}
+		s := pl.p.sessions.Lookup(rec.C)
+		return rec.Kind == KindRes && s != nil && s.refuses(rec)
 	case KindEnd:
 		s := pl.p.sessions.Lookup(rec.C)
 		return s != nil && !s.accepted

@@ -20,6 +20,7 @@ const (
 	KindOpen   Kind = "open"   // a session begins
 	KindReq    Kind = "req"    // a request head
 	KindRes    Kind = "res"    // a response head
+	KindBody   Kind = "body"   // a piece of an HTTP body
 	KindFrame  Kind = "frame"  // a frame, or its first piece
 	KindMore   Kind = "more"   // a further piece of it
 	KindJunk   Kind = "junk"   // bytes that belong to no frame
@@ -77,17 +78,17 @@ type Record struct {
 	// req, res
 	Head    *decode.Head // never nil
 	RawHead bool         // Head.Raw is the head; otherwise its parts are
-	Body    []byte       // the beginning of the body
-	BodyLen int64        // blen: length of the whole body; 0 if not known
+	Body    []byte       // the beginning of the body, of early writers; others have KindBody
+	BodyLen int64        // blen: length of the whole body, here or in records of its own; 0 if not known
 
-	// frame; the payload also of more, junk and message
+	// frame; the payload also of body, more, junk and message
 	Op      ws.OpCode
 	Fin     bool
 	Rsv     byte // RSV1 is 4
 	Masked  bool
 	Mask    [4]byte
 	LenBits int    // lenc: 7, 16 or 64; 0 for as few as needed
-	Len     uint64 // as declared; of more and junk: as it was, if Cut
+	Len     uint64 // as declared; of body, more and junk: as it was, if Cut
 	Form    Form
 	Payload []byte // unmasked
 	Cut     bool   // the payload was cut when it was written

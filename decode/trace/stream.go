@@ -23,7 +23,9 @@ type Stream struct {
 	Dir  decode.Dir
 	Sent bool
 
-	begun      bool // there was a record of the session
+	begun      bool  // there was a record of the session
+	chunked    bool  // the body is
+	body       int64 // bytes of it
 	came, sent inFlight
 }
 
@@ -42,6 +44,27 @@ func (s *Stream) Append(dst []byte, r *Record) ([]byte, error) {
 	case KindReq, KindRes:
 		if r.dir() == s.Dir && s.has(r) {
 			dst = append(r.AppendHead(dst), r.Body...)
+			s.chunked = len(r.Body) == 0 && r.Head.HasToken("Transfer-Encoding", "chunked") && (r.Kind == KindRes || !decode.AsksForWebSocket(r.Head))
+			s.body = 0
+		}
+		return dst, nil
+	case KindBody:
+		switch {
+		case r.Dir != s.Dir || len(r.Payload) == 0:
+		case s.chunked:
+			dst = fmt.Appendf(dst, "%x\r\n%s\r\n", len(r.Payload), r.Payload)
+		default:
+			dst = append(dst, r.Payload...)
+		}
+		if r.Dir == s.Dir {
+			s.body += int64(len(r.Payload))
+		}
+		return dst, nil
+	case KindDone:
+		const last = "0\r\n\r\n"
+		count := [...]int64{decode.FromClient: r.Sent, decode.FromServer: r.Got}
+		if s.chunked && count[s.Dir] >= s.body+int64(len(last)) { // else it was cut off
+			s.chunked, dst = false, append(dst, last...)
 		}
 		return dst, nil
 	case KindFrame, KindMore, KindJunk, KindGap:
@@ -210,7 +233,7 @@ func (s *Stream) complete(r *Record) error {
 	switch r.Kind {
 	case KindHeader, KindOpen, KindOpaque, KindEnd, KindDone, KindNote, KindViolation, KindClosed, KindSum:
 		return nil
-	case KindReq, KindRes, KindFrame, KindMore, KindJunk, KindGap, KindMessage:
+	case KindReq, KindRes, KindBody, KindFrame, KindMore, KindJunk, KindGap, KindMessage:
 		if r.dir() != s.Dir || !s.has(r) {
 			return nil
 		}
@@ -220,7 +243,7 @@ func (s *Stream) complete(r *Record) error {
 		if r.BodyLen > int64(len(r.Body)) {
 			return fmt.Errorf("%d bytes of the body were not recorded", r.BodyLen-int64(len(r.Body)))
 		}
-	case KindFrame, KindMore, KindJunk:
+	case KindBody, KindFrame, KindMore, KindJunk:
 		if r.Cut {
 			return errors.New("the payload was cut when it was written")
 		}

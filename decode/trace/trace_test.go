@@ -55,6 +55,9 @@ func describe(ev *decode.Event) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "kind %d dir %v how %v both %v conn %d at %d info %+v/%d n %d text %q data %s", ev.Kind, ev.Dir, ev.How, ev.Both, ev.Conn, ev.Time.UnixNano(),
 		infoText(ev.Info), ev.Info.Time.UnixNano(), ev.BodyLen+ev.Lost+int64(ev.Status), ev.Text, digest(ev.Data))
+	if ev.CutOff {
+		b.WriteString(" cut off")
+	}
 	describeHead := func(name string, h *decode.Head) {
 		if h != nil {
 			fmt.Fprintf(&b, " %s %+v", name, *h)
@@ -114,7 +117,7 @@ func infoText(i *decode.Info) string {
 
 // thorough returns what has the sessions of a run look into everything.
 func thorough() decode.Look {
-	return decode.Look{Messages: true, Advice: true, Seen: new(decode.Seen)}
+	return decode.Look{Messages: true, Advice: true, Seen: new(decode.Seen), Bodies: 100_000}
 }
 
 // A teller keeps what the events of a run say, and their trace.

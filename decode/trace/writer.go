@@ -54,6 +54,7 @@ type Writer struct {
 	written  int64                  // bytes, of the part at hand
 	open     map[int64]*openSession // nil if there is only one part
 	inFlight int                    // frames in flight, of those
+	refused  bool                   // the last event is a response whose body comes next
 	closing  *openSession           // the one of the last event, if its end was the last
 
 	rec     Record
@@ -148,13 +149,18 @@ func (w *Writer) line(ev *decode.Event) {
 		r.Kind = KindRes
 		r.setHead(ev.Head)
 		r.setFate(ev)
-		r.Body, r.BodyLen = w.cut(ev.Data), ev.BodyLen
+		r.BodyLen = ev.BodyLen
 		if hs := ev.Handshake; hs != nil && hs.Relayed != nil && ev.Head == hs.Response && ev.Fate.FX != decode.FXDrop {
 			r.FX = cmp.Or(r.FX, decode.FXReplace.String())
 			w.buf = r.Append(w.buf)
 			r.FX, r.Leg = "", LegOut
 			r.setHead(hs.Relayed)
 		}
+	case decode.KindBody:
+		if ev.BodyLen == 0 && !ev.CutOff && (ev.Body == nil || !w.o.Messages) {
+			return // it ended with the piece before
+		}
+		w.body(ev)
 	case decode.KindFrame:
 		switch m := ev.Message; {
 		case m != nil && w.o.Messages:
@@ -294,6 +300,31 @@ func (w *Writer) message(m *decode.Message) {
 	r.Payload = p
 	if c.Packed != "" {
 		r.Form = FormText // if it is UTF-8
+	}
+}
+
+// body makes the record that of a piece of a body or, in place of the pieces, of all of
+// it.
+func (w *Writer) body(ev *decode.Event) {
+	r := &w.rec
+	r.Kind = KindBody
+	r.Dir, r.HasDir = ev.Dir, true
+	p, n := ev.Data, ev.BodyLen
+	if w.o.Messages && ev.Body != nil {
+		c := ev.Body.Content()
+		p, n = c.Data, ev.Body.Len
+		if r.Packed = c.Packed; c.Packed != "" {
+			n = int64(len(p))
+			if c.Cut {
+				n++ // how much is not known
+			}
+		}
+	}
+	r.Payload, r.Len = w.cut(p), uint64(n)
+	if r.Cut = int64(len(r.Payload)) < n || ev.CutOff; int64(len(r.Payload)) < n {
+		if whole := decode.WholeChars(r.Payload); utf8.Valid(whole) {
+			r.Payload = whole
+		}
 	}
 }
 

@@ -48,7 +48,7 @@ func (l *library) record(loaders map[int64]*recordLoader, rec *trace.Record) err
 	rec.T += l.later
 	parseHead(rec)
 	switch rec.Kind {
-	case "open", "req", "res", "frame", "more", "junk", "end", "gap", "opaque", "done", "note", "violation", "closed", "sum":
+	case "open", "req", "res", "body", "frame", "more", "junk", "end", "gap", "opaque", "done", "note", "violation", "closed", "sum":
 	default:
 		if !strings.HasPrefix(rec.Kind, "x-") {
 			return fmt.Errorf("kind %q is not known", rec.Kind)
