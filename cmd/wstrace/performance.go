@@ -28,7 +28,7 @@ type performance struct {
 	colored bool // what differs
 	con     *console
 	name    string
-	script  *replay.Script // the session, or the first of all
+	script  *replay.Script // the session; nil if several are played together
 	all     *replay.Play   // nil for one session
 	how     replay.PlayOption
 	dial    replay.ConnectOption // how a client connects
@@ -51,21 +51,44 @@ func (p *performance) load() (file.Compression, error) {
 	}
 	defer in.Close()
 	left := 1
-	if p.flags.session.all {
+	if p.flags.session.n == 0 {
 		if p.all, err = replay.LoadAll(in, p.flags.compare()); err == nil {
-			p.script = p.all.Scripts()[0]
-			left = len(p.all.Scripts())
+			left = len(p.all.Scripts()) + p.all.Exchanges()
+			if p.script = p.all.Alone(); p.script != nil {
+				p.all = nil
+			}
 		}
 	} else {
 		p.script, err = replay.Load(in, p.flags.compare(), replay.Session(p.flags.session.n))
 	}
-	if err == nil && p.flags.update && p.script.Sessions() > left {
-		err = fmt.Errorf("the trace has %d sessions, and an update would leave %d", p.script.Sessions(), left)
+	switch {
+	case err != nil:
+	case p.flags.update && p.played().Sessions() > left:
+		err = fmt.Errorf("the trace has %d sessions, and an update would leave %d", p.played().Sessions(), left)
+	case p.all != nil && p.total() > 1 && p.flags.listen != "":
+		err = usageError{hinted{fmt.Errorf("--times and --clients with --listen are for one session, and the trace has %d", left), "--session N chooses one"}}
+	case p.all != nil && p.total() > 1 && p.flags.update:
+		err = usagef("--update plays the trace once")
 	}
 	return in.Compression(), err
 }
 
-// total returns how many sessions are to be played.
+// A played is what is played: a session, or all of them.
+type played interface {
+	Warning() error
+	Sessions() int
+	Target() string
+	Redacted() []string
+}
+
+func (p *performance) played() played {
+	if p.all != nil {
+		return p.all
+	}
+	return p.script
+}
+
+// total returns how many times the session, or all of them, are to be played.
 func (p *performance) total() int64 { return int64(p.flags.times) * int64(p.flags.clients) }
 
 // play plays them all.
@@ -77,8 +100,6 @@ func (p *performance) play(ctx context.Context, listener net.Listener) error {
 	switch {
 	case p.all != nil && listener != nil:
 		p.one(ctx, func() error { return p.all.Serve(ctx, listener, p.how) })
-	case p.all != nil:
-		p.one(ctx, func() error { return p.all.Connect(ctx, p.flags.connect, p.how, p.dial) })
 	case listener != nil:
 		err = p.serve(ctx, listener)
 	default:
@@ -92,7 +113,7 @@ func (p *performance) play(ctx context.Context, listener net.Listener) error {
 					if ctx.Err() != nil {
 						return
 					}
-					p.one(ctx, func() error { return p.script.Connect(ctx, p.flags.connect, p.how, p.dial) })
+					p.one(ctx, func() error { return p.connect(ctx) })
 				}
 			})
 		}
@@ -126,6 +147,14 @@ func (p *performance) play(ctx context.Context, listener net.Listener) error {
 		p.con.note("%s", s+p.latencies())
 	}
 	return errFound
+}
+
+// connect plays the client of the session, or of all, once.
+func (p *performance) connect(ctx context.Context) error {
+	if p.all != nil {
+		return p.all.Connect(ctx, p.flags.connect, p.how, p.dial)
+	}
+	return p.script.Connect(ctx, p.flags.connect, p.how, p.dial)
 }
 
 // serve plays the server to as many clients as there are to be.
@@ -264,22 +293,27 @@ func (p *performance) scripts() []*replay.Script {
 
 // summary says what was played and how fast it went.
 func (p *performance) summary(took time.Duration) string {
-	n, scripts := p.total(), p.scripts()
-	if p.all != nil {
-		n = int64(len(scripts))
-	}
+	scripts := p.scripts()
+	n := p.total() * int64(len(scripts))
 	var sent, got, optional int64
 	for _, s := range scripts {
 		sent += p.total() * int64(s.Messages(decode.FromClient))
 		got += p.total() * int64(s.Messages(decode.FromServer))
 		optional += p.total() * int64(s.Heartbeats())
 	}
-	s := fmt.Sprintf("replayed %s in %v, as recorded: %s >, %s <", plural(n, "session"), round(took), plural(sent, "message"), plural(got, "message"))
+	what := plural(n, "session")
+	if p.all != nil && p.all.Exchanges() > 0 {
+		requests := plural(p.total()*int64(p.all.Exchanges()), "HTTP request")
+		if what += " and " + requests; n == 0 {
+			what = requests
+		}
+	}
+	s := fmt.Sprintf("replayed %s in %v, as recorded: %s >, %s <", what, round(took), plural(sent, "message"), plural(got, "message"))
 	if optional > 0 {
 		s += fmt.Sprintf("; %s may come or not", plural(optional, "heartbeat"))
 	}
 	if p.flags.update {
-		return fmt.Sprintf("replayed %s in %v", plural(n, "session"), round(took))
+		return fmt.Sprintf("replayed %s in %v", what, round(took))
 	}
 	if p.total() > 1 { // a load test
 		s += fmt.Sprintf("\n%s, %s", rate(n, took), rateOf(sent+got, took, "message"))
@@ -320,7 +354,7 @@ func rateOf(n int64, took time.Duration, what string) string {
 // update gives the trace the content that came.
 func (p *performance) update(comp file.Compression, b *bytes.Buffer) error {
 	err := file.Replace(p.name, comp, func(w io.Writer) error {
-		if sels := p.script.Redacted(); len(sels) > 0 {
+		if sels := p.played().Redacted(); len(sels) > 0 {
 			return edit.Redact(w, b, sels...)
 		}
 		_, err := w.Write(b.Bytes())

@@ -55,9 +55,10 @@ func newReplay(con *console, v *view) *cobra.Command {
 	r := &replayFlags{times: 1, clients: 1, stall: replay.DefaultStall}
 	cmd := &cobra.Command{
 		Use:   "replay [flags] FILE",
-		Short: "Stand in for the server or the client of a recorded session",
-		Long: `Stand in for the server or the client of a recorded session, and report whether
-the other side does what was recorded. Selectors say what may differ: $.path of
+		Short: "Stand in for the server or the client of a recorded application",
+		Long: `Stand in for the server or the client of a recorded application, and report whether
+the other side does what was recorded: all WebSocket sessions of FILE together, and the
+HTTP requests around them, if their bodies were recorded. Selectors say what may differ: $.path of
 JSON, ?parameter, Header: or /expression/. The exit status is 1 if the sessions
 differ`,
 		Example: replayExample,
@@ -75,8 +76,6 @@ differ`,
 				return usagef("--times and --clients must be more than 0")
 			case r.clients > maxClients:
 				return usagef("--clients must be at most %d", maxClients)
-			case r.session.all && r.times*r.clients > 1:
-				return usagef("--session all plays each session once")
 			case r.ramp < 0 || r.ramp > 0 && r.listen != "":
 				return usagef("--ramp is for --connect")
 			case r.stall <= 0:
@@ -97,7 +96,7 @@ differ`,
 	flags.BoolVar(&r.tls, "tls", false, "with --listen, speak TLS with clients that do, with a certificate of our authority")
 	registerCADir(flags, &r.caDir)
 	r.server.register(flags)
-	flags.Var(&r.session, "session", "replay session `N`, as numbered by show, or all of them together (default: the first WebSocket session)")
+	flags.Var(&r.session, "session", "replay session `N`, as numbered by show, and not all of them together")
 	flags.Var(&r.timing, "timing", "when to send, `HOW`: fast, as soon as it is our turn; original, with the recorded pauses; x2, twice as fast; clock, when it was recorded, whether or not it is our turn")
 	flags.Var((*duration)(&r.stall), "stall", "wait at most `TIME` for the other side: to connect, in a handshake, and for what was recorded")
 	flags.BoolVar(&r.exact, "exact", false, "compare frame by frame and byte by byte, heartbeats too")
@@ -287,14 +286,10 @@ func (r *replayFlags) run(ctx context.Context, con *console, v *view, name strin
 	if err != nil {
 		return failed("replay", name, err)
 	}
-	if err := p.script.Warning(); err != nil {
+	if err := p.played().Warning(); err != nil {
 		con.say("replay %q: %v", name, err)
 	}
-	if p.all != nil {
-		sayLong(con, "replay", name, p.all.Scripts()...)
-	} else {
-		sayLong(con, "replay", name, p.script)
-	}
+	sayLong(con, "replay", name, p.scripts()...)
 	f, err := newFlow(con, v, &r.record)
 	if err != nil {
 		return err
@@ -320,7 +315,7 @@ func (r *replayFlags) run(ctx context.Context, con *console, v *view, name strin
 	defer stop()
 	if listener != nil {
 		con.say("listening on %s", listener.Addr())
-		to := "ws://" + listener.Addr().String() + p.script.Target()
+		to := "ws://" + listener.Addr().String() + p.played().Target()
 		if r.tls {
 			to += " or wss" + strings.TrimPrefix(to, "ws")
 		}

@@ -23,6 +23,8 @@ type builder struct {
 	marks      marks        // of what is at hand
 	allowance  *allowance   // of all sessions of the file
 	err        error        // of a unit
+	bodies     [2]httpBody  // by Dir
+	tunnel     bool         // it is one
 
 	selects  func(*decode.Event) bool // nil selects all
 	out      bool                     // the event at hand is not selected
@@ -161,6 +163,11 @@ func (b *builder) finish() (*Script, error) {
 	if s.request != nil && b.answers == 0 {
 		return nil, fmt.Errorf("session %d %w", s.number, errNoAnswer)
 	}
+	if len(s.replies) > 0 {
+		if err := b.finishReply(s.final()); err != nil {
+			return nil, err
+		}
+	}
 	for d := range decode.Dir(2) {
 		n := b.have(d.Peer())
 		for _, it := range s.sides[d].items {
@@ -177,6 +184,25 @@ func (b *builder) finish() (*Script, error) {
 	s.noteBeats()
 	s.views = new([2]view)
 	return s, nil
+}
+
+// finishReply gives the answer to the handshake its body.
+func (b *builder) finishReply(h *head) error {
+	body := &b.bodies[decode.FromServer]
+	if len(h.body) == 0 && h.Status != 101 && b.s.request != nil {
+		body.finish(h.Head, decode.ResponseBody(h.Head, b.s.request.Method))
+		for _, p := range body.pieces {
+			h.body = appendBody(h.body, h.Head, p.b)
+		}
+		if chunked(h.Head) && !body.cutOff {
+			h.body = append(h.body, lastChunk...)
+		}
+		h.missing += body.missing
+	}
+	if h.missing > 0 {
+		return &decode.SourceError{Line: h.at, Err: fmt.Errorf("%d %w", h.missing, errCutBody)}
+	}
+	return nil
 }
 
 // notePings notes which Close frames and ends follow the answer to a ping.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,16 +14,44 @@ import (
 	"github.com/wstrace/wstrace/proxy/internal/tlswire"
 )
 
-// A Play is all WebSocket sessions of a trace, to be played together: what is
-// sent in one of them waits for what came before it in any. So a chat can be
-// replayed, in which a message to one client is the answer to another.
+// A Play is all sessions of a trace, to be played together: what is sent in one of
+// them waits for what came before it in any. So a chat can be replayed, in which a
+// message to one client is the answer to another, and an application that asks by
+// HTTP before it opens a WebSocket.
 type Play struct{ scripts []*Script }
 
-// Scripts returns the sessions, in the order in which they begin.
-func (p *Play) Scripts() []*Script { return p.scripts }
+// Scripts returns the WebSocket sessions, in the order in which they begin.
+func (p *Play) Scripts() []*Script {
+	return slices.DeleteFunc(slices.Clone(p.scripts), func(s *Script) bool { return s.plain != nil })
+}
 
-// Connect connects to the server at rawURL, once for each session, and plays the
-// clients.
+// Exchanges returns how many HTTP exchanges there are besides.
+func (p *Play) Exchanges() int { return len(p.scripts) - len(p.Scripts()) }
+
+// Alone returns the session if there is only one and it is a WebSocket connection; else
+// nil.
+func (p *Play) Alone() *Script {
+	if len(p.scripts) == 1 && p.scripts[0].plain == nil {
+		return p.scripts[0]
+	}
+	return nil
+}
+
+// Target returns the path and query that a client asks for first.
+func (p *Play) Target() string { return p.scripts[0].Target() }
+
+// Warning is [Script.Warning].
+func (p *Play) Warning() error { return p.scripts[0].warning }
+
+// Sessions is [Script.Sessions].
+func (p *Play) Sessions() int { return p.scripts[0].sessions }
+
+// Redacted is [Script.Redacted].
+func (p *Play) Redacted() []string { return p.scripts[0].selectors }
+
+// Connect connects to the server at rawURL, and plays the clients: it performs the
+// requests that are recorded, in their order, and opens a connection for each WebSocket
+// session. Requests of one connection are performed on one connection.
 func (p *Play) Connect(ctx context.Context, rawURL string, opts ...ConnectOption) error {
 	how, err := newConnecting(opts)
 	if err != nil {
@@ -32,11 +62,21 @@ func (p *Play) Connect(ctx context.Context, rawURL string, opts ...ConnectOption
 
 func (p *Play) connect(ctx context.Context, rawURL string, how *connecting) error {
 	c, ctx := newCast(ctx, p.scripts, decode.FromClient, &how.playing)
+	t := &troupe{cast: c, how: how, rawURL: rawURL, idle: map[string]*idleConn{}}
+	defer t.close()
 	for i, s := range p.scripts {
+		if s.plain != nil && s.plain.foreign {
+			c.leave(i, nil)
+			continue
+		}
 		c.group.Go(func() {
 			err := c.awaitTurn(ctx, i)
-			if err == nil {
-				err = s.connect(ctx, rawURL, how, performance{cast: c, part: i})
+			switch {
+			case err != nil:
+			case s.plain != nil:
+				err = t.perform(ctx, i)
+			default:
+				err = s.connect(ctx, rawURL, how, performance{cast: c, part: i, via: t.take(s.info.Client)})
 			}
 			c.leave(i, err)
 		})
@@ -45,8 +85,9 @@ func (p *Play) connect(ctx context.Context, rawURL string, how *connecting) erro
 }
 
 // Serve plays the servers to the clients that connect to l. Each gets the first
-// session that nobody has and that its request fits. Serve returns when all
-// sessions have been played or one has failed, and closes l.
+// session that nobody has and that its request fits, and an HTTP request the first
+// answer that nobody has, or again the last. Serve returns when all sessions have been
+// played or one has failed, and closes l.
 func (p *Play) Serve(ctx context.Context, l net.Listener, opts ...PlayOption) error {
 	how, err := newPlaying(opts)
 	if err != nil {
@@ -54,22 +95,90 @@ func (p *Play) Serve(ctx context.Context, l net.Listener, opts ...PlayOption) er
 		return err
 	}
 	c, ctx := newCast(ctx, p.scripts, decode.FromServer, how)
-	clients := newListener(l, how)
-	stop := context.AfterFunc(ctx, func() { clients.Close() })
-	defer stop()
-	for range p.scripts {
-		conn, err := clients.Accept()
-		if err != nil {
-			if ctx.Err() != nil {
-				err = context.Cause(ctx)
+	clients := newListener(l, how, c)
+	c.group.Go(func() {
+		for {
+			conn, err := clients.Accept()
+			var refused *HandshakeError
+			switch {
+			case err == nil:
+				c.group.Go(func() { c.admit(ctx, conn, nil) })
+			case ctx.Err() != nil || clients.ctx.Err() != nil:
+				return
+			default:
+				c.fail(-1, err) // unless something else was before
+				if !errors.As(err, &refused) {
+					return
+				}
 			}
-			c.fail(-1, err) // unless something else was before
-			break
 		}
-		c.group.Go(func() { c.admit(ctx, conn, nil) })
+	})
+	c.watch(ctx)
+	if err := context.Cause(ctx); err != nil {
+		c.fail(-1, err)
 	}
 	clients.Close()
+	if turned := clients.Turned(); len(turned) > 0 {
+		how.tell("not in the recording, and answered by a 404: %s", strings.Join(turned, ", "))
+	}
 	return c.wait()
+}
+
+// watch returns when all has been played, or ctx is done. It fails the play when nobody
+// comes for what is next, though somebody came before.
+func (c *cast) watch(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-c.finished:
+			return
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		if wait := c.deserted(); wait > 0 {
+			timer.Reset(wait)
+			continue
+		}
+		part, _ := c.blame()
+		c.fail(-1, c.awaited(part))
+	}
+}
+
+// deserted returns how long somebody may still come: 0 if he should have.
+func (c *cast) deserted() time.Duration {
+	part, begun := c.blame()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	idle := !begun
+	for i := range c.taken {
+		idle = idle && (!c.taken[i] || c.left[i])
+	}
+	if !idle || !slices.Contains(c.taken, true) {
+		return c.how.stall
+	}
+	last := event{at: -1}
+	for _, e := range c.events {
+		if e.at > last.at {
+			last = e
+		}
+	}
+	pause := time.Duration(0)
+	if last.at >= 0 {
+		pause = max(c.scripts[part].begin-last.t, 0)
+	}
+	return max(time.Until(c.progress.Add(c.how.stall+pause)), 0)
+}
+
+// awaited says that nobody has come for a session.
+func (c *cast) awaited(part int) error {
+	s := c.scripts[part]
+	text := fmt.Sprintf("server waits for the client of session %d%s", s.number, s.inLine(s.at))
+	if s.plain != nil {
+		text = fmt.Sprintf("server waits for the request %s of session %d%s", s.title(), s.number, s.inLine(s.at))
+	}
+	return &stallError{text, c.how.stall}
 }
 
 // A cast is the sessions of a [Play] while it goes on. Its methods may be called
@@ -77,6 +186,7 @@ func (p *Play) Serve(ctx context.Context, l net.Listener, opts ...PlayOption) er
 type cast struct {
 	scripts []*Script
 	how     *playing
+	ctx     context.Context
 	began   time.Time
 	group   sync.WaitGroup
 	cancel  context.CancelCauseFunc
@@ -89,8 +199,10 @@ type cast struct {
 	requests []*decode.Head  // by session: of its client
 	err      error           // the first
 	taken    []bool
-	ours     []int // by session: position of what we send next
-	theirs   []int // by session: position of what we wait for next
+	left     []bool
+	finished chan struct{} // closed when all have left that have to come
+	ours     []int         // by session: position of what we send next
+	theirs   []int         // by session: position of what we wait for next
 	progress time.Time
 	events   []event // by session: the one of the highest position
 }
@@ -101,22 +213,37 @@ func newCast(ctx context.Context, scripts []*Script, role decode.Dir, how *playi
 		played[i] = s.playedBy(role)
 	}
 	scripts = played
-	c := &cast{scripts: scripts, how: how, began: time.Now(), progress: time.Now(), taken: make([]bool, len(scripts))}
+	c := &cast{scripts: scripts, how: how, began: time.Now(), progress: time.Now(), taken: make([]bool, len(scripts)),
+		left: make([]bool, len(scripts)), finished: make(chan struct{})}
 	for _, s := range scripts {
-		asks, answers := s.at, s.replyAt()
-		if role == decode.FromServer {
-			asks, answers = answers, asks
-		}
-		c.ours = append(c.ours, asks)
-		c.theirs = append(c.theirs, answers)
+		ours, theirs := s.firsts(role)
+		c.ours = append(c.ours, ours)
+		c.theirs = append(c.theirs, theirs)
 		c.wake = append(c.wake, make(chan struct{}, 1))
 		c.players = append(c.players, nil)
 		c.seats = append(c.seats, make(chan struct{}))
 		c.requests = append(c.requests, nil)
 		c.events = append(c.events, event{at: -1})
 	}
-	ctx, c.cancel = context.WithCancelCause(ctx)
-	return c, ctx
+	c.ctx, c.cancel = context.WithCancelCause(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.finish()
+	return c, c.ctx
+}
+
+// finish looks whether all have left that have to come. It is called with mu locked.
+func (c *cast) finish() {
+	for i, s := range c.scripts {
+		if !c.left[i] && (s.plain == nil || !s.plain.optional) {
+			return
+		}
+	}
+	select {
+	case <-c.finished:
+	default:
+		close(c.finished)
+	}
 }
 
 // wait waits for the end of all sessions.
@@ -162,6 +289,10 @@ func (c *cast) leave(part int, err error) error {
 		c.fail(part, err)
 	}
 	c.set(part, atEnd, atEnd, time.Time{})
+	c.mu.Lock()
+	c.left[part] = true
+	c.finish()
+	c.mu.Unlock()
 	if err == nil || err == errElsewhere {
 		return nil
 	}
@@ -257,6 +388,18 @@ func (c *cast) before(part, at int, own event) event {
 	return own
 }
 
+// missing names the first exchange that has to take place and did not; "" for none.
+func (c *cast) missing() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, s := range c.scripts {
+		if s.plain != nil && !s.plain.optional && !c.taken[i] {
+			return fmt.Sprintf("%s (session %d%s)", s.title(), s.number, strings.NewReplacer(" (", ", ", ")", "").Replace(s.inLine(s.at)))
+		}
+	}
+	return ""
+}
+
 // due returns when something recorded at t comes by the clock.
 func (c *cast) due(t time.Duration) time.Time {
 	return c.began.Add(c.how.scaled(t - c.scripts[0].begin))
@@ -321,7 +464,7 @@ func (c *cast) fitting(request []byte) int {
 	part := -1
 	for i, s := range c.scripts {
 		switch {
-		case c.taken[i]:
+		case c.taken[i] || s.plain != nil:
 		case err == nil && (c.how.update || s.checkRequest(req) == nil):
 			c.taken[i], c.requests[i] = true, req
 			return i

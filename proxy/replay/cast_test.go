@@ -123,7 +123,7 @@ func TestTurnsOfOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := watch(t, func(t *witness) {
 			srv := Serve(t, file, All())
-			Dial(&witness{T: t.T}, "ws://x", file, Dialer(srv.DialContext), Stall(time.Minute)) // one client only, whose complaints nobody hears
+			Dial(&witness{T: t.T}, "ws://x", file, Dialer(srv.DialContext), Stall(time.Minute), Session(1)) // one client only, whose complaints nobody hears
 		})
 		want := "replay " + file + ": session 1: server waits for the client of session 2 (line 5): nothing for 5s"
 		if len(told) == 0 || told[0] != want {

@@ -3,6 +3,7 @@ package replay
 import (
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -75,8 +76,20 @@ func (e *equality) queryKey(query string) string {
 	for i := range e.ignore {
 		vs.Del(e.ignore[i].Param)
 	}
+	for name, values := range vs {
+		if slices.Contains(cacheBusters, strings.ToLower(name)) && len(values) == 1 && randomValue.MatchString(values[0]) {
+			delete(vs, name)
+		}
+	}
 	return vs.Encode()
 }
+
+// cacheBusters are names of parameters that clients add with a value of the time or of
+// chance, so that no cache has the answer.
+var cacheBusters = []string{"t", "_", "ts", "cb", "rnd", "rand", "random", "timestamp", "nocache", "cachebust", "cachebuster", "_t", "_ts"}
+
+// randomValue is what such a value looks like: a time, a number, a few letters and digits.
+var randomValue = regexp.MustCompile(`^(0?\.[0-9]{4,}|[0-9]{5,20}|[0-9A-Za-z_.-]{5,16})$`)
 
 // checkResponse compares the answer of a server with the recorded one. The key
 // is the one that was sent.
@@ -126,6 +139,11 @@ func (s *Script) checkHeaders(recorded *head, got *decode.Head, offered string) 
 			return inHeader("Sec-WebSocket-Extensions", s.differAt(recorded, "expected %s %s, got %s", word("extensions"), orNone(w), orNone(g)))
 		}
 	}
+	return s.checkChosen(recorded, got)
+}
+
+// checkChosen compares the headers chosen by [Headers].
+func (s *Script) checkChosen(recorded *head, got *decode.Head) error {
 	for _, name := range s.headerNames {
 		w, g := recorded.Values(name), got.Values(name)
 		if !s.ignoresHeader(name) && !slices.EqualFunc(w, g, s.likes) {

@@ -14,9 +14,10 @@ import (
 	"github.com/wstrace/wstrace/decode"
 )
 
-// Dial plays the client of the session in file against the server at rawURL,
-// and makes the test fail, in a sentence, at the first thing that the server
-// does otherwise. It returns when the session has been played. A path and query
+// Dial plays the clients of the sessions in file against the server at rawURL, and
+// performs the HTTP requests that are recorded there. It makes the test fail, in a
+// sentence, at the first thing that the server does otherwise, and returns when all has
+// been played. A path and query
 // in rawURL replace the recorded ones, and its host replaces the recorded one
 // in Host, and in Origin if that was the same.
 func Dial(t T, rawURL, file string, opts ...DialOption) {
@@ -30,15 +31,15 @@ func Dial(t T, rawURL, file string, opts ...DialOption) {
 		rec = newRecorder(file)
 		how.events = rec.record(how.events)
 	}
-	scripts, err := loadFile(file, how.loading, how.all)
+	scripts, err := loadFile(file, how.loading, how.session == 0)
 	if err == nil && how.update {
 		err = keepsAll(file, scripts)
 	}
 	if err != nil {
 		t.Fatalf("replay: %v", err)
 	}
-	if how.all {
-		err = (&Play{scripts}).connect(t.Context(), rawURL, &how.connecting)
+	if play := (&Play{scripts}); how.session == 0 && play.Alone() == nil {
+		err = play.connect(t.Context(), rawURL, &how.connecting)
 	} else {
 		err = scripts[0].connect(t.Context(), rawURL, &how.connecting, performance{})
 	}
@@ -67,6 +68,18 @@ func (s *Script) connect(ctx context.Context, rawURL string, how *connecting, pe
 	if err != nil {
 		return err
 	}
+	conn := perf.via
+	if conn == nil {
+		if conn, err = how.reach(ctx, u); err != nil {
+			return err
+		}
+	}
+	perf.how, perf.role, perf.url = &how.playing, decode.FromClient, u
+	return s.play(ctx, conn, perf)
+}
+
+// reach connects to the server at u.
+func (c *connecting) reach(ctx context.Context, u *url.URL) (net.Conn, error) {
 	port := u.Port()
 	secure := false
 	switch u.Scheme {
@@ -75,19 +88,13 @@ func (s *Script) connect(ctx context.Context, rawURL string, how *connecting, pe
 	case "wss", "https":
 		port, secure = cmp.Or(port, "443"), true
 	default:
-		return fmt.Errorf("%q is not a ws:// or wss:// address", rawURL)
+		return nil, fmt.Errorf("%q is not a ws:// or wss:// address", u)
 	}
-	conn, err := how.connect(ctx, net.JoinHostPort(u.Hostname(), port))
-	if err != nil {
-		return err
+	conn, err := c.connect(ctx, net.JoinHostPort(u.Hostname(), port))
+	if err == nil && secure {
+		conn, err = c.secure(ctx, conn, u.Hostname())
 	}
-	if secure {
-		if conn, err = how.secure(ctx, conn, u.Hostname()); err != nil {
-			return err
-		}
-	}
-	perf.how, perf.role, perf.url = &how.playing, decode.FromClient, u
-	return s.play(ctx, conn, perf)
+	return conn, err
 }
 
 // connect connects to addr, which may take as long as anything else that is waited

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -23,7 +22,7 @@ func (l *library) events(src decode.Source) error {
 				cancel(e.err)
 			}
 		}
-	}), decode.Look{Messages: true, Keep: maxSent, Sums: true, Advice: l.selects != nil})
+	}), decode.Look{Messages: true, Keep: maxSent, Sums: true, Advice: l.selects != nil, Bodies: maxSent})
 	if e.err != nil {
 		return e.err
 	}
@@ -102,13 +101,21 @@ func (b *builder) take(ev *decode.Event, at int, t time.Duration) error {
 			b.s.edited = &head{Head: cloneHead(hs.Forwarded), at: at}
 		}
 	case decode.KindResponse:
-		if ev.Head.Cut {
+		switch {
+		case ev.Head.Cut && b.s.plain != nil:
+			return nil // it has no answer
+		case ev.Head.Cut:
 			return errCutResponse
 		}
-		if missing := ev.BodyLen - int64(len(ev.Data)); missing > 0 {
-			return fmt.Errorf("%d %w", missing, errCutBody)
+		b.response(&head{Head: cloneHead(ev.Head), at: at, out: b.out}, t)
+	case decode.KindBody:
+		b.body(d, bodyPiece{at, t, bytes.Clone(ev.Data)}, ev.BodyLen-int64(len(ev.Data)), ev.CutOff)
+	case decode.KindOpaque:
+		b.tunnel = b.tunnel || b.s.plain != nil
+	case decode.KindClosed:
+		if b.s.plain != nil {
+			b.bodies[0].wire, b.bodies[1].wire = ev.Totals.Bytes[0], ev.Totals.Bytes[1]
 		}
-		b.response(&head{Head: cloneHead(ev.Head), body: bytes.Clone(ev.Data), at: at, out: b.out}, t)
 	case decode.KindFrame:
 		f := ev.Frame
 		it := item{at: at, t: t, bytes: f.AppendWire(nil), ends: f.Complete, need: b.have(d.Peer())}

@@ -39,6 +39,15 @@ func (s *Script) requestFor(u *url.URL, set []decode.Field) []byte {
 	if u.Path == "" && u.RawQuery == "" || u.Path == "/" && u.RawQuery == "" {
 		target = originForm(recorded.Target)
 	}
+	h := s.addressed(recorded, u, target)
+	if validKey(recorded.Get("Sec-WebSocket-Key")) {
+		h = h.WithValue("Sec-WebSocket-Key", key)
+	}
+	return recorded.bytes(withFields(h, set))
+}
+
+// addressed returns a recorded request with the host of u and with a target.
+func (s *Script) addressed(recorded *head, u *url.URL, target string) *decode.Head {
 	h := recorded.WithTarget(target).WithValue("Host", u.Host)
 	// A page of the server's own stays one, as servers check that.
 	if o, err := url.Parse(recorded.Get("Origin")); err == nil && o.Host != "" && strings.EqualFold(o.Host, recorded.Get("Host")) {
@@ -48,10 +57,7 @@ func (s *Script) requestFor(u *url.URL, set []decode.Field) []byte {
 		}
 		h = h.WithValue("Origin", o.String())
 	}
-	if validKey(recorded.Get("Sec-WebSocket-Key")) {
-		h = h.WithValue("Sec-WebSocket-Key", key)
-	}
-	return recorded.bytes(withFields(h, set))
+	return h
 }
 
 // withFields returns h with values that are to take the place of others.

@@ -18,11 +18,12 @@ import (
 
 // A Listener lets in the clients of recorded sessions. Others it deals with itself: a
 // connection that ends before it asks for anything, as a probe of the port does, is
-// passed over; a request that does not ask for websocket gets a 404, and the question
-// of a browser whether it may send one (CORS) a yes.
+// passed over; a request that is not recorded and does not ask for websocket gets a 404,
+// and the question of a browser whether it may send one (CORS) a yes.
 type Listener struct {
 	net.Listener
 	how    *playing
+	plays  *cast // which has the answers that are recorded; may be nil
 	ctx    context.Context
 	cancel context.CancelFunc
 	group  sync.WaitGroup
@@ -45,11 +46,11 @@ func NewListener(l net.Listener, opts ...PlayOption) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newListener(l, how), nil
+	return newListener(l, how, nil), nil
 }
 
-func newListener(l net.Listener, how *playing) *Listener {
-	d := &Listener{Listener: l, how: how, in: make(chan arrival)}
+func newListener(l net.Listener, how *playing, plays *cast) *Listener {
+	d := &Listener{Listener: l, how: how, plays: plays, in: make(chan arrival)}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.group.Go(func() {
 		for {
@@ -65,7 +66,13 @@ func newListener(l net.Listener, how *playing) *Listener {
 }
 
 // take lets a connection in, once it has asked.
-func (d *Listener) take(conn net.Conn) { d.group.Go(func() { d.admit(conn) }) }
+func (d *Listener) take(conn net.Conn) { d.group.Go(func() { d.admit(conn, nil) }) }
+
+// takeAtOnce is take for one that has to ask before patience is at an end; else Accept
+// returns silent.
+func (d *Listener) takeAtOnce(conn net.Conn, silent error) {
+	d.group.Go(func() { d.admit(conn, silent) })
+}
 
 // Accept returns the next client. Its request is read from the connection. The error
 // is that of the Listener beneath, or a [*HandshakeError], after which others may come.
@@ -104,7 +111,7 @@ func (d *Listener) arrived(a arrival) {
 }
 
 // admit reads what a client begins with.
-func (d *Listener) admit(conn net.Conn) {
+func (d *Listener) admit(conn net.Conn, silent error) {
 	conn, early, err := d.how.accept(d.ctx, conn)
 	if err != nil {
 		probe := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
@@ -115,24 +122,52 @@ func (d *Listener) admit(conn net.Conn) {
 	}
 	stop := context.AfterFunc(d.ctx, func() { conn.Close() })
 	defer stop()
-	early, ok := d.ask(conn, early)
-	if !ok {
-		conn.Close()
+	for {
+		var ok bool
+		if early, ok = d.ask(conn, early, silent != nil); !ok {
+			conn.Close()
+			if silent != nil && errors.Is(silent, ErrStalled) && len(early) == 0 && d.ctx.Err() == nil {
+				d.arrived(arrival{err: silent})
+			}
+			return
+		}
+		silent = nil // it may ask again
+		req, err := decode.ParseRequest(string(early[:decode.HeadLen(early, 0)]))
+		if err == nil && d.plays != nil {
+			rest, answered, goesOn := d.plays.serve(d.ctx, conn, req, early[len(req.Raw):])
+			switch {
+			case answered && goesOn:
+				early = rest
+				continue
+			case answered:
+				linger(conn)
+				return
+			}
+		}
+		if err == nil && !decode.AsksForWebSocket(req) {
+			d.answer(conn, req)
+			return
+		}
+		if stop() { // from now on it is another's to close
+			d.arrived(arrival{conn: &begun{conn, early}})
+		}
 		return
 	}
-	req, err := decode.ParseRequest(string(early[:decode.HeadLen(early, 0)]))
-	if err == nil && !decode.AsksForWebSocket(req) {
-		d.answer(conn, req)
-		return
-	}
-	if stop() { // from now on it is another's to close
-		d.arrived(arrival{conn: &begun{conn, early}})
+}
+
+// linger ends our side of a connection, and closes it when the other side has: else what
+// is unread would reset it.
+func linger(conn net.Conn) {
+	defer conn.Close()
+	if c, ok := conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
+		conn.SetReadDeadline(time.Now().Add(time.Second))
+		io.Copy(io.Discard, io.LimitReader(conn, 1<<20))
 	}
 }
 
 // ask reads the head of a request that begins with b. Who says nothing may do so for as
 // long as it likes: browsers connect ahead of need. ok is false if it is none of ours.
-func (d *Listener) ask(conn net.Conn, b []byte) (_ []byte, ok bool) {
+func (d *Listener) ask(conn net.Conn, b []byte, atOnce bool) (_ []byte, ok bool) {
 	defer conn.SetReadDeadline(time.Time{})
 	buf := make([]byte, 4<<10)
 	for decode.HeadLen(b, 0) == 0 && len(b) < decode.MaxHead && !tlswire.IsHandshake(b) {
@@ -140,7 +175,7 @@ func (d *Listener) ask(conn net.Conn, b []byte) (_ []byte, ok bool) {
 		n, err := conn.Read(buf)
 		b = append(b, buf[:n]...)
 		switch {
-		case err == nil, errors.Is(err, os.ErrDeadlineExceeded) && len(b) == 0:
+		case err == nil, errors.Is(err, os.ErrDeadlineExceeded) && len(b) == 0 && !atOnce:
 		default:
 			return b, len(b) > 0 // the player says what is wrong with it
 		}
@@ -150,7 +185,6 @@ func (d *Listener) ask(conn net.Conn, b []byte) (_ []byte, ok bool) {
 
 // answer answers a request that is in no session, and ends the connection.
 func (d *Listener) answer(conn net.Conn, req *decode.Head) {
-	defer conn.Close()
 	d.mu.Lock()
 	if len(d.turned) < maxTurned {
 		d.turned = append(d.turned, req.Method+" "+req.Target)
@@ -177,9 +211,7 @@ func (d *Listener) answer(conn net.Conn, req *decode.Head) {
 	}
 	conn.SetDeadline(time.Now().Add(d.how.stall))
 	io.WriteString(conn, head+"Connection: close\r\n\r\n"+text)
-	if c, ok := conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
-		io.Copy(io.Discard, io.LimitReader(conn, 1<<20)) // else what is unread resets it
-	}
+	linger(conn)
 }
 
 // maxTurned is how many requests are remembered.

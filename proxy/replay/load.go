@@ -182,11 +182,16 @@ func (l *library) want(number int64, request *decode.Head) *Script {
 		clear(l.opened)
 		return nil
 	}
-	if request != nil && (request.Cut || !decode.AsksForWebSocket(request)) {
-		l.plain = l.plain || number == l.session
-		return nil
+	s := &Script{equality: l.equality, number: number, info: o}
+	if request == nil || !request.Cut && decode.AsksForWebSocket(request) {
+		return s
 	}
-	return &Script{equality: l.equality, number: number, info: o}
+	if l.all && mayBePlain(request) {
+		s.plain = new(plain)
+		return s
+	}
+	l.plain = l.plain || number == l.session
+	return nil
 }
 
 // errPartial is for a part of a recording, which may be appended to those before.
@@ -204,15 +209,22 @@ func (l *library) finish(err error) ([]*Script, error) {
 	}
 	var scripts []*Script
 	for _, b := range l.builders {
-		s, err := b.finish()
-		if l.all && errors.Is(err, errNoAnswer) {
+		if l.all && b.s.request != nil && (b.s.plain != nil || b.answers == 0 || !b.s.accepted()) {
+			if b.finishPlain() {
+				b.s.selectors, b.s.warning, b.s.sessions = l.selectors, l.warning, l.sessions
+				scripts = append(scripts, b.s)
+			}
 			continue
 		}
+		s, err := b.finish()
 		if err != nil {
 			return nil, err
 		}
 		s.selectors, s.warning, s.sessions = l.selectors, l.warning, l.sessions
 		scripts = append(scripts, s)
+	}
+	if l.all {
+		markOptional(scripts)
 	}
 	switch {
 	case len(scripts) > 0:

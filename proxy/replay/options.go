@@ -296,7 +296,8 @@ func Headers(names ...string) CompareOption {
 }
 
 // Session chooses the session with number n, as output shows it (#3) and the
-// trace has it (c). Without it the first WebSocket session is played.
+// trace has it (c). Without it [Load] takes the first WebSocket session, and [Serve] and
+// [Dial] play all.
 func Session(n int64) LoadOption { return loadOption(func(l *loading) { l.session = n }) }
 
 // Select lets [Diff] compare only what selects returns true for: of a message, for the
@@ -306,10 +307,9 @@ func Select(selects func(*decode.Event) bool) LoadOption {
 	return loadOption(func(l *loading) { l.selects = selects })
 }
 
-// All plays all WebSocket sessions of the trace, together: what is sent in one
-// waits for what came before it in any. [Serve] gives each client the first
-// session that nobody has and that its request fits, and [Dial] plays all
-// clients. See [Play].
+// All plays all sessions of the trace, together, as [Serve] and [Dial] do unless
+// [Session] chooses one: what is sent in one waits for what came before it in any. See
+// [Play].
 func All() interface {
 	ServeOption
 	DialOption
@@ -427,13 +427,20 @@ func UpdateFrom(on bool, server string) ServeOption {
 	})
 }
 
-// Times sets how many connections a [Server] takes, each to play the session
+// Times sets how many connections a [Server] takes, each to play the one session
 // once. Without it the number is one.
 func Times(n int) ServeOption { return serveOption(func(s *serving) { s.times = n }) }
 
 // Notes tells f, in a sentence, what a replay that succeeds has left out: a ping that was
 // waited for in vain before our end. It may be called from several goroutines.
 func Notes(f func(string)) PlayOption { return playOption(func(p *playing) { p.note = f }) }
+
+// tell tells a note.
+func (p *playing) tell(format string, args ...any) {
+	if p.note != nil {
+		p.note(fmt.Sprintf(format, args...))
+	}
+}
 
 // Chunks has all that we send written in pieces of n bytes, each by itself.
 func Chunks(n int) PlayOption {

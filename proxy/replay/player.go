@@ -60,6 +60,7 @@ type performance struct {
 	cast   *cast           // the sessions that are played together; nil for one alone
 	part   int             // which of them this is; for a server it may change as long as the client has said nothing
 	seat   *int            // gets the last part; may be nil
+	via    net.Conn        // a connection to the server, on which requests were performed before; nil for a new one
 }
 
 // A player plays one side of a session on one connection. One goroutine reads

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 	"strings"
 
@@ -166,6 +167,17 @@ func (l *recordLoader) take(rec *trace.Record) error {
 		return l.takeRequest(rec)
 	case "res":
 		return l.takeResponse(rec)
+	case "body":
+		return l.takeBody(rec)
+	case "opaque":
+		l.tunnel = l.tunnel || l.s.plain != nil
+	case "done":
+		l.bodies[decode.FromClient].wire, l.bodies[decode.FromServer].wire = rec.Sent, rec.Got
+	}
+	if l.s.plain != nil {
+		return nil // its connection may go on
+	}
+	switch rec.Kind {
 	case "frame", "more", "junk":
 		return l.takeBytes(rec)
 	case "end":
@@ -173,6 +185,16 @@ func (l *recordLoader) take(rec *trace.Record) error {
 	case "gap":
 		return errLost(rec.N)
 	}
+	return nil
+}
+
+// takeBody takes a piece of the body of a request or a response.
+func (l *recordLoader) takeBody(rec *trace.Record) error {
+	more := int64(0)
+	if rec.Cut {
+		more = max(int64(min(rec.Len, math.MaxInt64))-int64(len(rec.Payload)), 0)
+	}
+	l.body(rec.Dir, bodyPiece{rec.Line, rec.T, rec.Payload}, more, rec.Cut && more == 0)
 	return nil
 }
 
@@ -189,8 +211,10 @@ func (l *recordLoader) takeRequest(rec *trace.Record) error {
 		l.s.edited = h
 	case l.s.request == nil:
 		l.s.request = h
-		l.open()
-		l.decoder.Data(decode.FromClient, rec.Time, rec.AppendHead(nil))
+		if l.s.plain == nil {
+			l.open()
+			l.decoder.Data(decode.FromClient, rec.Time, rec.AppendHead(nil))
+		}
 	default:
 		return errors.New("a second request")
 	}
@@ -209,13 +233,15 @@ func (l *recordLoader) takeResponse(rec *trace.Record) error {
 		return nil // what we sent; a side is played by what it sent itself
 	case l.frames:
 		return errLateHead
+	case rec.Head.Cut && l.s.plain != nil:
+		return nil // it has no answer
 	case rec.Head.Cut:
 		return errCutResponse
 	}
-	if missing := rec.BodyLen - int64(len(rec.Body)); missing > 0 {
-		return fmt.Errorf("%d %w", missing, errCutBody)
-	}
 	h := &head{Head: rec.Head, body: rec.Body, at: rec.Line}
+	if len(rec.Body) > 0 { // else it has records of its own
+		h.missing = max(rec.BodyLen-int64(len(rec.Body)), 0)
+	}
 	l.response(h, rec.T)
 	if l.opened {
 		l.decoder.Data(decode.FromServer, rec.Time, append(rec.AppendHead(nil), rec.Body...))

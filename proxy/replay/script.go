@@ -23,6 +23,7 @@ type Script struct {
 	request   *head       // as the client sent it; nil if the trace has none
 	edited    *head       // as the server got it, if that was different
 	replies   []*head
+	plain     *plain   // nil for a WebSocket connection
 	sides     [2]side  // by Dir
 	selectors []string // the selectors that the trace was redacted with
 	warning   error
@@ -36,9 +37,10 @@ type Script struct {
 // A head is a request or a response of the session, with the body behind it.
 type head struct {
 	*decode.Head
-	body []byte
-	at   int
-	out  bool // it was not selected
+	body    []byte
+	missing int64 // bytes of the body that were not recorded
+	at      int
+	out     bool // it was not selected
 }
 
 // bytes returns what was sent, but with another head in front.

@@ -127,6 +127,15 @@ func (p *player) stalled() error {
 	return &stallError{text, p.how.stall}
 }
 
+// unasked says that a server waits for the request of a client.
+func (s *Script) unasked(stall time.Duration) error {
+	text := "server waits for the request of the client"
+	if s.request != nil {
+		text += s.inLine(s.request.at)
+	}
+	return &stallError{text, stall}
+}
+
 // unread says that the peer does not read what we write.
 func (p *player) unread() error {
 	items := p.s.sides[p.role].items

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"strings"
@@ -46,10 +47,11 @@ type Server struct {
 	group sync.WaitGroup
 }
 
-// Serve starts a server that plays the session in file with one client, and
-// makes the test fail, in a sentence, at the first thing that the client does
-// otherwise. At the end of the test it fails too if the client did not do all
-// that was recorded. A path and a query, if the test wants them, go behind URL.
+// Serve starts a server that plays the sessions in file with one client each, and
+// answers the HTTP requests that are recorded there. It makes the test fail, in a
+// sentence, at the first thing that a client does otherwise. At the end of the test it
+// fails too if the clients did not do all that was recorded. A path and a query, if the
+// test wants them, go behind URL.
 func Serve(t T, file string, opts ...ServeOption) *Server {
 	t.Helper()
 	how, err := newServing(opts)
@@ -78,7 +80,7 @@ func Serve(t T, file string, opts ...ServeOption) *Server {
 		srv.relay(rec)
 		return srv
 	}
-	srv.clients = newListener(srv.listener, &how.playing)
+	srv.clients = newListener(srv.listener, &how.playing, srv.cast)
 	if inBubble() {
 		srv.listener.Close()
 	}
@@ -97,9 +99,13 @@ func Serve(t T, file string, opts ...ServeOption) *Server {
 
 // load loads what is to be played.
 func (srv *Server) load() error {
-	scripts, err := loadFile(srv.file, srv.how.loading, srv.how.all)
+	scripts, err := loadFile(srv.file, srv.how.loading, srv.how.session == 0)
 	if err == nil && srv.how.update {
 		err = keepsAll(srv.file, scripts)
+	}
+	play := &Play{scripts}
+	if err == nil && srv.how.times > 1 && play.Alone() == nil && srv.how.session == 0 {
+		err = fmt.Errorf("%s: Times is for one session, and there are %d", srv.file, len(scripts))
 	}
 	if err != nil {
 		return err
@@ -108,8 +114,8 @@ func (srv *Server) load() error {
 	// cleanup in which the client's last frames are awaited.
 	srv.ctx = context.WithoutCancel(srv.t.Context())
 	srv.script, srv.times = scripts[0], srv.how.times
-	if srv.how.all {
-		srv.times = len(scripts)
+	if play.Alone() == nil && srv.how.session == 0 {
+		srv.times = len(play.Scripts())
 		srv.cast, srv.ctx = newCast(srv.ctx, scripts, decode.FromServer, &srv.how.playing)
 	}
 	return nil
@@ -128,6 +134,11 @@ func (srv *Server) accept() {
 		switch {
 		case err == nil:
 			srv.take(conn)
+		case errors.Is(err, ErrStalled): // it has connected all the same
+			srv.mu.Lock()
+			srv.taken++
+			srv.mu.Unlock()
+			srv.t.Errorf("replay %s: %v", srv.file, err)
 		case errors.As(err, &refused):
 			srv.t.Errorf("replay %s: %v", srv.file, err)
 		case srv.clients.ctx.Err() != nil:
@@ -172,8 +183,11 @@ func (srv *Server) close() {
 	srv.group.Wait()
 	if srv.cast != nil {
 		srv.cast.cancel(nil)
+		if missing := srv.cast.missing(); missing != "" && (taken > 0 || srv.times == 0) {
+			srv.t.Errorf("replay %s: no client has asked for %s%s", srv.file, missing, srv.others())
+		}
 	}
-	if taken == 0 {
+	if taken == 0 && srv.times > 0 {
 		srv.t.Errorf("replay %s: no client has connected%s", srv.file, srv.others())
 	} else if taken < srv.times {
 		srv.t.Errorf("replay %s: client has connected %d of %d times", srv.file, taken, srv.times)
@@ -203,7 +217,7 @@ func (srv *Server) DialContext(ctx context.Context, network, addr string) (net.C
 	}
 	srv.listener.Close()
 	client, server := memconn.Pipe()
-	srv.take(server)
+	srv.clients.takeAtOnce(server, srv.script.unasked(srv.how.stall))
 	return client, nil
 }
 

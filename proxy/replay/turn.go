@@ -58,8 +58,7 @@ func (p *player) holdOn(now time.Time) action {
 			return action{wait: p.how.stall} // it will say what it waits for
 		}
 		if !begun {
-			s := p.cast.scripts[part]
-			p.fail(&stallError{fmt.Sprintf("server waits for the client of session %d%s", s.number, s.inLine(s.at)), p.how.stall})
+			p.fail(p.cast.awaited(part))
 			return action{stop: true}
 		}
 	}

@@ -1,0 +1,340 @@
+package replay
+
+import (
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// A plain is what a session has that is an HTTP exchange and no WebSocket connection:
+// the bodies behind its heads, without their transfer codings.
+type plain struct {
+	bodies [2]httpBody // by Dir
+
+	// optional says that the exchange need not take place, and is waited for by nobody: it
+	// goes to another host, or asks for what a client may have already.
+	optional bool
+	foreign  bool // it goes to another host
+}
+
+// An httpBody is a body as it was recorded.
+type httpBody struct {
+	pieces  []bodyPiece
+	missing int64 // bytes behind them that were not recorded
+	cutOff  bool  // the connection ended inside of it
+	wire    int64 // bytes that came, with the transfer coding; 0 if that is not known
+}
+
+// A bodyPiece is what came of a body at one time.
+type bodyPiece struct {
+	at int
+	t  time.Duration
+	b  []byte
+}
+
+// bytes returns what is known of a body.
+func (h *httpBody) bytes() []byte {
+	if len(h.pieces) == 1 {
+		return h.pieces[0].b
+	}
+	var all []byte
+	for _, p := range h.pieces {
+		all = append(all, p.b...)
+	}
+	return all
+}
+
+// add adds a piece. more are the bytes behind it that were not recorded.
+func (h *httpBody) add(p bodyPiece, more int64, cutOff bool) {
+	if len(p.b) > 0 {
+		h.pieces = append(h.pieces, p)
+	}
+	h.missing += more
+	h.cutOff = h.cutOff || cutOff
+}
+
+// finish takes the recorded head in front of the body, and how it announces that: what
+// was not recorded is missing.
+func (h *httpBody) finish(head *decode.Head, form decode.Body) {
+	if len(h.pieces) > 0 || h.missing > 0 || form.Done() {
+		return
+	}
+	if n := h.wire; n > int64(len(lastChunk)) || n > 0 && !chunked(head) {
+		h.missing = n
+	}
+}
+
+// lastChunk ends a chunked body (RFC 9112 §7.1).
+const lastChunk = "0\r\n\r\n"
+
+func chunked(h *decode.Head) bool { return h.HasToken("Transfer-Encoding", "chunked") }
+
+// body takes a piece of a body.
+func (b *builder) body(d decode.Dir, p bodyPiece, more int64, cutOff bool) {
+	b.bodies[d].add(p, more, cutOff)
+}
+
+// mayBePlain reports whether a request begins an exchange that can be played.
+func mayBePlain(request *decode.Head) bool { return !request.Cut && request.Method != "CONNECT" }
+
+// finishPlain makes the script one of an HTTP exchange: that of a request that did not ask
+// for websocket, or was refused it. It reports false if it can't be played.
+func (b *builder) finishPlain() bool {
+	s := b.s
+	if b.tunnel || len(s.replies) > 0 && s.final().Status == 101 {
+		return false
+	}
+	s.plain = &plain{bodies: b.bodies}
+	s.sides = [2]side{}
+	s.plain.bodies[decode.FromClient].finish(s.request.Head, decode.RequestBody(s.request.Head))
+	if b.answers > 0 {
+		h := s.final()
+		if len(h.body) > 0 { // as early recordings have it
+			form := decode.ResponseBody(h.Head, s.request.Method)
+			var content []byte
+			form.Split(h.body, func(p []byte) { content = append(content, p...) })
+			s.plain.bodies[decode.FromServer].add(bodyPiece{h.at, s.start, content}, h.missing, false)
+			h.body = nil
+		}
+		s.plain.bodies[decode.FromServer].finish(h.Head, decode.ResponseBody(h.Head, s.request.Method))
+	}
+	return true
+}
+
+// answered reports whether the exchange has an answer.
+func (s *Script) answered() bool { return len(s.replies) > 0 && s.final().Status >= 200 }
+
+// askedAt returns the position at which the whole request of an exchange had come.
+func (s *Script) askedAt() int {
+	at := s.request.at
+	for _, p := range s.plain.bodies[decode.FromClient].pieces {
+		at = max(at, p.at)
+	}
+	if s.answered() { // which may come before the end of the request
+		at = min(at, s.final().at)
+	}
+	return at
+}
+
+// firsts returns the positions of what is first sent, and first waited for, by a role.
+func (s *Script) firsts(role decode.Dir) (ours, theirs int) {
+	switch {
+	case s.plain == nil && role == decode.FromClient:
+		return s.at, s.replyAt()
+	case s.plain == nil:
+		return s.replyAt(), s.at
+	case s.plain.optional && (s.plain.foreign || role == decode.FromServer):
+		return atEnd, atEnd
+	}
+	reply := atEnd
+	if s.answered() {
+		reply = s.final().at
+	}
+	if role == decode.FromClient {
+		return s.at, reply
+	}
+	return reply, s.askedAt()
+}
+
+// title names an exchange in sentences: GET /a.
+func (s *Script) title() string {
+	return s.request.Method + " " + s.hiddenText("", originForm(s.request.Target))
+}
+
+// asksAlike reports whether a request is the recorded one, as far as its head tells.
+func (s *Script) asksAlike(req *decode.Head) bool {
+	if req.Method != s.request.Method || decode.AsksForWebSocket(req) != decode.AsksForWebSocket(s.request.Head) {
+		return false
+	}
+	return s.checkTarget(req.Target, s.request.Target) == nil
+}
+
+// bodyDiffers compares the body that d sent with the recorded one. h is the head in front
+// of it, of which only the coding counts. It returns nil if they are equal.
+func (s *Script) bodyDiffers(d decode.Dir, h *decode.Head, got []byte, subs []substitution) *Difference {
+	body := &s.plain.bodies[d]
+	recorded := s.request
+	if d == decode.FromServer {
+		recorded = s.final()
+	}
+	want, known := contentOf(recorded.Head, body.bytes())
+	got, knownToo := contentOf(h, got)
+	switch {
+	case !known || !knownToo: // nothing is said of what can't be looked into
+		return nil
+	case body.missing > 0 || body.cutOff: // what there is of it
+		if len(got) > len(want) {
+			got = got[:len(want)]
+		}
+		if !bytes.Equal(want, got) && len(s.ignore) == 0 && len(s.captures) == 0 {
+			break
+		}
+		return nil
+	}
+	text := utf8.Valid(want) && utf8.Valid(got)
+	if text {
+		want = put(want, subs)
+	}
+	why := s.differs(want, got, text)
+	if why == "" {
+		return nil
+	}
+	op := ws.OpText
+	if !text {
+		op = ws.OpBinary
+	}
+	w, g := &unit{op: op, data: want}, &unit{op: op, data: got}
+	s.hide(g)
+	diff := s.differAt(recorded, "expected the body of the %s %s, %s; got %s, %s", whatOf(d), s.title(), bodyText(w), bodyText(g), why)
+	if len(body.pieces) > 0 {
+		diff.Line = s.line(body.pieces[0].at)
+	}
+	if diff.Want, diff.Got = want, shown(g); text {
+		diff.Want, diff.Got = s.compared(want), s.compared(shown(g))
+	}
+	return diff
+}
+
+func whatOf(d decode.Dir) string {
+	if d == decode.FromClient {
+		return "request"
+	}
+	return "answer to"
+}
+
+// bodyText describes a body in a sentence, which is that of a message without its type.
+func bodyText(u *unit) string {
+	if len(u.data) == 0 {
+		return "nothing"
+	}
+	_, text, _ := strings.Cut(u.String(), " ")
+	return text
+}
+
+// maxDecoded is how many bytes of a coded body are compared.
+const maxDecoded = 64 << 20
+
+// contentOf returns a body without its content coding. ok is false if that is not known
+// here.
+func contentOf(h *decode.Head, b []byte) (content []byte, ok bool) {
+	codings := h.Tokens("Content-Encoding")
+	if len(codings) == 0 || len(codings) == 1 && strings.EqualFold(codings[0], "identity") || len(b) == 0 {
+		return b, true
+	}
+	var r io.Reader
+	var err error
+	switch coding := strings.ToLower(codings[0]); {
+	case len(codings) > 1:
+		return nil, false
+	case coding == "gzip", coding == "x-gzip":
+		r, err = gzip.NewReader(bytes.NewReader(b))
+	case coding == "deflate" && len(b) > 2 && b[0]&15 == 8 && (int(b[0])<<8|int(b[1]))%31 == 0: // zlib (RFC 1950)
+		r = flate.NewReader(bytes.NewReader(b[2:]))
+	case coding == "deflate": // as some send it
+		r = flate.NewReader(bytes.NewReader(b))
+	default:
+		return nil, false
+	}
+	if err != nil {
+		return nil, false
+	}
+	content, err = io.ReadAll(io.LimitReader(r, maxDecoded))
+	if err != nil && len(content) == 0 {
+		return nil, false
+	}
+	return content, true
+}
+
+// appendBody appends a body as head announces it: in chunks, or as it is.
+func appendBody(dst []byte, h *decode.Head, b []byte) []byte {
+	switch {
+	case len(b) == 0:
+		return dst
+	case chunked(h):
+		return fmt.Appendf(dst, "%x\r\n%s\r\n", len(b), b)
+	}
+	return append(dst, b...)
+}
+
+// readBody reads the rest of a body, of which b has come, and what came behind it. more
+// returns further bytes of the connection, or an error at its end. cut is whether that
+// came inside of the body.
+func readBody(form decode.Body, b []byte, more func() ([]byte, error), progress func(int)) (content, rest []byte, cut bool, err error) {
+	for {
+		n := form.Split(b, func(p []byte) { content = append(content, p...) })
+		progress(len(content))
+		if b = b[n:]; form.Done() {
+			return content, b, false, nil
+		}
+		if len(content) > maxSent {
+			return content, nil, true, fmt.Errorf("a body of more than %d MiB", maxSent>>20)
+		}
+		if b, err = more(); err != nil {
+			return content, nil, !form.UntilClose() || err != io.EOF, err
+		}
+	}
+}
+
+// markOptional marks the exchanges that need not take place.
+func markOptional(scripts []*Script) {
+	host := ""
+	for _, s := range scripts {
+		if s.request != nil && (host == "" || s.plain == nil) {
+			host = s.request.Get("Host")
+			if s.plain == nil {
+				break
+			}
+		}
+	}
+	for i, s := range scripts {
+		if s.plain == nil {
+			continue
+		}
+		s.plain.foreign = !strings.EqualFold(s.request.Get("Host"), host)
+		path, _, _ := strings.Cut(originForm(s.request.Target), "?")
+		s.plain.optional = s.plain.foreign || s.request.Method == "OPTIONS" || s.request.Method == "GET" && (path == "/favicon.ico" || strings.HasSuffix(path, ".map"))
+		for _, before := range scripts[:i] {
+			s.plain.optional = s.plain.optional || s.repeats(before)
+		}
+	}
+}
+
+// repeats reports whether a client that has the answer of an exchange need not ask again.
+func (s *Script) repeats(before *Script) bool {
+	if before.plain == nil || s.request.Method != "GET" || before.request.Method != "GET" || !s.answered() || !before.answered() ||
+		originForm(s.request.Target) != originForm(before.request.Target) || before.final().Status != 200 {
+		return false
+	}
+	switch s.final().Status {
+	case 304:
+		return true
+	case 200:
+		body := &s.plain.bodies[decode.FromServer]
+		return body.missing == 0 && bytes.Equal(body.bytes(), before.plain.bodies[decode.FromServer].bytes())
+	}
+	return false
+}
+
+// safe reports whether a request may be answered again as it was before (RFC 9110 §9.2.1).
+func safe(method string) bool { return method == "GET" || method == "HEAD" || method == "OPTIONS" }
+
+// upTo returns the position of the first piece of a body that goes on behind n bytes, or
+// one behind all.
+func (h *httpBody) upTo(n int) int {
+	for _, p := range h.pieces {
+		if n -= len(p.b); n < 0 {
+			return p.at
+		}
+	}
+	return math.MaxInt
+}

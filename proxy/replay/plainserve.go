@@ -1,0 +1,332 @@
+package replay
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/proxy/internal/tlswire"
+)
+
+// serve answers a request that has come on conn, of whose body b has come, if it is that of
+// a recorded exchange. rest is what came behind it on a connection that goes on; what
+// fails is told to the cast.
+func (c *cast) serve(ctx context.Context, conn net.Conn, req *decode.Head, b []byte) (rest []byte, answered, goesOn bool) {
+	if !c.knows(req) {
+		return nil, false, false
+	}
+	if len(b) == 0 && strings.EqualFold(req.Get("Expect"), "100-continue") {
+		io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n")
+	}
+	content, rest, _, err := readBody(decode.RequestBody(req), b, func() ([]byte, error) { return readSome(conn, c.how.stall) }, func(int) { c.gotOn() })
+	if err != nil {
+		return nil, true, false // the client left, and may ask again
+	}
+	part, again, err := c.ask(req, content)
+	if err != nil {
+		conn.SetWriteDeadline(time.Now().Add(c.how.stall))
+		conn.Write(refusal(err))
+		c.fail(part, err)
+		return nil, true, false
+	}
+	s := &attendance{cast: c, s: c.scripts[part], part: part, again: again, conn: conn, req: req}
+	goesOn, err = s.answer(ctx, content)
+	if !again {
+		c.leave(part, err)
+	}
+	return rest, true, goesOn && err == nil
+}
+
+// readSome reads what comes of a body.
+func readSome(conn net.Conn, patience time.Duration) ([]byte, error) {
+	buf := make([]byte, 16<<10)
+	conn.SetReadDeadline(time.Now().Add(patience))
+	defer conn.SetReadDeadline(time.Time{})
+	n, err := conn.Read(buf)
+	if n > 0 {
+		err = nil
+	}
+	return buf[:n], err
+}
+
+// gotOn notes that something came.
+func (c *cast) gotOn() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.progress = time.Now()
+}
+
+// knows reports whether there is an exchange with a request like req that may be played.
+func (c *cast) knows(req *decode.Head) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, s := range c.scripts {
+		if s.plain != nil && s.asksAlike(req) && (!c.taken[i] || safe(req.Method) && !decode.AsksForWebSocket(req)) {
+			return true
+		}
+	}
+	return false
+}
+
+// ask takes the exchange that a request is of: the first that nobody has and whose request
+// has this body or, if all are taken, the last, of which the answer is given again. The
+// error is that the first one differs.
+func (c *cast) ask(req *decode.Head, content []byte) (part int, again bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	part, last := -1, -1
+	for i, s := range c.scripts {
+		if s.plain == nil || !s.asksAlike(req) {
+			continue
+		}
+		if last = i; c.taken[i] {
+			continue
+		}
+		if d := s.bodyDiffers(decode.FromClient, req, content, nil); d != nil && !c.how.update {
+			if part < 0 {
+				part, err = i, d
+			}
+			continue
+		}
+		part, err = i, nil
+		break
+	}
+	if part < 0 {
+		return last, true, nil
+	}
+	c.taken[part] = true
+	c.progress = time.Now()
+	return part, false, err
+}
+
+// An attendance is an exchange that is served.
+type attendance struct {
+	*cast
+	s     *Script
+	part  int
+	again bool // what was answered before, at once
+	conn  net.Conn
+	req   *decode.Head
+	sess  decode.Session
+}
+
+// A sending is what is sent at one time.
+type sending struct {
+	at int
+	t  time.Duration
+	b  []byte
+}
+
+// answer gives the recorded answer, each piece when its turn has come. It reports whether
+// the connection goes on.
+func (s *attendance) answer(ctx context.Context, content []byte) (goesOn bool, err error) {
+	asked := event{s.s.askedAt(), s.s.begin, time.Now()}
+	if !s.again {
+		s.open(content)
+		defer func() { s.sess.Done(s.how.clock.Now()) }()
+		s.happened(s.part, asked)
+	}
+	switch {
+	case !s.s.answered():
+		s.set(s.part, atEnd, atEnd, time.Now())
+		select { // as in the recording
+		case <-ctx.Done():
+		case <-s.finished:
+		}
+		return false, nil
+	case s.s.plain.bodies[decode.FromServer].missing > 0:
+		return false, s.unrecorded()
+	}
+	sendings, goesOn := s.sendings()
+	for _, out := range sendings {
+		if !s.again {
+			s.set(s.part, out.at, atEnd, time.Now())
+			if asked, err = s.await(ctx, s.part, asked, out.at, out.t); err != nil {
+				return false, err
+			}
+		}
+		if !s.write(out.b) {
+			return false, nil // the client went, and may ask again
+		}
+	}
+	return goesOn, nil
+}
+
+// open opens the session of the exchange with the request that came.
+func (s *attendance) open(content []byte) {
+	now := s.how.clock.Now()
+	s.sess.Sink, s.sess.Look = s.how.events.sink(), decode.Look{Bodies: maxSent}
+	info := decode.Info{Conn: s.s.number, Time: now, Client: s.conn.RemoteAddr().String(), Server: s.conn.LocalAddr().String()}
+	if t := tlsOf(s.conn); t != nil {
+		info.ClientTLS = tlswire.Info(t.ConnectionState())
+	}
+	s.sess.Open(info)
+	s.sess.Head(decode.FromClient, now, s.req, nil)
+	s.sess.Body(decode.FromClient, now, content, true)
+}
+
+// sendings returns what is sent, and whether the connection goes on then.
+func (s *attendance) sendings() (list []sending, goesOn bool) {
+	recorded := s.s.final()
+	form := decode.ResponseBody(recorded.Head, s.req.Method)
+	body := &s.s.plain.bodies[decode.FromServer]
+	own := s.ownAddress()
+	h := recorded.Head
+	for _, name := range []string{"Location", "Access-Control-Allow-Origin"} {
+		if v := h.Get(name); v != "" {
+			h = h.WithValue(name, putText(v, own, nil))
+		}
+	}
+	var pieces []bodyPiece
+	if size := 0; !form.Done() || s.req.Method == "HEAD" {
+		for _, p := range body.pieces {
+			if len(h.Values("Content-Encoding")) == 0 && utf8.Valid(p.b) {
+				p.b = []byte(putText(string(p.b), own, nil))
+			}
+			size += len(p.b)
+			pieces = append(pieces, p)
+		}
+		if _, ok := h.Lookup("Content-Length"); ok && !body.cutOff && s.req.Method != "HEAD" {
+			h = h.WithValue("Content-Length", strconv.Itoa(size))
+		}
+	}
+	if form.Done() {
+		pieces = nil
+	}
+	first := sending{recorded.at, s.s.start, nil}
+	for _, r := range s.s.replies {
+		if r.Status != 100 && r.Status < 200 { // 100 was given when it was asked for
+			first.b = r.Append(first.b)
+		}
+	}
+	first.b = appendHead(first.b, h)
+	list = append(list, first)
+	for _, p := range pieces {
+		last := &list[len(list)-1]
+		if p.t != last.t {
+			list = append(list, sending{t: p.t})
+			last = &list[len(list)-1]
+		}
+		last.at, last.b = p.at, appendBody(last.b, h, p.b)
+	}
+	if chunked(h) && !form.Done() && !body.cutOff {
+		last := &list[len(list)-1]
+		last.b = append(last.b, lastChunk...)
+	}
+	return list, h.KeepAlive() && s.req.KeepAlive() && !form.UntilClose() && !body.cutOff
+}
+
+// appendHead appends a head as it was spelled.
+func appendHead(dst []byte, h *decode.Head) []byte {
+	if h.Raw != "" {
+		return append(dst, h.Raw...)
+	}
+	return h.Append(dst)
+}
+
+// ownAddress returns what puts the address by which the client reaches us in place of those
+// of the recorded server.
+func (s *attendance) ownAddress() []substitution {
+	live := s.req.Get("Host")
+	if live == "" {
+		return nil
+	}
+	var subs []substitution
+	for _, h := range []*head{s.s.request, s.s.edited} {
+		if h == nil {
+			continue
+		}
+		if host := h.Get("Host"); host != "" && host != live {
+			subs = append(subs, substitution{recorded: host, live: live})
+		}
+	}
+	return subs
+}
+
+// unrecorded answers in place of the recorded server, of whose body something is missing.
+func (s *attendance) unrecorded() error {
+	body := &s.s.plain.bodies[decode.FromServer]
+	text := fmt.Sprintf("the body of the answer to %s was not recorded whole: %d bytes are missing; record it with --bodies\n", s.s.title(), body.missing)
+	s.write(fmt.Appendf(nil, "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"+
+		"Content-Length: %d\r\nConnection: close\r\n\r\n%s", len(text), text))
+	s.how.tell("%s", strings.TrimSuffix(text, "\n"))
+	return nil
+}
+
+// write writes b. It reports false if the client does not take it.
+func (s *attendance) write(b []byte) bool {
+	if !s.again {
+		s.sess.Data(decode.FromServer, s.how.clock.Now(), b)
+	}
+	for len(b) > 0 {
+		n := min(len(b), maxBatch)
+		if s.how.chunk > 0 {
+			n = min(n, s.how.chunk)
+		}
+		s.conn.SetWriteDeadline(time.Now().Add(s.how.stall))
+		if _, err := s.conn.Write(b[:n]); err != nil {
+			return false
+		}
+		b = b[n:]
+		s.gotOn()
+	}
+	return true
+}
+
+// await waits until it is the turn of a session to send what stands at a position, and
+// with a speed until it is time; before is its own event before that. It returns the event
+// that this is.
+func (c *cast) await(ctx context.Context, part int, before event, at int, t time.Duration) (event, error) {
+	c.mu.Lock()
+	wake := c.wake[part]
+	c.mu.Unlock()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for !c.how.byClock && !c.turn(part, at) {
+		patience := c.latest(time.Time{}).Add(c.how.stall)
+		if c.how.speed > 0 {
+			patience = patience.Add(c.how.scaled(t - before.t))
+		}
+		if wait := time.Until(patience); wait > 0 {
+			timer.Reset(wait)
+		} else if other, begun := c.blame(); !begun {
+			err := c.awaited(other)
+			c.fail(-1, err)
+			return event{}, errElsewhere
+		} else {
+			timer.Reset(c.how.stall) // it will say what it waits for
+		}
+		select {
+		case <-wake:
+		case <-timer.C:
+		case <-c.ctx.Done():
+			return event{}, errElsewhere
+		case <-ctx.Done():
+			return event{}, errElsewhere
+		}
+	}
+	if c.how.speed > 0 {
+		due := c.due(t)
+		if !c.how.byClock {
+			before = c.before(part, at, before)
+			due = before.real.Add(c.how.scaled(t - before.t))
+		}
+		timer.Reset(time.Until(due))
+		select {
+		case <-timer.C:
+		case <-c.ctx.Done():
+			return event{}, errElsewhere
+		case <-ctx.Done():
+			return event{}, errElsewhere
+		}
+	}
+	now := event{at, t, time.Now()}
+	c.happened(part, now)
+	return now, nil
+}
