@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/gobwas/ws"
@@ -87,6 +88,33 @@ func stompRecord(_ ws.OpCode, data []byte) int {
 		return at + i + 1
 	}
 	return 0
+}
+
+// natsRecord: a line, behind which a message stands whose length the line ends with, and
+// another line end.
+func natsRecord(_ ws.OpCode, data []byte) int {
+	end := bytes.Index(data, []byte("\r\n"))
+	if end < 0 {
+		return 0
+	}
+	words := bytes.Fields(data[:end])
+	end += 2
+	if len(words) == 0 {
+		return end
+	}
+	switch strings.ToUpper(string(words[0])) {
+	case "PUB", "HPUB", "MSG", "HMSG":
+	default:
+		return end
+	}
+	n, err := strconv.Atoi(string(words[len(words)-1]))
+	switch {
+	case err != nil || n < 0: // no such record
+		return end
+	case n > len(data)-end-2:
+		return 0
+	}
+	return end + n + 2
 }
 
 // records takes units of one side and gives records in their place.
