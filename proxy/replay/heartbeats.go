@@ -32,7 +32,7 @@ type stack struct {
 	beat  func(from decode.Dir, op ws.OpCode, data []byte) beat      // nil for none
 	split splitter                                                   // nil if a message is a record
 	ids   func(from decode.Dir, op ws.OpCode, record []byte) []ident // nil for none; in order
-	held  bool                                                       // an answer with an id is held back, as long as in the recording, and the first is no heartbeat
+	held  bool                                                       // an answer with an id is held back, as long as in the recording, and the first question has to come
 }
 
 // traits are what a session is recognized by.
@@ -340,21 +340,15 @@ func (s *Script) noteBeats() {
 	}
 }
 
-// noteFirst makes the first heartbeat with an id, and its answer, none, if it has to come.
+// noteFirst makes the first heartbeat with an id one that has to come, if the protocol
+// has it so. Its answer need not.
 func (s *Script) noteFirst() {
 	if s.stack == nil || !s.stack.held {
 		return
 	}
-	asks, answers := s.sides[decode.FromClient].units, s.sides[decode.FromServer].units
-	n := slices.IndexFunc(asks, func(u unit) bool { return u.beat == beatAsk && len(u.ids) > 0 })
-	if n < 0 {
-		return
-	}
-	asks[n].beat, asks[n].first = noBeat, true
-	for i := range answers {
-		if u := &answers[i]; u.beat == beatAnswer && u.answers == n {
-			u.beat, u.answers, u.first = noBeat, -1, true
-		}
+	units := s.sides[decode.FromClient].units
+	if n := slices.IndexFunc(units, func(u unit) bool { return u.beat == beatAsk && len(u.ids) > 0 }); n >= 0 {
+		units[n].beat, units[n].first = noBeat, true
 	}
 }
 
@@ -418,29 +412,63 @@ func (p *player) takeBeat(u *unit, kind beat) {
 	}
 	p.matched[like] = true
 	p.bind(like, u)
-	for i := range p.s.sides[p.role].units {
-		ours := &p.s.sides[p.role].units[i]
-		if ours.beat == noBeat || ours.answers != like {
-			continue
-		}
-		var data []byte
-		if len(ours.ids) > 0 && alikeIDs(units[like].ids, u.ids) {
-			if data = p.dataOf(ours); data == nil {
-				return
-			}
-		} else {
-			data = withWords(put(ours.data, p.subs), units[like].data, u.data)
-		}
-		answer := owed{at: ours.at, frame: p.beatFrame(ours, data)}
-		if p.s.stack != nil && p.s.stack.held && len(ours.ids) > 0 {
-			answer.due = time.Now().Add(max(ours.t-units[like].t, 0))
-			if p.how.speed > 0 {
-				answer.due = time.Now().Add(p.how.scaled(ours.t - units[like].t))
-			}
-		}
-		p.beats = append(p.beats, answer)
+	p.owe(like, u)
+}
+
+// owe notes the answer to u, which is a heartbeat like that unit of the peer.
+func (p *player) owe(like int, u *unit) {
+	ours, asked := p.answerTo(like, u)
+	if ours == nil {
 		return
 	}
+	p.bind(asked, u)
+	theirs := &p.s.sides[p.peer].units[asked]
+	var data []byte
+	if len(ours.ids) > 0 && alikeIDs(theirs.ids, u.ids) {
+		if data = p.dataOf(ours); data == nil {
+			return
+		}
+	} else {
+		data = withWords(put(ours.data, p.subs), theirs.data, u.data)
+	}
+	answer := owed{at: ours.at, frame: p.beatFrame(ours, data)}
+	if p.isHeld(ours) {
+		held := ours.t - theirs.t
+		if p.how.speed > 0 {
+			held = p.how.scaled(held)
+		}
+		answer.due = time.Now().Add(held)
+	}
+	p.beats = append(p.beats, answer)
+}
+
+// minHeld is how long an answer was held back at least that stands for others.
+const minHeld = time.Second
+
+// answerTo returns the answer to a heartbeat like a unit of the peer, and what it
+// answered in the recording; nil for none. If it was held back to the end of the
+// recording, it is like the one that was held longest.
+func (p *player) answerTo(like int, u *unit) (answer *unit, asked int) {
+	longest := minHeld
+	theirs := p.s.sides[p.peer].units
+	for i := range p.s.sides[p.role].units {
+		ours := &p.s.sides[p.role].units[i]
+		switch {
+		case ours.beat == noBeat || ours.answers < 0:
+		case ours.answers == like:
+			return ours, like
+		default:
+			if held := ours.t - theirs[ours.answers].t; p.isHeld(ours) && held >= longest && alikeIDs(theirs[ours.answers].ids, u.ids) {
+				answer, asked, longest = ours, ours.answers, held
+			}
+		}
+	}
+	return answer, asked
+}
+
+// isHeld reports whether a heartbeat of ours answers one with an id, and was held back.
+func (p *player) isHeld(ours *unit) bool {
+	return p.s.stack != nil && p.s.stack.held && len(ours.ids) > 0
 }
 
 // payBeats returns the answers to heartbeats that are due and that came before a position

@@ -326,7 +326,7 @@ func TestBeatsOfBayeux(t *testing.T) {
 		say(">", 5, `[{"id":"5","channel":"/x","data":1}]`) + say("<", 5, `[{"channel":"/x","id":"5","successful":true}]`)
 	message := func(text string) string { return "\x81" + string(rune(len(text))) + text }
 	synctest.Test(t, func(t *testing.T) {
-		conn, wait := servedWith(t, loaded(t, text), "/cometd", "")
+		conn, wait := servedWith(t, loaded(t, text), "/cometd", "", Stall(time.Minute))
 		send := func(text string) { io.WriteString(conn, frame(ws.OpText, text)) }
 		send(`[{"id":"1","channel":"/meta/handshake"}]`)
 		expect(t, conn, message(`[{"id":"1","channel":"/meta/handshake","successful":true}]`))
@@ -339,6 +339,11 @@ func TestBeatsOfBayeux(t *testing.T) {
 			t.Errorf("held for %v", d)
 		}
 		send(connect("4")) // that of the recording was under way to its end
+		expect(t, conn, message(connected("4")))
+		if d := time.Since(began); d != 6*time.Second {
+			t.Errorf("both held for %v", d)
+		}
+		send(connect("5"))
 		send("[]")
 		send(`[{"id":"6","channel":"/x","data":1}]`)
 		expect(t, conn, message(`[{"channel":"/x","id":"6","successful":true}]`))

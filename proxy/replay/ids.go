@@ -280,8 +280,7 @@ func (p *player) compare(i int, u *unit) (ok bool, why string) {
 	return p.s.compare(want, u, subs)
 }
 
-// counts reports whether u, which is like a heartbeat, is the one that is none, by the
-// stack (see there).
+// counts reports whether u, which is like a heartbeat, is the one that has to come.
 func (p *player) counts(u *unit) bool {
 	if p.s.stack == nil || !p.s.stack.held {
 		return false

@@ -173,11 +173,7 @@ func (p *player) match(u *unit) {
 		}
 		ok, where := p.compare(i, u)
 		if ok {
-			if u.long == nil {
-				p.subs = remember(p.subs, p.s.substitutions(units[i].data, u.data))
-			}
-			p.bind(i, u)
-			p.mark(i)
+			p.took(i, u)
 			return
 		}
 		if i == p.arrived {
@@ -185,12 +181,22 @@ func (p *player) match(u *unit) {
 		}
 	}
 	if i := p.later(u); i >= 0 {
-		p.subs = remember(p.subs, p.s.substitutions(units[i].data, u.data))
-		p.bind(i, u)
-		p.mark(i)
+		p.took(i, u)
 		return
 	}
 	p.fail(p.unexpected(u, why))
+}
+
+// took notes that u is unit i of the peer.
+func (p *player) took(i int, u *unit) {
+	if u.long == nil {
+		p.subs = remember(p.subs, p.s.substitutions(p.s.sides[p.peer].units[i].data, u.data))
+	}
+	p.bind(i, u)
+	if p.s.sides[p.peer].units[i].first {
+		p.owe(i, u)
+	}
+	p.mark(i)
 }
 
 // later returns a message of the peer that is expected later and equals u, if they may

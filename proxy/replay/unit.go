@@ -47,7 +47,7 @@ type unit struct {
 	ids     []ident // in order, where ids are bound
 	crosses bool    // it is whole records that have ids, which may come out of turn
 	inside  bool    // it begins in the middle of a record
-	first   bool    // it would be a heartbeat, if it were not the first, or the answer to it
+	first   bool    // it is a heartbeat that has to come, as the first one
 }
 
 type unitKind uint8
