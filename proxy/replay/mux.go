@@ -44,10 +44,11 @@ func (t *traits) isMux(split splitter, header func(record []byte) (muxFrame, boo
 			}
 		}}
 		for i := range t.s.sides[d].units {
-			r.take(&t.s.sides[d].units[i])
+			if r.take(&t.s.sides[d].units[i]); !ok {
+				return false
+			}
 		}
-		r.end()
-		if !ok {
+		if r.end(); !ok {
 			return false
 		}
 	}

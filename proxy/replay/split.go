@@ -93,8 +93,11 @@ func stompRecord(_ ws.OpCode, data []byte) int {
 // natsRecord: a line, behind which a message stands whose length the line ends with, and
 // another line end.
 func natsRecord(_ ws.OpCode, data []byte) int {
-	end := bytes.Index(data, []byte("\r\n"))
-	if end < 0 {
+	end := bytes.Index(data[:min(len(data), maxFirst)], []byte("\r\n"))
+	switch {
+	case end < 0 && len(data) >= maxFirst: // no such record
+		return len(data)
+	case end < 0:
 		return 0
 	}
 	words := bytes.Fields(data[:end])
@@ -122,6 +125,7 @@ type records struct {
 	split splitter
 	emit  func(*unit)
 	rest  []byte // of a record that goes on
+	own   bool   // rest is no part of a unit, and nobody has what is behind it
 	of    unit   // in which it came
 }
 
@@ -133,8 +137,14 @@ func (r *records) take(u *unit) {
 		return
 	}
 	data := u.data
-	if r.rest != nil {
+	switch {
+	case r.rest != nil && r.own:
+		data = append(r.rest, data...)
+	case r.rest != nil:
 		data = append(slices.Clip(r.rest), data...)
+		r.own = true
+	default:
+		r.own = false
 	}
 	if len(data) == 0 {
 		r.emit(u)
