@@ -184,9 +184,9 @@ func (e *equality) alikeSteps(a, b *step) bool {
 	case a.unit.kind == unitEnd:
 		return false
 	}
-	ok, _ := e.compare(a.unit, b.unit, nil)
+	ok, _ := e.compare(withAllIDs(a.unit, b.unit), b.unit, nil)
 	if !ok {
-		ok, _ = e.compare(b.unit, a.unit, nil)
+		ok, _ = e.compare(withAllIDs(b.unit, a.unit), a.unit, nil)
 	}
 	return ok
 }
@@ -196,7 +196,7 @@ func (s *Script) whyNot(a, b *step) string {
 	if a.unit == nil || b.unit == nil || len(a.unit.data) < 40 && a.unit.long == nil && !bytes.ContainsAny(a.unit.data, "{[") {
 		return ""
 	}
-	_, why := s.compare(a.unit, b.unit, nil)
+	_, why := s.compare(withAllIDs(a.unit, b.unit), b.unit, nil)
 	if a.unit.long != nil || b.unit.long != nil {
 		why += "; " + whyLong
 	}
@@ -246,19 +246,18 @@ func (s *Script) steps(of *Script, d decode.Dir, subs []substitution, longs map[
 			list = append(list, s.headStep(of, h))
 		}
 	}
-	units, _ := of.recordsOf(d)
+	of = of.inRecords()
+	units := of.sides[d].units
+	key := func(u *unit) string { return s.key(u, subs, longs) }
 	for i := range units {
 		u := &units[i]
-		if u.record {
-			u.beat = of.beatOf(u, u.chosen)
-		}
 		if u.out || u.beat != noBeat {
 			continue
 		}
 		seen := *u
 		s.hide(&seen)
 		st := &step{text: seen.String(), line: of.line(u.at), unit: u}
-		st.key = fmt.Sprint(u.kind, u.op, u.cut, u.kind == unitEnd && s.exact && u.how == decode.EndRST, s.key(u, subs, longs))
+		st.key = fmt.Sprint(u.kind, u.op, u.cut, u.kind == unitEnd && s.exact && u.how == decode.EndRST, key(of.withoutIDs(u, key)))
 		st.key = shortKey(st.key)
 		if s.exact {
 			st.key += fmt.Sprint(u.flags, u.masked, u.lenBits)

@@ -39,7 +39,9 @@
 // value. How a message is masked, cut into frames and compressed does not
 // matter, pings are answered, and pongs are passed over, unless [Exact] is
 // given. Where the protocol is known, its records are compared, in whatever messages
-// they come, and its heartbeats may come or not, as may what [Optional] names.
+// they come, and its heartbeats may come or not, as may what [Optional] names. If it has
+// ids, the other side may ask with others than recorded, and in another order: an answer
+// has the id of its question.
 // [Ignore], [Capture] and [AnyOrder] allow for what differs from run to run. Of the
 // handshake the method, path, query, subprotocols and extensions
 // are compared. A key and its accept are made for each connection.

@@ -32,6 +32,10 @@ func FuzzLoad(f *testing.F) {
 {"k":"frame","d":">","op":"bin","len":18446744073709551615,"hex":"01"}
 {"k":"more","d":">","hex":"02"}
 `, false)
+	for _, c := range idCases {
+		f.Add(linesOf(c.target, c.subprotocol, c.recorded...), false)
+	}
+	f.Add(linesOf("/", "mqtt", "> hex 82 06 01", "> hex 02 00 01 61 00 32", "< hex 90 03", "< hex 01", "< text", "< hex 02 00"), false)
 	f.Fuzz(func(t *testing.T, text string, exact bool) {
 		opts := []LoadOption{Capture("$..id"), Ignore("/x+/")}
 		if exact {

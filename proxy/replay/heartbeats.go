@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gobwas/ws"
 
@@ -23,12 +24,15 @@ const (
 	beatAnswer      // it is that answer
 )
 
-// A stack is a protocol on top of WebSocket that has a heartbeat in messages.
+// A stack is a protocol on top of WebSocket: what its messages, or the records in them,
+// have to do with each other.
 type stack struct {
 	name  string
 	is    func(*traits) bool
-	beat  func(op ws.OpCode, data []byte) beat
-	split splitter // nil if a message is a record
+	beat  func(from decode.Dir, op ws.OpCode, data []byte) beat      // nil for none
+	split splitter                                                   // nil if a message is a record
+	ids   func(from decode.Dir, op ws.OpCode, record []byte) []ident // nil for none; in order
+	held  bool                                                       // an answer with an id is held back, as long as in the recording, and the first question has to come
 }
 
 // traits are what a session is recognized by.
@@ -36,6 +40,7 @@ type traits struct {
 	subprotocol string
 	path, query string
 	first       [2][]byte // by Dir: the first message
+	s           *Script
 }
 
 func subprotocol(names ...string) func(*traits) bool {
@@ -44,8 +49,8 @@ func subprotocol(names ...string) func(*traits) bool {
 
 // texts returns what the texts that are asked with, answered with, and sent without
 // either are to a heartbeat.
-func texts(ask, answer, alone string) func(ws.OpCode, []byte) beat {
-	return func(op ws.OpCode, data []byte) beat {
+func texts(ask, answer, alone string) func(decode.Dir, ws.OpCode, []byte) beat {
+	return func(_ decode.Dir, op ws.OpCode, data []byte) beat {
 		switch s := string(data); {
 		case op != ws.OpText || s == "":
 		case s == ask:
@@ -60,13 +65,13 @@ func texts(ask, answer, alone string) func(ws.OpCode, []byte) beat {
 }
 
 // jsonTypes is like texts for JSON objects whose member called key has these values.
-func jsonTypes(key, ask, answer, alone string) func(ws.OpCode, []byte) beat {
-	return func(op ws.OpCode, data []byte) beat {
+func jsonTypes(key, ask, answer, alone string) func(decode.Dir, ws.OpCode, []byte) beat {
+	return func(from decode.Dir, op ws.OpCode, data []byte) beat {
 		var m map[string]json.RawMessage
 		if op != ws.OpText || len(data) > maxBeat || json.Unmarshal(data, &m) != nil || m[key] == nil {
 			return noBeat
 		}
-		return texts(ask, answer, alone)(op, m[key])
+		return texts(ask, answer, alone)(from, op, m[key])
 	}
 }
 
@@ -80,32 +85,31 @@ var (
 	phoenixV1   = regexp.MustCompile(`"event"\s*:\s*"(heartbeat|phx_reply)"`)
 )
 
-// stacks are the protocols whose heartbeats are known, with what they are recognized by
-// and how they ask.
+// stacks are the protocols that are known, with what they are recognized by.
 var stacks = []stack{
-	{"Socket.IO", func(t *traits) bool { return strings.Contains(t.query, "EIO=") }, texts("2", "3", ""), nil},
-	{"SignalR", func(t *traits) bool {
+	{name: "Socket.IO", is: func(t *traits) bool { return strings.Contains(t.query, "EIO=") }, beat: texts("2", "3", ""), ids: socketIOIDs},
+	{name: "SignalR", is: func(t *traits) bool {
 		return bytes.HasPrefix(t.first[decode.FromClient], []byte(`{"protocol":"`)) && bytes.HasSuffix(t.first[decode.FromClient], []byte("}\x1e"))
-	}, func(op ws.OpCode, data []byte) beat {
+	}, beat: func(_ decode.Dir, op ws.OpCode, data []byte) beat {
 		if op == ws.OpText && len(data) < maxBeat && signalRPing.Match(data) || op == ws.OpBinary && string(data) == "\x02\x91\x06" {
 			return beatAlone
 		}
 		return noBeat
-	}, signalRRecord},
-	{"Phoenix", func(t *traits) bool {
+	}, split: signalRRecord, ids: signalRIDs},
+	{name: "Phoenix", is: func(t *traits) bool {
 		return strings.HasSuffix(t.path, "/websocket") && strings.Contains(t.query, "vsn=")
-	}, phoenixBeat, nil},
-	{"GraphQL over WebSocket", subprotocol("graphql-transport-ws"), jsonTypes("type", `"ping"`, `"pong"`, ""), nil},
-	{"GraphQL subscriptions", subprotocol("graphql-ws"), jsonTypes("type", "", "", `"ka"`), nil},
-	{"STOMP", func(t *traits) bool {
+	}, beat: phoenixBeat, ids: phoenixIDs},
+	{name: "GraphQL over WebSocket", is: subprotocol("graphql-transport-ws"), beat: jsonTypes("type", `"ping"`, `"pong"`, ""), ids: graphQLIDs},
+	{name: "GraphQL subscriptions", is: subprotocol("graphql-ws"), beat: jsonTypes("type", "", "", `"ka"`), ids: graphQLIDs},
+	{name: "STOMP", is: func(t *traits) bool {
 		return strings.HasSuffix(t.subprotocol, ".stomp") || bytes.HasPrefix(t.first[decode.FromClient], []byte("CONNECT\n")) || bytes.HasPrefix(t.first[decode.FromClient], []byte("STOMP\n"))
-	}, func(op ws.OpCode, data []byte) beat {
+	}, beat: func(_ decode.Dir, op ws.OpCode, data []byte) beat {
 		if s := string(data); s == "\n" || s == "\r\n" {
 			return beatAlone
 		}
 		return noBeat
-	}, stompRecord},
-	{"MQTT", subprotocol("mqtt", "mqttv3.1"), func(op ws.OpCode, data []byte) beat {
+	}, split: stompRecord},
+	{name: "MQTT", is: subprotocol("mqtt", "mqttv3.1"), beat: func(_ decode.Dir, op ws.OpCode, data []byte) beat {
 		switch string(data) {
 		case "\xc0\x00": // PINGREQ
 			return beatAsk
@@ -113,15 +117,26 @@ var stacks = []stack{
 			return beatAnswer
 		}
 		return noBeat
-	}, mqttRecord},
-	{"SockJS", func(t *traits) bool {
+	}, split: mqttRecord, ids: mqttIDs},
+	{name: "NATS", is: func(t *traits) bool { return bytes.HasPrefix(t.first[decode.FromServer], []byte("INFO {")) }, beat: func(_ decode.Dir, op ws.OpCode, data []byte) beat {
+		switch string(data) {
+		case "PING\r\n":
+			return beatAsk
+		case "PONG\r\n":
+			return beatAnswer
+		}
+		return noBeat
+	}, split: natsRecord},
+	{name: "SockJS", is: func(t *traits) bool {
 		return sockJSPath.MatchString(t.path) && string(t.first[decode.FromServer]) == "o"
-	}, texts("", "", "h"), nil},
-	{"Action Cable", subprotocol("actioncable-v1-json"), jsonTypes("type", "", "", `"ping"`), nil},
-	{"tRPC", func(t *traits) bool {
+	}, beat: texts("", "", "h")},
+	{name: "Action Cable", is: subprotocol("actioncable-v1-json"), beat: jsonTypes("type", "", "", `"ping"`)},
+	{name: "WAMP", is: subprotocol("wamp.2.json"), ids: wampIDs},
+	{name: "OCPP", is: subprotocol("ocpp1.6", "ocpp2.0.1", "ocpp2.1"), ids: ocppIDs},
+	{name: "tRPC", is: func(t *traits) bool {
 		return strings.Contains(t.query, "connectionParams=1") || bytes.Contains(t.first[decode.FromClient], []byte(`"params":{"path":`))
-	}, texts("PING", "PONG", ""), nil},
-	{"Primus", func(t *traits) bool { return strings.Contains(t.query, "_primuscb") }, func(op ws.OpCode, data []byte) beat {
+	}, beat: texts("PING", "PONG", ""), ids: tRPCIDs},
+	{name: "Primus", is: func(t *traits) bool { return strings.Contains(t.query, "_primuscb") }, beat: func(_ decode.Dir, op ws.OpCode, data []byte) beat {
 		m := primusBeat.FindSubmatch(data)
 		switch {
 		case m == nil:
@@ -130,12 +145,74 @@ var stacks = []stack{
 			return beatAsk
 		}
 		return beatAnswer
-	}, nil},
-	{"Discord", func(t *traits) bool { return bytes.HasPrefix(t.first[decode.FromServer], []byte(`{"op":10,`)) }, jsonTypes("op", "1", "11", ""), nil},
+	}},
+	{name: "Discord", is: func(t *traits) bool { return bytes.HasPrefix(t.first[decode.FromServer], []byte(`{"op":10,`)) }, beat: jsonTypes("op", "1", "11", "")},
+	{name: "Bayeux", is: func(t *traits) bool {
+		first := t.first[decode.FromClient]
+		return bayeuxPath.MatchString(t.path) && bytes.HasPrefix(first, []byte("[")) || isBayeuxHandshake(first)
+	}, beat: bayeuxBeat, ids: bayeuxIDs, held: true},
+	{name: "JSON-RPC", is: func(t *traits) bool {
+		return isJSONRPC(t.first[decode.FromClient]) || isJSONRPC(t.first[decode.FromServer]) ||
+			strings.Contains(t.path, "/devtools/") && isCDP(t.first[decode.FromClient])
+	}, ids: jsonRPCIDs},
+	{name: "yamux", is: func(t *traits) bool { return t.isMux(yamuxRecord, yamuxHeader, 0) }, beat: yamuxBeat, split: yamuxRecord, ids: yamuxIDs},
+	{name: "smux", is: func(t *traits) bool { return t.isMux(smuxRecord, smuxHeader, 1, 2) }, beat: smuxBeat, split: smuxRecord},
+}
+
+// bayeuxPath is where Bayeux servers are mostly to be found.
+var bayeuxPath = regexp.MustCompile(`/(cometd|bayeux|faye)(/|$)`)
+
+// bayeuxMessages returns the messages in a text, as far as is needed here; nil if there
+// is anything else in it.
+func bayeuxMessages(text []byte) (list []map[string]field) {
+	doc, at := document(ws.OpText, text)
+	if len(doc) > 0 && doc[0] == '{' {
+		return []map[string]field{members(doc, at)}
+	}
+	for _, e := range elements(doc, at) {
+		list = append(list, members(text[e.Start:e.End], e.Start))
+	}
+	return list
+}
+
+func isBayeuxHandshake(text []byte) bool {
+	if len(text) > maxFirst || !bytes.Contains(text, []byte("/meta/handshake")) {
+		return false
+	}
+	list := bayeuxMessages(text)
+	return len(list) > 0 && list[0]["channel"].is("/meta/handshake")
+}
+
+// maxFirst is how long a message is at most that begins a session of a protocol.
+const maxFirst = 64 << 10
+
+// bayeuxBeat: the client always has one /meta/connect under way, which the server holds
+// back, and Faye's asks with an empty array too, which is answered with one.
+func bayeuxBeat(from decode.Dir, op ws.OpCode, data []byte) beat {
+	kind := beatAsk
+	if from == decode.FromServer {
+		kind = beatAnswer
+	}
+	switch {
+	case op != ws.OpText || len(data) > maxBeat:
+		return noBeat
+	case string(data) == "[]":
+		return kind
+	}
+	list := bayeuxMessages(data)
+	if len(list) == 0 {
+		return noBeat
+	}
+	for _, m := range list {
+		if _, answers := m["successful"]; !m["channel"].is("/meta/connect") || answers != (kind == beatAnswer) {
+			return noBeat
+		}
+	}
+	return kind
 }
 
 // phoenixBeat knows both forms of Phoenix's messages: arrays, and objects.
-func phoenixBeat(op ws.OpCode, data []byte) beat {
+func phoenixBeat(_ decode.Dir, op ws.OpCode, data []byte) beat {
 	if op != ws.OpText || len(data) > maxBeat || !bytes.Contains(data, []byte(`"phoenix"`)) {
 		return noBeat
 	}
@@ -158,7 +235,7 @@ func phoenixBeat(op ws.OpCode, data []byte) beat {
 
 // recognize returns the stack of the session, or nil.
 func (s *Script) recognize() *stack {
-	var t traits
+	t := traits{s: s}
 	target := s.info.URL
 	if s.request != nil {
 		target = s.request.Target
@@ -183,21 +260,27 @@ func (s *Script) recognize() *stack {
 	return nil
 }
 
-// beatOf returns what a message is to the heartbeat. chosen says that a filter of the
-// user selects it.
-func (s *Script) beatOf(u *unit, chosen bool) beat {
+// beatOf returns what a message that a side sends is to the heartbeat. chosen says that a
+// filter of the user selects it.
+func (s *Script) beatOf(from decode.Dir, u *unit, chosen bool) beat {
 	if s.exact || u.kind != unitMessage || u.long != nil || u.cut {
 		return noBeat
 	}
-	if s.stack != nil {
-		if b := s.stack.beat(u.op, u.data); b != noBeat {
-			return b
-		}
+	if b := s.stack.beatOf(from, u); b != noBeat {
+		return b
 	}
 	if chosen || slices.ContainsFunc(s.optional, func(sel pick.Selector) bool { return len(sel.Values(u.data)) > 0 }) {
 		return beatAlone
 	}
 	return noBeat
+}
+
+// beatOf returns what a message is to the heartbeat of the protocol.
+func (st *stack) beatOf(from decode.Dir, u *unit) beat {
+	if st == nil || st.beat == nil {
+		return noBeat
+	}
+	return st.beat(from, u.op, u.data)
 }
 
 // chooses returns what says which events are of messages that may come or not, by the
@@ -221,13 +304,15 @@ func (e *equality) chooses() func(*decode.Event) bool {
 // noteBeats notes which messages may come or not, and which answer others.
 func (s *Script) noteBeats() {
 	s.stack = s.recognize()
-	for d := range s.sides {
+	s.noteIDs()
+	for d := range decode.Dir(2) {
 		for i := range s.sides[d].units {
 			u := &s.sides[d].units[i]
-			u.beat, u.answers = s.beatOf(u, u.chosen), -1
-			u.chosen = u.beat == beatAlone && (s.stack == nil || s.stack.beat(u.op, u.data) == noBeat)
+			u.beat, u.answers = s.beatOf(d, u, u.chosen), -1
+			u.chosen = u.beat == beatAlone && s.stack.beatOf(d, u) == noBeat
 		}
 	}
+	defer s.noteFirst()
 	for d := range decode.Dir(2) {
 		units, theirs := s.sides[d].units, s.sides[d.Peer()].units
 		for i := range units {
@@ -252,6 +337,18 @@ func (s *Script) noteBeats() {
 				}
 			}
 		}
+	}
+}
+
+// noteFirst makes the first heartbeat with an id one that has to come, if the protocol
+// has it so. Its answer need not.
+func (s *Script) noteFirst() {
+	if s.stack == nil || !s.stack.held {
+		return
+	}
+	units := s.sides[decode.FromClient].units
+	if n := slices.IndexFunc(units, func(u unit) bool { return u.beat == beatAsk && len(u.ids) > 0 }); n >= 0 {
+		units[n].beat, units[n].first = noBeat, true
 	}
 }
 
@@ -282,6 +379,13 @@ func withWords(answer, recorded, live []byte) []byte {
 	})
 }
 
+// An owed is a frame that answers a heartbeat.
+type owed struct {
+	at    int       // its place in the recording
+	due   time.Time // when it is sent at the earliest
+	frame []byte
+}
+
 // takeBeat takes a message of the peer that may come or not, and answers it as the
 // recorded one like it was. It is called with mu locked.
 func (p *player) takeBeat(u *unit, kind beat) {
@@ -291,7 +395,7 @@ func (p *player) takeBeat(u *unit, kind beat) {
 		if units[i].beat != kind {
 			continue
 		}
-		same, _ := p.s.compare(&units[i], u, p.subs)
+		same, _ := p.compare(i, u)
 		switch {
 		case same && !p.matched[i]:
 			like = i
@@ -307,15 +411,99 @@ func (p *player) takeBeat(u *unit, kind beat) {
 		return
 	}
 	p.matched[like] = true
-	for i := range p.s.sides[p.role].units {
-		ours := &p.s.sides[p.role].units[i]
-		if ours.beat == noBeat || ours.answers != like {
-			continue
-		}
-		data := withWords(put(ours.data, p.subs), units[like].data, u.data)
-		p.beats = append(p.beats, p.beatFrame(ours, data)...)
+	p.bind(like, u)
+	p.owe(like, u)
+}
+
+// owe notes the answer to u, which is a heartbeat like that unit of the peer.
+func (p *player) owe(like int, u *unit) {
+	ours, asked := p.answerTo(like, u)
+	if ours == nil {
 		return
 	}
+	p.bind(asked, u)
+	theirs := &p.s.sides[p.peer].units[asked]
+	var data []byte
+	if len(ours.ids) > 0 && alikeIDs(theirs.ids, u.ids) {
+		if data = p.dataOf(ours); data == nil {
+			return
+		}
+	} else {
+		data = withWords(put(ours.data, p.subs), theirs.data, u.data)
+	}
+	answer := owed{at: ours.at, frame: p.beatFrame(ours, data)}
+	if p.isHeld(ours) {
+		held := ours.t - theirs.t
+		if p.how.speed > 0 {
+			held = p.how.scaled(held)
+		}
+		answer.due = time.Now().Add(held)
+	}
+	p.beats = append(p.beats, answer)
+}
+
+// minHeld is how long an answer was held back at least that stands for others.
+const minHeld = time.Second
+
+// answerTo returns the answer to a heartbeat like a unit of the peer, and what it
+// answered in the recording; nil for none. If it was held back to the end of the
+// recording, it is like the one that was held longest.
+func (p *player) answerTo(like int, u *unit) (answer *unit, asked int) {
+	longest := minHeld
+	theirs := p.s.sides[p.peer].units
+	for i := range p.s.sides[p.role].units {
+		ours := &p.s.sides[p.role].units[i]
+		switch {
+		case ours.beat == noBeat || ours.answers < 0:
+		case ours.answers == like:
+			return ours, like
+		default:
+			if held := ours.t - theirs[ours.answers].t; p.isHeld(ours) && held >= longest && alikeIDs(theirs[ours.answers].ids, u.ids) {
+				answer, asked, longest = ours, ours.answers, held
+			}
+		}
+	}
+	return answer, asked
+}
+
+// isHeld reports whether a heartbeat of ours answers one with an id, and was held back.
+func (p *player) isHeld(ours *unit) bool {
+	return p.s.stack != nil && p.s.stack.held && len(ours.ids) > 0
+}
+
+// payBeats returns the answers to heartbeats that are due and that came before a position
+// in the recording. What came before them there and can go goes first: some heartbeats
+// are barriers. It is called with mu locked.
+func (p *player) payBeats(before int, now time.Time) (b []byte) {
+	if p.midFrame || p.midMessage || p.midRecord() {
+		return nil
+	}
+	p.beats = slices.DeleteFunc(p.beats, func(o owed) bool {
+		if o.at >= before || o.due.After(now) {
+			return false
+		}
+		if !p.noMoreFrames {
+			b = append(b, o.frame...)
+		}
+		return true
+	})
+	return b
+}
+
+// midRecord reports whether what we send next goes on with a record.
+func (p *player) midRecord() bool {
+	sd := &p.s.sides[p.role]
+	return p.next < len(sd.items) && sd.items[p.next].unit >= 0 && sd.units[sd.items[p.next].unit].inside
+}
+
+// beatsDue returns when the next answer to a heartbeat is due; zero for never.
+func (p *player) beatsDue() (due time.Time) {
+	for _, o := range p.beats {
+		if due.IsZero() || o.due.Before(due) {
+			due = o.due
+		}
+	}
+	return due
 }
 
 // beatFrame returns a message of a heartbeat as one frame. It is never compressed, as it
@@ -331,7 +519,7 @@ func (p *player) pass() {
 	for p.arrived < len(p.matched) {
 		u := &units[p.arrived]
 		empty := p.s.stream && u.kind == unitMessage && len(u.data) == 0
-		if !p.matched[p.arrived] && (p.how.update || u.beat == noBeat && !empty) {
+		if !p.matched[p.arrived] && u.beat == noBeat && (!empty || p.how.update) {
 			return
 		}
 		p.arrived++

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -40,6 +41,11 @@ func TestBeats(t *testing.T) {
 		{"Action Cable", "/cable", "actioncable-v1-json", [2]string{}, nil, nil, []string{`{"type":"ping","message":1764400000}`}, []string{`{"type":"welcome"}`}},
 		{"tRPC", "/?connectionParams=1", "", [2]string{}, []string{"PING"}, []string{"PONG"}, nil, []string{"ping"}},
 		{"Primus", "/primus?_primuscb=abc", "", [2]string{}, []string{`"primus::ping::1764400000000"`}, []string{`"primus::pong::1764400000000"`}, nil, []string{`"primus::server::close"`}},
+		{"NATS", "/", "", [2]string{"", "INFO {}\r\n"}, []string{"PING\r\n"}, []string{"PONG\r\n"}, nil, []string{"+OK\r\n", "PONG\r\nPING\r\n"}},
+		{"Bayeux", "/cometd", "", [2]string{"[]", ""}, []string{"[]", `[{"id":"3","channel":"/meta/connect"}]`}, nil, nil, []string{`[{"id":"3","channel":"/meta/connect"},{"id":"4","channel":"/x"}]`, `[{"channel":"/meta/connect","successful":true}]`, `[{"channel":"/meta/handshake"}]`, "[1]", "{}", "[] x"}},
+		{"Bayeux", "/events", "", [2]string{`{"id":"1","channel":"/meta/handshake"}`, ""}, []string{"[]"}, nil, nil, nil},
+		{"JSON-RPC", "/", "", [2]string{"", `{"jsonrpc":"2.0","method":"x"}`}, nil, nil, nil, []string{"ping"}},
+		{"WAMP", "/", "wamp.2.json", [2]string{}, nil, nil, nil, []string{"[1]"}},
 		{"Discord", "/?v=10", "", [2]string{"", `{"op":10,"d":{}}`}, []string{`{"op":1,"d":251}`}, []string{`{"op":11}`}, nil, []string{`{"op":0}`}},
 	} {
 		text := `{"wstrace":1}` + "\n" + `{"k":"open","c":1}` + "\n" + upgradeOf(c.target, c.subprotocol)
@@ -56,7 +62,7 @@ func TestBeats(t *testing.T) {
 		}
 		for kind, list := range map[beat][]string{beatAsk: c.ask, beatAnswer: c.answer, beatAlone: c.alone, noBeat: c.none} {
 			for _, text := range list {
-				if got := s.beatOf(&unit{kind: unitMessage, op: ws.OpText, data: []byte(text)}, false); got != kind {
+				if got := s.beatOf(decode.FromClient, &unit{kind: unitMessage, op: ws.OpText, data: []byte(text)}, false); got != kind {
 					t.Errorf("%s: %q is %d, want %d", c.name, text, got, kind)
 				}
 			}
@@ -64,8 +70,19 @@ func TestBeats(t *testing.T) {
 	}
 	s := loaded(t, `{"wstrace":1}`+"\n"+`{"k":"open","c":1}`+"\n"+upgradeOf("/", "mqtt"))
 	for text, want := range map[string]beat{"\xc0\x00": beatAsk, "\xd0\x00": beatAnswer, "\x30\x00": noBeat} {
-		if got := s.beatOf(&unit{kind: unitMessage, op: ws.OpBinary, data: []byte(text)}, false); got != want {
+		if got := s.beatOf(decode.FromClient, &unit{kind: unitMessage, op: ws.OpBinary, data: []byte(text)}, false); got != want {
 			t.Errorf("MQTT: %q is %d, want %d", text, got, want)
+		}
+	}
+	s = loaded(t, linesOf("/cometd", "", "> []"))
+	for text, want := range map[string]beat{"[]": beatAnswer, `[{"channel":"/meta/connect","id":"3","successful":true}]`: beatAnswer, `[{"channel":"/meta/connect","id":"3"}]`: noBeat} {
+		if got := s.beatOf(decode.FromServer, &unit{kind: unitMessage, op: ws.OpText, data: []byte(text)}, false); got != want {
+			t.Errorf("Bayeux: %q is %d, want %d", text, got, want)
+		}
+	}
+	for _, lines := range [][]string{{"> []", "< []"}, {`> [{"id":"1","channel":"/x"}]`}, {`> {"id":1,"method":"a.b"}`}, {`> {"json":"2.0","id":1,"method":"a"}`}} {
+		if s := loaded(t, linesOf("/", "", lines...)); s.stack != nil {
+			t.Errorf("%q is taken for %s", lines, s.stack.name)
 		}
 	}
 	if s := loaded(t, talk); s.stack != nil {
@@ -284,5 +301,112 @@ func TestBeatsInAnUpdate(t *testing.T) {
 	wait()
 	if want := ">2 <3 >42q <43q"; strings.Join(got, " ") != want {
 		t.Errorf("got %q, want %s", got, want)
+	}
+}
+
+// The server holds a /meta/connect back as long as in the recording, also one more, and
+// answers it with its own id; ids of what else the client asks shift then. The first has
+// to come.
+func TestBeatsOfBayeux(t *testing.T) {
+	connect := func(id string) string {
+		return `[{"id":"` + id + `","channel":"/meta/connect","clientId":"c"}]`
+	}
+	connected := func(id string) string {
+		return `[{"channel":"/meta/connect","id":"` + id + `","successful":true}]`
+	}
+	say := func(d string, t float64, text string) string {
+		mask := ""
+		if d == ">" {
+			mask = `,"mask":"00000000"`
+		}
+		return fmt.Sprintf(`{"k":"frame","t":%.1f,"d":"%s"%s,"op":"text","text":%q}`+"\n", t, d, mask, text)
+	}
+	text := linesOf("/cometd", "", `> [{"id":"1","channel":"/meta/handshake"}]`, `< [{"id":"1","channel":"/meta/handshake","successful":true}]`) +
+		say(">", 1, connect("2")) + say("<", 1, connected("2")) + say(">", 1, connect("3")) + say("<", 4, connected("3")) + say(">", 4, connect("4")) +
+		say(">", 5, `[{"id":"5","channel":"/x","data":1}]`) + say("<", 5, `[{"channel":"/x","id":"5","successful":true}]`)
+	message := func(text string) string { return "\x81" + string(rune(len(text))) + text }
+	synctest.Test(t, func(t *testing.T) {
+		conn, wait := servedWith(t, loaded(t, text), "/cometd", "", Stall(time.Minute))
+		send := func(text string) { io.WriteString(conn, frame(ws.OpText, text)) }
+		send(`[{"id":"1","channel":"/meta/handshake"}]`)
+		expect(t, conn, message(`[{"id":"1","channel":"/meta/handshake","successful":true}]`))
+		send(connect("2"))
+		expect(t, conn, message(connected("2")))
+		began := time.Now()
+		send(connect("3"))
+		expect(t, conn, message(connected("3")))
+		if d := time.Since(began); d != 3*time.Second {
+			t.Errorf("held for %v", d)
+		}
+		send(connect("4")) // that of the recording was under way to its end
+		expect(t, conn, message(connected("4")))
+		if d := time.Since(began); d != 6*time.Second {
+			t.Errorf("both held for %v", d)
+		}
+		send(connect("5"))
+		send("[]")
+		send(`[{"id":"6","channel":"/x","data":1}]`)
+		expect(t, conn, message(`[{"channel":"/x","id":"6","successful":true}]`))
+		conn.Close()
+		check(t, wait(), "")
+	})
+	synctest.Test(t, func(t *testing.T) { // as a client, with one that is in no hurry
+		serr, cerr := both(t, loaded(t, text), loaded(t, text))
+		if serr != nil || cerr != nil {
+			t.Errorf("%v, %v", serr, cerr)
+		}
+	})
+	conn, wait := servedWith(t, loaded(t, text), "/cometd", "")
+	io.WriteString(conn, frame(ws.OpText, `[{"id":"1","channel":"/meta/handshake"}]`)+frame(ws.OpText, `[{"id":"2","channel":"/y","data":1}]`))
+	if err := wait(); err == nil || !strings.Contains(err.Error(), `expected client frame 1, text '[{"id":"2","channel":"/meta/connect"`) {
+		t.Errorf("got %v", err)
+	}
+	conn.Close()
+}
+
+// What came before the answer to a ping goes before it, as NATS takes the answer for word
+// that all has been said.
+func TestBeatsAreBarriers(t *testing.T) {
+	text := linesOf("/", "", "< hex 49 4e 46 4f 20 7b 7d 0d 0a", "> hex 43 4f 4e 4e 45 43 54 20 7b 7d 0d 0a 50 49 4e 47 0d 0a", "< hex 50 4f 4e 47 0d 0a",
+		"> hex 50 55 42 20 61 20 31 0d 0a 78 0d 0a 50 49 4e 47 0d 0a", "< hex 4d 53 47 20 61 20 31 20 31 0d 0a 78 0d 0a", "< hex 50 4f 4e 47 0d 0a")
+	for _, sent := range [][]string{{"PING\r\n", "PUB a 1\r\nx\r\nPING\r\n"}, {"PING\r\nPUB a 1\r\nx\r\n", "PING\r\n"}, {"PING\r", "\nPUB a 1\r\nx\r\nPING\r\nPING\r\n"}} {
+		conn, wait := served(t, loaded(t, text))
+		expect(t, conn, "\x82\x09INFO {}\r\n")
+		io.WriteString(conn, frame(ws.OpBinary, "CONNECT {}\r\n"+sent[0])+frame(ws.OpBinary, sent[1]))
+		const pong = "\x82\x06PONG\r\n"
+		first := make([]byte, len(pong))
+		io.ReadFull(conn, first)
+		rest := "\x82\x0eMSG a 1 1\r\nx\r\n"
+		if string(first) == pong {
+			expect(t, conn, rest+pong)
+		} else { // all had come
+			expect(t, conn, rest[len(pong):]+pong+pong)
+		}
+		conn.Close()
+		check(t, wait(), "")
+	}
+	conn, wait := served(t, loaded(t, text))
+	io.WriteString(conn, frame(ws.OpBinary, "CONNECT {\"a\":1}\r\n"))
+	if err := wait(); err == nil || !strings.Contains(err.Error(), "expected client record 0, binary [43 4f") {
+		t.Errorf("got %v", err)
+	}
+	conn.Close()
+}
+
+// A trace is made anew with a client that has other heartbeats; each is answered, and what
+// we ask goes as in the trace.
+func TestOtherBeatsInAnUpdate(t *testing.T) {
+	text := linesOf("/socket/websocket?vsn=2.0.0", "", `> [null,"1","phoenix","heartbeat",{}]`, `< [null,"1","phoenix","phx_reply",{}]`, `> ["2","2","r","phx_join",{}]`, `< ["2","2","r","phx_reply",{}]`)
+	for beats := range 3 {
+		conn, wait := servedWith(t, loaded(t, text), "/socket/websocket?vsn=2.0.0", "", Update(true))
+		for n := range beats {
+			id := string(rune('3' + n))
+			io.WriteString(conn, frame(ws.OpText, `[null,"`+id+`","phoenix","heartbeat",{}]`))
+			expect(t, conn, "\x81\x23"+`[null,"`+id+`","phoenix","phx_reply",{}]`)
+		}
+		io.WriteString(conn, frame(ws.OpText, `["7","7","r","phx_join",{"new":1}]`))
+		expect(t, conn, "\x81\x1c"+`["7","7","r","phx_reply",{}]`)
+		conn.Close()
+		check(t, wait(), "")
 	}
 }

@@ -98,7 +98,8 @@ func (p *player) take(u *unit) {
 		}
 		return
 	}
-	if kind := p.s.beatOf(u, p.chosen); kind != noBeat && !p.how.update {
+	u.ids = p.s.idsOf(p.peer, u)
+	if kind := p.s.beatOf(p.peer, u, p.chosen); kind != noBeat && !p.counts(u) {
 		p.takeBeat(u, kind)
 		return
 	}
@@ -121,6 +122,9 @@ func (p *player) take(u *unit) {
 		if u.kind == unitEnd && p.lost() {
 			p.fail(&Difference{Text: fmt.Sprintf("the %s left before the session was played, without a close frame; got %v", p.peer, u)})
 			return
+		}
+		if p.arrived < len(p.matched) {
+			p.bind(p.arrived, u)
 		}
 		p.mark(p.arrived)
 		return
@@ -167,12 +171,9 @@ func (p *player) match(u *unit) {
 		if p.matched[i] || units[i].beat != noBeat {
 			continue
 		}
-		ok, where := p.s.compare(&units[i], u, p.subs)
+		ok, where := p.compare(i, u)
 		if ok {
-			if u.long == nil {
-				p.subs = remember(p.subs, p.s.substitutions(units[i].data, u.data))
-			}
-			p.mark(i)
+			p.took(i, u)
 			return
 		}
 		if i == p.arrived {
@@ -180,25 +181,36 @@ func (p *player) match(u *unit) {
 		}
 	}
 	if i := p.later(u); i >= 0 {
-		p.subs = remember(p.subs, p.s.substitutions(units[i].data, u.data))
-		p.mark(i)
+		p.took(i, u)
 		return
 	}
 	p.fail(p.unexpected(u, why))
 }
 
+// took notes that u is unit i of the peer.
+func (p *player) took(i int, u *unit) {
+	if u.long == nil {
+		p.subs = remember(p.subs, p.s.substitutions(p.s.sides[p.peer].units[i].data, u.data))
+	}
+	p.bind(i, u)
+	if p.s.sides[p.peer].units[i].first {
+		p.owe(i, u)
+	}
+	p.mark(i)
+}
+
 // later returns a message of the peer that is expected later and equals u, if they may
-// come in any order; else -1.
+// come in any order, as those with ids may; else -1.
 func (p *player) later(u *unit) int {
-	if !p.crosses() || u.kind != unitMessage || u.long != nil {
+	if !p.mayCross() || u.kind != unitMessage || u.long != nil || !p.s.anyOrder && len(u.ids) == 0 {
 		return -1
 	}
 	units := p.s.sides[p.peer].units
 	for i := p.arrived; i < len(units); i++ {
-		if p.matched[i] || units[i].beat != noBeat {
+		if p.matched[i] || units[i].beat != noBeat || !p.s.anyOrder && !units[i].crosses {
 			continue
 		}
-		if ok, _ := p.s.compare(&units[i], u, p.subs); ok {
+		if ok, _ := p.compare(i, u); ok {
 			return i
 		}
 	}

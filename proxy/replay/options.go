@@ -252,8 +252,9 @@ func Capture(from string, into ...string) CompareOption {
 // something come or not: one of the other side is not waited for, and more of them than
 // recorded are answered as the recorded ones were; one of ours that answers one of theirs
 // is sent when that comes, and another if we wait for as long as it took to come. The
-// heartbeats of Socket.IO, SignalR, Phoenix, GraphQL, STOMP, MQTT, SockJS, Action Cable,
-// tRPC, Primus and Discord are optional by themselves. With [Exact] nothing is.
+// heartbeats of Socket.IO, SignalR, Phoenix, GraphQL, STOMP, MQTT, NATS, SockJS, Action
+// Cable, tRPC, Primus, Bayeux, yamux, smux and Discord are optional by themselves. With
+// [Exact] nothing is.
 func Optional(selectors ...string) CompareOption {
 	list, err := pick.ParseAll(selectors)
 	for _, sel := range list {
@@ -275,7 +276,8 @@ func OptionalFunc(selects func() func(*decode.Event) bool) CompareOption {
 
 // AnyOrder lets the messages of the other side come in any order, as where two
 // conversations cross. One of ours waits for the last of theirs that was recorded before
-// it, and not for all of them. In a trace, "group":"name" on consecutive frames of one side
+// it, and not for all of them. Messages with ids of a protocol that is known may come so
+// without it. In a trace, "group":"name" on consecutive frames of one side
 // does that for them.
 func AnyOrder() CompareOption { return compareOption(func(e *equality) { e.anyOrder = true }) }
 

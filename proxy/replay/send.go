@@ -29,7 +29,12 @@ func (p *player) bytesOf(it *item) []byte {
 		return it.bytes
 	}
 	data := u.data
-	if u.op == ws.OpText && (u.kind == unitMessage || u.flags&0x40 == 0) {
+	switch {
+	case len(u.ids) > 0:
+		if data = p.dataOf(u); data == nil {
+			return nil
+		}
+	case u.op == ws.OpText && (u.kind == unitMessage || u.flags&0x40 == 0):
 		data = put(data, p.subs)
 	}
 	changed := !sameMemory(data, u.data)

@@ -52,7 +52,8 @@ func (p *player) unexpected(u *unit, why string) error {
 	expected := want.String()
 	d.Want = shown(want)
 	if text := *want; want.op == ws.OpText && want.re == nil && want.long == nil {
-		text.data = put(want.data, p.subs)
+		live, subs := p.expected(p.arrived, u)
+		text.data = put(live.data, subs)
 		expected = text.String()
 		if u.op == ws.OpText && !p.s.exact {
 			d.Want, d.Got = p.s.compared(text.data), p.s.compared(shown(u))
@@ -69,7 +70,7 @@ func (p *player) unexpected(u *unit, why string) error {
 		d.Want, d.Got = nil, nil // a message and the body of a Close frame have nothing in common
 	}
 	for i := p.arrived + 1; i < len(units) && u.kind != unitEnd; i++ {
-		if ok, _ := p.s.compare(&units[i], u, p.subs); ok && !p.matched[i] {
+		if ok, _ := p.compare(i, u); ok && !p.matched[i] {
 			why = "which is expected later, as " + p.nameTheirs(i)
 			break
 		}

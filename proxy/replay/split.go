@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/gobwas/ws"
@@ -89,11 +90,42 @@ func stompRecord(_ ws.OpCode, data []byte) int {
 	return 0
 }
 
+// natsRecord: a line, behind which a message stands whose length the line ends with, and
+// another line end.
+func natsRecord(_ ws.OpCode, data []byte) int {
+	end := bytes.Index(data[:min(len(data), maxFirst)], []byte("\r\n"))
+	switch {
+	case end < 0 && len(data) >= maxFirst: // no such record
+		return len(data)
+	case end < 0:
+		return 0
+	}
+	words := bytes.Fields(data[:end])
+	end += 2
+	if len(words) == 0 {
+		return end
+	}
+	switch strings.ToUpper(string(words[0])) {
+	case "PUB", "HPUB", "MSG", "HMSG":
+	default:
+		return end
+	}
+	n, err := strconv.Atoi(string(words[len(words)-1]))
+	switch {
+	case err != nil || n < 0: // no such record
+		return end
+	case n > len(data)-end-2:
+		return 0
+	}
+	return end + n + 2
+}
+
 // records takes units of one side and gives records in their place.
 type records struct {
 	split splitter
 	emit  func(*unit)
 	rest  []byte // of a record that goes on
+	own   bool   // rest is no part of a unit, and nobody has what is behind it
 	of    unit   // in which it came
 }
 
@@ -105,8 +137,14 @@ func (r *records) take(u *unit) {
 		return
 	}
 	data := u.data
-	if r.rest != nil {
+	switch {
+	case r.rest != nil && r.own:
+		data = append(r.rest, data...)
+	case r.rest != nil:
 		data = append(slices.Clip(r.rest), data...)
+		r.own = true
+	default:
+		r.own = false
 	}
 	if len(data) == 0 {
 		r.emit(u)

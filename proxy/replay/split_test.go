@@ -21,6 +21,9 @@ func TestRecords(t *testing.T) {
 		{"SignalR", signalRRecord, ws.OpText, []string{"{\"type\":6}\x1e", "{}\x1e", "\x1e"}, true},
 		{"SignalR in MessagePack", signalRRecord, ws.OpBinary, []string{"\x02\x91\x06", "\x80\x01" + strings.Repeat("x", 128), "\x00"}, true},
 		{"MQTT", mqttRecord, ws.OpBinary, []string{"\xc0\x00", "\x30\x80\x01" + strings.Repeat("x", 128), "\x62\x02\x00\x03"}, false},
+		{"NATS", natsRecord, ws.OpBinary, []string{"INFO {\"a\":1}\r\n", "PING\r\n", "PUB a.b 5\r\nhe\r\nl\r\n", "\r\n", "msg a 1 _IN.b 0\r\n\r\n", "HMSG a 1 12 13\r\nNATS/1.0\r\n\r\nx\r\n", "PUB a x\r\n", "+OK\r\n"}, false},
+		{"yamux", yamuxRecord, ws.OpBinary, []string{"\x00\x01\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00", "\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x02hi", "\x00\x02\x00\x01\x00\x00\x00\x00\x00\x00\x00\x07"}, false},
+		{"smux", smuxRecord, ws.OpBinary, []string{"\x01\x00\x00\x00\x03\x00\x00\x00", "\x01\x02\x02\x00\x03\x00\x00\x00hi", "\x01\x03\x00\x00\x00\x00\x00\x00"}, false},
 		{"STOMP", stompRecord, ws.OpText, []string{"\n", "SEND\ndestination:/a\n\nbody\x00", "\r\n", "SEND\r\ncontent-length:3\r\n\r\na\x00b\x00", "SEND\n\n\x00"}, false},
 	} {
 		stream := strings.Join(c.want, "")
@@ -87,6 +90,54 @@ func TestRecordsOfTheClient(t *testing.T) {
 	}
 	if got := diff(t, text, strings.Replace(other, "61 32", "61 33", 1)); got == "" {
 		t.Error("diff finds nothing")
+	}
+}
+
+// A multiplexer is recognized by all of its frames, which the client may send in other
+// messages; what only begins like one is none.
+func TestMux(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		lines        []string
+		sent, expect string // what a client sends, with another ping, and gets, in any order of what | separates
+	}{
+		{"yamux", []string{"> hex 00 01 00 01 00 00 00 01 00 00 00 00 00 00 00 00 00 00 00 01 00 00 00 02 68 69", "< hex 00 01 00 02 00 00 00 01 00 00 00 00", "> hex 00 02 00 01 00 00 00 00 00 00 00 07", "< hex 00 02 00 02 00 00 00 00 00 00 00 07", "> hex 00 03 00 00 00 00 00 00 00 00 00 00"},
+			"\x00\x02\x00\x01\x00\x00\x00\x00\x00\x00\x00\x09\x00\x01\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x02hi\x00\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+			"\x82\x0c\x00\x02\x00\x02\x00\x00\x00\x00\x00\x00\x00\x09|\x82\x0c\x00\x01\x00\x02\x00\x00\x00\x01\x00\x00\x00\x00"},
+		{"smux", []string{"> hex 01 00 00 00 03 00 00 00 01 02 02 00 03 00 00 00 68 69", "< hex 01 02 01 00 03 00 00 00 6f", "> hex 01 03 00 00 00 00 00 00"},
+			"\x01\x03\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x03\x00\x00\x00\x01\x02\x02\x00\x03\x00\x00\x00hi",
+			"\x82\x09\x01\x02\x01\x00\x03\x00\x00\x00o"},
+	} {
+		text := linesOf("/", "", c.lines...)
+		if s := loaded(t, text); s.stack == nil || s.stack.name != c.name {
+			t.Errorf("%s is taken for %v", c.name, s.stack)
+			continue
+		}
+		for size := 1; size <= len(c.sent); size++ {
+			conn, wait := served(t, loaded(t, text))
+			for rest := c.sent; rest != ""; {
+				n := min(size, len(rest))
+				io.WriteString(conn, frame(ws.OpBinary, rest[:n]))
+				rest = rest[n:]
+			}
+			got := make([]byte, len(strings.ReplaceAll(c.expect, "|", "")))
+			io.ReadFull(conn, got)
+			for want := range strings.SplitSeq(c.expect, "|") {
+				if !strings.Contains(string(got), want) {
+					t.Errorf("%s in pieces of %d: got %q", c.name, size, got)
+				}
+			}
+			conn.Close()
+			check(t, wait(), "")
+		}
+		for _, line := range []string{"> hex 01", "> text", "> hex 00 01 00 01", "< hex 00 00 00 00 00 00 00 05 00 00 00 00", "< hex 01 02 01 00 05 00 00 00 6f", "> hex 02 07 00 00 05 00 00 00", "> hex 00 00 01 00 00 00 00 01 00 00 00 00"} {
+			if s := loaded(t, linesOf("/", "", append(c.lines[:len(c.lines):len(c.lines)], line)...)); s.stack != nil {
+				t.Errorf("%s is recognized in spite of %s", c.name, line)
+			}
+		}
+	}
+	if s := loaded(t, linesOf("/", "", "> hex 00 00 01 00", "< hex 00 01 0c 01 01 01 00 04 01 01 74 02 68 69 00")); s.stack != nil { // y-protocols
+		t.Errorf("Yjs is taken for %s", s.stack.name)
 	}
 }
 
@@ -166,7 +217,10 @@ func FuzzRecords(f *testing.F) {
 	f.Add(uint8(0), true, []byte("{}\x1e{\"type\":6}\x1e"), 3)
 	f.Add(uint8(1), false, []byte("\xc0\x00\x30\x80\x80\x80\x80\x80\x01"), 1)
 	f.Add(uint8(2), true, []byte("SEND\ncontent-length:99999999999999999999\n\nx\x00\n"), 5)
-	splitters := []splitter{signalRRecord, mqttRecord, stompRecord}
+	f.Add(uint8(3), false, []byte("PUB a 99999999999999999999\r\nMSG a 1 -1\r\nPUB a 9\r\nx"), 2)
+	f.Add(uint8(4), false, []byte("\x00\x00\x00\x00\x00\x00\x00\x01\xff\xff\xff\xff\x00"), 5)
+	f.Add(uint8(5), false, []byte("\x01\x02\xff\xff\x03\x00\x00\x00\x00"), 7)
+	splitters := []splitter{signalRRecord, mqttRecord, stompRecord, natsRecord, yamuxRecord, smuxRecord}
 	f.Fuzz(func(t *testing.T, which uint8, text bool, stream []byte, size int) {
 		op := ws.OpBinary
 		if text {

@@ -20,7 +20,7 @@ func (p *player) settle(u *unit) (again bool) {
 		return false
 	}
 	p.mu.Lock()
-	over := p.settled || p.err != nil || p.over || p.s.beatOf(u, p.chosen) != noBeat
+	over := p.settled || p.err != nil || p.over || p.s.beatOf(p.peer, u, p.chosen) != noBeat
 	p.settled = p.settled || p.startsWith(p.s, u)
 	settled := over || p.settled
 	p.mu.Unlock()
@@ -55,7 +55,9 @@ func (p *player) startsWith(s *Script, u *unit) bool {
 		n := min(len(want), len(u.data))
 		return n > 0 && bytes.Equal(want[:n], u.data[:n])
 	}
-	ok, _ := s.compare(&units[i], u, nil)
+	first := *u
+	first.ids = s.idsOf(p.peer, u)
+	ok, _ := s.compare(withAsked(&units[i], &first), u, nil)
 	return ok
 }
 

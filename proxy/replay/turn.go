@@ -3,6 +3,7 @@ package replay
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -14,6 +15,15 @@ import (
 func (p *player) step(now time.Time) action {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	a := p.nextAction(now)
+	if due := p.beatsDue(); due.After(now) && a.wait > 0 {
+		a.wait = min(a.wait, due.Sub(now))
+	}
+	return a
+}
+
+// nextAction is called with mu locked.
+func (p *player) nextAction(now time.Time) action {
 	switch {
 	case p.err != nil:
 		return action{stop: true}
@@ -192,16 +202,15 @@ func (p *player) batch(now time.Time) (b []byte, end *item, due time.Time) {
 		if !p.midFrame {
 			p.pongs = nil
 		}
-		if !p.midFrame && !p.midMessage {
-			if !p.noMoreFrames {
-				b = append(b, p.beats...)
-			}
-			p.beats = nil
-		}
 		if p.next == len(items) {
 			break
 		}
 		it := &items[p.next]
+		if it.end || it.isClose {
+			b = append(b, p.payBeats(atEnd, now)...)
+		} else {
+			b = append(b, p.payBeats(it.at, now)...)
+		}
 		if it.reply || it.unit >= 0 && it.unit+1 == p.passedOver {
 			p.next++
 			continue
@@ -269,6 +278,9 @@ func (p *player) batch(now time.Time) (b []byte, end *item, due time.Time) {
 		p.noMoreFrames = p.noMoreFrames || it.isClose || p.isJunk(it)
 		p.next++
 	}
+	if end == nil {
+		b = append(b, p.payBeats(atEnd, now)...)
+	}
 	if !p.idle && p.ready {
 		p.sent = now
 	}
@@ -297,19 +309,38 @@ func (p *player) pingDue(it *item, now time.Time) time.Time {
 // mayFollow reports whether what an item waits for has come: all that stands before it
 // or, in any order, the last of that.
 func (p *player) mayFollow(it *item) bool {
-	return it.need <= p.arrived || p.crosses() && !it.end && !it.isClose && p.matched[it.need-1]
+	return it.need <= p.arrived || p.mayCross() && it.unit >= 0 && !it.end && !it.isClose &&
+		(p.s.anyOrder || p.s.sides[p.role].units[it.unit].crosses) && p.causeCame(it)
 }
 
-// crosses reports whether conversations may cross: one of ours then waits for what it
-// answers, and not for all before it.
-func (p *player) crosses() bool {
-	return p.s.anyOrder && !p.s.exact && p.how.speed == 0 && !p.how.update
+// mayCross reports whether conversations may cross, which are those of records with ids
+// or, in any order, all: one of ours then waits for what it answers, and not for all
+// before it.
+func (p *player) mayCross() bool {
+	return (p.s.anyOrder || p.s.hasIDs()) && !p.s.exact && p.how.speed == 0 && !p.how.update
+}
+
+// causeCame reports whether the last of theirs has come that an item waits for, and what
+// it answers by its ids.
+func (p *player) causeCame(it *item) bool {
+	theirs := p.s.sides[p.peer].units
+	last := it.need - 1
+	for last >= 0 && theirs[last].beat != noBeat {
+		last--
+	}
+	if last >= 0 && !p.matched[last] {
+		return false
+	}
+	return !slices.ContainsFunc(p.s.sides[p.role].units[it.unit].ids, func(id ident) bool {
+		q := id.question
+		return q.unit >= 0 && q.dir == p.peer && theirs[q.unit].beat == noBeat && !p.matched[q.unit]
+	})
 }
 
 // cross returns a message of ours, as one frame without compression, that is later than
 // the next but may go now, because what it answers has come; nil if there is none.
 func (p *player) cross() []byte {
-	if !p.crosses() || !p.ready || p.midFrame || p.midMessage || p.noMoreFrames {
+	if !p.mayCross() || !p.ready || p.midFrame || p.midMessage || p.midRecord() || p.noMoreFrames {
 		return nil
 	}
 	sd := &p.s.sides[p.role]
@@ -322,7 +353,7 @@ func (p *player) cross() []byte {
 			continue
 		}
 		u := &sd.units[it.unit]
-		if u.kind != unitMessage || u.long != nil || u.cut || u.beat != noBeat || u.items[0] != i || !p.matched[it.need-1] ||
+		if u.kind != unitMessage || u.long != nil || u.cut || u.beat != noBeat || u.items[0] != i || !p.s.anyOrder && !u.crosses || !p.causeCame(it) ||
 			it.captures > p.arrived || !it.needOnly && !p.cast.turn(p.part, it.at) {
 			continue
 		}
@@ -333,7 +364,11 @@ func (p *player) cross() []byte {
 			p.ahead[j] = true
 		}
 		data := u.data
-		if u.op == ws.OpText {
+		if len(u.ids) > 0 {
+			if data = p.dataOf(u); data == nil {
+				return nil
+			}
+		} else if u.op == ws.OpText {
 			data = put(data, p.subs)
 		}
 		p.uncompressed = p.uncompressed || u.compressed // the windows differ from now on
@@ -344,10 +379,14 @@ func (p *player) cross() []byte {
 
 // beatAt returns the unit that an item begins if it may be sent or not; else nil.
 func (p *player) beatAt(it *item) *unit {
-	if it.unit < 0 || p.how.update {
+	if it.unit < 0 {
 		return nil
 	}
-	if u := &p.s.sides[p.role].units[it.unit]; u.beat != noBeat && &p.s.sides[p.role].items[u.items[0]] == it {
+	u := &p.s.sides[p.role].units[it.unit]
+	if p.how.update && u.answers < 0 && u.beat != beatAnswer { // the new trace has to have it too
+		return nil
+	}
+	if u.beat != noBeat && &p.s.sides[p.role].items[u.items[0]] == it {
 		return u
 	}
 	return nil

@@ -43,6 +43,11 @@ type unit struct {
 	chosen  bool // the user says that it may come or not
 	beat    beat // what it is to the heartbeat; unless that is noBeat it may come or not
 	answers int  // the unit of the other side that it answers, if it is a beat; -1 for none
+
+	ids     []ident // in order, where ids are bound
+	crosses bool    // it is whole records that have ids, which may come out of turn
+	inside  bool    // it begins in the middle of a record
+	first   bool    // it is a heartbeat that has to come, as the first one
 }
 
 type unitKind uint8
