@@ -244,7 +244,7 @@ func optionalOption(text string) replay.CompareOption {
 
 // play returns how sessions are played.
 func (r *replayFlags) play() (replay.PlayOption, error) {
-	opts := []replay.PlayOption{r.timing.option(), replay.Stall(r.stall), replay.Update(r.update)}
+	opts := []replay.PlayOption{r.timing.option(), replay.Stall(r.stall), replay.Update(r.update), replay.BodyHint("--bodies SIZE records more")}
 	if r.chunks > 0 {
 		opts = append(opts, replay.Chunks(int(r.chunks)))
 	}

@@ -18,7 +18,7 @@
 //
 //	[CompareOption]  Ignore, Capture, AnyOrder, Optional, Stream, Exact, Headers
 //	[LoadOption]     these, and Session
-//	[PlayOption]     Timing, Clock, Stall, Header, Events, Latency, Notes, Chunks, ServerTLS, Update
+//	[PlayOption]     Timing, Clock, Stall, Header, Events, Latency, Notes, Chunks, BodyHint, ServerTLS, Update
 //	[ConnectOption]  these, and TLS, Dialer
 //	[ServeOption]    LoadOption, PlayOption, All, Times, UpdateFrom
 //	[DialOption]     LoadOption, ConnectOption, All

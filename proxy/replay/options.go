@@ -33,7 +33,7 @@ type LoadOption interface {
 
 // A PlayOption says how a session is played, by either side: [Timing], [Clock], [Stall],
 // [Header], [Events], [Latency], [Notes], [Chunks],
-// [ServerTLS], [Update].
+// [BodyHint], [ServerTLS], [Update].
 type PlayOption interface {
 	ServeOption
 	ConnectOption
@@ -125,18 +125,19 @@ const DefaultStall = 5 * time.Second
 
 // A playing is how a session is played.
 type playing struct {
-	speed   Speed // 0: as soon as it is our turn
-	byClock bool  // with a speed: whether or not it is our turn
-	stall   time.Duration
-	headers []decode.Field // that get another value in what we send
-	events  *numbered      // nil for nobody
-	update  bool           // what comes is not compared
-	latency func(Answer)
-	clock   clock.Clock    // of the sessions
-	note    func(string)   // is told what was left out; may be nil
-	chunk   int            // bytes that are written at once; 0 is as many as there are
-	secure  *tls.Config    // of a server; nil if it has no TLS
-	roots   *x509.CertPool // that trust its certificate, if that was made for it
+	speed    Speed // 0: as soon as it is our turn
+	byClock  bool  // with a speed: whether or not it is our turn
+	stall    time.Duration
+	headers  []decode.Field // that get another value in what we send
+	events   *numbered      // nil for nobody
+	update   bool           // what comes is not compared
+	latency  func(Answer)
+	clock    clock.Clock    // of the sessions
+	note     func(string)   // is told what was left out; may be nil
+	bodyHint string         // behind the word that a body was not recorded whole
+	chunk    int            // bytes that are written at once; 0 is as many as there are
+	secure   *tls.Config    // of a server; nil if it has no TLS
+	roots    *x509.CertPool // that trust its certificate, if that was made for it
 
 	wrong []error // options
 }
@@ -436,6 +437,12 @@ func Times(n int) ServeOption { return serveOption(func(s *serving) { s.times = 
 // Notes tells f, in a sentence, what a replay that succeeds has left out: a ping that was
 // waited for in vain before our end. It may be called from several goroutines.
 func Notes(f func(string)) PlayOption { return playOption(func(p *playing) { p.note = f }) }
+
+// BodyHint says what helps where a body was not recorded whole: it stands behind that
+// word, also in the answer that a client gets.
+func BodyHint(text string) PlayOption {
+	return playOption(func(p *playing) { p.bodyHint = "; " + text })
+}
 
 // tell tells a note.
 func (p *playing) tell(format string, args ...any) {

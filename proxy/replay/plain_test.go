@@ -7,7 +7,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -145,14 +147,19 @@ func TestAnswers(t *testing.T) {
 {"k":"res","c":6,"v":"HTTP/1.1","code":204,"reason":"No Content","h":[]}
 {"k":"done","c":6,"sent":0,"got":0}
 `
+	var mu sync.Mutex
 	var notes []string
-	addr, stop := serveApp(t, text, Notes(func(s string) { notes = append(notes, s) }))
+	addr, stop := serveApp(t, text, Notes(func(s string) {
+		mu.Lock()
+		defer mu.Unlock()
+		notes = append(notes, s)
+	}), BodyHint("record more"))
 	for _, c := range []struct{ method, path, want string }{
 		{"GET", "/health", "404 GET /health is not in the recording\n"},
 		{"GET", "/", "200 new WebSocket('ws://" + addr + "')"},
 		{"GET", "/", "200 new WebSocket('ws://" + addr + "')"},
-		{"GET", "/big", "502 the body of the answer to GET /big was not recorded whole: 8991 bytes are missing; record it with --bodies\n"},
-		{"GET", "/old", "502 the body of the answer to GET /old was not recorded whole: 9000 bytes are missing; record it with --bodies\n"},
+		{"GET", "/big", "502 the body of the answer to GET /big was not recorded whole: 8991 bytes are missing; record more\n"},
+		{"GET", "/old", "502 the body of the answer to GET /old was not recorded whole: 9000 bytes are missing; record more\n"},
 		{"GET", "/cut", "200 abc ! unexpected EOF"},
 		{"POST", "/", "404 POST / is not in the recording\n"},
 		{"GET", "/x", "200 x"},
@@ -165,8 +172,13 @@ func TestAnswers(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
-	if len(notes) != 2 {
-		t.Errorf("got notes %q", notes)
+	want := []string{
+		"the body of the answer to GET /big was not recorded whole: 8991 bytes are missing; record more",
+		"the body of the answer to GET /old was not recorded whole: 9000 bytes are missing; record more",
+		"not in the recording, and answered by a 404: GET /health, POST /",
+	}
+	if !slices.Equal(notes, want) {
+		t.Errorf("got notes %q, want %q", notes, want)
 	}
 }
 

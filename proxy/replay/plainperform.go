@@ -81,7 +81,7 @@ func (t *troupe) perform(ctx context.Context, part int) error {
 		return err
 	}
 	if n := p.s.plain.bodies[decode.FromClient].missing; n > 0 {
-		return p.s.differAt(p.s.request, "the body of the request %s was not recorded whole, so it can't be performed: %d bytes are missing; record it with --bodies", p.s.title(), n)
+		return p.s.differAt(p.s.request, "the body of the request %s was not recorded whole, so it can't be performed: %d bytes are missing%s", p.s.title(), n, p.how.bodyHint)
 	}
 	goesOn := false
 	for try := 0; ; try++ {

@@ -252,10 +252,10 @@ func (s *attendance) ownAddress() []substitution {
 // unrecorded answers in place of the recorded server, of whose body something is missing.
 func (s *attendance) unrecorded() error {
 	body := &s.s.plain.bodies[decode.FromServer]
-	text := fmt.Sprintf("the body of the answer to %s was not recorded whole: %d bytes are missing; record it with --bodies\n", s.s.title(), body.missing)
+	text := fmt.Sprintf("the body of the answer to %s was not recorded whole: %d bytes are missing%s\n", s.s.title(), body.missing, s.how.bodyHint)
+	s.how.tell("%s", strings.TrimSuffix(text, "\n"))
 	s.write(fmt.Appendf(nil, "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"+
 		"Content-Length: %d\r\nConnection: close\r\n\r\n%s", len(text), text))
-	s.how.tell("%s", strings.TrimSuffix(text, "\n"))
 	return nil
 }
 
