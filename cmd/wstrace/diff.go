@@ -40,7 +40,7 @@ func newDiff(con *console, v *view) *cobra.Command {
 		Use:   "diff [flags] A B",
 		Short: "Compare two recorded sessions",
 		Long: `Compare two recorded sessions message by message. Masking keys, times and
-heartbeats are not compared, and JSON is compared by value. A line with ~ is a
+heartbeats are not compared, and JSON and XML are compared by what they mean. A line with ~ is a
 message that was sent in a different number of frames, or is compressed in only
 one of the sessions. A message of more than 8 MiB is compared to the byte, by its
 length and a hash. The exit status is 1 if the sessions differ`,

@@ -27,8 +27,8 @@ func newRedact(con *console) *cobra.Command {
 		Short: "Replace secrets in a trace with placeholders",
 		Long: `Print a trace with placeholders for what the selectors select, wherever it
 stands: credentials, which is the list that check has and the default; Header:,
-?parameter, $.path of the JSON in messages, or what /expression/, or its first
-group, matches in any text. The same secret gets the same placeholder, also where it is
+?parameter, $.path of the JSON in messages, xml:/path of those that are XML, or what
+/expression/, or its first group, matches in any text. The same secret gets the same placeholder, also where it is
 repeated later. The headers that make a handshake stay as they are. The header
 of the trace names the selectors, but not an expression that spells out a secret,
 so that a replay knows them.

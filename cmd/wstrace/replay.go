@@ -58,9 +58,10 @@ func newReplay(con *console, v *view) *cobra.Command {
 		Short: "Stand in for the server or the client of a recorded application",
 		Long: `Stand in for the server or the client of a recorded application, and report whether
 the other side does what was recorded: all WebSocket sessions of FILE together, and the
-HTTP requests around them, if their bodies were recorded. Selectors say what may differ: $.path of
-JSON, ?parameter, Header: or /expression/. The exit status is 1 if the sessions
-differ`,
+HTTP requests around them, if their bodies were recorded. JSON and XML are compared by
+what they mean. Selectors say what may differ: $.path of JSON, xml:/path of XML, such as
+xml:/iq/@id or xml://item[2], ?parameter, Header: or /expression/. The exit status is 1
+if the sessions differ`,
 		Example: replayExample,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {

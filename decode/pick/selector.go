@@ -12,6 +12,7 @@ import (
 // A Selector names a part of a session. One of its fields is set.
 //
 //	$.user.id  $[1].*  $..token   Path: values in the JSON of messages
+//	xml:/iq/@id  xml://body       XML: attributes and elements of messages that are XML
 //	?token                        Param: a parameter of the query
 //	Authorization:                Header: the value of a header
 //	/[0-9]+ ms/                   Expr: what an expression matches
@@ -19,6 +20,7 @@ import (
 //	/…/                           Untold: what an expression matched that is not told
 type Selector struct {
 	Path        Path           // nil for none
+	XML         XMLPath        // nil for none
 	Param       string         // the name of a parameter
 	Header      string         // the name of a header
 	Expr        *regexp.Regexp // nil for none
@@ -44,6 +46,10 @@ func Parse(text string) (Selector, error) {
 		path, err := ParsePath(text)
 		s.Path = path
 		return s, err
+	case strings.HasPrefix(text, xmlLead+"/"):
+		path, err := ParseXMLPath(text)
+		s.XML = path
+		return s, err
 	case len(text) > 1 && text[0] == '?':
 		s.Param = text[1:]
 		return s, nil
@@ -55,7 +61,7 @@ func Parse(text string) (Selector, error) {
 		s.Header = text[:len(text)-1]
 		return s, nil
 	}
-	return s, fmt.Errorf(`%q is not "$.path", "?parameter", "Header:", "/expression/" or "credentials"`, text)
+	return s, fmt.Errorf(`%q is not "$.path", "xml:/path", "?parameter", "Header:", "/expression/" or "credentials"`, text)
 }
 
 // The selectors that are words.
@@ -143,10 +149,13 @@ func literals(re *syntax.Regexp) (letters, others int) {
 
 // InMessages reports whether s names something in messages too, and not in heads
 // alone.
-func (s Selector) InMessages() bool { return s.Path != nil || s.Expr != nil || s.Credentials }
+func (s Selector) InMessages() bool {
+	return s.Path != nil || s.XML != nil || s.Expr != nil || s.Credentials
+}
 
 // Values returns the strings and numbers that s selects in a message, in order:
-// each a string or a json.Number.
+// each a string or a json.Number. Those of an element are its text, if it has no elements
+// in it.
 func (s Selector) Values(message []byte) []any {
 	var values []any
 	switch {
@@ -164,12 +173,41 @@ func (s Selector) Values(message []byte) []any {
 				v.Walk(p.Bytes)
 			}
 		}
+	case s.XML != nil:
+		v := XMLVisitor{Enter: func(at XMLPlace, n *XMLNode) bool {
+			if n.IsText() && n.Content() != "" && s.XML.Matches(at) {
+				values = append(values, n.Content())
+			}
+			return true
+		}, Attr: func(at XMLPlace, a *XMLAttr) {
+			if s.XML.Matches(at) {
+				values = append(values, a.Value)
+			}
+		}}
+		v.Walk(ParseXML(message))
 	case s.Expr != nil:
 		for _, m := range s.Spans(message) {
 			values = append(values, string(message[m.Start:m.End]))
 		}
 	}
 	return values
+}
+
+// Finds reports whether s selects anything in a message: a string, a number, or an
+// element of XML, which may be empty.
+func (s Selector) Finds(message []byte) bool {
+	if s.XML == nil {
+		return len(s.Values(message)) > 0
+	}
+	found := false
+	v := XMLVisitor{Enter: func(at XMLPlace, n *XMLNode) bool {
+		found = found || s.XML.Matches(at)
+		return !found
+	}, Attr: func(at XMLPlace, a *XMLAttr) {
+		found = found || s.XML.Matches(at)
+	}}
+	v.Walk(ParseXML(message))
+	return found
 }
 
 // A Span is a stretch of bytes.

@@ -43,6 +43,14 @@ func put(b []byte, subs []substitution) []byte {
 	if len(subs) == 0 {
 		return b
 	}
+	if root := pick.ParseXML(b); root != nil {
+		return putXML(b, root, subs)
+	}
+	return putPlain(b, subs)
+}
+
+// putPlain is put for what is no XML.
+func putPlain(b []byte, subs []substitution) []byte {
 	var out []byte
 	changed := false
 	for _, p := range pick.Parts(b) {

@@ -193,7 +193,7 @@ func (e *equality) alikeSteps(a, b *step) bool {
 
 // whyNot says in what b differs from a, if that is not plain to see.
 func (s *Script) whyNot(a, b *step) string {
-	if a.unit == nil || b.unit == nil || len(a.unit.data) < 40 && a.unit.long == nil && !bytes.ContainsAny(a.unit.data, "{[") {
+	if a.unit == nil || b.unit == nil || len(a.unit.data) < 40 && a.unit.long == nil && !bytes.ContainsAny(a.unit.data, "{[<") {
 		return ""
 	}
 	_, why := s.compare(withAllIDs(a.unit, b.unit), b.unit, nil)
@@ -361,15 +361,22 @@ func (s *Script) key(u *unit, subs []substitution, longs map[long]bool) string {
 	if u.op != ws.OpText || s.exact || !utf8.Valid(data) {
 		return string(data)
 	}
-	var key []byte
-	for _, p := range pick.Parts(data) {
-		if !p.JSON {
-			key = append(key, p.Bytes...)
-			continue
-		}
-		key = s.appendKey(append(key, 0), pick.Decode(p.Bytes), nil)
+	if root := pick.ParseXML(data); root != nil {
+		return string(s.appendXMLKey(nil, root, root.Root()))
 	}
-	return string(key)
+	return string(s.appendTextKey(nil, data))
+}
+
+// appendTextKey appends a string that is the same for texts that count as equal.
+func (s *Script) appendTextKey(dst, text []byte) []byte {
+	for _, p := range pick.Parts(text) {
+		if p.JSON {
+			dst = s.appendKey(append(dst, 0), pick.Decode(p.Bytes), nil)
+		} else {
+			dst = append(dst, p.Bytes...)
+		}
+	}
+	return dst
 }
 
 // appendKey appends a string that is the same for JSON values that count as equal.

@@ -152,6 +152,10 @@ func contentLines(b []byte) []*step {
 		}
 		return list
 	}
+	if root := pick.ParseXML(b); root != nil {
+		xmlLines(root, "", "", add)
+		return list
+	}
 	for _, p := range pick.Parts(b) {
 		if p.JSON {
 			var buf bytes.Buffer

@@ -36,12 +36,14 @@
 // # What counts as equal
 //
 // Messages do: their type, and their content. JSON in a text is compared by
-// value. How a message is masked, cut into frames and compressed does not
-// matter, pings are answered, and pongs are passed over, unless [Exact] is
-// given. Where the protocol is known, its records are compared, in whatever messages
-// they come, and its heartbeats may come or not, as may what [Optional] names. If it has
-// ids, the other side may ask with others than recorded, and in another order: an answer
-// has the id of its question.
+// value, and a text that is a document of XML by its elements, attributes and texts:
+// the order of attributes, prefixes, and how the same is written do not matter, nor
+// white space between elements where no text is. How a message is masked, cut into
+// frames and compressed does not matter, pings are answered, and pongs are passed
+// over, unless [Exact] is given. Where the protocol is known, its records are compared,
+// in whatever messages they come, and its heartbeats may come or not, as may what
+// [Optional] names. If it has ids, the other side may ask with others than recorded, and
+// in another order: an answer has the id of its question.
 // [Ignore], [Capture] and [AnyOrder] allow for what differs from run to run. Of the
 // handshake the method, path, query, subprotocols and extensions
 // are compared. A key and its accept are made for each connection.

@@ -96,6 +96,14 @@ func (e *equality) differs(want, got []byte, text bool) string {
 		return bytesDiffer(e.withoutMatches(want), e.withoutMatches(got))
 	}
 	want, got = e.withoutMatches(want), e.withoutMatches(got)
+	if w, g := pick.ParseXML(want), pick.ParseXML(got); w != nil && g != nil {
+		return e.xmlDiffers(w, g)
+	}
+	return e.textDiffers(want, got)
+}
+
+// textDiffers compares two texts that are not both XML.
+func (e *equality) textDiffers(want, got []byte) string {
 	ws, gs := pick.Parts(want), pick.Parts(got)
 	alike := len(ws) == len(gs)
 	for i := 0; alike && i < len(ws); i++ {
@@ -133,6 +141,9 @@ func (e *equality) documentsDiffer(want, got []byte) string {
 func (e *equality) compared(b []byte) []byte {
 	if len(e.ignore) == 0 && len(e.captures) == 0 {
 		return b
+	}
+	if root := pick.ParseXML(b); root != nil {
+		return e.comparedXML(b, root)
 	}
 	out := []byte{}
 	for _, p := range pick.Parts(b) {

@@ -269,7 +269,7 @@ func (s *Script) beatOf(from decode.Dir, u *unit, chosen bool) beat {
 	if b := s.stack.beatOf(from, u); b != noBeat {
 		return b
 	}
-	if chosen || slices.ContainsFunc(s.optional, func(sel pick.Selector) bool { return len(sel.Values(u.data)) > 0 }) {
+	if chosen || slices.ContainsFunc(s.optional, func(sel pick.Selector) bool { return sel.Finds(u.data) }) {
 		return beatAlone
 	}
 	return noBeat

@@ -215,6 +215,7 @@ func Check(opts ...LoadOption) error {
 // Ignore leaves out of the comparison what the selectors name:
 //
 //	$.user.id  $[1].*  $..token   values in the JSON of messages
+//	xml:/iq/@id  xml://item[2]    attributes and elements in messages that are XML
 //	?token                        a parameter of the query
 //	Origin:                       the value of a header
 //	/[0-9]+ ms/                   what a regular expression matches in messages
@@ -234,7 +235,7 @@ func Ignore(selectors ...string) CompareOption {
 // where it need not be the recorded one. In all that comes later in the same
 // session, sent and expected, the value takes the place of the recorded one in
 // texts: strings where they stand as a word, also in names of JSON, numbers
-// where they are a value of JSON. The selector is a JSON path, or a regular
+// where they are a value of JSON. The selector is a path of JSON or XML, or a regular
 // expression whose first group is the value. Paths in into limit the places.
 func Capture(from string, into ...string) CompareOption {
 	sel, err := pick.Parse(from)

@@ -135,6 +135,16 @@ func (r *redaction) covers(at pick.Place) bool {
 	})
 }
 
+// coversXML is covers for a place of a message that is XML.
+func (r *redaction) coversXML(at pick.XMLPlace) bool {
+	if r == nil {
+		return false
+	}
+	return slices.ContainsFunc(r.selectors, func(s pick.Selector) bool {
+		return s.XML != nil && s.XML.Matches(at) || s.Credentials && decode.CredentialKey(at[len(at)-1].Name, "0123456789abcdef")
+	})
+}
+
 // hidden returns what came as it may be shown.
 func (e *equality) hidden(b []byte) []byte {
 	switch {

@@ -55,6 +55,7 @@ func (c *content) redact(nested int) {
 			c.apply(c.matchesOf(sel))
 		}
 	}
+	c.apply(c.xml())
 	if c.credentials {
 		c.apply(c.mqtt())
 		c.apply(c.stomp())
