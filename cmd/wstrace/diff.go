@@ -40,10 +40,12 @@ func newDiff(con *console, v *view) *cobra.Command {
 		Use:   "diff [flags] A B",
 		Short: "Compare two recorded sessions",
 		Long: `Compare two recorded sessions message by message. Masking keys, times and
-heartbeats are not compared, and JSON and XML are compared by what they mean. A line with ~ is a
-message that was sent in a different number of frames, or is compressed in only
-one of the sessions. A message of more than 8 MiB is compared to the byte, by its
-length and a hash. The exit status is 1 if the sessions differ`,
+heartbeats are not compared, and JSON and XML are compared by what they mean. A
+line with ~ is a message that was sent in a different number of frames, or is
+compressed in only one of the sessions. A message of more than 8 MiB is compared to
+the byte, by its length and a hash. Below messages that are long, or are no text,
+stands where they differ; -n N prints more or less of each line there. The exit
+status is 1 if the sessions differ`,
 		Example:           diffExample,
 		ValidArgsFunction: completeRecordings,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -57,7 +59,7 @@ length and a hash. The exit status is 1 if the sessions differ`,
 		},
 		RunE: func(_ *cobra.Command, args []string) error { return d.run(con, args[0], args[1]) },
 	}
-	ignores(cmd, "output", "preview", "messages", "time", "number")
+	ignores(cmd, "output", "messages", "time", "number")
 	flags := cmd.Flags()
 	flags.Var(&d.sessions, "session", "compare session `N` of both, or N,M, as numbered by show (default: the first WebSocket session of each)")
 	d.filter.register(cmd, "compare only what `EXPR` selects, see wstrace help filter")
@@ -138,7 +140,7 @@ func (d *diffFlags) run(con *console, a, b string) error {
 	}
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "--- %s #%d\n+++ %s #%d\n", decode.AppendEscaped(nil, []byte(a), false), scripts[0].Number(), decode.AppendEscaped(nil, []byte(b), false), scripts[1].Number())
-	differ, err := replay.Diff(&out, scripts[0], scripts[1])
+	differ, err := replay.Diff(&out, scripts[0], scripts[1], d.view.width())
 	if err != nil || !differ {
 		return err
 	}
@@ -166,6 +168,9 @@ func coloredDiff(diff []byte, use bool) []byte {
 	var out []byte
 	for line := range bytes.Lines(diff) {
 		pen := pens[line[0]]
+		if len(line) > 2 && string(line[:2]) == "  " { // inside a message
+			pen = pens[line[2]]
+		}
 		if pen == nil {
 			out = append(out, line...)
 			continue

@@ -26,6 +26,7 @@ import (
 type performance struct {
 	flags   *replayFlags
 	colored bool // what differs
+	width   int  // of it; 0 for the usual one, less for nothing
 	con     *console
 	name    string
 	script  *replay.Script // the session; nil if several are played together
@@ -222,9 +223,9 @@ func (p *performance) one(ctx context.Context, play func() error) {
 	p.con.say("replay %q: %v", p.name, cause(err))
 	p.hint(err)
 	var d *replay.Difference
-	if errors.As(err, &d) && d.Diff() != "" {
+	if errors.As(err, &d) && d.Diff(p.width) != "" {
 		out := fmt.Appendf(nil, "--- recorded, line %d\n+++ received\n", d.Line)
-		for line := range strings.Lines(d.Diff()) {
+		for line := range strings.Lines(d.Diff(p.width)) {
 			out = append(decode.AppendEscaped(out, []byte(strings.TrimSuffix(line, "\n")), false), '\n')
 		}
 		os.Stdout.Write(coloredDiff(out, p.colored))
@@ -250,6 +251,8 @@ func (p *performance) hint(err error) {
 		p.con.hint("%s", remedies[proxy.ReasonUntrustedServer])
 	case errors.As(err, &differs) && differs.Header != "":
 		p.con.hint("--ignore %s: does not compare them", differs.Header)
+	case errors.Is(err, replay.ErrOtherSession):
+		p.con.hint("without --session all of the trace is played together")
 	case errors.As(err, &refused):
 		p.con.hint("the client has to trust the certificates of wstrace: wstrace ca install")
 	}
@@ -353,6 +356,10 @@ func rateOf(n int64, took time.Duration, what string) string {
 
 // update gives the trace the content that came.
 func (p *performance) update(comp file.Compression, b *bytes.Buffer) error {
+	if err := replay.CheckUpdate(bytes.NewReader(b.Bytes()), p.scripts()); err != nil {
+		p.con.say("%q stays as it is: %v", p.name, err)
+		return errFound
+	}
 	err := file.Replace(p.name, comp, func(w io.Writer) error {
 		if sels := p.played().Redacted(); len(sels) > 0 {
 			return edit.Redact(w, b, sels...)

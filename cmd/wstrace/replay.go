@@ -282,7 +282,7 @@ func (r *replayFlags) run(ctx context.Context, con *console, v *view, name strin
 	if r.json && v.to == "" && v.form.value != "none" {
 		return usagef("--json and -o %s would both print to stdout; --to FILE takes one", v.form.value)
 	}
-	p := &performance{flags: r, colored: v.colored(), con: con, name: name}
+	p := &performance{flags: r, colored: v.colored(), width: v.width(), con: con, name: name}
 	comp, err := p.load()
 	if err != nil {
 		return failed("replay", name, err)

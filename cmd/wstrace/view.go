@@ -154,6 +154,18 @@ func (v *view) shown() int {
 	return int(v.preview)
 }
 
+// width returns how many bytes of a line are printed where contents differ: 0 for the
+// usual number, less for no such lines.
+func (v *view) width() int {
+	switch {
+	case !v.flags.Changed("preview"):
+		return 0
+	case v.preview == 0:
+		return -1
+	}
+	return int(v.preview)
+}
+
 // prettyUpTo returns how long a message is at most that is printed indented, in bytes.
 func (v *view) prettyUpTo() int {
 	switch {

@@ -56,7 +56,7 @@ func (p *playing) accept(ctx context.Context, conn net.Conn) (net.Conn, []byte, 
 		return conn, first, nil
 	}
 	t := tls.Server(&begun{conn, first}, p.secure)
-	limited, cancel := context.WithTimeoutCause(ctx, p.stall, &stallError{"server waits for the TLS handshake of the client", p.stall})
+	limited, cancel := context.WithTimeoutCause(ctx, p.stall, &stallError{text: "server waits for the TLS handshake of the client", stall: p.stall})
 	defer cancel()
 	if err := t.HandshakeContext(limited); err != nil {
 		conn.Close()

@@ -26,6 +26,9 @@ type builder struct {
 	bodies     [2]httpBody  // by Dir
 	tunnel     bool         // it is one
 
+	elsewhere elsewhere // since the last item
+	passed    elsewhere // before the item at hand
+
 	selects  func(*decode.Event) bool // nil selects all
 	out      bool                     // the event at hand is not selected
 	optional func(*decode.Event) bool // what may come or not; nil for nothing
@@ -38,6 +41,19 @@ type marks struct {
 	hasAfter bool
 	group    string
 	re       *regexp.Regexp
+}
+
+// An elsewhere is what another session of the file did, at a position.
+type elsewhere struct {
+	session int64
+	at      int
+}
+
+// elsewhere notes what a session did for the one that is played alone.
+func (l *library) elsewhere(number int64, at int) {
+	if !l.all && len(l.builders) == 1 && l.builders[0].s.number != number {
+		l.builders[0].elsewhere = elsewhere{number, at}
+	}
 }
 
 // newBuilder returns the builder of a script that begins at a position.
@@ -73,6 +89,7 @@ func (b *builder) add(d decode.Dir, it item) {
 		it.need, it.needOnly = b.marks.after, !it.end
 	}
 	sd := &b.s.sides[d]
+	b.passed, b.elsewhere = b.elsewhere, elsewhere{}
 	b.assemblers[d].item = len(sd.items)
 	sd.items = append(sd.items, it)
 }
@@ -138,6 +155,12 @@ func (b *builder) unit(d decode.Dir, u *unit) {
 	u.at, u.t = it.at, it.t
 	u.group, u.re, u.out = b.marks.group, b.marks.re, b.out
 	u.chosen = b.chosen
+	if b.passed.session != 0 {
+		if b.s.before == nil {
+			b.s.before = map[int]elsewhere{}
+		}
+		b.s.before[u.at] = b.passed
+	}
 	b.s.marked = b.s.marked || u.group != "" || u.re != nil
 	if u.group == "" && b.s.anyOrder && u.kind == unitMessage {
 		u.group = fmt.Sprint(turnGroup, b.have(d.Peer()))

@@ -178,7 +178,7 @@ func (c *cast) awaited(part int) error {
 	if s.plain != nil {
 		text = fmt.Sprintf("server waits for the request %s of session %d%s", s.title(), s.number, s.inLine(s.at))
 	}
-	return &stallError{text, c.how.stall}
+	return &stallError{text: text, stall: c.how.stall}
 }
 
 // A cast is the sessions of a [Play] while it goes on. Its methods may be called

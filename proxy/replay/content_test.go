@@ -53,7 +53,7 @@ func TestLongMessages(t *testing.T) {
 		{"short", whole(body), whole([]byte("x")), "which has 1 bytes"},
 	} {
 		var out bytes.Buffer
-		differ, err := Diff(&out, loaded(t, c.a), loaded(t, c.b))
+		differ, err := Diff(&out, loaded(t, c.a), loaded(t, c.b), 0)
 		if err != nil || differ != (c.want != "") || !strings.Contains(out.String(), c.want) {
 			t.Errorf("%s: differ %t, %v, want %q:\n%s", c.name, differ, err, c.want, out.String())
 		}
@@ -95,11 +95,11 @@ func TestInflatedMemory(t *testing.T) {
 	if m.HeapAlloc > 120<<20 {
 		t.Errorf("%d MB are kept", m.HeapAlloc>>20)
 	}
-	if differ, err := Diff(io.Discard, a, loaded(t, bomb(0))); differ || err != nil {
+	if differ, err := Diff(io.Discard, a, loaded(t, bomb(0)), 0); differ || err != nil {
 		t.Errorf("the same differs, %v", err)
 	}
 	var out bytes.Buffer
-	if differ, err := Diff(&out, a, loaded(t, bomb(1))); !differ || err != nil {
+	if differ, err := Diff(&out, a, loaded(t, bomb(1)), 0); !differ || err != nil {
 		t.Errorf("what differs is the same, %v", err)
 	}
 	if n := strings.Count(out.String(), "\n"); n > 20 {
@@ -113,7 +113,7 @@ func TestDiffUnread(t *testing.T) {
 		return openDeflate + fmt.Sprintf(`{"k":"frame","d":"<","op":"text","rsv":4,"b64":"%s"}`, b64) + "\n"
 	}
 	for b, want := range map[string]bool{"////": false, "//7/": true} {
-		differ, err := Diff(io.Discard, loaded(t, broken("////")), loaded(t, broken(b)))
+		differ, err := Diff(io.Discard, loaded(t, broken("////")), loaded(t, broken(b)), 0)
 		if differ != want || err != nil {
 			t.Errorf("%s: %t, %v", b, differ, err)
 		}
@@ -130,7 +130,7 @@ func TestDiffEscapes(t *testing.T) {
 `
 	}
 	var out bytes.Buffer
-	differ, err := Diff(&out, loaded(t, text("a"), Headers("X\x1b")), loaded(t, text("b"), Headers("X\x1b")))
+	differ, err := Diff(&out, loaded(t, text("a"), Headers("X\x1b")), loaded(t, text("b"), Headers("X\x1b")), 0)
 	if !differ || err != nil {
 		t.Fatal(differ, err)
 	}

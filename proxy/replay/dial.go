@@ -104,7 +104,7 @@ func (c *connecting) connect(ctx context.Context, addr string) (net.Conn, error)
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, c.stall, &stallError{fmt.Sprintf("client waits for the connection to %q", addr), c.stall})
+	ctx, cancel := context.WithTimeoutCause(ctx, c.stall, &stallError{text: fmt.Sprintf("client waits for the connection to %q", addr), stall: c.stall})
 	defer cancel()
 	type result struct {
 		conn net.Conn
@@ -145,7 +145,7 @@ func (c *connecting) secure(ctx context.Context, conn net.Conn, name string) (ne
 		conf.ServerName = name
 	}
 	t := tls.Client(conn, conf)
-	ctx, cancel := context.WithTimeoutCause(ctx, c.stall, &stallError{"client waits for the TLS handshake of the server", c.stall})
+	ctx, cancel := context.WithTimeoutCause(ctx, c.stall, &stallError{text: "client waits for the TLS handshake of the server", stall: c.stall})
 	defer cancel()
 	err := t.HandshakeContext(ctx)
 	if err != nil && ctx.Err() != nil {

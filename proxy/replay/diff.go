@@ -25,10 +25,13 @@ import (
 //	+ > text "Good evening"  line 9
 //	~ < text "John says: …"  line 8, 10: compressed; in 3 frames
 //
+// Below two messages that differ where that is not plain to see stands where, as by
+// [Difference.Diff] with a width.
+//
 // Each line is one of a only (-), of b only (+), of both with another frame
 // shape (~), or of both and near a change. Messages of one side are compared in
 // their order; how those of both sides interleave does not matter.
-func Diff(w io.Writer, a, b *Script) (differ bool, err error) {
+func Diff(w io.Writer, a, b *Script, width int) (differ bool, err error) {
 	if len(b.selectors) > 0 { // neither's secrets are compared or shown
 		both := *a
 		both.selectors = slices.Concat(a.selectors, b.selectors)
@@ -36,7 +39,7 @@ func Diff(w io.Writer, a, b *Script) (differ bool, err error) {
 		a = &both
 	}
 	subs := a.pairCaptures(b)
-	rows := merge(a.align(b, decode.FromClient, subs), a.align(b, decode.FromServer, subs))
+	rows := merge(a.align(b, decode.FromClient, subs, width), a.align(b, decode.FromServer, subs, width))
 	var buf bytes.Buffer
 	for i := range rows {
 		r := &rows[i]
@@ -44,6 +47,9 @@ func Diff(w io.Writer, a, b *Script) (differ bool, err error) {
 		switch {
 		case near(rows, i):
 			buf.WriteString(r.String())
+			for line := range strings.Lines(r.inside) {
+				buf.Write(append(decode.AppendEscaped([]byte("  "), []byte(strings.TrimSuffix(line, "\n")), false), '\n'))
+			}
 		case i > 0 && near(rows, i-1):
 			buf.WriteString("  …\n")
 		}
@@ -89,6 +95,8 @@ type row struct {
 	text  string
 	lines [2]int // in a and b; 0 if it is not there
 	note  string
+
+	inside string // of a message that took the place of another one: where they differ
 }
 
 func (r *row) String() string {
@@ -108,7 +116,7 @@ func (r *row) String() string {
 }
 
 // align pairs what d does in both sessions.
-func (s *Script) align(other *Script, d decode.Dir, subs []substitution) []row {
+func (s *Script) align(other *Script, d decode.Dir, subs []substitution, width int) []row {
 	longs := longContents(s, other)
 	as, bs := s.steps(s, d, subs, longs), s.steps(other, d, nil, longs)
 	var rows []row
@@ -125,6 +133,7 @@ func (s *Script) align(other *Script, d decode.Dir, subs []substitution) []row {
 			r = row{mark: '+', text: b.text, lines: [2]int{0, b.line}}
 			if len(dropped) > 0 {
 				r.note = s.whyNot(dropped[0], b)
+				r.inside = s.insideOf(dropped[0].unit, b.unit, subs, width)
 				dropped = dropped[1:]
 			}
 		default:
@@ -201,6 +210,29 @@ func (s *Script) whyNot(a, b *step) string {
 		why += "; " + whyLong
 	}
 	return strings.TrimPrefix(why, "; ")
+}
+
+// insideOf returns where b differs from a, if their beginnings do not show that, or one
+// has bytes that are no text.
+func (s *Script) insideOf(a, b *unit, subs []substitution, width int) string {
+	switch {
+	case a == nil || b == nil || a.kind == unitEnd || b.kind == unitEnd || a.op != b.op || a.op > ws.OpBinary:
+		return ""
+	case len(a.data) <= maxShown && len(b.data) <= maxShown && isText(a.data) && isText(b.data):
+		return ""
+	}
+	want, got := *a, *b
+	text := a.op == ws.OpText && !s.exact
+	if text {
+		want.data = put(a.data, subs)
+	}
+	s.hide(&want)
+	s.hide(&got)
+	d := Difference{Want: shown(&want), Got: shown(&got)}
+	if text {
+		d.Want, d.Got = s.compared(d.Want), s.compared(d.Got)
+	}
+	return d.Diff(width)
 }
 
 // A step is one thing that a side does: a head or a unit.

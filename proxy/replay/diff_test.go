@@ -10,7 +10,7 @@ import (
 func diff(t *testing.T, a, b string, opts ...LoadOption) string {
 	t.Helper()
 	var out strings.Builder
-	differ, err := Diff(&out, loaded(t, a, opts...), loaded(t, b, opts...))
+	differ, err := Diff(&out, loaded(t, a, opts...), loaded(t, b, opts...), 0)
 	if err != nil || differ != (out.Len() > 0) {
 		t.Errorf("%v, %v, and printed %q", differ, err, out.String())
 	}
@@ -120,7 +120,7 @@ func TestDifferenceDiff(t *testing.T) {
 		{"same", "same", ""},
 	} {
 		d := Difference{Want: []byte(c.want), Got: []byte(c.got)}
-		if got := d.Diff(); got != c.diff {
+		if got := d.Diff(0); got != c.diff {
 			t.Errorf("got\n%swant\n%s", got, c.diff)
 		}
 	}

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,18 +35,20 @@ func (d *Difference) Error() string {
 // Limits for what Diff returns.
 const (
 	maxDiffLines = 40  // all, or those with a change and a few around each
-	maxDiffLine  = 200 // bytes; of a longer one the place of the change is shown
-	lineShown    = 120 // bytes of such a line
+	maxDiffLine  = 200 // bytes, unless told otherwise; of a longer one the place of the change is shown
 )
 
 // Diff returns where the content that was expected and the content that came
 // differ, line by line as diff prints it, with a few lines around: JSON with a line
-// for each value, what is no text in hexadecimal with offsets. It is empty if only
-// the sentence tells what differs.
-func (d *Difference) Diff() string {
-	if d.Want == nil || d.Got == nil || bytes.Equal(d.Want, d.Got) {
+// for each value, XML with one for each tag, what is no text in hexadecimal with
+// offsets. Of a line that has more than width bytes what is around the difference is
+// shown; a width of 0 is 200, and for a lower one nothing is. Diff is empty if only the
+// sentence tells what differs.
+func (d *Difference) Diff(width int) string {
+	if width < 0 || d.Want == nil || d.Got == nil || bytes.Equal(d.Want, d.Got) {
 		return ""
 	}
+	width = cmp.Or(width, maxDiffLine)
 	as, bs := contentLines(d.Want), contentLines(d.Got)
 	var rows []row
 	var dropped []int // of rows, not paired with one that was added
@@ -60,7 +63,7 @@ func (d *Difference) Diff() string {
 				if hexRow(old.text) && hexRow(r.text) {
 					marks = marksOfHex(old.text, r.text)
 				}
-				old.text, r.text = bothAround(old.text, r.text)
+				old.text, r.text = bothAround(old.text, r.text, width)
 			}
 			rows = append(rows, r)
 			if marks != "" {
@@ -82,7 +85,7 @@ func (d *Difference) Diff() string {
 			return string(append(out, "  …\n"...))
 		case all || near(rows, i):
 			lines++
-			out = append(append(append(out, rows[i].mark, ' '), cropped(rows[i].text, 0)...), '\n')
+			out = append(append(append(out, rows[i].mark, ' '), cropped(rows[i].text, 0, width)...), '\n')
 		case i > 0 && near(rows, i-1):
 			out = append(out, "  …\n"...)
 		}
@@ -111,21 +114,23 @@ func marksOfHex(a, b string) string {
 	return strings.TrimRight(string(marks), " ")
 }
 
-// bothAround returns two lines, or of long ones what is around the place where they
-// begin to differ.
-func bothAround(a, b string) (string, string) {
+// bothAround returns two lines, or of those that are longer than width what is around
+// the place where they begin to differ.
+func bothAround(a, b string, width int) (string, string) {
 	n := 0
 	for n < min(len(a), len(b)) && a[n] == b[n] {
 		n++
 	}
-	return cropped(a, n), cropped(b, n)
+	return cropped(a, n, width), cropped(b, n, width)
 }
 
-// cropped returns a line, or of a long one what is around the byte at an offset.
-func cropped(line string, at int) string {
-	if len(line) <= maxDiffLine {
+// cropped returns a line, or of one that is longer than width what is around the byte
+// at an offset.
+func cropped(line string, at, width int) string {
+	if len(line) <= width {
 		return line
 	}
+	lineShown := max(width*3/5, utf8.UTFMax)
 	from := max(min(at, len(line))-lineShown/3, 0)
 	for from > 0 && !utf8.RuneStart(line[from]) {
 		from--
@@ -176,20 +181,24 @@ func contentLines(b []byte) []*step {
 	return list
 }
 
-// isText reports whether b is UTF-8 with few control characters.
+// isText reports whether most of b is text: seven of eight bytes are UTF-8 and no
+// control characters.
 func isText(b []byte) bool {
-	if !utf8.Valid(b) {
-		return false
-	}
-	control := 0
-	for _, c := range b {
-		if c < ' ' && c != '\n' && c != '\r' && c != '\t' && c != 0x1e && c != 0x1b {
-			control++
+	others := 0
+	for i := 0; i < len(b); {
+		r, n := utf8.DecodeRune(b[i:])
+		if r == utf8.RuneError && n == 1 || r < ' ' && r != '\n' && r != '\r' && r != '\t' && r != 0x1e && r != 0x1b {
+			others++
 		}
+		i += n
 	}
-	return control*8 <= len(b)
+	return others*8 <= len(b)
 }
 
 // ErrStalled is wrapped by the error of a replay in which nothing happened for
 // too long.
 var ErrStalled = errors.New("nothing happens")
+
+// ErrOtherSession is wrapped too where another session of the trace, which is not
+// played, came before what the replay waits for: it may be what that answers.
+var ErrOtherSession = errors.New("another session came before")

@@ -59,6 +59,10 @@ func (e *eventLoader) take(ev *decode.Event) error {
 	if ev.Out {
 		return nil // it was sent in place of what came, which is what counts
 	}
+	switch ev.Kind {
+	case decode.KindRequest, decode.KindFrame, decode.KindMessage:
+		e.elsewhere(ev.Conn, at)
+	}
 	b := e.builders[ev.Conn]
 	if b == nil {
 		var s *Script

@@ -42,7 +42,7 @@ func FuzzLoad(f *testing.F) {
 			opts = append(opts, Exact())
 		}
 		if s, err := Load(Trace(strings.NewReader(text)), opts...); err == nil {
-			if differ, err := Diff(io.Discard, s, s); differ || err != nil {
+			if differ, err := Diff(io.Discard, s, s, 0); differ || err != nil {
 				t.Errorf("it differs from itself, %v", err)
 			}
 		}

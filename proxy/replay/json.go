@@ -148,7 +148,8 @@ func (d *jsonDiff) String() string {
 	case d.want == nil:
 		return fmt.Sprintf("where %s is %s, which is not expected", at, shorten(d.got))
 	}
-	return fmt.Sprintf("where %s is %s, expected %s", at, shorten(d.got), shorten(d.want))
+	want, got := bothAround(string(d.want), string(d.got), maxDiffLine)
+	return fmt.Sprintf("where %s is %s, expected %s", at, got, want)
 }
 
 // shorten returns the beginning of a value that is to be shown.

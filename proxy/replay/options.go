@@ -418,7 +418,8 @@ func Latency(f func(Answer)) PlayOption {
 
 // Update, if on is set, takes whatever the other side sends instead of comparing
 // it. [Serve] and [Dial] then write the trace anew from what came, with the
-// secrets of the old one taken out; a test passes the value of a flag.
+// secrets of the old one taken out, unless that is less than a session needs (see
+// [CheckUpdate]); a test passes the value of a flag.
 func Update(on bool) PlayOption { return playOption(func(p *playing) { p.update = on }) }
 
 // UpdateFrom is [Update] from another server: [Serve] does not play the recorded

@@ -244,7 +244,7 @@ func (p *errand) read(ctx context.Context) ([]byte, error) {
 			continue
 		}
 		if other, _ := p.blame(); other == p.part {
-			return nil, &stallError{fmt.Sprintf("client waits for the answer to %s%s", p.s.title(), p.s.inLine(p.s.final().at)), p.how.stall}
+			return nil, &stallError{text: fmt.Sprintf("client waits for the answer to %s%s", p.s.title(), p.s.inLine(p.s.final().at)), stall: p.how.stall}
 		}
 		p.mu.Lock() // another will say what it waits for
 		wake := p.wake[p.part]

@@ -1030,7 +1030,7 @@ func TestTarget(t *testing.T) {
 			t.Errorf("%s for %s: %v", c.got, c.recorded, err)
 		}
 		var out strings.Builder
-		if differ, err := Diff(&out, s, other); err != nil || differ == c.ok {
+		if differ, err := Diff(&out, s, other, 0); err != nil || differ == c.ok {
 			t.Errorf("%s for %s: diff says %v\n%s", c.got, c.recorded, err, out.String())
 		}
 	}

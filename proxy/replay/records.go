@@ -55,6 +55,10 @@ func (l *library) record(loaders map[int64]*recordLoader, rec *trace.Record) err
 			return fmt.Errorf("kind %q is not known", rec.Kind)
 		}
 	}
+	switch rec.Kind {
+	case "req", "frame":
+		l.elsewhere(rec.C, rec.Line)
+	}
 	loader := loaders[rec.C]
 	switch {
 	case rec.Kind == trace.KindOpen && rec.Cont:

@@ -80,7 +80,7 @@ func TestRedacted(t *testing.T) {
 			}
 			text := err.Error()
 			if d, ok := err.(*Difference); ok {
-				text += d.Diff()
+				text += d.Diff(0)
 			}
 			for _, secret := range []string{"liveToken", "liveProtocol", "liveAccess"} {
 				if strings.Contains(text, secret) {

@@ -105,9 +105,11 @@ func (p *player) cutShort(got string) error {
 func (p *player) stalled() error {
 	at := 0
 	what := "the request of the client"
+	var before elsewhere
 	switch {
 	case p.ready && p.arrived < len(p.matched):
 		what = p.nameTheirs(p.arrived)
+		before = p.s.before[p.s.sides[p.peer].units[p.arrived].at]
 	case p.ready:
 		what = "the end of the " + p.peer.String()
 	case p.role == decode.FromClient:
@@ -125,7 +127,10 @@ func (p *player) stalled() error {
 	if it := p.required(p.next); it != nil && p.ready && !it.isClose && !it.end { // nobody waits for those
 		text += fmt.Sprintf("; %s may be waiting for %s", p.peer, p.nameOurs(it))
 	}
-	return &stallError{text, p.how.stall}
+	if before.session != 0 {
+		text += fmt.Sprintf("; session %d of the trace came before that%s", before.session, p.s.inLine(before.at))
+	}
+	return &stallError{text, p.how.stall, before.session != 0}
 }
 
 // unasked says that a server waits for the request of a client.
@@ -134,7 +139,7 @@ func (s *Script) unasked(stall time.Duration) error {
 	if s.request != nil {
 		text += s.inLine(s.request.at)
 	}
-	return &stallError{text, stall}
+	return &stallError{text: text, stall: stall}
 }
 
 // unread says that the peer does not read what we write.
@@ -144,7 +149,7 @@ func (p *player) unread() error {
 	if p.next > 0 {
 		what = p.nameOurs(&items[p.next-1])
 	}
-	return &stallError{fmt.Sprintf("%s does not read %s", p.peer, what), p.how.stall}
+	return &stallError{text: fmt.Sprintf("%s does not read %s", p.peer, what), stall: p.how.stall}
 }
 
 // nameOurs names an item of ours.
@@ -161,10 +166,16 @@ func (p *player) nameOurs(it *item) string {
 type stallError struct {
 	text  string
 	stall time.Duration
+	other bool // another session came before
 }
 
 func (e *stallError) Error() string { return fmt.Sprintf("%s: nothing for %v", e.text, e.stall) }
-func (e *stallError) Unwrap() error { return ErrStalled }
+func (e *stallError) Unwrap() []error {
+	if e.other {
+		return []error{ErrStalled, ErrOtherSession}
+	}
+	return []error{ErrStalled}
+}
 
 // shown returns what of u a diff can show.
 func shown(u *unit) []byte {

@@ -164,8 +164,8 @@ func TestStream(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ got, want string }{
-		{"hello, world", "line 3: expected client frame 0, binary [68 65 6c 6c 6f 20], after the handshake; got binary [68 65 6c 6c 6f 2c 20 77 6f 72 6c 64], which differs at byte 5"},
-		{"hello world, too", "line 6: expected client frame 2, binary [62 79 65], after client frame 1 (line 4); got binary [2c 20 74 6f 6f], which differs at byte 0"},
+		{"hello, world", `line 3: expected client frame 0, binary "hello ", after the handshake; got binary "hello, world", which differs at byte 5`},
+		{"hello world, too", `line 6: expected client frame 2, binary "bye", after client frame 1 (line 4); got binary ", too", which differs at byte 0`},
 	} {
 		conn, wait := served(t, loaded(t, text, Stream()))
 		io.WriteString(conn, frame(ws.OpBinary, c.got))
@@ -176,7 +176,7 @@ func TestStream(t *testing.T) {
 	conn, wait := served(t, loaded(t, text, Stream()))
 	io.WriteString(conn, frame(ws.OpBinary, "hell"))
 	conn.Close()
-	if err := wait(); err == nil || !strings.Contains(err.Error(), "got binary [68 65 6c 6c]") {
+	if err := wait(); err == nil || !strings.Contains(err.Error(), `got binary "hell"`) {
 		t.Errorf("a stream that is cut off: %v", err)
 	}
 }

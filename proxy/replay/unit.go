@@ -105,7 +105,8 @@ func (u *unit) String() string {
 	case u.op == ws.OpClose && len(u.data) == 0:
 		b = append(b, " without a code"...)
 	case u.op != ws.OpBinary && u.op <= ws.OpPong && utf8.Valid(u.data) && u.flags&0x40 == 0,
-		u.op == ws.OpText && u.kind == unitMessage:
+		u.op == ws.OpText && u.kind == unitMessage,
+		u.op == ws.OpBinary && u.kind == unitMessage && len(u.data) > 0 && isText(u.data):
 		b = append(b, ' ')
 		b = appendQuoted(b, u.data, u.length())
 	default:

@@ -60,6 +60,44 @@ func (r *recorder) record(other *numbered) *numbered {
 	return &numbered{Sink: &decode.Tee{Sinks: sinks}}
 }
 
+// CheckUpdate returns an error if a trace that was made anew is not to replace the one
+// that sessions were read of: fewer of them became a WebSocket connection, or in fewer
+// a side sent messages at all, as where a client crashed. A session that was not played
+// to its end is an update like any other.
+func CheckUpdate(anew io.Reader, recorded []*Script) error {
+	p, err := LoadAll(Trace(anew))
+	if err != nil {
+		return err
+	}
+	count := func(ok func(*Script) bool) (was, is int) {
+		for _, s := range recorded {
+			if ok(s) {
+				was++
+			}
+		}
+		for _, s := range p.scripts {
+			if ok(s) {
+				is++
+			}
+		}
+		return was, is
+	}
+	if was, is := count(func(s *Script) bool { return s.plain == nil && s.accepted() }); is < was {
+		return fmt.Errorf("of %d sessions that became WebSocket connections only %d did", was, is)
+	}
+	for d := range decode.Dir(2) {
+		was, is := count(func(s *Script) bool { return s.Messages(d) > 0 })
+		switch {
+		case is >= was:
+		case was == 1:
+			return fmt.Errorf("the %s sent no message", d)
+		default:
+			return fmt.Errorf("the %s sent messages in %d sessions, and not in %d", d, is, was)
+		}
+	}
+	return nil
+}
+
 // finish replaces the file.
 func (r *recorder) finish() error {
 	if err := r.w.Err(); err != nil {
@@ -67,6 +105,10 @@ func (r *recorder) finish() error {
 	}
 	if r.buf.Len() == 0 {
 		return fmt.Errorf("%s: nothing came to be recorded", r.file)
+	}
+	recorded, _ := loadFile(r.file, loading{}, true) // there may be none yet
+	if err := CheckUpdate(bytes.NewReader(r.buf.Bytes()), recorded); err != nil {
+		return fmt.Errorf("%s stays as it is: %w", r.file, err)
 	}
 	if err := r.redact(); err != nil {
 		return err

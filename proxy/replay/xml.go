@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/pick"
 )
 
@@ -81,7 +82,8 @@ func (e *equality) surplus(at pick.XMLPlace, in *insideXML) string {
 
 // differXML says how the text at a place differs.
 func (e *equality) differXML(at pick.XMLPlace, want, got string) string {
-	return fmt.Sprintf("where %s is %s, expected %s", at, quoted(e.hidden([]byte(got))), quoted([]byte(want)))
+	want, got = bothAround(want, string(e.hidden([]byte(got))), maxDiffLine)
+	return fmt.Sprintf("where %s is %s, expected %s", at, decode.AppendText(nil, []byte(got)), decode.AppendText(nil, []byte(want)))
 }
 
 // attrsDiffer compares the attributes of two elements, which are in order.

@@ -146,7 +146,7 @@ func TestXMLLines(t *testing.T) {
     <d xmlns=""/>
   </a>
 `
-	if got := d.Diff(); got != want {
+	if got := d.Diff(0); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }
@@ -172,6 +172,6 @@ func FuzzXML(f *testing.F) {
 		put([]byte(text), []substitution{{recorded: "b", live: "<"}, {recorded: "1", live: "c", into: l.ignore}})
 		s := &Script{equality: l.equality}
 		s.appendXMLKey(nil, root, root.Root())
-		(&Difference{Want: []byte(text), Got: []byte("<x/>")}).Diff()
+		(&Difference{Want: []byte(text), Got: []byte("<x/>")}).Diff(0)
 	})
 }

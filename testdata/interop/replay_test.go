@@ -69,7 +69,7 @@ func TestReplayStacks(t *testing.T) {
 			equal := func(what, again string) {
 				t.Helper()
 				var out bytes.Buffer
-				differ, err := replay.Diff(&out, load(t, recorded, st.opts...), load(t, again, st.opts...))
+				differ, err := replay.Diff(&out, load(t, recorded, st.opts...), load(t, again, st.opts...), 0)
 				if err != nil || differ {
 					t.Errorf("%s: the recording of the replay differs: %v\n%s", what, err, out.String())
 				}

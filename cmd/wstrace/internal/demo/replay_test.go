@@ -51,7 +51,7 @@ func same(t *testing.T, a, b string) {
 			t.Fatal(err)
 		}
 		var out strings.Builder
-		if differ, err := replay.Diff(&out, as, bs); err != nil || differ {
+		if differ, err := replay.Diff(&out, as, bs, 0); err != nil || differ {
 			t.Errorf("session %d: %v\n%s", n, err, out.String())
 		}
 	}
