@@ -28,6 +28,7 @@ type builder struct {
 
 	elsewhere elsewhere // since the last item
 	passed    elsewhere // before the item at hand
+	scratch   []byte
 
 	selects  func(*decode.Event) bool // nil selects all
 	out      bool                     // the event at hand is not selected
@@ -168,11 +169,14 @@ func (b *builder) unit(d decode.Dir, u *unit) {
 	wire := 0
 	for _, i := range u.items {
 		sd.items[i].unit = len(sd.units)
-		wire += len(sd.items[i].bytes)
+		if w := sd.items[i].wire; w != nil {
+			wire += len(w.bytes)
+		}
 	}
 	if u.compressed {
 		b.allowance.spend(u, wire)
 	}
+	b.share(sd, u, u.items)
 	sd.units = append(sd.units, *u)
 }
 

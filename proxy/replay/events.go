@@ -122,7 +122,7 @@ func (b *builder) take(ev *decode.Event, at int, t time.Duration) error {
 		}
 	case decode.KindFrame:
 		f := ev.Frame
-		it := item{at: at, t: t, bytes: f.AppendWire(nil), ends: f.Complete, need: b.have(d.Peer())}
+		it := item{at: at, t: t, wire: &wire{bytes: f.AppendWire(nil)}, ends: f.Complete, need: b.have(d.Peer())}
 		if !f.More {
 			it.mask, it.isClose = f.Mask, f.OpCode == ws.OpClose
 		}
@@ -133,7 +133,7 @@ func (b *builder) take(ev *decode.Event, at int, t time.Duration) error {
 			return b.message(ev.Message, at, t)
 		}
 	case decode.KindJunk:
-		b.add(d, item{at: at, t: t, bytes: bytes.Clone(ev.Data), ends: true, need: b.have(d.Peer())})
+		b.add(d, item{at: at, t: t, wire: &wire{bytes: bytes.Clone(ev.Data)}, ends: true, need: b.have(d.Peer())})
 		b.assemblers[d].take(ev)
 	case decode.KindGap:
 		return errLost(ev.Lost)
@@ -157,7 +157,7 @@ func (b *builder) message(m *decode.Message, at int, t time.Duration) error {
 	if b.s.exact {
 		u.kind = unitFrame
 	}
-	b.add(m.Dir, item{at: at, t: t, bytes: appendFrame(nil, u.flags, u.data, u.masked, [4]byte{}), ends: true, need: b.have(m.Dir.Peer())})
+	b.add(m.Dir, item{at: at, t: t, wire: &wire{bytes: appendFrame(nil, u.flags, u.data, u.masked, [4]byte{})}, ends: true, need: b.have(m.Dir.Peer())})
 	u.items = []int{b.assemblers[m.Dir].item}
 	u.keep(MaxMessage)
 	b.unit(m.Dir, u)

@@ -80,7 +80,7 @@ func describe(sd *side) string {
 	var b []byte
 	for i := range sd.items {
 		it := &sd.items[i]
-		b = fmt.Appendf(b, "%x %t %v %t %t %t %d %t %d\n", it.bytes, it.end, it.how, it.isClose, it.ends, it.early, it.need, it.reply, it.unit)
+		b = fmt.Appendf(b, "%x %t %v %t %t %t %d %t %d\n", sd.wireOf(it), it.end, it.how, it.isClose, it.ends, it.early, it.need, it.reply, it.unit)
 	}
 	for i := range sd.units {
 		b = fmt.Appendf(b, "%v %v\n", &sd.units[i], sd.units[i].items)

@@ -301,7 +301,7 @@ func (l *recordLoader) takeBytes(rec *trace.Record) error {
 	if err != nil {
 		return err
 	}
-	it := item{at: rec.Line, t: rec.T, bytes: b, need: l.have(d.Peer())}
+	it := item{at: rec.Line, t: rec.T, wire: &wire{bytes: b}, need: l.have(d.Peer())}
 	switch rec.Kind {
 	case "frame":
 		it.isClose = rec.Op == ws.OpClose

@@ -63,21 +63,21 @@ type side struct {
 type item struct {
 	at      int
 	t       time.Duration
-	bytes   []byte
+	wire    *wire // what it sends; nil for a frame that is all of its unit. See side.wireOf
 	end     bool
 	how     decode.End
-	isClose bool // it begins a Close frame
-	ends    bool // a frame; no more bytes of it follow
-	early   bool // it came before the answer to the handshake
+	isClose bool    // it begins a Close frame
+	ends    bool    // a frame; no more bytes of it follow
+	early   bool    // it came before the answer to the handshake
+	reply   bool    // it answers a ping, and is given when one comes
+	mask    [4]byte // of the frame that it begins
 
-	need     int  // how many units of the other side have to come before
-	needOnly bool // and nothing of other sessions
+	needOnly bool // nothing of other sessions has to come before
+	need     int  // how many units of the other side have to
 	captures int  // as need, by the clock: what is captured for it is in them
 
-	reply bool    // it answers a ping, and is given when one comes
-	pings int     // of a Close or an end that follows such an answer: how many came before
-	mask  [4]byte // of the frame that it begins
-	unit  int     // the unit that it belongs to; -1 for none
+	pings int // of a Close or an end that follows a reply: how many came before
+	unit  int // the unit that it belongs to; -1 for none
 }
 
 // Warning returns an error that wraps [decode.ErrCut] and says where, if the

@@ -13,7 +13,7 @@ import (
 // message that they belong to has to be another one.
 func (p *player) bytesOf(it *item) []byte {
 	if it.unit < 0 {
-		return it.bytes
+		return p.s.sides[p.role].wireOf(it)
 	}
 	u := &p.s.sides[p.role].units[it.unit]
 	if u.kind == unitClose {
@@ -26,7 +26,7 @@ func (p *player) bytesOf(it *item) []byte {
 		p.fail(fmt.Errorf("the %s takes no compressed messages, and %s is too long to be sent in another form", p.peer, p.nameOurs(it)))
 		return nil
 	case u.kind != unitMessage && u.kind != unitFrame || u.cut || u.long != nil || &p.s.sides[p.role].items[u.items[0]] != it:
-		return it.bytes
+		return p.s.sides[p.role].wireOf(it)
 	}
 	data := u.data
 	switch {
@@ -39,7 +39,7 @@ func (p *player) bytesOf(it *item) []byte {
 	}
 	changed := !sameMemory(data, u.data)
 	if !changed && !(u.compressed && p.uncompressed) {
-		return it.bytes
+		return p.s.sides[p.role].wireOf(it)
 	}
 	// The peer's window lacks this message from here on, so what is recorded
 	// of later ones can't be inflated any more.
@@ -57,7 +57,7 @@ func (p *player) closeOf(u *unit, it *item) []byte {
 	code, reason, ok := decode.CloseBody(u.data)
 	live := put(reason, p.subs)
 	if !ok || sameMemory(live, reason) || len(live) > 123 || u.cut || len(u.items) > 1 {
-		return it.bytes
+		return p.s.sides[p.role].wireOf(it)
 	}
 	return appendFrame(nil, u.flags, ws.NewCloseFrameBody(ws.StatusCode(code), string(live)), u.masked, it.mask)
 }

@@ -157,7 +157,9 @@ func sameBeginning(a, b *Script, d decode.Dir, n int) bool {
 	if n > len(as) || n > len(bs) {
 		return false
 	}
-	return slices.EqualFunc(as[:n], bs[:n], func(x, y item) bool { return x.end == y.end && bytes.Equal(x.bytes, y.bytes) })
+	return slices.EqualFunc(as[:n], bs[:n], func(x, y item) bool {
+		return x.end == y.end && bytes.Equal(a.sides[d].wireOf(&x), b.sides[d].wireOf(&y))
+	})
 }
 
 // turnTo goes on with another session, of which as much has been played. It is called

@@ -1,0 +1,87 @@
+package replay
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"runtime"
+	"testing"
+)
+
+// A longTrace is a trace of n messages of so many bytes, which is made as it is read.
+// What is longer than a piece has more records, as our recordings do.
+type longTrace struct {
+	n, size, piece int
+	made           int // messages
+	length         int64
+	buf            bytes.Buffer
+}
+
+func (l *longTrace) Read(p []byte) (int, error) {
+	for l.buf.Len() == 0 {
+		switch {
+		case l.length == 0:
+			l.buf.WriteString(open)
+		case l.made == l.n:
+			return 0, io.EOF
+		default:
+			l.message()
+		}
+	}
+	n, _ := l.buf.Read(p)
+	l.length += int64(n)
+	return n, nil
+}
+
+func (l *longTrace) message() {
+	dir, mask := `>`, `,"mask":"01020304"`
+	if l.made%2 == 1 {
+		dir, mask = `<`, ``
+	}
+	text := fmt.Appendf(nil, "%08d ", l.made)
+	for len(text) < l.size {
+		text = append(text, "abcdefghijklmnopqrstuvwxyz"[len(text)*7%26])
+	}
+	n := min(len(text), l.piece)
+	fmt.Fprintf(&l.buf, `{"k":"frame","t":%d.%03d,"c":1,"d":"%s","op":"text"%s,"len":%d,"text":"%s"}`+"\n", l.made/1000, l.made%1000, dir, mask, len(text), text[:n])
+	for text = text[n:]; len(text) > 0; text = text[n:] {
+		n = min(len(text), l.piece)
+		fmt.Fprintf(&l.buf, `{"k":"more","c":1,"d":"%s","text":"%s"}`+"\n", dir, text[:n])
+	}
+	l.made++
+}
+
+// heap returns how many bytes are in use.
+func heap() int64 {
+	runtime.GC()
+	runtime.GC() // what a pool has
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// A script takes little more memory than the trace has bytes.
+func TestMemory(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		n, size, piece int
+		most           float64 // times the length of the trace
+	}{
+		{"small messages", 50_000, 40, 64 << 10, 3.5},
+		{"large messages", 8, 1 << 20, 64 << 10, 1.5},
+		{"large messages in one record", 8, 1 << 20, 2 << 20, 1.5},
+	} {
+		before := heap()
+		l := &longTrace{n: c.n, size: c.size, piece: c.piece}
+		s, err := Load(Trace(l))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ratio := float64(heap()-before) / float64(l.length)
+		t.Logf("%s: %.2f times %d bytes", c.name, ratio, l.length)
+		if ratio > c.most {
+			t.Errorf("%s: a script of %d bytes takes %.2f times as much, want at most %.1f", c.name, l.length, ratio, c.most)
+		}
+		runtime.KeepAlive(s)
+	}
+}
