@@ -11,9 +11,9 @@ import (
 
 // An assembler makes units of the events of one direction.
 type assembler struct {
-	exact bool // each frame is a unit
-	emit  func(*unit)
-	item  int // the item that the next event comes from, when a script is read
+	exact bool                       // each frame is a unit
+	emit  func(u *unit, items []int) // which it comes from; valid during the call
+	item  int                        // the item that the next event comes from, when a script is read
 
 	open  *flight // the message in flight
 	frame *flight // the frame in flight, if it is no part of a message
@@ -23,6 +23,7 @@ type assembler struct {
 type flight struct {
 	unit
 	content gathering
+	items   []int
 }
 
 // done returns the unit, which is complete, or never will be.
@@ -37,16 +38,16 @@ func (a *assembler) take(ev *decode.Event) {
 	case decode.KindFrame:
 		a.takeFrame(ev.Frame, ev.Message)
 	case decode.KindJunk:
-		a.emit(&unit{kind: unitJunk, data: bytes.Clone(ev.Data), items: []int{a.item}})
+		a.emit(&unit{kind: unitJunk, data: bytes.Clone(ev.Data)}, []int{a.item})
 	case decode.KindEnd:
 		for _, u := range []*flight{a.frame, a.open} {
 			if u != nil {
 				u.cut = true
-				a.emit(u.done())
+				a.emit(u.done(), u.items)
 			}
 		}
 		a.frame, a.open = nil, nil
-		a.emit(&unit{kind: unitEnd, how: ev.How, items: []int{a.item}})
+		a.emit(&unit{kind: unitEnd, how: ev.How}, []int{a.item})
 	}
 }
 
@@ -67,13 +68,13 @@ func (a *assembler) takeFrame(f *decode.Frame, m *decode.Message) {
 // single takes a piece of a frame that is a unit.
 func (a *assembler) single(f *decode.Frame, kind unitKind) {
 	if !f.More {
-		a.frame = &flight{unit: unit{kind: kind, op: f.OpCode, frames: 1, flags: f.Flags(), masked: f.Masked, lenBits: f.LengthBits()}}
+		a.frame = &flight{unit: unit{kind: kind, op: f.OpCode, frames: 1, flags: f.Flags(), masked: f.Masked, lenBits: uint8(f.LengthBits())}}
 	}
 	u := a.frame
 	u.piece(f, a.item)
 	if f.Complete {
 		a.frame = nil
-		a.emit(u.done())
+		a.emit(u.done(), u.items)
 	}
 }
 
@@ -83,9 +84,9 @@ func (a *assembler) message(f *decode.Frame, m *decode.Message) {
 	if !f.More && (f.OpCode != ws.OpContinuation || a.open == nil) {
 		if a.open != nil {
 			a.open.cut = true
-			a.emit(a.open.done())
+			a.emit(a.open.done(), a.open.items)
 		}
-		a.open = &flight{unit: unit{op: f.OpCode, flags: f.Flags(), masked: f.Masked, lenBits: f.LengthBits()}}
+		a.open = &flight{unit: unit{op: f.OpCode, flags: f.Flags(), masked: f.Masked, lenBits: uint8(f.LengthBits())}}
 	}
 	u := a.open
 	if !f.More {
@@ -96,7 +97,7 @@ func (a *assembler) message(f *decode.Frame, m *decode.Message) {
 		return
 	}
 	a.open = nil
-	a.emit(u.inflated(m))
+	a.emit(u.inflated(m), u.items)
 }
 
 // inflated returns the unit of a message that is complete: with what it stands for

@@ -29,6 +29,7 @@ type builder struct {
 	elsewhere elsewhere // since the last item
 	passed    elsewhere // before the item at hand
 	scratch   []byte
+	slab      *slab // of all sessions of the file
 
 	selects  func(*decode.Event) bool // nil selects all
 	out      bool                     // the event at hand is not selected
@@ -60,9 +61,9 @@ func (l *library) elsewhere(number int64, at int) {
 // newBuilder returns the builder of a script that begins at a position.
 func (l *library) newBuilder(s *Script, at int, lines bool, t time.Duration) *builder {
 	s.at, s.lines, s.begin = at, lines, t
-	b := &builder{s: s, allowance: &l.allowance, selects: l.selects, optional: s.chooses()}
+	b := &builder{s: s, allowance: &l.allowance, slab: &l.slab, selects: l.selects, optional: s.chooses()}
 	for d := range decode.Dir(2) {
-		b.assemblers[d] = assembler{exact: s.exact, emit: func(u *unit) { b.unit(d, u) }}
+		b.assemblers[d] = assembler{exact: s.exact, emit: func(u *unit, items []int) { b.unit(d, u, items) }}
 	}
 	return b
 }
@@ -129,10 +130,11 @@ const maxPings = 1000
 // have returns how many units d has so far.
 func (b *builder) have(d decode.Dir) int { return len(b.s.sides[d].units) }
 
-// unit takes a unit of d.
-func (b *builder) unit(d decode.Dir, u *unit) {
+// unit takes a unit of d, which items with these numbers send.
+func (b *builder) unit(d decode.Dir, u *unit, items []int) {
 	sd := &b.s.sides[d]
-	if u.items[len(u.items)-1] >= len(sd.items) { // frames in the record of a head
+	last := items[len(items)-1]
+	if last >= len(sd.items) { // frames in the record of a head
 		b.err = errNoRecord
 		return
 	}
@@ -146,15 +148,20 @@ func (b *builder) unit(d decode.Dir, u *unit) {
 		pings := b.pings[d.Peer()]
 		if i := slices.Index(pings, string(u.data)); i >= 0 {
 			b.pings[d.Peer()] = pings[i+1:]
-			for _, i := range u.items {
+			for _, i := range items {
 				sd.items[i].reply = true
 			}
 		}
 		return
 	}
-	it := &sd.items[u.items[len(u.items)-1]]
+	it := &sd.items[last]
 	u.at, u.t = it.at, it.t
-	u.group, u.re, u.out = b.marks.group, b.marks.re, b.out
+	u.firstItem, u.lastItem = int32(items[0]), int32(last)
+	u.out = b.out
+	if b.marks.group != "" || b.marks.re != nil {
+		u.rare = &rare{group: b.marks.group, re: b.marks.re}
+		b.s.marked = true
+	}
 	u.chosen = b.chosen
 	if b.passed.session != 0 {
 		if b.s.before == nil {
@@ -162,12 +169,11 @@ func (b *builder) unit(d decode.Dir, u *unit) {
 		}
 		b.s.before[u.at] = b.passed
 	}
-	b.s.marked = b.s.marked || u.group != "" || u.re != nil
-	if u.group == "" && b.s.anyOrder && u.kind == unitMessage {
-		u.group = fmt.Sprint(turnGroup, b.have(d.Peer()))
+	if b.s.anyOrder && u.kind == unitMessage {
+		u.turn = int32(1 + b.have(d.Peer()))
 	}
 	wire := 0
-	for _, i := range u.items {
+	for _, i := range items {
 		sd.items[i].unit = len(sd.units)
 		if w := sd.items[i].wire; w != nil {
 			wire += len(w.bytes)
@@ -176,13 +182,10 @@ func (b *builder) unit(d decode.Dir, u *unit) {
 	if u.compressed {
 		b.allowance.spend(u, wire)
 	}
-	b.share(sd, u, u.items)
+	u.data = b.slab.keep(u.data)
+	b.share(sd, u, items)
 	sd.units = append(sd.units, *u)
 }
-
-// turnGroup begins the name of a group that nobody has written into the trace: of the
-// messages between two of the other side.
-const turnGroup = "\x00turn "
 
 // finish returns the script.
 func (b *builder) finish() (*Script, error) {
@@ -206,6 +209,9 @@ func (b *builder) finish() (*Script, error) {
 	}
 	if s.stream && s.Long() > 0 {
 		return nil, fmt.Errorf("session %d has a message of more than %d MiB, which can't be compared as part of a stream", s.number, MaxMessage>>20)
+	}
+	for d := range s.sides {
+		s.sides[d].items, s.sides[d].units = fitted(s.sides[d].items), fitted(s.sides[d].units)
 	}
 	s.notePings()
 	s.noteBeats()

@@ -50,10 +50,10 @@ func (e *equality) compare(want, got *unit, subs []substitution) (ok bool, why s
 		return false, ""
 	case e.exact && (want.flags != got.flags || want.masked != got.masked || want.lenBits != got.lenBits):
 		return false, ""
-	case want.re != nil && got.long != nil:
+	case want.re() != nil && got.long != nil:
 		return false, "which is " + whyLong
-	case want.re != nil:
-		return want.re.Match(got.data), ""
+	case want.re() != nil:
+		return want.re().Match(got.data), ""
 	case want.long != nil || got.long != nil:
 		why := longDiffer(want, got)
 		return why == "", why

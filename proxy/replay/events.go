@@ -153,14 +153,13 @@ func (b *builder) message(m *decode.Message, at int, t time.Duration) error {
 		return errLost(m.Len - int64(len(m.Data)))
 	}
 	u := &unit{kind: unitMessage, op: m.Op, data: bytes.Clone(m.Data), frames: 1,
-		flags: 0x80 | byte(m.Op), masked: m.Dir == decode.FromClient, lenBits: decode.LengthBits(uint64(len(m.Data)))}
+		flags: 0x80 | byte(m.Op), masked: m.Dir == decode.FromClient, lenBits: uint8(decode.LengthBits(uint64(len(m.Data))))}
 	if b.s.exact {
 		u.kind = unitFrame
 	}
 	b.add(m.Dir, item{at: at, t: t, wire: &wire{bytes: appendFrame(nil, u.flags, u.data, u.masked, [4]byte{})}, ends: true, need: b.have(m.Dir.Peer())})
-	u.items = []int{b.assemblers[m.Dir].item}
 	u.keep(MaxMessage)
-	b.unit(m.Dir, u)
+	b.unit(m.Dir, u, []int{b.assemblers[m.Dir].item})
 	return nil
 }
 

@@ -218,7 +218,7 @@ func (u *unit) with(data []byte, ids []ident, value func(k int) string) *unit {
 		return u
 	}
 	c := *u
-	c.data, c.show = pick.Apply(nil, data, edits), nil
+	c.data, c.rare = pick.Apply(nil, data, edits), u.rare.whole()
 	return &c
 }
 
@@ -326,7 +326,7 @@ func (p *player) dataOf(u *unit) []byte {
 			return recorded
 		case (id.piece || u.op == ws.OpBinary) && len(live) != len(id.value):
 			misfit = true
-			p.fail(fmt.Errorf("%s can't have the id %q in place of %q: in a binary message an id keeps its length", p.nameOurs(&p.s.sides[p.role].items[u.items[0]]), live, id.value))
+			p.fail(fmt.Errorf("%s can't have the id %q in place of %q: in a binary message an id keeps its length", p.nameOurs(&p.s.sides[p.role].items[u.firstItem]), live, id.value))
 			return recorded
 		case id.piece:
 			return live[id.part : id.part+len(recorded)]

@@ -135,6 +135,7 @@ type library struct {
 	later     time.Duration // than that the part at hand begins
 	warning   error
 	allowance
+	slab     slab
 	busy     decode.PerSession[*edit.Freezer] // those that have compressed something of late
 	sessions int                              // so many there are
 	opened   map[int64]decode.Info            // by number: sessions of which it is not known yet whether they are played

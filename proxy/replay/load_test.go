@@ -83,7 +83,7 @@ func describe(sd *side) string {
 		b = fmt.Appendf(b, "%x %t %v %t %t %t %d %t %d\n", sd.wireOf(it), it.end, it.how, it.isClose, it.ends, it.early, it.need, it.reply, it.unit)
 	}
 	for i := range sd.units {
-		b = fmt.Appendf(b, "%v %v\n", &sd.units[i], sd.units[i].items)
+		b = fmt.Appendf(b, "%v %v\n", &sd.units[i], []int32{sd.units[i].firstItem, sd.units[i].lastItem})
 	}
 	return string(b)
 }

@@ -162,10 +162,9 @@ func (p *player) match(u *unit) {
 		}
 		return
 	}
-	group := units[p.arrived].group
 	why := ""
 	for i := p.arrived; i < len(units); i++ {
-		if i > p.arrived && (group == "" || units[i].group != group) {
+		if i > p.arrived && !units[i].inGroupOf(&units[p.arrived]) {
 			break
 		}
 		if p.matched[i] || units[i].beat != noBeat {

@@ -67,7 +67,7 @@ func TestMemory(t *testing.T) {
 		n, size, piece int
 		most           float64 // times the length of the trace
 	}{
-		{"small messages", 50_000, 40, 64 << 10, 3.5},
+		{"small messages", 50_000, 40, 64 << 10, 2},
 		{"large messages", 8, 1 << 20, 64 << 10, 1.5},
 		{"large messages in one record", 8, 1 << 20, 2 << 20, 1.5},
 	} {

@@ -142,7 +142,7 @@ func (s *Script) play(ctx context.Context, conn net.Conn, perf performance) erro
 	p.optional = s.chooses()
 	p.pass()
 	p.records = records{split: s.splitter(), emit: p.take}
-	p.assembler = assembler{exact: s.exact, emit: p.records.take}
+	p.assembler = assembler{exact: s.exact, emit: func(u *unit, _ []int) { p.records.take(u) }}
 	p.sess.Sink = decode.LockedWith(p.how.events.sink(), p.Emit)
 	p.sess.Look = decode.Look{Messages: true, Keep: MaxMessage, Sums: true}
 	number := s.number

@@ -25,7 +25,7 @@ func (p *player) bytesOf(it *item) []byte {
 	case u.long != nil && u.compressed && p.uncompressed:
 		p.fail(fmt.Errorf("the %s takes no compressed messages, and %s is too long to be sent in another form", p.peer, p.nameOurs(it)))
 		return nil
-	case u.kind != unitMessage && u.kind != unitFrame || u.cut || u.long != nil || &p.s.sides[p.role].items[u.items[0]] != it:
+	case u.kind != unitMessage && u.kind != unitFrame || u.cut || u.long != nil || &p.s.sides[p.role].items[u.firstItem] != it:
 		return p.s.sides[p.role].wireOf(it)
 	}
 	data := u.data
@@ -56,7 +56,7 @@ func (p *player) bytesOf(it *item) []byte {
 func (p *player) closeOf(u *unit, it *item) []byte {
 	code, reason, ok := decode.CloseBody(u.data)
 	live := put(reason, p.subs)
-	if !ok || sameMemory(live, reason) || len(live) > 123 || u.cut || len(u.items) > 1 {
+	if !ok || sameMemory(live, reason) || len(live) > 123 || u.cut || u.firstItem != u.lastItem {
 		return p.s.sides[p.role].wireOf(it)
 	}
 	return appendFrame(nil, u.flags, ws.NewCloseFrameBody(ws.StatusCode(code), string(live)), u.masked, it.mask)

@@ -51,7 +51,7 @@ func (p *player) unexpected(u *unit, why string) error {
 	d.Line = p.s.line(want.at)
 	expected := want.String()
 	d.Want = shown(want)
-	if text := *want; want.op == ws.OpText && want.re == nil && want.long == nil {
+	if text := *want; want.op == ws.OpText && want.re() == nil && want.long == nil {
 		live, subs := p.expected(p.arrived, u)
 		text.data = put(live.data, subs)
 		expected = text.String()
@@ -182,21 +182,24 @@ func shown(u *unit) []byte {
 	if u.kind == unitEnd {
 		return nil
 	}
-	if u.show != nil {
-		return u.show
+	if u.rare != nil && u.rare.show != nil {
+		return u.rare.show
 	}
 	return u.data
 }
 
 // hide hides what is secret in a unit that came.
 func (e *equality) hide(u *unit) {
-	if e.redacted == nil || u.kind == unitEnd || u.show != nil || len(u.data) == 0 {
+	if e.redacted == nil || u.kind == unitEnd || u.rare != nil && u.rare.show != nil || len(u.data) == 0 {
 		return
 	}
 	keep := 0
 	if u.op == ws.OpClose && u.kind != unitJunk {
 		keep = min(2, len(u.data))
 	}
-	u.show = append(u.data[:keep:keep], e.hidden(u.data[keep:])...)
-	u.withheld = e.redacted.untold
+	seen := rare{show: append(u.data[:keep:keep], e.hidden(u.data[keep:])...), withheld: e.redacted.untold}
+	if u.rare != nil {
+		seen.re, seen.group = u.rare.re, u.rare.group
+	}
+	u.rare = &seen
 }

@@ -171,7 +171,7 @@ func (r *records) take(u *unit) {
 
 func (r *records) record(data []byte) {
 	u := r.of
-	u.data, u.record, u.show = data, true, nil
+	u.data, u.record, u.rare = data, true, u.rare.whole()
 	r.emit(&u)
 }
 

@@ -353,15 +353,17 @@ func (p *player) cross() []byte {
 			continue
 		}
 		u := &sd.units[it.unit]
-		if u.kind != unitMessage || u.long != nil || u.cut || u.beat != noBeat || u.items[0] != i || !p.s.anyOrder && !u.crosses || !p.causeCame(it) ||
+		if u.kind != unitMessage || u.long != nil || u.cut || u.beat != noBeat || int(u.firstItem) != i || !p.s.anyOrder && !u.crosses || !p.causeCame(it) ||
 			it.captures > p.arrived || !it.needOnly && !p.cast.turn(p.part, it.at) {
 			continue
 		}
 		if p.ahead == nil {
 			p.ahead = map[int]bool{}
 		}
-		for _, j := range u.items {
-			p.ahead[j] = true
+		for j := i; j <= int(u.lastItem); j++ {
+			if sd.items[j].unit == it.unit {
+				p.ahead[j] = true
+			}
 		}
 		data := u.data
 		if len(u.ids) > 0 {
@@ -386,7 +388,7 @@ func (p *player) beatAt(it *item) *unit {
 	if p.how.update && u.answers < 0 && u.beat != beatAnswer { // the new trace has to have it too
 		return nil
 	}
-	if u.beat != noBeat && &p.s.sides[p.role].items[u.items[0]] == it {
+	if u.beat != noBeat && &p.s.sides[p.role].items[u.firstItem] == it {
 		return u
 	}
 	return nil

@@ -15,30 +15,29 @@ import (
 // A unit is the least that one side is waited for, and that is compared: a
 // message, a Close frame, a frame where frames count, junk, the end.
 type unit struct {
-	kind     unitKind
-	op       ws.OpCode
-	data     []byte // the content: inflated, unmasked; its beginning, if it is long
-	long     *long  // nil if data is all of it
-	cut      bool   // the stream ended inside it
-	record   bool   // it is a record of its protocol, not a message
-	withheld bool   // what show has says only how much it is
-	show     []byte // the content as it may be shown; nil if it may be as it is
-	how      decode.End
+	kind   unitKind
+	op     ws.OpCode
+	cut    bool // the stream ended inside it
+	record bool // it is a record of its protocol, not a message
+	how    decode.End
 
 	// How it was sent.
-	frames     int
 	compressed bool
 	flags      byte // of a single frame: its first byte
 	masked     bool
-	lenBits    int
+	lenBits    uint8
+	frames     int32
+
+	data []byte // the content: inflated, unmasked; its beginning, if it is long
+	long *long  // nil if data is all of it
+	rare *rare  // nil for nothing
 
 	// In a script, where it stands.
-	at    int // position of its last item
-	t     time.Duration
-	items []int          // what sends it, as indexes of the items of its side
-	re    *regexp.Regexp // what its content is to match, instead of being equal
-	group string         // of units that may come in any order; "" for none
-	out   bool           // it was not selected
+	at                  int // position of its last item
+	t                   time.Duration
+	firstItem, lastItem int32 // of the items of its side: what sends it. Those between may belong to others
+	turn                int32 // 1 + how many of the other side come before it, if units between two of these may come in any order
+	out                 bool  // it was not selected
 
 	chosen  bool // the user says that it may come or not
 	beat    beat // what it is to the heartbeat; unless that is noBeat it may come or not
@@ -48,6 +47,43 @@ type unit struct {
 	crosses bool    // it is whole records that have ids, which may come out of turn
 	inside  bool    // it begins in the middle of a record
 	first   bool    // it is a heartbeat that has to come, as the first one
+}
+
+// A rare is what few units have.
+type rare struct {
+	show     []byte         // the content as it may be shown; nil if it may be as it is
+	withheld bool           // that says only how much it is
+	re       *regexp.Regexp // what the content is to match, instead of being equal
+	group    string         // of units that may come in any order, as someone wrote; "" for none
+}
+
+// whole returns r without what may be shown, for content that is to be shown as it is.
+func (r *rare) whole() *rare {
+	if r == nil || r.show == nil {
+		return r
+	}
+	c := *r
+	c.show = nil
+	return &c
+}
+
+// re returns what the content of u is to match, or nil if it is to be equal.
+func (u *unit) re() *regexp.Regexp {
+	if u.rare == nil {
+		return nil
+	}
+	return u.rare.re
+}
+
+// isWithheld reports whether what may be shown of u says only how much it is.
+func (u *unit) isWithheld() bool { return u.rare != nil && u.rare.withheld }
+
+// inGroupOf reports whether u may come in any order with the units of another one's group.
+func (u *unit) inGroupOf(other *unit) bool {
+	if u.rare != nil && u.rare.group != "" {
+		return other.rare != nil && u.rare.group == other.rare.group
+	}
+	return u.turn > 0 && u.turn == other.turn && (other.rare == nil || other.rare.group == "")
 }
 
 type unitKind uint8
@@ -63,16 +99,16 @@ const (
 
 // String describes u for use in sentences: text "hello", close 1000 "bye".
 func (u *unit) String() string {
-	if u.show != nil {
+	if u.rare != nil && u.rare.show != nil {
 		c := *u
-		c.data, c.show = u.show, nil
+		c.data, c.rare = u.rare.show, u.rare.whole()
 		return c.String()
 	}
 	var b []byte
 	switch {
 	case u.kind == unitEnd:
 		return "the end of the connection (" + u.how.String() + ")"
-	case u.kind == unitJunk && u.withheld:
+	case u.kind == unitJunk && u.isWithheld():
 		return "junk " + string(u.data)
 	case u.kind == unitJunk:
 		return "junk " + hexes(u.data, u.length())
@@ -81,12 +117,12 @@ func (u *unit) String() string {
 		if !u.masked {
 			b = append(b, "unmasked "...)
 		}
-		if u.lenBits > decode.LengthBits(uint64(u.length())) {
+		if int(u.lenBits) > decode.LengthBits(uint64(u.length())) {
 			b = fmt.Appendf(b, "with a %d-bit length ", u.lenBits)
 		}
 	}
-	if u.re != nil {
-		return string(b) + decode.OpName(u.op) + " that matches /" + u.re.String() + "/"
+	if re := u.re(); re != nil {
+		return string(b) + decode.OpName(u.op) + " that matches /" + re.String() + "/"
 	}
 	name := decode.OpName(u.op)
 	if name == "bin" {
@@ -94,7 +130,7 @@ func (u *unit) String() string {
 	}
 	b = append(b, name...)
 	switch {
-	case u.withheld && u.op != ws.OpClose:
+	case u.isWithheld() && u.op != ws.OpClose:
 		b = append(append(b, ' '), u.data...)
 	case u.op == ws.OpClose && len(u.data) >= 2:
 		b = fmt.Appendf(b, " %d", binary.BigEndian.Uint16(u.data))
