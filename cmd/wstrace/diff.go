@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -70,6 +71,10 @@ status is 1 if the sessions differ`,
 	return cmd
 }
 
+// loadTightly is called before sessions are loaded that stay until the end. To leave as
+// much again for what is thrown away, as the garbage collector does, would double them.
+func loadTightly() { debug.SetGCPercent(40) }
+
 // A pairFlag is the value of a flag that takes one number or two.
 type pairFlag [2]int64
 
@@ -118,6 +123,7 @@ func (d *diffFlags) selected() replay.LoadOption {
 
 // run is wstrace diff.
 func (d *diffFlags) run(con *console, a, b string) error {
+	loadTightly()
 	compare := compareOption(d.exact, false, d.ignore, d.capture, d.optional)
 	if err := replay.Check(compare); err != nil {
 		return usageError{err}

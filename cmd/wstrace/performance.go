@@ -46,6 +46,7 @@ type performance struct {
 
 // load reads the session.
 func (p *performance) load() (file.Compression, error) {
+	loadTightly()
 	in, err := source.Open(p.name)
 	if err != nil {
 		return 0, err

@@ -115,7 +115,7 @@ func TestSpans(t *testing.T) {
 
 // FuzzParse checks that whatever is a selector can be used.
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"$", "$.a[0]['b c'].*..d", "$..[*]", "?a", "A:", "/(a)|b/", "$[''].['x"} {
+	for _, s := range []string{"$", "$.a[0]['b c'].*..d", "$..[*]", "?a", "A:", "/(a)|b/", "$[''].['x", "xml:/a//b[2]/@*"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -124,7 +124,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		set := 0
-		for _, is := range []bool{s.Path != nil, s.Param != "", s.Header != "", s.Expr != nil} {
+		for _, is := range []bool{s.Path != nil, s.XML != nil, s.Param != "", s.Header != "", s.Expr != nil} {
 			if is {
 				set++
 			}

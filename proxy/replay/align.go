@@ -11,7 +11,7 @@ const maxEdits = 2000
 
 // pairs aligns two lists with as few differences as can be found, by Myers'
 // greedy method.
-func pairs(as, bs []*step) []pair {
+func pairs(as, bs []step) []pair {
 	var out []pair
 	lead := 0
 	for lead < len(as) && lead < len(bs) && as[lead].key == bs[lead].key {
@@ -37,7 +37,7 @@ func pairs(as, bs []*step) []pair {
 	return out
 }
 
-func middle(as, bs []*step) []pair {
+func middle(as, bs []step) []pair {
 	n, m := len(as), len(bs)
 	most := min(n+m, maxEdits)
 	off := most + 1

@@ -31,6 +31,7 @@ type builder struct {
 	scratch   []byte
 	slab      *slab // of all sessions of the file
 
+	diffs    bool                     // the script is for Diff only
 	selects  func(*decode.Event) bool // nil selects all
 	out      bool                     // the event at hand is not selected
 	optional func(*decode.Event) bool // what may come or not; nil for nothing
@@ -61,7 +62,7 @@ func (l *library) elsewhere(number int64, at int) {
 // newBuilder returns the builder of a script that begins at a position.
 func (l *library) newBuilder(s *Script, at int, lines bool, t time.Duration) *builder {
 	s.at, s.lines, s.begin = at, lines, t
-	b := &builder{s: s, allowance: &l.allowance, slab: &l.slab, selects: l.selects, optional: s.chooses()}
+	b := &builder{s: s, allowance: &l.allowance, slab: &l.slab, diffs: l.diffs, selects: l.selects, optional: s.chooses()}
 	for d := range decode.Dir(2) {
 		b.assemblers[d] = assembler{exact: s.exact, emit: func(u *unit, items []int) { b.unit(d, u, items) }}
 	}
@@ -216,6 +217,9 @@ func (b *builder) finish() (*Script, error) {
 	s.notePings()
 	s.noteBeats()
 	s.views = new([2]view)
+	if s.forDiff = b.diffs; b.diffs {
+		s.sides[0].items, s.sides[1].items = nil, nil
+	}
 	return s, nil
 }
 

@@ -39,18 +39,24 @@ func Diff(w io.Writer, a, b *Script, width int) (differ bool, err error) {
 		a = &both
 	}
 	subs := a.pairCaptures(b)
-	rows := merge(a.align(b, decode.FromClient, subs, width), a.align(b, decode.FromServer, subs, width))
+	var sides [2]alignment // by Dir
+	in := [2]*Script{a.inRecords(), b.inRecords()}
+	for d := range decode.Dir(2) {
+		sides[d] = a.align(in, d, subs)
+	}
+	rows := merge(&sides)
+	changed := func(i int) bool { return rows[i].mark != ' ' }
 	var buf bytes.Buffer
 	for i := range rows {
 		r := &rows[i]
-		differ = differ || r.mark != ' '
+		differ = differ || changed(i)
 		switch {
-		case near(rows, i):
-			buf.WriteString(r.String())
-			for line := range strings.Lines(r.inside) {
+		case near(len(rows), i, changed):
+			buf.WriteString(sides[r.dir].line(r))
+			for line := range strings.Lines(sides[r.dir].inside(r, subs, width)) {
 				buf.Write(append(decode.AppendEscaped([]byte("  "), []byte(strings.TrimSuffix(line, "\n")), false), '\n'))
 			}
-		case i > 0 && near(rows, i-1):
+		case i > 0 && near(len(rows), i-1, changed):
 			buf.WriteString("  …\n")
 		}
 	}
@@ -62,12 +68,14 @@ func Diff(w io.Writer, a, b *Script, width int) (differ bool, err error) {
 
 // merge puts the rows of both directions into the order in which they stand in
 // a or b. One of a only and one of b only have none: what is begun goes on.
-func merge(x, y []row) []row {
-	var rows []row
+func merge(sides *[2]alignment) []row {
+	x, y := sides[decode.FromClient].rows, sides[decode.FromServer].rows
+	rows := make([]row, 0, len(x)+len(y))
 	for len(x) > 0 && len(y) > 0 {
 		ahead := 0 // how far x is ahead of y
-		for k := range x[0].lines {
-			if m, n := x[0].lines[k], y[0].lines[k]; m > 0 && n > 0 {
+		xs, ys := sides[x[0].dir].lines(&x[0]), sides[y[0].dir].lines(&y[0])
+		for k := range xs {
+			if m, n := xs[k], ys[k]; m > 0 && n > 0 {
 				ahead = m - n
 				break
 			}
@@ -77,89 +85,132 @@ func merge(x, y []row) []row {
 		}
 		rows, x = append(rows, x[0]), x[1:]
 	}
-	return slices.Concat(rows, x, y)
+	return append(append(rows, x...), y...)
 }
 
 // around is how many lines without a change are shown around one.
 const around = 3
 
-// near reports whether row i is to be shown.
-func near(rows []row, i int) bool {
-	return slices.ContainsFunc(rows[max(i-around, 0):min(i+around+1, len(rows))], func(r row) bool { return r.mark != ' ' })
+// near reports whether line i of n is to be shown.
+func near(n, i int, changed func(i int) bool) bool {
+	for k := max(i-around, 0); k < min(i+around+1, n); k++ {
+		if changed(k) {
+			return true
+		}
+	}
+	return false
 }
 
-// A row is a line of a diff.
+// A row is a line of a diff. There may be one for each message, so it has no text.
 type row struct {
-	mark  byte
-	dir   decode.Dir
-	text  string
-	lines [2]int // in a and b; 0 if it is not there
-	note  string
-
-	inside string // of a message that took the place of another one: where they differ
+	mark byte
+	dir  decode.Dir
+	a, b int32 // what d does; -1 for nothing
+	old  int32 // what b took the place of; -1 for nothing
 }
 
-func (r *row) String() string {
-	b := fmt.Appendf(nil, "%c %s %s", r.mark, r.dir.Arrow(), r.text)
+// An alignment is what one side does in both sessions, in pairs.
+type alignment struct {
+	s      *Script    // that says what counts as equal
+	in     [2]*Script // the sessions, in records
+	as, bs []step
+	rows   []row
+}
+
+// align pairs what d does in two sessions, as s compares.
+func (s *Script) align(in [2]*Script, d decode.Dir, subs []substitution) alignment {
+	longs := longContents(in[:]...)
+	al := alignment{s: s, in: in, as: s.steps(in[0], d, subs, longs), bs: s.steps(in[1], d, nil, longs)}
+	list := s.reconcile(pairs(al.as, al.bs), al.as, al.bs)
+	al.rows = make([]row, len(list))
+	var dropped []int32 // not yet answered by one that was added
+	for i, p := range list {
+		r := row{' ', d, int32(p.a), int32(p.b), -1}
+		switch {
+		case p.b < 0:
+			r.mark = '-'
+			dropped = append(dropped, r.a)
+		case p.a < 0:
+			r.mark = '+'
+			if len(dropped) > 0 {
+				r.old, dropped = dropped[0], dropped[1:]
+			}
+		default:
+			if s.shapeOf(in[0], al.as[p.a].unit) != s.shapeOf(in[1], al.bs[p.b].unit) {
+				r.mark = '~'
+			}
+			dropped = nil
+		}
+		al.rows[i] = r
+	}
+	return al
+}
+
+// lines returns the lines of a row in the files; 0 where it is not there.
+func (al *alignment) lines(r *row) (lines [2]int) {
+	if r.a >= 0 {
+		lines[0] = al.as[r.a].line
+	}
+	if r.b >= 0 {
+		lines[1] = al.bs[r.b].line
+	}
+	return lines
+}
+
+// line returns a row as it is printed.
+func (al *alignment) line(r *row) string {
+	var st *step
+	note := ""
+	switch {
+	case r.a >= 0:
+		st = &al.as[r.a]
+		if r.mark == '~' {
+			note = al.s.shapeOf(al.in[0], st.unit) + "; " + al.s.shapeOf(al.in[1], al.bs[r.b].unit)
+		}
+	default:
+		if st = &al.bs[r.b]; r.old >= 0 {
+			note = al.s.whyNot(&al.as[r.old], st)
+		}
+	}
+	text := st.text
+	if st.unit != nil {
+		seen := *st.unit
+		al.s.hide(&seen)
+		text = seen.String()
+	}
+	b := fmt.Appendf(nil, "%c %s %s", r.mark, r.dir.Arrow(), text)
 	sep := "  line "
-	for _, n := range r.lines {
+	for _, n := range al.lines(r) {
 		if n > 0 {
 			b = append(b, sep...)
 			b = strconv.AppendInt(b, int64(n), 10)
 			sep = ", "
 		}
 	}
-	if r.note != "" {
-		b = append(append(b, ": "...), r.note...)
+	if note != "" {
+		b = append(append(b, ": "...), note...)
 	}
 	return string(append(decode.AppendEscaped(nil, b, false), '\n'))
 }
 
-// align pairs what d does in both sessions.
-func (s *Script) align(other *Script, d decode.Dir, subs []substitution, width int) []row {
-	longs := longContents(s, other)
-	as, bs := s.steps(s, d, subs, longs), s.steps(other, d, nil, longs)
-	var rows []row
-	var dropped []*step // not yet answered by one that was added
-	for _, p := range s.reconcile(pairs(as, bs), as, bs) {
-		var r row
-		switch {
-		case p.b < 0:
-			a := as[p.a]
-			r = row{mark: '-', text: a.text, lines: [2]int{a.line, 0}}
-			dropped = append(dropped, a)
-		case p.a < 0:
-			b := bs[p.b]
-			r = row{mark: '+', text: b.text, lines: [2]int{0, b.line}}
-			if len(dropped) > 0 {
-				r.note = s.whyNot(dropped[0], b)
-				r.inside = s.insideOf(dropped[0].unit, b.unit, subs, width)
-				dropped = dropped[1:]
-			}
-		default:
-			a, b := as[p.a], bs[p.b]
-			r = row{mark: ' ', text: a.text, lines: [2]int{a.line, b.line}}
-			if a.shape != b.shape {
-				r.mark, r.note = '~', a.shape+"; "+b.shape
-			}
-			dropped = nil
-		}
-		r.dir = d
-		rows = append(rows, r)
+// inside returns where a message differs from the one whose place it took.
+func (al *alignment) inside(r *row, subs []substitution, width int) string {
+	if r.old < 0 {
+		return ""
 	}
-	return rows
+	return al.s.insideOf(al.as[r.old].unit, al.bs[r.b].unit, subs, width)
 }
 
 // reconcile pairs what differs only in that one has a placeholder where the other
 // has any text, which keys can't tell.
-func (e *equality) reconcile(ps []pair, as, bs []*step) []pair {
+func (e *equality) reconcile(ps []pair, as, bs []step) []pair {
 	if e.redacted == nil {
 		return ps
 	}
 	var out, dropped, added []pair
 	flush := func() {
 		for _, d := range dropped {
-			n := slices.IndexFunc(added, func(p pair) bool { return e.alikeSteps(as[d.a], bs[p.b]) })
+			n := slices.IndexFunc(added, func(p pair) bool { return e.alikeSteps(&as[d.a], &bs[p.b]) })
 			if n < 0 {
 				out = append(out, d)
 				continue
@@ -237,12 +288,19 @@ func (s *Script) insideOf(a, b *unit, subs []substitution, width int) string {
 
 // A step is one thing that a side does: a head or a unit.
 type step struct {
-	key   string // equal for those that count as equal
-	text  string
-	full  string // of a head, without anything hidden
-	shape string
-	line  int
-	unit  *unit
+	key  stepKey // equal for those that count as equal
+	unit *unit   // nil for a head
+	line int
+	text string // of what is no unit
+	full string // of a head, without anything hidden
+}
+
+// A stepKey stands for a string: it is the beginning of its hash.
+type stepKey [16]byte
+
+func keyOf(s string) stepKey {
+	sum := sha256.Sum256([]byte(s))
+	return stepKey(sum[:16])
 }
 
 // pairCaptures returns what the captures find in both sessions: the first in one
@@ -266,10 +324,11 @@ func (s *Script) pairCaptures(other *Script) []substitution {
 	return subs
 }
 
-// steps returns what d does in session of, in order, with keys as s compares,
+// steps returns what d does in session of, which is in records, in order, with keys as s compares,
 // with captured values in their place.
-func (s *Script) steps(of *Script, d decode.Dir, subs []substitution, longs map[long]bool) []*step {
-	var list []*step
+func (s *Script) steps(of *Script, d decode.Dir, subs []substitution, longs map[long]bool) []step {
+	units := of.sides[d].units
+	list := make([]step, 0, len(units)+2)
 	if d == decode.FromClient && of.request != nil && !of.request.out {
 		list = append(list, s.headStep(of, of.request))
 	}
@@ -278,41 +337,34 @@ func (s *Script) steps(of *Script, d decode.Dir, subs []substitution, longs map[
 			list = append(list, s.headStep(of, h))
 		}
 	}
-	of = of.inRecords()
-	units := of.sides[d].units
 	key := func(u *unit) string { return s.key(u, subs, longs) }
 	for i := range units {
 		u := &units[i]
 		if u.out || u.beat != noBeat {
 			continue
 		}
-		seen := *u
-		s.hide(&seen)
-		st := &step{text: seen.String(), line: of.line(u.at), unit: u}
-		st.key = fmt.Sprint(u.kind, u.op, u.cut, u.kind == unitEnd && s.exact && u.how == decode.EndRST, key(of.withoutIDs(u, key)))
-		st.key = shortKey(st.key)
+		name := fmt.Sprint(u.kind, u.op, u.cut, u.kind == unitEnd && s.exact && u.how == decode.EndRST, key(of.withoutIDs(u, key)))
 		if s.exact {
-			st.key += fmt.Sprint(u.flags, u.masked, u.lenBits)
-		} else if u.kind == unitMessage && of.splitter() == nil {
-			st.shape = shapeOf(u)
+			name += fmt.Sprint(" ", u.flags, u.masked, u.lenBits)
 		}
-		list = append(list, st)
+		list = append(list, step{key: keyOf(name), line: of.line(u.at), unit: u})
 	}
 	return list
 }
 
 // headStep returns the step that a head of a session is.
-func (s *Script) headStep(of *Script, h *head) *step {
-	st := &step{line: of.line(h.at)}
+func (s *Script) headStep(of *Script, h *head) step {
+	st := step{line: of.line(h.at)}
+	key := ""
 	if h.Status == 0 {
 		path, query, _ := strings.Cut(originForm(h.Target), "?")
 		st.text = h.Method + " " + s.hiddenText("", originForm(h.Target))
 		st.full = h.Method + " " + originForm(h.Target)
-		st.key = h.Method + " " + s.alikeText("", s.comparedTarget(path)) + "?" + s.queryKey(strings.TrimPrefix(s.alikeText("", "?"+s.comparedTarget(query)), "?"))
+		key = h.Method + " " + s.alikeText("", s.comparedTarget(path)) + "?" + s.queryKey(strings.TrimPrefix(s.alikeText("", "?"+s.comparedTarget(query)), "?"))
 	} else {
 		st.text = fmt.Sprint(h.Status, " ", h.Reason)
 		st.full = fmt.Sprint(h.Status)
-		st.key = fmt.Sprint(h.Status)
+		key = fmt.Sprint(h.Status)
 	}
 	for _, name := range append([]string{"Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"}, s.headerNames...) {
 		vs := h.Values(name)
@@ -322,11 +374,12 @@ func (s *Script) headStep(of *Script, h *head) *step {
 		st.text += fmt.Sprintf("  %s %s", strings.ToLower(strings.TrimPrefix(name, "Sec-WebSocket-")), strings.Join(s.hiddenList(name, splitList(name, h)), ", "))
 		st.full += fmt.Sprintf("  %s %q", strings.ToLower(name), splitList(name, h))
 		if es, err := parseExtensions(vs); err == nil && name == "Sec-WebSocket-Extensions" {
-			st.key += fmt.Sprint(" ", es)
+			key += fmt.Sprint(" ", es)
 		} else {
-			st.key += fmt.Sprintf(" %q", s.alikeList(name, h.Tokens(name)))
+			key += fmt.Sprintf(" %q", s.alikeList(name, h.Tokens(name)))
 		}
 	}
+	st.key = keyOf(key)
 	return st
 }
 
@@ -339,8 +392,12 @@ func splitList(name string, h *head) []string {
 	return h.Values(name)
 }
 
-// shapeOf says in what frames a message was sent.
-func shapeOf(u *unit) string {
+// shapeOf says in what frames a message of a session was sent; "" where that does not
+// count.
+func (s *Script) shapeOf(of *Script, u *unit) string {
+	if s.exact || u == nil || u.kind != unitMessage || of.splitter() != nil {
+		return ""
+	}
 	shape := "one frame"
 	if u.frames != 1 {
 		shape = fmt.Sprintf("%d frames", u.frames)
@@ -349,16 +406,6 @@ func shapeOf(u *unit) string {
 		shape += ", compressed"
 	}
 	return shape
-}
-
-// shortKey returns a string that is the same for the same keys: that of a message
-// is as long as the message.
-func shortKey(key string) string {
-	if len(key) <= 2*sha256.Size {
-		return key
-	}
-	sum := sha256.Sum256([]byte(key))
-	return string(sum[:])
 }
 
 // longContents returns the contents of which one of the sessions has only the

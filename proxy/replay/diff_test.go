@@ -134,10 +134,10 @@ func zeros(row int) string {
 // Of any two lists, pairs finds an alignment that holds both, in order.
 func TestPairs(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	list := func() []*step {
-		l := make([]*step, r.IntN(30))
+	list := func() []step {
+		l := make([]step, r.IntN(30))
 		for i := range l {
-			l[i] = &step{key: fmt.Sprint(r.IntN(3))}
+			l[i] = step{key: keyOf(fmt.Sprint(r.IntN(3)))}
 		}
 		return l
 	}
@@ -174,7 +174,7 @@ func TestPairs(t *testing.T) {
 }
 
 // longest returns the length of the longest list that is part of both.
-func longest(as, bs []*step) int {
+func longest(as, bs []step) int {
 	best := make([][]int, len(as)+1)
 	for i := range best {
 		best[i] = make([]int, len(bs)+1)

@@ -50,12 +50,16 @@ func (d *Difference) Diff(width int) string {
 	}
 	width = cmp.Or(width, maxDiffLine)
 	as, bs := contentLines(d.Want), contentLines(d.Got)
-	var rows []row
+	type line struct {
+		mark byte
+		text string
+	}
+	var rows []line
 	var dropped []int // of rows, not paired with one that was added
 	for _, p := range pairs(as, bs) {
 		switch {
 		case p.a < 0:
-			r := row{mark: '+', text: bs[p.b].text}
+			r := line{'+', bs[p.b].text}
 			marks := ""
 			if len(dropped) > 0 {
 				old := &rows[dropped[0]]
@@ -67,26 +71,27 @@ func (d *Difference) Diff(width int) string {
 			}
 			rows = append(rows, r)
 			if marks != "" {
-				rows = append(rows, row{mark: '?', text: marks})
+				rows = append(rows, line{'?', marks})
 			}
 		case p.b < 0:
 			dropped = append(dropped, len(rows))
-			rows = append(rows, row{mark: '-', text: as[p.a].text})
+			rows = append(rows, line{'-', as[p.a].text})
 		default:
 			dropped = nil
-			rows = append(rows, row{mark: ' ', text: as[p.a].text})
+			rows = append(rows, line{' ', as[p.a].text})
 		}
 	}
+	changed := func(i int) bool { return rows[i].mark != ' ' }
 	var out []byte
 	lines, all := 0, len(rows) <= maxDiffLines
 	for i := range rows {
 		switch {
 		case lines == maxDiffLines:
 			return string(append(out, "  …\n"...))
-		case all || near(rows, i):
+		case all || near(len(rows), i, changed):
 			lines++
 			out = append(append(append(out, rows[i].mark, ' '), cropped(rows[i].text, 0, width)...), '\n')
-		case i > 0 && near(rows, i-1):
+		case i > 0 && near(len(rows), i-1, changed):
 			out = append(out, "  …\n"...)
 		}
 	}
@@ -147,13 +152,13 @@ func cropped(line string, at, width int) string {
 }
 
 // contentLines returns the lines in which a content is shown in a diff.
-func contentLines(b []byte) []*step {
-	var list []*step
-	add := func(line string) { list = append(list, &step{key: line, text: line}) }
+func contentLines(b []byte) []step {
+	var list []step
+	add := func(line string) { list = append(list, step{key: keyOf(line), text: line}) }
 	if !isText(b) {
 		for at := 0; at < len(b); at += 16 {
 			row := fmt.Sprintf("% x", b[at:min(at+16, len(b))])
-			list = append(list, &step{key: row, text: fmt.Sprintf("%08x  %s", at, row)})
+			list = append(list, step{key: keyOf(row), text: fmt.Sprintf("%08x  %s", at, row)})
 		}
 		return list
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"github.com/wstrace/wstrace/proxy/internal/memconn"
 )
 
 // A session that is played alone may wait for the answer to what another one did.
@@ -44,9 +46,9 @@ func TestStallOfAnotherSession(t *testing.T) {
 func TestUpdateOfTooLittle(t *testing.T) {
 	const handshake = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 	for name, c := range map[string]struct{ sent, want string }{
-		"nothing":    {"", "the trace has no WebSocket session"},
-		"a page":     {"GET / HTTP/1.1\r\nHost: h\r\n\r\n", "the trace has no WebSocket session"},
-		"no message": {handshake, "the client sent no message"},
+		"nothing":    {"", ": nothing came to be recorded"},
+		"a page":     {"GET / HTTP/1.1\r\nHost: h\r\n\r\n", ": nothing came to be recorded"},
+		"no message": {handshake, " stays as it is: the client sent no message"},
 	} {
 		file := fixture(t, open+`{"k":"frame","d":">","op":"text","mask":"00000000","text":"a"}`+"\n")
 		before, _ := os.ReadFile(file)
@@ -57,9 +59,12 @@ func TestUpdateOfTooLittle(t *testing.T) {
 				t.Fatalf("%v", err)
 			}
 			io.WriteString(conn, c.sent)
+			if c.sent != "" {
+				conn.Read(make([]byte, 1))
+			}
 			conn.Close()
 		})
-		if want := "replay: " + file + " stays as it is: " + c.want; len(told) == 0 || told[len(told)-1] != want {
+		if want := "replay: " + file + c.want; len(told) == 0 || told[len(told)-1] != want {
 			t.Errorf("%s: got %q, want %q", name, told, want)
 		}
 		if after, _ := os.ReadFile(file); !bytes.Equal(before, after) {
@@ -113,4 +118,10 @@ func TestLongValues(t *testing.T) {
 			t.Errorf("got %s", why)
 		}
 	}
+}
+
+// A session that was loaded for a diff alone is not played.
+func TestPlayForDiff(t *testing.T) {
+	_, server := memconn.Pipe()
+	check(t, loaded(t, talk, Select(nil)).PlayServer(t.Context(), server), errForDiff.Error())
 }

@@ -387,7 +387,7 @@ func TestBeatsAreBarriers(t *testing.T) {
 	}
 	conn, wait := served(t, loaded(t, text))
 	io.WriteString(conn, frame(ws.OpBinary, "CONNECT {\"a\":1}\r\n"))
-	if err := wait(); err == nil || !strings.Contains(err.Error(), "expected client record 0, binary [43 4f") {
+	if err := wait(); err == nil || !strings.Contains(err.Error(), `expected client record 0, binary "CONNECT {}`) {
 		t.Errorf("got %v", err)
 	}
 	conn.Close()

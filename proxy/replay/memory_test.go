@@ -6,6 +6,8 @@ import (
 	"io"
 	"runtime"
 	"testing"
+
+	"github.com/wstrace/wstrace/decode"
 )
 
 // A longTrace is a trace of n messages of so many bytes, which is made as it is read.
@@ -83,5 +85,44 @@ func TestMemory(t *testing.T) {
 			t.Errorf("%s: a script of %d bytes takes %.2f times as much, want at most %.1f", c.name, l.length, ratio, c.most)
 		}
 		runtime.KeepAlive(s)
+	}
+}
+
+// What Diff has in memory at most, next to what it prints, is little more than the two
+// scripts.
+func TestMemoryOfDiff(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		n, size, piece int
+		most           float64 // times the length of both traces
+	}{
+		{"small messages", 50_000, 40, 64 << 10, 3},
+		{"large messages", 8, 1 << 20, 64 << 10, 1.5},
+	} {
+		before := heap()
+		var length int64
+		var scripts [2]*Script
+		for i := range scripts {
+			l := &longTrace{n: c.n, size: c.size, piece: c.piece}
+			s, err := Load(Trace(l), Select(nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			scripts[i] = s
+			length += l.length
+		}
+		var sides [2]alignment
+		for d := range sides {
+			sides[d] = scripts[0].align(scripts, decode.Dir(d), nil)
+		}
+		rows := merge(&sides)
+		ratio := float64(heap()-before) / float64(length)
+		t.Logf("%s: %.2f times %d bytes", c.name, ratio, length)
+		if ratio > c.most {
+			t.Errorf("%s: a diff of %d bytes takes %.2f times as much, want at most %.1f", c.name, length, ratio, c.most)
+		}
+		runtime.KeepAlive(scripts)
+		runtime.KeepAlive(&sides)
+		runtime.KeepAlive(rows)
 	}
 }

@@ -109,6 +109,7 @@ type loading struct {
 	equality
 	session int64
 	selects func(*decode.Event) bool // nil selects all
+	diffs   bool                     // it is not to be played
 }
 
 func newLoading(opts []LoadOption) (loading, error) {
@@ -304,11 +305,11 @@ func Headers(names ...string) CompareOption {
 // [Dial] play all.
 func Session(n int64) LoadOption { return loadOption(func(l *loading) { l.session = n }) }
 
-// Select lets [Diff] compare only what selects returns true for: of a message, for the
-// event of its last piece. It is given every event of the session, in order, and for
-// no other session. What is played is not affected.
+// Select loads a session for [Diff], which compares only what selects returns true for,
+// or all if it is nil: of a message, for the event of its last piece. It is given every
+// event of the session, in order, and for no other session. The session can't be played.
 func Select(selects func(*decode.Event) bool) LoadOption {
-	return loadOption(func(l *loading) { l.selects = selects })
+	return loadOption(func(l *loading) { l.selects, l.diffs = selects, true })
 }
 
 // All plays all sessions of the trace, together, as [Serve] and [Dial] do unless

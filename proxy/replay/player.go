@@ -130,8 +130,14 @@ type player struct {
 	sent         time.Time // when we wrote what waits for an answer; zero if nothing does
 }
 
+var errForDiff = errors.New("the session was loaded with Select, for Diff alone")
+
 // play plays a session on conn.
 func (s *Script) play(ctx context.Context, conn net.Conn, perf performance) error {
+	if s.forDiff {
+		conn.Close()
+		return errForDiff
+	}
 	s = s.playedBy(perf.role)
 	now := time.Now()
 	p := &player{performance: perf, s: s, peer: perf.role.Peer(), conn: conn, wake: make(chan struct{}, 1),

@@ -27,12 +27,14 @@ type Script struct {
 	sides     [2]side  // by Dir
 	selectors []string // the selectors that the trace was redacted with
 	warning   error
-	before    map[int]elsewhere // by position of a unit: what other sessions did last before it, and behind what this one did
-	stack     *stack            // whose heartbeats it has; nil if that is not known
-	marked    bool              // units have an expression, or a group, that was written into the trace
-	views     *[2]view          // by Dir: as that side plays it; nil for itself
-	begin     time.Duration     // of its first event after open
-	start     time.Duration     // of the answer to the handshake
+	stack     *stack        // whose heartbeats it has; nil if that is not known
+	marked    bool          // units have an expression, or a group, that was written into the trace
+	views     *[2]view      // by Dir: as that side plays it; nil for itself
+	begin     time.Duration // of its first event after open
+	start     time.Duration // of the answer to the handshake
+
+	before  map[int]elsewhere // by position of a unit: what other sessions did last before it, and behind what this one did
+	forDiff bool              // it has no items
 }
 
 // A head is a request or a response of the session, with the body behind it.

@@ -192,9 +192,14 @@ func (s *Script) splitter() splitter {
 }
 
 // recordsOf returns the units of a side with records in place of messages, and how many
-// there are up to each unit.
+// there are up to each unit. Without records they are the units themselves, and upTo is
+// nil.
 func (s *Script) recordsOf(d decode.Dir) (list []unit, upTo []int) {
-	r := records{split: s.splitter(), emit: func(u *unit) { list = append(list, *u) }}
+	split := s.splitter()
+	if split == nil {
+		return s.sides[d].units, nil
+	}
+	r := records{split: split, emit: func(u *unit) { list = append(list, *u) }}
 	upTo = []int{0}
 	for i := range s.sides[d].units {
 		r.take(&s.sides[d].units[i])

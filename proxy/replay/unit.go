@@ -26,6 +26,9 @@ type unit struct {
 	flags      byte // of a single frame: its first byte
 	masked     bool
 	lenBits    uint8
+	crosses    bool // it is whole records that have ids, which may come out of turn
+	inside     bool // it begins in the middle of a record
+	first      bool // it is a heartbeat that has to come, as the first one
 	frames     int32
 
 	data []byte // the content: inflated, unmasked; its beginning, if it is long
@@ -43,10 +46,7 @@ type unit struct {
 	beat    beat // what it is to the heartbeat; unless that is noBeat it may come or not
 	answers int  // the unit of the other side that it answers, if it is a beat; -1 for none
 
-	ids     []ident // in order, where ids are bound
-	crosses bool    // it is whole records that have ids, which may come out of turn
-	inside  bool    // it begins in the middle of a record
-	first   bool    // it is a heartbeat that has to come, as the first one
+	ids []ident // in order, where ids are bound
 }
 
 // A rare is what few units have.
