@@ -80,6 +80,7 @@ type cast struct {
 	began   time.Time
 	group   sync.WaitGroup
 	cancel  context.CancelCauseFunc
+	values  *values    // that were captured in all sessions
 	swaps   sync.Mutex // held while clients change their sessions; locked first of all
 
 	mu       sync.Mutex
@@ -101,7 +102,7 @@ func newCast(ctx context.Context, scripts []*Script, role decode.Dir, how *playi
 		played[i] = s.playedBy(role)
 	}
 	scripts = played
-	c := &cast{scripts: scripts, how: how, began: time.Now(), progress: time.Now(), taken: make([]bool, len(scripts))}
+	c := &cast{values: newValues(), scripts: scripts, how: how, began: time.Now(), progress: time.Now(), taken: make([]bool, len(scripts))}
 	for _, s := range scripts {
 		asks, answers := s.at, s.replyAt()
 		if role == decode.FromServer {
@@ -115,8 +116,19 @@ func newCast(ctx context.Context, scripts []*Script, role decode.Dir, how *playi
 		c.requests = append(c.requests, nil)
 		c.events = append(c.events, event{at: -1})
 	}
+	c.values.knows(scripts...)
 	ctx, c.cancel = context.WithCancelCause(ctx)
 	return c, ctx
+}
+
+// valuesFor returns what is captured in one session: of those in c, or of one alone.
+func (c *cast) valuesFor(s *Script) *values {
+	if c == nil {
+		v := newValues()
+		v.knows(s)
+		return v
+	}
+	return c.values.ofSession()
 }
 
 // wait waits for the end of all sessions.
@@ -322,7 +334,7 @@ func (c *cast) fitting(request []byte) int {
 	for i, s := range c.scripts {
 		switch {
 		case c.taken[i]:
-		case err == nil && (c.how.update || s.checkRequest(req) == nil):
+		case err == nil && (c.how.update || s.checkRequest(req, c.values) == nil):
 			c.taken[i], c.requests[i] = true, req
 			return i
 		case part < 0:

@@ -16,9 +16,9 @@
 // What counts as equal is said when a trace is loaded, and how it is played when
 // it is played. An option that something would ignore can't be given to it:
 //
-//	[CompareOption]  Ignore, Capture, AnyOrder, Optional, Stream, Exact, Headers
+//	[CompareOption]  Ignore, Capture, CaptureAuto, AnyOrder, Optional, Stream, Exact, Headers
 //	[LoadOption]     these, and Session
-//	[PlayOption]     Timing, Clock, Stall, Header, Events, Latency, Notes, Chunks, ServerTLS, Update
+//	[PlayOption]     Timing, Clock, Stall, Header, Events, Latency, Notes, Captured, Chunks, ServerTLS, Update
 //	[ConnectOption]  these, and TLS, Dialer
 //	[ServeOption]    LoadOption, PlayOption, All, Times, UpdateFrom
 //	[DialOption]     LoadOption, ConnectOption, All

@@ -26,10 +26,10 @@ func validKey(key string) bool {
 // recorded one with the host of u, also in an Origin that was the same, with its
 // path and query if it has them, and with a key of its own. A recorded key that
 // is none is sent as it is.
-func (s *Script) requestFor(u *url.URL, set []decode.Field) []byte {
+func (s *Script) requestFor(u *url.URL, set []decode.Field, v *values) []byte {
 	key := newKey()
 	if s.request == nil {
-		return withFields(s.plainRequest(u, key), set).Append(nil)
+		return withFields(v.putHead(s.plainRequest(u, key)), set).Append(nil)
 	}
 	recorded := s.request
 	if s.edited != nil {
@@ -37,9 +37,9 @@ func (s *Script) requestFor(u *url.URL, set []decode.Field) []byte {
 	}
 	target := u.RequestURI()
 	if u.Path == "" && u.RawQuery == "" || u.Path == "/" && u.RawQuery == "" {
-		target = originForm(recorded.Target)
+		target = v.putTarget(originForm(recorded.Target))
 	}
-	h := recorded.WithTarget(target).WithValue("Host", u.Host)
+	h := v.putHead(recorded.Head).WithTarget(target).WithValue("Host", u.Host)
 	// A page of the server's own stays one, as servers check that.
 	if o, err := url.Parse(recorded.Get("Origin")); err == nil && o.Host != "" && strings.EqualFold(o.Host, recorded.Get("Host")) {
 		o.Host = u.Host
@@ -98,7 +98,7 @@ func originForm(target string) string {
 // answerTo returns the heads, and the body, with which a server answers req,
 // and the extensions that are in force from then on. An accept that was wrong
 // in the recording stays as it is.
-func (s *Script) answerTo(req *decode.Head, set []decode.Field) (b []byte, extensions []string) {
+func (s *Script) answerTo(req *decode.Head, set []decode.Field, v *values) (b []byte, extensions []string) {
 	accept := decode.AcceptKey(req.Get("Sec-WebSocket-Key"))
 	extensions = s.extensions()
 	if !s.offers(req) && !accepts(req.Values("Sec-WebSocket-Extensions"), extensions) {
@@ -114,7 +114,7 @@ func (s *Script) answerTo(req *decode.Head, set []decode.Field) (b []byte, exten
 		return withFields(h, set).Append(nil), extensions
 	}
 	for _, recorded := range s.replies {
-		h := recorded.Head
+		h := v.putHead(recorded.Head)
 		if recorded == s.final() {
 			if s.acceptsKey() {
 				h = h.WithValue("Sec-WebSocket-Accept", accept)

@@ -312,7 +312,7 @@ func (p *player) takeBeat(u *unit, kind beat) {
 		if ours.beat == noBeat || ours.answers != like {
 			continue
 		}
-		data := withWords(put(ours.data, p.subs), units[like].data, u.data)
+		data := withWords(p.live(ours), units[like].data, u.data)
 		p.beats = append(p.beats, p.beatFrame(ours, data)...)
 		return
 	}

@@ -28,10 +28,7 @@ func (p *player) bytesOf(it *item) []byte {
 	case u.kind != unitMessage && u.kind != unitFrame || u.cut || u.long != nil || &p.s.sides[p.role].items[u.items[0]] != it:
 		return it.bytes
 	}
-	data := u.data
-	if u.op == ws.OpText && (u.kind == unitMessage || u.flags&0x40 == 0) {
-		data = put(data, p.subs)
-	}
+	data := p.live(u)
 	changed := !sameMemory(data, u.data)
 	if !changed && !(u.compressed && p.uncompressed) {
 		return it.bytes

@@ -51,10 +51,11 @@ func (p *player) unexpected(u *unit, why string) error {
 	d.Line = p.s.line(want.at)
 	expected := want.String()
 	d.Want = shown(want)
-	if text := *want; want.op == ws.OpText && want.re == nil && want.long == nil {
-		text.data = put(want.data, p.subs)
+	if text := *want; want.re == nil && want.long == nil {
+		text.data, _ = p.subs.putIn(want, true)
 		expected = text.String()
-		if u.op == ws.OpText && !p.s.exact {
+		d.Want = text.data
+		if want.op == ws.OpText && u.op == ws.OpText && !p.s.exact {
 			d.Want, d.Got = p.s.compared(text.data), p.s.compared(shown(u))
 		}
 	}

@@ -219,7 +219,7 @@ func (p *player) batch(now time.Time) (b []byte, end *item, due time.Time) {
 					break
 				}
 				due = time.Time{}
-				b = append(b, p.beatFrame(u, put(u.data, p.subs))...)
+				b = append(b, p.beatFrame(u, p.live(u))...)
 				p.sentLast = event{it.at, it.t, now}
 			} else {
 				p.uncompressed = p.uncompressed || u.compressed // the windows differ from now on
@@ -333,10 +333,7 @@ func (p *player) cross() []byte {
 		for _, j := range u.items {
 			p.ahead[j] = true
 		}
-		data := u.data
-		if u.op == ws.OpText {
-			data = put(data, p.subs)
-		}
+		data := p.live(u)
 		p.uncompressed = p.uncompressed || u.compressed // the windows differ from now on
 		return appendFrame(nil, 0x80|byte(u.op), data, u.masked, it.mask)
 	}

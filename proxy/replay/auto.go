@@ -1,0 +1,441 @@
+package replay
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/pick"
+)
+
+// autoValues is what [CaptureAuto] has to know while sessions are played. It is protected
+// by the lock of the values that it is part of.
+type autoValues struct {
+	recorded []*recorded       // of all sessions that are played together
+	lives    map[string]string // what was recorded, by the live value
+	told     map[string]bool   // selectors
+	mine     *recorded         // of the session; nil for none
+	peer     decode.Dir        // the other side
+	counts   map[string]int64  // of the session: the last value of a counter, by its place
+}
+
+// knows has v know what was recorded, in all of the sessions that are played together.
+func (v *values) knows(scripts ...*Script) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, s := range scripts {
+		if s.words != nil {
+			v.auto.recorded = append(v.auto.recorded, s.words.of(s))
+		}
+	}
+}
+
+// plays has v know which session it is of.
+func (v *values) plays(s *Script, peer decode.Dir) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.auto.peer, v.auto.mine = peer, nil
+	if s.words != nil {
+		v.auto.mine = s.words.of(s)
+	}
+}
+
+// where returns the first and the last position where a word was recorded, in any session;
+// ok is false for nowhere.
+func (v *values) where(word string) (first, last int, ok bool) {
+	all := v.all()
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	for _, r := range all.auto.recorded {
+		at, here := r.words[word]
+		switch {
+		case !here:
+		case !ok:
+			first, last, ok = at.first, at.last, true
+		default:
+			first, last = min(first, at.first), max(last, at.last)
+		}
+	}
+	return first, last, ok
+}
+
+// A made value is one that looks made up and differs from the recorded one.
+type made struct {
+	recorded, live string
+	number         bool            // in JSON
+	selector       string          // that names it
+	counter        string          // the place of a number that counts up; "" for none
+	into           []pick.Selector // of a counter: where it goes
+}
+
+// substitutions returns what a made value replaces.
+func (m *made) substitutions() []substitution {
+	switch {
+	case m.counter != "":
+		return []substitution{{recorded: json.Number(m.recorded), live: json.Number(m.live), into: m.into, own: true}}
+	case m.number:
+		return []substitution{{recorded: json.Number(m.recorded), live: json.Number(m.live)}, {recorded: m.recorded, live: m.live}}
+	}
+	return []substitution{{recorded: m.recorded, live: m.live}}
+}
+
+func substitutionsOf(list []made) (subs []substitution) {
+	for i := range list {
+		subs = append(subs, list[i].substitutions()...)
+	}
+	return subs
+}
+
+// takesUp reports whether a made value, that came at a position, is to be captured: the
+// other side makes it up there, as nobody has said it before, and it comes back later; and
+// the live one is new too.
+func (v *values) takesUp(m *made, at int) bool {
+	if m.counter != "" {
+		return true
+	}
+	first, last, ok := v.where(m.recorded)
+	if !ok || first != at || last <= at {
+		return false
+	}
+	if _, _, recorded := v.where(m.live); recorded {
+		return false
+	}
+	all := v.all()
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	was, known := all.auto.lives[m.live]
+	return !known || was == m.recorded
+}
+
+// takeUp captures values, and tells their selectors.
+func (v *values) takeUp(list []made, tell func(selector string)) {
+	v.add(substitutionsOf(list))
+	all := v.all()
+	var news []string
+	all.mu.Lock()
+	if all.auto.lives == nil {
+		all.auto.lives, all.auto.told = map[string]string{}, map[string]bool{}
+	}
+	for _, m := range list {
+		if m.counter == "" {
+			all.auto.lives[m.live] = m.recorded
+		}
+		if !all.auto.told[m.selector] {
+			all.auto.told[m.selector] = true
+			news = append(news, m.selector)
+		}
+	}
+	all.mu.Unlock()
+	for _, sel := range news {
+		if tell != nil {
+			tell(sel)
+		}
+	}
+}
+
+// split returns which of the made values at a position are to be captured, and which are
+// left. ok is false if they contradict each other.
+func (v *values) split(list []made, at int) (taken, left []made, ok bool) {
+	lives, olds := map[string]string{}, map[string]string{}
+	for _, m := range list {
+		key := m.recorded + " " + m.counter
+		live, seen := lives[key]
+		old, known := olds[m.live+" "+m.counter]
+		switch {
+		case seen && live != m.live, known && old != m.recorded:
+			return nil, nil, false
+		case seen:
+			continue
+		}
+		lives[key], olds[m.live+" "+m.counter] = m.live, m.recorded
+		if v.takesUp(&m, at) {
+			taken = append(taken, m)
+		} else {
+			left = append(left, m)
+		}
+	}
+	return taken, left, true
+}
+
+// madeDiffer is differs for a message that differs from the recorded one, in which captured
+// values have their place already: it returns "" if they differ only in values that are to
+// be captured.
+func (e *equality) madeDiffer(v *values, want *unit, live, got []byte, why string) string {
+	taken, left, ok := v.split(e.made(v, live, got, want.textual()), want.at)
+	if !ok {
+		return why
+	}
+	same := func(list []made) bool {
+		u := *want
+		u.data = live
+		data, _ := newValues(substitutionsOf(list)...).putIn(&u, true)
+		return e.differs(data, got, want.textual()) == ""
+	}
+	if len(taken) > 0 && same(taken) {
+		return ""
+	}
+	if len(left) > 0 && same(slices.Concat(taken, left)) {
+		return why + leftOut(left)
+	}
+	return why
+}
+
+// leftOut says why values were not captured, and what helps.
+func leftOut(left []made) string {
+	var flags []string
+	for _, m := range left {
+		if flag := "--ignore '" + m.selector + "'"; !slices.Contains(flags, flag) {
+			flags = append(flags, flag)
+		}
+	}
+	return fmt.Sprintf(", and looks made up, but does not come back: %s leaves it out", strings.Join(flags[:min(3, len(flags))], " "))
+}
+
+// learnAuto takes up the values in a message that came as recorded.
+func (s *Script) learnAuto(v *values, how *playing, want, got *unit) {
+	e := &s.equality
+	if !e.auto || e.exact || want.kind == unitEnd || want.kind == unitClose || want.opaque() {
+		return
+	}
+	live, _ := v.putIn(want, true)
+	if string(live) != string(got.data) {
+		if why := e.differs(live, got.data, want.textual()); why != "" {
+			if taken, _, ok := v.split(e.made(v, live, got.data, want.textual()), want.at); ok {
+				v.takeUp(taken, how.captured)
+			}
+		}
+	}
+	if want.textual() {
+		v.count(got.data)
+	}
+}
+
+// made returns what looks made up in a message that came, and differs from what was
+// recorded there.
+func (e *equality) made(v *values, want, got []byte, text bool) (list []made) {
+	if !text {
+		if len(want) != len(got) {
+			return nil
+		}
+		return madeIn(string(want), string(got), "", "")
+	}
+	ws, gs := pick.Parts(want), pick.Parts(got)
+	if len(ws) != len(gs) {
+		return nil
+	}
+	for i, w := range ws {
+		switch {
+		case w.JSON != gs[i].JSON:
+			return nil
+		case w.JSON:
+			list = append(list, e.madeInJSON(v, w.Bytes, gs[i].Bytes)...)
+		default:
+			anchor := ""
+			if i == 0 {
+				anchor = "^"
+			}
+			list = append(list, madeIn(string(w.Bytes), string(gs[i].Bytes), anchor, "")...)
+		}
+	}
+	return list
+}
+
+// madeInJSON is made for documents.
+func (e *equality) madeInJSON(v *values, want, got []byte) (list []made) {
+	came := map[string]any{}
+	w := pick.Visitor{Scalar: func(s pick.Scalar) { came[s.At.String()] = s.Value }}
+	w.Walk(got)
+	w.Scalar = func(s pick.Scalar) {
+		place := s.At.String()
+		switch value := s.Value.(type) {
+		case string:
+			if live, ok := came[place].(string); ok && live != value && !e.mayVary(s.At) {
+				list = append(list, madeInValue(value, live, place, `"`, `"\`)...)
+			}
+		case json.Number:
+			live, ok := came[place].(json.Number)
+			switch {
+			case !ok || live == value || e.mayVary(s.At):
+			case madeUpDigits(string(value), string(live)):
+				list = append(list, made{recorded: string(value), live: string(live), number: true, selector: place})
+			default:
+				if m, ok := v.counted(place, value, live); ok {
+					list = append(list, m)
+				}
+			}
+		}
+	}
+	w.Walk(want)
+	return list
+}
+
+// counted returns the made value that a number is which counts up, if it does.
+func (v *values) counted(place string, recorded, live json.Number) (made, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.auto.mine == nil {
+		return made{}, false
+	}
+	n, err := strconv.ParseInt(string(live), 10, 64)
+	into := v.auto.mine.counters[v.auto.peer][place]
+	last, known := v.auto.counts[place]
+	if into == nil || err != nil || n < 0 || known && n <= last {
+		return made{}, false
+	}
+	return made{recorded: string(recorded), live: string(live), counter: place, into: into, selector: counterSelector(into)}, true
+}
+
+// counterSelector returns how a person says where a number that counts up goes: into all
+// but its own place, which is the first.
+func counterSelector(into []pick.Selector) string {
+	var places []string
+	for _, sel := range into[1:] {
+		places = append(places, sel.String())
+	}
+	return into[0].String() + intoWord + strings.Join(places, intoWord)
+}
+
+// intoWord stands between the selectors of a capture that says where the value goes.
+const intoWord = " into "
+
+// count notes the last value of each number that counts up.
+func (v *values) count(got []byte) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.auto.mine == nil || len(v.auto.mine.counters[v.auto.peer]) == 0 {
+		return
+	}
+	w := pick.Visitor{Scalar: func(s pick.Scalar) {
+		number, ok := s.Value.(json.Number)
+		if !ok {
+			return
+		}
+		place := s.At.String()
+		n, err := strconv.ParseInt(string(number), 10, 64)
+		if err != nil || v.auto.mine.counters[v.auto.peer][place] == nil {
+			return
+		}
+		if v.auto.counts == nil {
+			v.auto.counts = map[string]int64{}
+		}
+		v.auto.counts[place] = n
+	}}
+	for _, part := range pick.Parts(got) {
+		if part.JSON {
+			w.Walk(part.Bytes)
+		}
+	}
+}
+
+// counters returns, by the places of numbers that d says and that count up, the paths to
+// them and to the numbers in which the other side says them again. They are looked for
+// where nobody knows the protocol: another counts by itself.
+func (s *Script) counters(d decode.Dir) map[string][]pick.Selector {
+	if s.stack != nil {
+		return nil
+	}
+	type count struct {
+		values []int64
+		ats    []int
+		broken bool // it does not count up
+	}
+	theirs := map[string]*count{}
+	for place, n := range s.numbers(d) {
+		c := theirs[place]
+		if c == nil {
+			if len(theirs) == maxPlaces {
+				continue
+			}
+			c = &count{}
+			theirs[place] = c
+		}
+		c.broken = c.broken || n.value < 0 || len(c.values) > 0 && n.value <= c.values[len(c.values)-1]
+		c.values, c.ats = append(c.values, n.value), append(c.ats, n.at)
+	}
+	maps.DeleteFunc(theirs, func(_ string, c *count) bool { return c.broken || len(c.values) < 2 })
+	if len(theirs) == 0 {
+		return nil
+	}
+	back := map[string]map[string]map[int64]bool{} // by place of ours, of theirs: the values that come back
+	for place, n := range s.numbers(d.Peer()) {
+		of, seen := back[place]
+		if !seen {
+			if len(back) == maxPlaces {
+				continue
+			}
+			of = map[string]map[int64]bool{}
+			for p := range theirs {
+				of[p] = map[int64]bool{}
+			}
+			back[place] = of
+		}
+		for p, values := range of {
+			c := theirs[p]
+			i, ok := slices.BinarySearch(c.values, n.value)
+			if !ok || c.ats[i] >= n.at {
+				delete(of, p)
+				continue
+			}
+			values[n.value] = true
+		}
+	}
+	found := map[string][]pick.Selector{}
+	for _, place := range slices.Sorted(maps.Keys(back)) {
+		for p, values := range back[place] {
+			to, err := pick.Parse(place)
+			if len(values) < 2 || err != nil {
+				continue
+			}
+			if found[p] == nil {
+				from, err := pick.Parse(p)
+				if err != nil {
+					continue
+				}
+				found[p] = []pick.Selector{from}
+			}
+			found[p] = append(found[p], to)
+		}
+	}
+	return found
+}
+
+// maxPlaces is how many places of numbers are looked at, of each side.
+const maxPlaces = 256
+
+// A saidNumber is a whole number in a message at a position.
+type saidNumber struct {
+	value int64
+	at    int
+}
+
+// numbers yields the whole numbers in the JSON that d sends, by their places.
+func (s *Script) numbers(d decode.Dir) func(yield func(string, saidNumber) bool) {
+	return func(yield func(string, saidNumber) bool) {
+		for i := range s.sides[d].units {
+			u := &s.sides[d].units[i]
+			if u.kind != unitMessage || u.long != nil || !u.textual() {
+				continue
+			}
+			over := false
+			w := pick.Visitor{Scalar: func(x pick.Scalar) {
+				if number, ok := x.Value.(json.Number); ok && !over {
+					if n, err := strconv.ParseInt(string(number), 10, 64); err == nil {
+						over = !yield(x.At.String(), saidNumber{n, u.at})
+					}
+				}
+			}}
+			for _, part := range pick.Parts(u.data) {
+				if part.JSON {
+					w.Walk(part.Bytes)
+				}
+			}
+			if over {
+				return
+			}
+		}
+	}
+}
