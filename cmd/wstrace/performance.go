@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,6 +42,7 @@ type performance struct {
 
 	mu    sync.Mutex // one failure is told at a time
 	noted int        // what was left out
+	taken []string   // selectors of what --capture auto has captured
 }
 
 // load reads the session.
@@ -100,6 +102,7 @@ func (p *performance) play(ctx context.Context, listener net.Listener) error {
 	}
 	close(done)
 	progress.Wait()
+	p.tellTaken()
 	if err != nil {
 		return err
 	}
@@ -209,6 +212,39 @@ func (p *performance) note(text string) {
 	if p.noted++; p.noted <= maxFailures {
 		p.con.note("%s", text)
 	}
+}
+
+// capture notes a selector of what --capture auto has captured.
+func (p *performance) capture(selector string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.Contains(p.taken, selector) {
+		p.taken = append(p.taken, selector)
+	}
+}
+
+// quotedWord returns a text in quotes, as a shell takes it.
+func quotedWord(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// maxTaken is how many selectors are told.
+const maxTaken = 20
+
+// tellTaken says what could be written instead of --capture auto.
+func (p *performance) tellTaken() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.taken) == 0 {
+		return
+	}
+	slices.Sort(p.taken)
+	text := "captured:"
+	for _, sel := range p.taken[:min(maxTaken, len(p.taken))] {
+		text += " --capture " + quotedWord(sel)
+	}
+	if n := len(p.taken) - maxTaken; n > 0 {
+		text += fmt.Sprintf(" and %d more", n)
+	}
+	p.con.note("%s", text)
 }
 
 // hint says what helps against an error.

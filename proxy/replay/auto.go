@@ -68,6 +68,7 @@ type made struct {
 	recorded, live string
 	number         bool            // in JSON
 	selector       string          // that names it
+	unused         bool            // the other side makes it up here, and it does not come back
 	counter        string          // the place of a number that counts up; "" for none
 	into           []pick.Selector // of a counter: where it goes
 }
@@ -98,10 +99,14 @@ func (v *values) takesUp(m *made, at int) bool {
 		return true
 	}
 	first, last, ok := v.where(m.recorded)
-	if !ok || first != at || last <= at {
+	if !ok || first != at {
 		return false
 	}
 	if _, _, recorded := v.where(m.live); recorded {
+		return false
+	}
+	if last <= at {
+		m.unused = true
 		return false
 	}
 	all := v.all()
@@ -178,7 +183,7 @@ func (e *equality) madeDiffer(v *values, want *unit, live, got []byte, why strin
 	if len(taken) > 0 && same(taken) {
 		return ""
 	}
-	if len(left) > 0 && same(slices.Concat(taken, left)) {
+	if len(left) > 0 && !slices.ContainsFunc(left, func(m made) bool { return !m.unused }) && same(slices.Concat(taken, left)) {
 		return why + leftOut(left)
 	}
 	return why
@@ -188,7 +193,7 @@ func (e *equality) madeDiffer(v *values, want *unit, live, got []byte, why strin
 func leftOut(left []made) string {
 	var flags []string
 	for _, m := range left {
-		if flag := "--ignore '" + m.selector + "'"; !slices.Contains(flags, flag) {
+		if flag := "--ignore '" + strings.ReplaceAll(m.selector, "'", `'\''`) + "'"; !slices.Contains(flags, flag) {
 			flags = append(flags, flag)
 		}
 	}
@@ -217,6 +222,7 @@ func (s *Script) learnAuto(v *values, how *playing, want, got *unit) {
 // made returns what looks made up in a message that came, and differs from what was
 // recorded there.
 func (e *equality) made(v *values, want, got []byte, text bool) (list []made) {
+	want, got = e.withoutMatches(want), e.withoutMatches(got)
 	if !text {
 		if len(want) != len(got) {
 			return nil

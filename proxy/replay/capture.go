@@ -70,6 +70,26 @@ func (c *capture) values(message []byte) (list []any) {
 	return list
 }
 
+// Unfound returns the selectors of [Capture] that find nothing in the session, neither in
+// messages nor in the handshake.
+func (s *Script) Unfound() (selectors []string) {
+	for i := range s.captures {
+		if c := &s.captures[i]; !s.finds(c) {
+			selectors = append(selectors, c.from.String())
+		}
+	}
+	return selectors
+}
+
+func (s *Script) finds(c *capture) bool {
+	for _, h := range append([]*head{s.request}, s.replies...) {
+		if h != nil && len(c.inHead(h.Head, h.Head, h.body, h.body)) > 0 {
+			return true
+		}
+	}
+	return s.count(func(u *unit) bool { return len(c.values(u.data)) > 0 }) > 0
+}
+
 // learn takes the values out of a message of the peer that came as recorded. It is called
 // with mu locked.
 func (p *player) learn(want, got *unit) {

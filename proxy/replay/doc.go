@@ -40,8 +40,8 @@
 // matter, pings are answered, and pongs are passed over, unless [Exact] is
 // given. Where the protocol is known, its records are compared, in whatever messages
 // they come, and its heartbeats may come or not, as may what [Optional] names.
-// [Ignore], [Capture] and [AnyOrder] allow for what differs from run to run. Of the
-// handshake the method, path, query, subprotocols and extensions
+// [Ignore], [Capture], [CaptureAuto] and [AnyOrder] allow for what differs from run to
+// run. Of the handshake the method, path, query, subprotocols and extensions
 // are compared. A key and its accept are made for each connection.
 //
 // What is sent is what was recorded, to the byte: junk, opcodes that have no

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/gobwas/ws"
+
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/pick"
 )
@@ -77,12 +79,29 @@ func (v *values) escaped(s string, plus bool) string {
 	for i := range edits {
 		e := &edits[i]
 		e.Start, e.End = from[e.Start], from[e.End]
-		e.Text = []byte(strings.ReplaceAll(url.QueryEscape(string(e.Text)), "+", "%20"))
+		e.Text = escapeLike(e.Text, s[e.Start:e.End], plus)
 	}
 	if edits == nil {
 		return s
 	}
 	return string(pick.Apply(nil, []byte(s), edits))
+}
+
+// escapeLike escapes a text as another is escaped, in whose place it goes: what stands for
+// itself there may do so here.
+func escapeLike(text []byte, other string, plus bool) []byte {
+	var b []byte
+	for _, c := range text {
+		switch {
+		case c < 0x80 && (isASCIIWord(rune(c)) || strings.IndexByte("-._~", c) >= 0), c > ' ' && c < 0x7f && c != '%' && c != '+' && c != '&' && c != ';' && strings.IndexByte(other, c) >= 0:
+			b = append(b, c)
+		case c == ' ' && plus && strings.Contains(other, "+"):
+			b = append(b, '+')
+		default:
+			b = fmt.Appendf(b, "%%%02X", c)
+		}
+	}
+	return b
 }
 
 // putTarget returns a target with values in its path and query.
@@ -111,14 +130,21 @@ func (v *values) putTarget(target string) string {
 func (v *values) putQuery(query string) string {
 	var b strings.Builder
 	for {
-		i := strings.IndexAny(query, "&;=")
-		if i < 0 {
-			b.WriteString(v.escaped(query, true))
+		param, sep := query, strings.IndexAny(query, "&;")
+		if sep >= 0 {
+			param = query[:sep]
+		}
+		name, value, ok := strings.Cut(param, "=")
+		b.WriteString(v.escaped(name, true))
+		if ok {
+			b.WriteByte('=')
+			b.WriteString(v.escaped(value, true))
+		}
+		if sep < 0 {
 			return b.String()
 		}
-		b.WriteString(v.escaped(query[:i], true))
-		b.WriteByte(query[i])
-		query = query[i+1:]
+		b.WriteByte(query[sep])
+		query = query[sep+1:]
 	}
 }
 
@@ -210,13 +236,9 @@ func (e *equality) learnHead(v *values, how *playing, at int, want, got *decode.
 		list = append(list, madeInValue(p.recorded, p.live, p.selector, "", "")...)
 	}
 	if len(wantBody) > 0 && !isForm(want) {
-		text := utf8.Valid(wantBody)
-		u := unit{kind: unitMessage, data: wantBody}
-		if u.op = 2; text {
-			u.op = 1
-		}
-		live, _ := v.putIn(&u, true)
-		list = append(list, e.made(v, live, gotBody, text)...)
+		u := bodyUnit(want, at, wantBody)
+		live, _ := v.putIn(u, true)
+		list = append(list, e.made(v, live, gotBody, u.textual())...)
 	}
 	if taken, _, ok := v.split(list, at); ok {
 		v.takeUp(taken, how.captured)
@@ -359,12 +381,18 @@ func (e *equality) bodyDiffers(v *values, at int, h *decode.Head, want, got []by
 		}
 		return differAt(common([]byte(want), []byte(got)))
 	}
-	u := unit{kind: unitMessage, op: 2, data: want, at: at}
-	if utf8.Valid(want) && !isCoded(h) {
-		u.op = 1
-	}
-	c := u
+	u := bodyUnit(h, at, want)
+	c := *u
 	c.data = got
-	_, why := e.compare(&u, &c, v)
+	_, why := e.compare(u, &c, v)
 	return why
+}
+
+// bodyUnit returns the body behind a head as if it were a message.
+func bodyUnit(h *decode.Head, at int, body []byte) *unit {
+	u := &unit{kind: unitMessage, op: ws.OpBinary, data: body, at: at}
+	if utf8.Valid(body) && !isCoded(h) {
+		u.op = ws.OpText
+	}
+	return u
 }

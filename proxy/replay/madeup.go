@@ -395,7 +395,7 @@ func wordsIn(s string, each func(string)) {
 // noteMade notes which items of d hold values that its peer seems to have made up, as
 // noteCaptures does for those that are captured by selectors.
 func (s *Script) noteMade(d decode.Dir) {
-	if !s.auto {
+	if !s.auto || s.exact {
 		return
 	}
 	said := map[string]int{} // how many units of the peer have to come for a word; 0 for one of ours

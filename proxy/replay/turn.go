@@ -27,8 +27,9 @@ func (p *player) step(now time.Time) action {
 		if p.role == decode.FromServer {
 			p.handshaken(now)
 			if items := p.s.sides[p.role].items; len(items) > 0 && items[0].t == p.s.start && !items[0].end { // they came together
-				more, _, _ := p.batch(now)
-				b = append(b, more...)
+				if more, _, _ := p.batch(now); p.err == nil {
+					b = append(b, more...)
+				}
 			}
 		}
 		return action{bytes: b}
@@ -37,6 +38,8 @@ func (p *player) step(now time.Time) action {
 	}
 	b, end, due := p.batch(now)
 	switch {
+	case p.err != nil:
+		return action{stop: true}
 	case len(b) > 0 || end != nil:
 		return action{bytes: b, pongs: p.idle, end: end}
 	case p.ready && p.next == len(p.s.sides[p.role].items) && p.arrived == len(p.matched):
