@@ -226,6 +226,9 @@ func (p *performance) capture(selector string) {
 // quotedWord returns a text in quotes, as a shell takes it.
 func quotedWord(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
+// maxHinted is how many selectors a hint has.
+const maxHinted = 3
+
 // maxTaken is how many selectors are told.
 const maxTaken = 20
 
@@ -257,6 +260,12 @@ func (p *performance) hint(err error) {
 		p.con.hint("%s", remedies[proxy.ReasonUntrustedServer])
 	case errors.As(err, &differs) && differs.Header != "":
 		p.con.hint("--ignore %s: does not compare them", differs.Header)
+	case errors.As(err, &differs) && differs.Unused != nil:
+		flags := ""
+		for _, sel := range differs.Unused[:min(maxHinted, len(differs.Unused))] {
+			flags += "--ignore " + quotedWord(sel) + " "
+		}
+		p.con.hint("%sleaves out what is made up", flags)
 	case errors.As(err, &refused):
 		p.con.hint("the client has to trust the certificates of wstrace: wstrace ca install")
 	}

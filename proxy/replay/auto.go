@@ -2,7 +2,6 @@ package replay
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -170,34 +169,49 @@ func (v *values) split(list []made, at int) (taken, left []made, ok bool) {
 // values have their place already: it returns "" if they differ only in values that are to
 // be captured.
 func (e *equality) madeDiffer(v *values, want *unit, live, got []byte, why string) string {
-	taken, left, ok := v.split(e.made(v, live, got, want.textual()), want.at)
-	if !ok {
-		return why
-	}
-	same := func(list []made) bool {
-		u := *want
-		u.data = live
-		data, _ := newValues(substitutionsOf(list)...).putIn(&u, true)
-		return e.differs(data, got, want.textual()) == ""
-	}
-	if len(taken) > 0 && same(taken) {
+	switch equal, unused := e.butForMade(v, want, live, got); {
+	case equal:
 		return ""
-	}
-	if len(left) > 0 && !slices.ContainsFunc(left, func(m made) bool { return !m.unused }) && same(slices.Concat(taken, left)) {
-		return why + leftOut(left)
+	case unused != nil:
+		return why + ", and looks made up, but does not come back"
 	}
 	return why
 }
 
-// leftOut says why values were not captured, and what helps.
-func leftOut(left []made) string {
-	var flags []string
+// butForMade reports whether two messages are equal but for values that are to be captured.
+// If they are equal but for such and for values that look made up and don't come back,
+// unused has the selectors of those.
+func (e *equality) butForMade(v *values, want *unit, live, got []byte) (equal bool, unused []string) {
+	taken, left, ok := v.split(e.made(v, live, got, want.textual()), want.at)
+	if !ok || len(taken)+len(left) == 0 {
+		return false, nil
+	}
 	for _, m := range left {
-		if flag := "--ignore '" + strings.ReplaceAll(m.selector, "'", `'\''`) + "'"; !slices.Contains(flags, flag) {
-			flags = append(flags, flag)
+		if !m.unused {
+			return false, nil
+		}
+		if !slices.Contains(unused, m.selector) {
+			unused = append(unused, m.selector)
 		}
 	}
-	return fmt.Sprintf(", and looks made up, but does not come back: %s leaves it out", strings.Join(flags[:min(3, len(flags))], " "))
+	u := *want
+	u.data = live
+	data, _ := newValues(substitutionsOf(slices.Concat(taken, left))...).putIn(&u, true)
+	if e.differs(data, got, want.textual()) != "" {
+		return false, nil
+	}
+	return len(left) == 0, unused
+}
+
+// unusedIn returns the selectors of values that look made up and don't come back, if they
+// are all in which a message differs.
+func (e *equality) unusedIn(v *values, want, got *unit) []string {
+	if !e.auto || e.exact || want.kind != got.kind || want.op != got.op || want.re != nil || want.long != nil || got.long != nil {
+		return nil
+	}
+	live, _ := v.putIn(want, true)
+	_, unused := e.butForMade(v, want, live, got.data)
+	return unused
 }
 
 // learnAuto takes up the values in a message that came as recorded.

@@ -126,7 +126,7 @@ func TestCaptureServed(t *testing.T) {
 		// What is another message stays one.
 		{"auto: numbers that count down", said("/", "", `> {"id":1}`, `< {"re":1}`, `> {"id":2}`, `< {"re":2}`), said("/", "", `> {"id":5}`, `< {"re":5}`, `> {"id":4}`, `< {"re":4}`), auto, []string{"$.id into $.re"}, `where $.id is 4, expected 2`},
 		{"auto: a number that does not count", said("/", "", `> {"id":1}`, `< {"re":1}`), said("/", "", `> {"id":2}`, `< {"re":2}`), auto, nil, `where $.id is 2, expected 1`},
-		{"auto: does not come back", said("/", "", `> {"id":"`+id1+`"}`, `< ok`), said("/", "", `> {"id":"`+id2+`"}`, `< ok`), auto, nil, `expected "` + id1 + `", and looks made up, but does not come back: --ignore '$.id' leaves it out`},
+		{"auto: does not come back", said("/", "", `> {"id":"`+id1+`"}`, `< ok`), said("/", "", `> {"id":"`+id2+`"}`, `< ok`), auto, nil, `expected "` + id1 + `", and looks made up, but does not come back`},
 		{"auto: not the same again", said("/", "", `> {"id":"`+id1+`"}`, `> {"id":"`+id1+`"}`), said("/", "", `> {"id":"`+id2+`"}`, `> {"id":"`+id3+`"}`), auto, []string{"$.id"}, `where $.id is "` + id3 + `", expected "` + id2 + `"`},
 		{"auto: an echo of ours", said("/", "", `< `+id1, `> `+id1, `< `+id1), said("/", "", `< `+id1, `> `+id2, `< x`), auto, nil, `which differs at byte 0`},
 		{"auto: that of another", said("/", "", `> {"id":"`+id1+`"}`, `> {"id":"`+id2+`"}`, `< `+id1+id2), said("/", "", `> {"id":"`+id2+`"}`, `> {"id":"`+id1+`"}`), auto, nil, "which is expected later, as client frame 1 (line 6)"},

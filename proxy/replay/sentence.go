@@ -77,6 +77,7 @@ func (p *player) unexpected(u *unit, why string) error {
 	}
 	if why != "" {
 		d.Text += ", " + why
+		d.Unused = p.s.unusedIn(p.subs, want, u)
 	}
 	return d
 }
