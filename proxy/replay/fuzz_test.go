@@ -33,13 +33,17 @@ func FuzzLoad(f *testing.F) {
 {"k":"more","d":">","hex":"02"}
 `, false)
 	f.Fuzz(func(t *testing.T, text string, exact bool) {
-		opts := []LoadOption{Capture("$..id"), Ignore("/x+/")}
+		opts := []LoadOption{Capture("$..id"), Capture("@1:2", "@0:2"), CaptureAuto(), Ignore("/x+/", "@-1:1")}
 		if exact {
 			opts = append(opts, Exact())
 		}
 		if s, err := Load(Trace(strings.NewReader(text)), opts...); err == nil {
 			if differ, err := Diff(io.Discard, s, s); differ || err != nil {
 				t.Errorf("it differs from itself, %v", err)
+			}
+			s.Unfound()
+			if s.words != nil {
+				s.words.of(s)
 			}
 		}
 		Load(onlySource{Trace(strings.NewReader(text))}, opts...)
