@@ -21,13 +21,18 @@ type autoValues struct {
 
 // knows has v know what was recorded, in all of the sessions that are played together.
 func (v *values) knows(scripts ...*Script) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
 	for _, s := range scripts {
 		if s.words != nil {
-			v.auto.recorded = append(v.auto.recorded, s.words.of(s))
+			v.knowsWords(s.words.of(s))
 		}
 	}
+}
+
+// knowsWords is knows for the words of something else that is played with the sessions.
+func (v *values) knowsWords(r *recorded) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.auto.recorded = append(v.auto.recorded, r)
 }
 
 // plays has v know which session it is of.

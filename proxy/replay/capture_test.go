@@ -304,6 +304,30 @@ func TestLearnHead(t *testing.T) {
 	}
 }
 
+// With auto, a token in the body of a response is taken for the sake of a request later.
+func TestLearnHeadAuto(t *testing.T) {
+	s := loaded(t, talk, CaptureAuto())
+	for _, c := range []struct{ recorded, live, want string }{
+		{id1, id2, "/hub?id=" + id2},
+		{"-a_b/c", id2, "/hub?id=" + id1}, // none that comes back
+	} {
+		words := newRecorded()
+		res, req := &decode.Head{Status: 200}, &decode.Head{Method: "GET", Target: "/hub?id=" + id1}
+		words.addHead(1, res)
+		words.addBody(1, []byte(`{"token":"`+c.recorded+`"}`))
+		words.addHead(2, req)
+		v := newValues()
+		v.knowsWords(words)
+		var told []string
+		want, got := []byte(`{"token":"`+c.recorded+`"}`), []byte(`{"token":"`+c.live+`"}`)
+		differs := s.bodyDiffers(v, 1, res, want, got)
+		s.learnHead(v, &playing{captured: func(sel string) { told = append(told, sel) }}, 1, res, res, want, got)
+		if target := v.putTarget(req.Target); target != c.want || (differs == "") != (c.recorded == id1) || (len(told) > 0) != (c.recorded == id1) {
+			t.Errorf("%s: got %s, %q, %q", c.recorded, target, differs, told)
+		}
+	}
+}
+
 func TestBodyDiffers(t *testing.T) {
 	form := &decode.Head{Fields: []decode.Field{{Name: "Content-Type", Value: "application/x-www-form-urlencoded"}}}
 	s := loaded(t, talk, Ignore("?t", "$.t"))

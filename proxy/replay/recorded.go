@@ -17,18 +17,20 @@ type recorded struct {
 	counters [2]map[string][]pick.Selector // by Dir and place
 }
 
+func newRecorded() *recorded { return &recorded{words: map[string]positions{}} }
+
 // positions are the first and the last of a word.
 type positions struct{ first, last int }
 
 // recordedOnce makes a recorded when it is needed first.
 type recordedOnce struct {
 	once sync.Once
-	r    recorded
+	r    *recorded
 }
 
 func (o *recordedOnce) of(s *Script) *recorded {
 	o.once.Do(func() {
-		o.r.words = map[string]positions{}
+		o.r = newRecorded()
 		for _, h := range append([]*head{s.request}, s.replies...) {
 			if h != nil {
 				o.r.addHead(h.at, h.Head)
@@ -43,7 +45,7 @@ func (o *recordedOnce) of(s *Script) *recorded {
 			o.r.counters[d] = s.counters(d)
 		}
 	})
-	return &o.r
+	return o.r
 }
 
 // maxWords is how many words of a session are known at most.
