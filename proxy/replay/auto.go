@@ -226,7 +226,7 @@ func (s *Script) learnAuto(v *values, how *playing, want, got *unit) {
 	if string(live) != string(got.data) {
 		if why := e.differs(live, got.data, want.textual()); why != "" {
 			if taken, _, ok := v.split(e.made(v, live, got.data, want.textual()), want.at); ok {
-				v.takeUp(taken, how.captured)
+				v.takeUp(taken, how.taken)
 			}
 		}
 	}

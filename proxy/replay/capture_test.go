@@ -321,7 +321,7 @@ func TestLearnHeadAuto(t *testing.T) {
 		var told []string
 		want, got := []byte(`{"token":"`+c.recorded+`"}`), []byte(`{"token":"`+c.live+`"}`)
 		differs := s.bodyDiffers(v, 1, res, want, got)
-		s.learnHead(v, &playing{captured: func(sel string) { told = append(told, sel) }}, 1, res, res, want, got)
+		s.learnHead(v, &playing{taken: func(sel string) { told = append(told, sel) }}, 1, res, res, want, got)
 		if target := v.putTarget(req.Target); target != c.want || (differs == "") != (c.recorded == id1) || (len(told) > 0) != (c.recorded == id1) {
 			t.Errorf("%s: got %s, %q, %q", c.recorded, target, differs, told)
 		}

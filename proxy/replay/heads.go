@@ -241,7 +241,7 @@ func (e *equality) learnHead(v *values, how *playing, at int, want, got *decode.
 		list = append(list, e.made(v, live, gotBody, u.textual())...)
 	}
 	if taken, _, ok := v.split(list, at); ok {
-		v.takeUp(taken, how.captured)
+		v.takeUp(taken, how.taken)
 	}
 }
 

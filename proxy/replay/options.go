@@ -125,19 +125,19 @@ const DefaultStall = 5 * time.Second
 
 // A playing is how a session is played.
 type playing struct {
-	speed    Speed // 0: as soon as it is our turn
-	byClock  bool  // with a speed: whether or not it is our turn
-	stall    time.Duration
-	headers  []decode.Field // that get another value in what we send
-	events   *numbered      // nil for nobody
-	update   bool           // what comes is not compared
-	latency  func(Answer)
-	clock    clock.Clock    // of the sessions
-	captured func(string)   // is told selectors; may be nil
-	note     func(string)   // is told what was left out; may be nil
-	chunk    int            // bytes that are written at once; 0 is as many as there are
-	secure   *tls.Config    // of a server; nil if it has no TLS
-	roots    *x509.CertPool // that trust its certificate, if that was made for it
+	speed   Speed // 0: as soon as it is our turn
+	byClock bool  // with a speed: whether or not it is our turn
+	stall   time.Duration
+	headers []decode.Field // that get another value in what we send
+	events  *numbered      // nil for nobody
+	update  bool           // what comes is not compared
+	latency func(Answer)
+	clock   clock.Clock    // of the sessions
+	taken   func(string)   // is told selectors; may be nil
+	note    func(string)   // is told what was left out; may be nil
+	chunk   int            // bytes that are written at once; 0 is as many as there are
+	secure  *tls.Config    // of a server; nil if it has no TLS
+	roots   *x509.CertPool // that trust its certificate, if that was made for it
 
 	wrong []error // options
 }
@@ -267,7 +267,7 @@ func CaptureAuto() CompareOption { return compareOption(func(e *equality) { e.au
 // that counts up paths with " into " between them. It may be called from several
 // goroutines.
 func Captured(f func(selector string)) PlayOption {
-	return playOption(func(p *playing) { p.captured = f })
+	return playOption(func(p *playing) { p.taken = f })
 }
 
 // Optional lets messages of either side in which a selector, as of [Ignore], finds

@@ -109,16 +109,16 @@ type player struct {
 	last         int          // number of the one that came last; -1 for none
 	stream       []byte       // of the peer, not compared yet, with Stream
 	streamOp     ws.OpCode
-	junk         []byte    // of the peer, not compared yet
-	beats        []byte    // frames to be written: answers to heartbeats
-	midMessage   bool      // a message of ours goes on in another frame
-	passedOver   int       // 1 + number of the unit of ours that was passed over last; 0 for none
-	pongs        []byte    // frames to be written: answers to pings
-	drained      bool      // nothing more comes of the peer for now, and nobody reads
-	peerEnded    bool      // its side of the connection
-	peerClosed   bool      // it has sent a Close frame
-	closePayload []byte    // of that frame
-	subs         *values   // that were captured
+	junk         []byte // of the peer, not compared yet
+	beats        []byte // frames to be written: answers to heartbeats
+	midMessage   bool   // a message of ours goes on in another frame
+	passedOver   int    // 1 + number of the unit of ours that was passed over last; 0 for none
+	pongs        []byte // frames to be written: answers to pings
+	drained      bool   // nothing more comes of the peer for now, and nobody reads
+	peerEnded    bool   // its side of the connection
+	peerClosed   bool   // it has sent a Close frame
+	closePayload []byte // of that frame
+	subs         *values
 	asked        time.Time // when the request of a client came
 	start        time.Time // when the handshake was done
 	came         []event   // by number of the peer's units, if there is a speed
