@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -52,6 +53,8 @@ length and a hash. The exit status is 1 if the sessions differ`,
 				return usagef("want two files")
 			case args[0] == "-" && args[1] == "-":
 				return usagef("only one of the files can be stdin")
+			case slices.Contains(d.capture, captureAuto):
+				return usageError{hinted{errors.New("--capture auto is for replay, which waits for what comes back"), "name the values with --capture SELECTOR"}}
 			}
 			return nil
 		},

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/gobwas/ws"
-
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/pick"
 )
@@ -108,7 +106,7 @@ func (r *row) String() string {
 }
 
 // align pairs what d does in both sessions.
-func (s *Script) align(other *Script, d decode.Dir, subs []substitution) []row {
+func (s *Script) align(other *Script, d decode.Dir, subs *values) []row {
 	longs := longContents(s, other)
 	as, bs := s.steps(s, d, subs, longs), s.steps(other, d, nil, longs)
 	var rows []row
@@ -215,19 +213,28 @@ type step struct {
 
 // pairCaptures returns what the captures find in both sessions: the first in one
 // stands for the first in the other, and so on.
-func (s *Script) pairCaptures(other *Script) []substitution {
-	var subs []substitution
+func (s *Script) pairCaptures(other *Script) *values {
+	subs := newValues()
+	if len(s.captures) == 0 {
+		return subs
+	}
+	if s.request != nil && other.request != nil {
+		s.learnHead(subs, nil, 0, s.request.Head, other.request.Head, nil, nil)
+	}
+	if len(s.replies) > 0 && len(other.replies) > 0 {
+		s.learnHead(subs, nil, 0, s.final().Head, other.final().Head, s.final().body, other.final().body)
+	}
 	for i := range s.captures {
 		c := &s.captures[i]
 		for d := range s.sides {
 			var values [2][]any
 			for k, of := range []*Script{s, other} {
 				for _, u := range of.sides[d].units {
-					values[k] = append(values[k], c.from.Values(u.data)...)
+					values[k] = append(values[k], c.values(u.data)...)
 				}
 			}
 			for n := range min(len(values[0]), len(values[1])) {
-				subs = remember(subs, []substitution{{values[0][n], values[1][n], c.into}})
+				subs.add([]substitution{c.substitute(values[0][n], values[1][n])})
 			}
 		}
 	}
@@ -236,14 +243,14 @@ func (s *Script) pairCaptures(other *Script) []substitution {
 
 // steps returns what d does in session of, in order, with keys as s compares,
 // with captured values in their place.
-func (s *Script) steps(of *Script, d decode.Dir, subs []substitution, longs map[long]bool) []*step {
+func (s *Script) steps(of *Script, d decode.Dir, subs *values, longs map[long]bool) []*step {
 	var list []*step
 	if d == decode.FromClient && of.request != nil && !of.request.out {
-		list = append(list, s.headStep(of, of.request))
+		list = append(list, s.headStep(of, of.request, subs))
 	}
 	for _, h := range of.replies {
 		if d == decode.FromServer && !h.out {
-			list = append(list, s.headStep(of, h))
+			list = append(list, s.headStep(of, h, subs))
 		}
 	}
 	of = of.inRecords()
@@ -270,10 +277,10 @@ func (s *Script) steps(of *Script, d decode.Dir, subs []substitution, longs map[
 }
 
 // headStep returns the step that a head of a session is.
-func (s *Script) headStep(of *Script, h *head) *step {
+func (s *Script) headStep(of *Script, h *head, subs *values) *step {
 	st := &step{line: of.line(h.at)}
 	if h.Status == 0 {
-		path, query, _ := strings.Cut(originForm(h.Target), "?")
+		path, query, _ := strings.Cut(subs.putTarget(originForm(h.Target)), "?")
 		st.text = h.Method + " " + s.hiddenText("", originForm(h.Target))
 		st.full = h.Method + " " + originForm(h.Target)
 		st.key = h.Method + " " + s.alikeText("", s.comparedTarget(path)) + "?" + s.queryKey(strings.TrimPrefix(s.alikeText("", "?"+s.comparedTarget(query)), "?"))
@@ -347,18 +354,15 @@ func longContents(sessions ...*Script) map[long]bool {
 
 // key returns a string that is the same for the contents that count as equal. Those
 // that are equal to the byte to one of longs count as that.
-func (s *Script) key(u *unit, subs []substitution, longs map[long]bool) string {
+func (s *Script) key(u *unit, subs *values, longs map[long]bool) string {
 	if len(longs) > 0 {
 		if l := (long{u.length(), u.digest()}); longs[l] {
 			return fmt.Sprintf("%d %x", l.size, l.sum)
 		}
 	}
-	data := u.data
-	if u.op == ws.OpText {
-		data = put(data, subs)
-	}
+	data, _ := subs.putIn(u, true)
 	data = []byte(s.alike(s.withoutMatches(data)))
-	if u.op != ws.OpText || s.exact || !utf8.Valid(data) {
+	if !u.textual() || s.exact || !utf8.Valid(data) {
 		return string(data)
 	}
 	var key []byte

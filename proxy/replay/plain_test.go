@@ -267,3 +267,48 @@ func (l *countingListener) Accept() (net.Conn, error) {
 	}
 	return conn, err
 }
+
+// What the server makes up in an answer goes into the query of the handshake, and into
+// later requests; what a client makes up is taken from its request.
+func TestApplicationCaptures(t *testing.T) {
+	made := strings.NewReplacer(`\"abc\"`, `\"3f0c9a62-8d1e-4b7a-9c55-0a1b2c3d4e5f\"`, "id=abc", "id=3f0c9a62-8d1e-4b7a-9c55-0a1b2c3d4e5f",
+		`"/data"`, `"/data/3f0c9a62-8d1e-4b7a-9c55-0a1b2c3d4e5f"`).Replace(app)
+	now := strings.ReplaceAll(made, "3f0c9a62-8d1e-4b7a-9c55-0a1b2c3d4e5f", "b8e1d7f4-22c3-4a09-8f6e-91d2e3f4a5b6")
+	for name, opt := range map[string]CompareOption{"selector": Capture("$.id"), "auto": CaptureAuto()} {
+		var mu sync.Mutex
+		var taken []string
+		serr, cerr := together(t, loadAll(t, now), loadAll(t, made, opt), PlayOptions(), Captured(func(sel string) {
+			mu.Lock()
+			defer mu.Unlock()
+			taken = append(taken, sel)
+		}))
+		if serr != nil || cerr != nil {
+			t.Errorf("%s: %v, %v", name, serr, cerr)
+		}
+		if name == "auto" && !slices.Equal(taken, []string{"$.id"}) {
+			t.Errorf("got %q", taken)
+		}
+	}
+	_, cerr := together(t, loadAll(t, now), loadAll(t, made), Stall(time.Second), PlayOptions())
+	if got := fmt.Sprint(cerr); !strings.Contains(got, `where $.id is "b8e1d7f4-22c3-4a09-8f6e-91d2e3f4a5b6"`) {
+		t.Errorf("without: %v", got)
+	}
+	// A cookie, and what a client says in a body.
+	cookies := `{"wstrace":1}
+{"k":"open","c":1,"client":"127.0.0.1:5001"}
+{"k":"req","c":1,"m":"POST","target":"/login","v":"HTTP/1.1","h":[["Host","h"],["Content-Type","application/x-www-form-urlencoded"],["Content-Length","31"]]}
+{"k":"body","c":1,"d":">","text":"nonce=kq8Zr2Vt9LmXw4&user=ada"}
+{"k":"res","c":1,"v":"HTTP/1.1","code":200,"reason":"OK","h":[["Set-Cookie","sid=Vh3kP0qZt7Rm2; Path=/"],["Content-Length","22"]]}
+{"k":"body","c":1,"d":"<","text":"welcome kq8Zr2Vt9LmXw4"}
+{"k":"done","c":1,"sent":31,"got":22}
+{"k":"open","c":2,"client":"127.0.0.1:5001"}
+{"k":"req","c":2,"m":"GET","target":"/me","v":"HTTP/1.1","h":[["Host","h"],["Cookie","theme=dark; sid=Vh3kP0qZt7Rm2"]]}
+{"k":"res","c":2,"v":"HTTP/1.1","code":200,"reason":"OK","h":[["Content-Length","3"]]}
+{"k":"body","c":2,"d":"<","text":"ada"}
+{"k":"done","c":2,"sent":0,"got":3}
+`
+	other := strings.NewReplacer("Vh3kP0qZt7Rm2", "mQ81xWc5Ty0Bd", "kq8Zr2Vt9LmXw4", "Pz5Nc1Hs6YbTe8").Replace(cookies)
+	if serr, cerr := together(t, loadAll(t, cookies, CaptureAuto(), Headers("Cookie")), loadAll(t, other, CaptureAuto()), PlayOptions(), PlayOptions()); serr != nil || cerr != nil {
+		t.Errorf("cookies: %v, %v", serr, cerr)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -71,11 +72,12 @@ type errand struct {
 	part int
 	conn net.Conn
 	sess decode.Session
+	subs *values
 }
 
 // perform performs the request of an exchange, and compares the answer.
 func (t *troupe) perform(ctx context.Context, part int) error {
-	p := &errand{troupe: t, s: t.scripts[part], part: part}
+	p := &errand{troupe: t, s: t.scripts[part], part: part, subs: t.valuesFor(t.scripts[part])}
 	u, err := url.Parse(t.rawURL)
 	if err != nil {
 		return err
@@ -114,7 +116,10 @@ var errClosedIdle = errors.New("the connection was closed before an answer came"
 func (p *errand) play(ctx context.Context, u *url.URL) (goesOn bool, err error) {
 	stop := context.AfterFunc(ctx, func() { p.conn.Close() })
 	defer stop()
-	request := p.request(u)
+	request, err := p.request(u)
+	if err != nil {
+		return false, err
+	}
 	now := p.how.clock.Now()
 	p.sess.Sink, p.sess.Look = p.how.events.sink(), decode.Look{Bodies: maxSent}
 	info := decode.Info{Conn: p.s.number, Time: now, Client: p.conn.LocalAddr().String(), Server: p.conn.RemoteAddr().String(), URL: u.String()}
@@ -164,22 +169,29 @@ func (p *errand) play(ctx context.Context, u *url.URL) (goesOn bool, err error) 
 }
 
 // request returns the recorded request, for the server at u.
-func (p *errand) request(u *url.URL) []byte {
+func (p *errand) request(u *url.URL) ([]byte, error) {
 	recorded := p.s.request
 	if p.s.edited != nil {
 		recorded = p.s.edited
 	}
-	h := p.s.addressed(recorded, u, originForm(recorded.Target))
+	h := p.s.addressed(recorded, p.subs.putHead(recorded.Head), u, p.subs.putTarget(originForm(recorded.Target)))
 	h = withFields(h, p.how.headers)
-	b := appendHead(nil, h)
-	body := &p.s.plain.bodies[decode.FromClient]
-	if form := decode.RequestBody(h); !form.Done() {
-		b = appendBody(b, h, body.bytes())
-		if chunked(h) {
-			b = append(b, lastChunk...)
-		}
+	form := decode.RequestBody(h)
+	if form.Done() {
+		return appendHead(nil, h), nil
 	}
-	return b
+	body, err := p.subs.putBody(recorded.Head, p.s.plain.bodies[decode.FromClient].bytes())
+	if err != nil {
+		return nil, p.s.differAt(recorded, "%s: %v", p.s.title(), err)
+	}
+	if _, ok := h.Lookup("Content-Length"); ok {
+		h = h.WithValue("Content-Length", strconv.Itoa(len(body)))
+	}
+	b := appendBody(appendHead(nil, h), h, body)
+	if chunked(h) {
+		b = append(b, lastChunk...)
+	}
+	return b, nil
 }
 
 // response reads the answer: its final head and its body.
@@ -270,8 +282,9 @@ func (p *errand) compare(res *decode.Head, content []byte) error {
 	if err := p.s.checkChosen(recorded, res); err != nil {
 		return err
 	}
-	if d := p.s.bodyDiffers(decode.FromServer, res, content, nil); d != nil {
+	if d := p.s.bodyDifference(p.subs, decode.FromServer, res, content); d != nil {
 		return d
 	}
+	p.s.learnPlain(p.subs, &p.how.playing, decode.FromServer, res, content)
 	return nil
 }

@@ -1,6 +1,7 @@
 package edit
 
 import (
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -21,6 +22,9 @@ func newRules(selectors []string) (*rules, error) {
 	list, err := pick.ParseAll(selectors)
 	if err != nil {
 		return nil, err
+	}
+	if i := slices.IndexFunc(list, func(s pick.Selector) bool { return s.Bytes != nil }); i >= 0 {
+		return nil, fmt.Errorf("%q names bytes, for which there is no placeholder", list[i])
 	}
 	r := &rules{selectors: slices.DeleteFunc(list, func(s pick.Selector) bool { return s.Untold })}
 	if len(list) == 0 {
