@@ -62,7 +62,7 @@ func (p *Play) Connect(ctx context.Context, rawURL string, opts ...ConnectOption
 
 func (p *Play) connect(ctx context.Context, rawURL string, how *connecting) error {
 	c, ctx := newCast(ctx, p.scripts, decode.FromClient, &how.playing)
-	t := &troupe{cast: c, how: how, rawURL: rawURL, idle: map[string]*idleConn{}}
+	t := &troupe{cast: c, how: how, rawURL: rawURL, idle: map[string]net.Conn{}}
 	defer t.close()
 	for i, s := range p.scripts {
 		if s.plain != nil && s.plain.foreign {

@@ -6,7 +6,6 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
-	"math"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -347,13 +346,14 @@ func (s *Script) repeats(before *Script) bool {
 // safe reports whether a request may be answered again as it was before (RFC 9110 §9.2.1).
 func safe(method string) bool { return method == "GET" || method == "HEAD" || method == "OPTIONS" }
 
-// upTo returns the position of the first piece of a body that goes on behind n bytes, or
-// one behind all.
-func (h *httpBody) upTo(n int) int {
+// upTo returns the position of the first piece of a body of which n bytes are not all, or
+// of the last; none if it has no pieces.
+func (h *httpBody) upTo(n, none int) int {
 	for _, p := range h.pieces {
+		none = p.at
 		if n -= len(p.b); n < 0 {
-			return p.at
+			break
 		}
 	}
-	return math.MaxInt
+	return none
 }

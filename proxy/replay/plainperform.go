@@ -24,13 +24,7 @@ type troupe struct {
 	rawURL string
 
 	mu   sync.Mutex
-	idle map[string]*idleConn // by the recorded address of the client
-}
-
-// An idleConn is a connection that goes on after an answer.
-type idleConn struct {
-	net.Conn
-	early []byte // what came behind the answer
+	idle map[string]net.Conn // by the recorded address of the client: a connection that goes on
 }
 
 // take takes the connection of a recorded client; nil if it has none.
@@ -39,17 +33,14 @@ func (t *troupe) take(client string) net.Conn {
 	defer t.mu.Unlock()
 	c := t.idle[client]
 	delete(t.idle, client)
-	if c == nil || client == "" {
-		return nil
-	}
-	return c.Conn
+	return c
 }
 
 // keep keeps the connection of a recorded client for its next request.
 func (t *troupe) keep(client string, conn net.Conn) {
 	t.mu.Lock()
 	old := t.idle[client]
-	t.idle[client] = &idleConn{Conn: conn}
+	t.idle[client] = conn
 	t.mu.Unlock()
 	if old != nil {
 		old.Close()
@@ -223,7 +214,7 @@ func (p *errand) response(ctx context.Context) (res *decode.Head, content []byte
 	body := &p.s.plain.bodies[decode.FromServer]
 	untilClose := form.UntilClose()
 	content, rest, cut, err := readBody(form, b, func() ([]byte, error) { return p.read(ctx) },
-		func(n int) { p.set(p.part, atEnd, body.upTo(n), time.Now()) })
+		func(n int) { p.set(p.part, atEnd, body.upTo(n, p.s.final().at), time.Now()) })
 	if err == io.EOF || err != nil && cut && body.cutOff {
 		if err = nil; cut && !body.cutOff {
 			err = p.s.differAt(p.s.final(), "the answer to %s is cut off after %d bytes of its body", p.s.title(), len(content))
