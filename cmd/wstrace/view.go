@@ -261,7 +261,7 @@ func (v *view) renderer(w io.Writer) decode.Sink {
 		}
 		return form
 	case "raw":
-		return &rawForm{w: w, separator: string(v.separator), messages: v.messages, cut: v.notWhole}
+		return &rawForm{w: w, separator: string(v.separator), messages: v.messages, bodies: v.namesBodies(), cut: v.notWhole}
 	case "json":
 		to := traceOptions()
 		to.Derived, to.Preview, to.Messages = true, o.Preview, o.Messages
@@ -273,6 +273,9 @@ func (v *view) renderer(w io.Writer) decode.Sink {
 	}
 	return render.NewCompact(w, o)
 }
+
+// namesBodies reports whether HTTP bodies are asked for by the filter or the fields.
+func (v *view) namesBodies() bool { return v.filter.Filter != nil && v.filter.Needs().Bodies }
 
 // onTerminal reports whether events go to a terminal.
 func (v *view) onTerminal() bool { return v.to == "" && term.IsTerminal(int(os.Stdout.Fd())) }

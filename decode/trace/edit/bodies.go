@@ -141,7 +141,7 @@ func (s *session) piece(h *held) {
 	if b.left >= 0 {
 		b.left -= int64(min(n, uint64(b.left)))
 	}
-	if rec.Cut || b.left == 0 {
+	if rec.Cut || rec.Last || b.left == 0 {
 		s.completeBody(b, true)
 		s.bodies[rec.Dir] = &body{dir: b.dir, headless: true, left: -1} // of what should not come
 		s.bodies[rec.Dir].body = s.bodies[rec.Dir]

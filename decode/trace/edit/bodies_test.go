@@ -28,7 +28,9 @@ func TestRedactBodies(t *testing.T) {
 	refused := func(length, blen string) string {
 		return `{"k":"res","c":1,"v":"HTTP/1.1","code":403,"reason":"No","h":[["Content-Length","` + length + `"]],"blen":` + blen + `}`
 	}
-	body := func(d, text string) string { return `{"k":"body","c":1,"d":"` + d + `","text":` + string(pick.Encode(text)) + `}` }
+	body := func(d, text string) string {
+		return `{"k":"body","c":1,"d":"` + d + `","text":` + string(pick.Encode(text)) + `}`
+	}
 	packed := func(text string) string { return `{"k":"body","c":1,"d":"<","b64":"` + base(zipped(text)) + `"}` }
 	note := func(d, why string) string {
 		return `{"k":"note","c":1,"text":"a body of the ` + d + ` was not looked into for secrets, as it ` + why + `: it is left out"}`
