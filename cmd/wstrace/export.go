@@ -33,7 +33,7 @@ func (e *export) registerExport(cmd *cobra.Command) {
 	flags.Var(&e.fields, "fields", "print these `FIELDS` in front of the payload, or with -o csv alone, see wstrace help filter: session,op,json.price")
 	flags.Lookup("fields").DefValue = "for csv " + defaultFields
 	cmd.RegisterFlagCompletionFunc("fields", completeFields)
-	flags.BoolVar(&e.pretty, "pretty", false, "print JSON indented below the line of its message")
+	flags.BoolVar(&e.pretty, "pretty", false, "print JSON indented below the line of its message or HTTP body")
 	flags.Var(&e.separator, "separator", `with -o raw, write `+"`TEXT`"+` between payloads, such as '\n' or '\0'`)
 }
 

@@ -49,7 +49,7 @@ func (v *view) register(cmd *cobra.Command) {
 	v.flags.StringVar(&v.to, "to", "", "print to `FILE` instead of stdout")
 	v.flags.VarP(&v.preview, "preview", "n", "print at most `N` bytes of each payload")
 	v.flags.Lookup("preview").DefValue = "what fits the terminal, else 80; for hex 4096; for json all"
-	v.flags.BoolVarP(&v.messages, "messages", "m", false, "print one line per message instead of per frame")
+	v.flags.BoolVarP(&v.messages, "messages", "m", false, "print one line per message instead of per frame, and one per HTTP body")
 	v.flags.Var(&v.color, "color", "use colors `WHEN`: auto, always or never")
 	v.time = choice{"clock", []string{"clock", "delta", "since", "unix", "iso"}}
 	v.flags.Var(&v.time, "time", "print the time as `FORM`: clock; delta, since the line before, or since, since the session began, in seconds; unix or iso")
