@@ -2,7 +2,6 @@ package replay
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -82,17 +81,16 @@ func TestApplicationDiffers(t *testing.T) {
 	}
 }
 
-// serveApp serves a trace until the test ends. It returns the address, and what says how
+// serveApp serves a trace. It returns the address, and what waits for the end and says how
 // it went.
-func serveApp(t *testing.T, text string, opts ...PlayOption) (addr string, stop func() error) {
+func serveApp(t *testing.T, text string, opts ...PlayOption) (addr string, wait func() error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- loadAll(t, text).Serve(ctx, l, opts...) }()
-	return l.Addr().String(), func() error { cancel(); return <-done }
+	go func() { done <- loadAll(t, text).Serve(t.Context(), l, opts...) }()
+	return l.Addr().String(), func() error { return <-done }
 }
 
 func get(t *testing.T, method, url, body string) string {
@@ -149,7 +147,7 @@ func TestAnswers(t *testing.T) {
 `
 	var mu sync.Mutex
 	var notes []string
-	addr, stop := serveApp(t, text, Notes(func(s string) {
+	addr, wait := serveApp(t, text, Notes(func(s string) {
 		mu.Lock()
 		defer mu.Unlock()
 		notes = append(notes, s)
@@ -169,7 +167,7 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("%s %s: got %q, want %q", c.method, c.path, got, c.want)
 		}
 	}
-	if err := stop(); err != nil {
+	if err := wait(); err != nil {
 		t.Error(err)
 	}
 	want := []string{
@@ -196,7 +194,7 @@ func TestAnswerWaits(t *testing.T) {
 {"k":"res","c":2,"v":"HTTP/1.1","code":200,"reason":"OK","h":[["Content-Length","0"]]}
 {"k":"done","c":2,"sent":2,"got":0}
 `
-	addr, stop := serveApp(t, text)
+	addr, wait := serveApp(t, text)
 	polled := make(chan string)
 	go func() { polled <- get(t, "GET", "http://"+addr+"/poll?t=1700000000001", "") }()
 	select {
@@ -210,16 +208,16 @@ func TestAnswerWaits(t *testing.T) {
 	if got := <-polled; got != "200 hi!" {
 		t.Errorf("got %q", got)
 	}
-	if err := stop(); err != nil {
+	if err := wait(); err != nil {
 		t.Error(err)
 	}
 
-	addr, stop = serveApp(t, text, Stall(200*time.Millisecond))
+	addr, wait = serveApp(t, text, Stall(200*time.Millisecond))
 	get2, err := http.Get("http://" + addr + "/poll?t=1700000000002")
 	if err == nil {
 		get2.Body.Close()
 	}
-	if got, want := fmt.Sprint(stop()), "server waits for the request POST /send of session 2 (line 5): nothing for 200ms"; got != want {
+	if got, want := fmt.Sprint(wait()), "server waits for the request POST /send of session 2 (line 5): nothing for 200ms"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
