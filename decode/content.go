@@ -26,6 +26,7 @@ type content struct {
 	lost    int64     // bytes behind buf that are not kept
 	since   time.Time // when the first of those came
 	begun   bool      // something came
+	chunked bool      // the transfer coding says where it ends
 	limited bool      // room is used up: what follows is only counted
 	stored  bool      // it comes of a file, which says where it ends
 	ended   bool      // of a file: there is no more of it
@@ -52,7 +53,7 @@ func (s *Session) expectContent(d Dir, h *Head) {
 	if room == 0 {
 		return
 	}
-	p.content = &content{room: room}
+	p.content = &content{room: room, chunked: p.body.form == bodyChunked}
 	if s.WholeBodies {
 		p.content.whole = &Message{Dir: d, Op: ws.OpText, N: -1}
 	}
@@ -68,11 +69,13 @@ func isJSON(h *Head) bool {
 // waited for a second.
 func (s *Session) takeContent(d Dir, b []byte) {
 	c := s.halves[d].content
-	if c.whole != nil {
-		c.keepWhole(b, s.keepBytes())
-	}
 	c.wait(s.now)
 	n := min(int64(len(b)), c.room)
+	if c.whole != nil {
+		c.keepWhole(b[:n], s.keepBytes())
+		c.whole.Len += int64(len(b)) - n
+		c.whole.Cut = c.whole.Cut || n < int64(len(b))
+	}
 	c.buf = append(c.buf, b[:n]...)
 	c.room -= n
 	if over := int64(len(b)) - n; over > 0 {
@@ -167,7 +170,7 @@ func (s *Session) emitContent(d Dir, last bool) {
 			s.finishWhole(d, ev.Body, ev.CutOff)
 		}
 	}
-	if ev.BodyLen > 0 || ev.Body != nil || ev.CutOff {
+	if ev.BodyLen > 0 || ev.Body != nil || ev.CutOff || last && c.chunked {
 		s.emit(ev)
 	}
 	c.leave(c.buf[len(piece):], s.now)

@@ -183,6 +183,10 @@ func (s *Session) data(d Dir, b []byte) {
 func (s *Session) Body(d Dir, t time.Time, b []byte, last bool) {
 	s.lock(t)
 	defer s.unlock()
+	if s.sides[d].phase == inHead && s.info.incomplete() { // its head is missing
+		s.sides[d].phase, s.halves[d].body = inBody, Body{form: bodyUntilClose}
+		s.expectContent(d, new(Head))
+	}
 	switch s.sides[d].phase {
 	case inBody, inRefusal:
 		p := &s.halves[d]

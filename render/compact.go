@@ -27,7 +27,9 @@ type compact struct {
 // and backslashes would have to be escaped; what can't be read, in hexadecimal.
 // A later piece of a frame has a line of its own only as long as less than Preview
 // bytes of the payload were shown. An exchange that does not ask for websocket is
-// shown when it is over, and a tunnel or an event stream when it begins, too.
+// shown when it is over, and a tunnel or an event stream when it begins, too. If
+// sessions put bodies together ([decode.Look.WholeBodies]), each has a line, and before
+// the first of an exchange stands what that is.
 //
 // Beside the hexadecimal of what is partly text stand its letters. If Preview is Fit,
 // the payload ends where the line does.
@@ -92,7 +94,7 @@ func (c *compact) framePayload(ev *decode.Event) {
 // whole ends a line with the payload that show appends or, with Options.Pretty, has
 // the JSON of the message below it.
 func (c *compact) whole(ev *decode.Event, show func(*decode.Event)) {
-	if c.pretty > 0 && c.prettyJSON(ev) {
+	if c.pretty > 0 && c.prettyJSON(ev, ev.Message) {
 		return
 	}
 	show(ev)
@@ -345,6 +347,10 @@ func (p *printer) event(ev *decode.Event) {
 		case hs != nil && hs.EventStream():
 			p.begun(ev, "event stream")
 		}
+	case decode.KindBody:
+		if ev.Body != nil {
+			p.bodyOf(ev)
+		}
 	case decode.KindJunk:
 		p.bytes(ev, "junk", int64(len(ev.Data)), ev.Text)
 	case decode.KindGap:
@@ -387,10 +393,13 @@ func (p *printer) remark(ev *decode.Event) {
 func (p *printer) begun(ev *decode.Event, what string) {
 	p.line(ev, "=", p.pens.session)
 	if p.exchangeOrTunnel(ev); asked(ev) {
+		p.sessions.Of(ev).begun = true
 		p.text(" ")
 	}
-	p.text(" ")
-	p.wire(what)
+	if what != "" {
+		p.text(" ")
+		p.wire(what)
+	}
 	p.end()
 }
 

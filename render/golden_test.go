@@ -131,11 +131,11 @@ func checked() decode.Look {
 	return decode.Look{Messages: true, Advice: true, Seen: new(decode.Seen)}
 }
 
-// TestMessages has a line a message, and compressed text on final frames.
+// TestMessages has a line a message and a body, and compressed text on final frames.
 func TestMessages(t *testing.T) {
 	for _, form := range forms {
 		var b strings.Builder
-		play(t, "every-event", newForm(form, &b, Options{Preview: 80, Messages: true}))
+		playWith(t, "every-event", newForm(form, &b, Options{Preview: 80, Messages: true}), decode.Look{Messages: true, Bodies: 1 << 20, WholeBodies: true})
 		golden(t, form+"-messages.golden", b.String())
 	}
 }

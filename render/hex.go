@@ -14,7 +14,7 @@ type hex struct {
 // NewHex returns a Sink that writes to w the compact line of each event,
 // without the payload, and below the line of a frame its bytes, as hexdump -Cv
 // prints them: first the header as it came, then the payload unmasked, as much
-// of it as is asked for. The body of a refused upgrade is shown like that, too.
+// of it as is asked for. HTTP bodies are shown like that, too.
 //
 //	19:28:47.0013 #1 > text  10000001      5 11-22-33-44
 //	00000000  81 85 11 22 33 44 68 65  6c 6c 6f                 |..."3Dhello|
@@ -43,6 +43,10 @@ func (p *hex) Emit(ev *decode.Event) {
 		p.event(ev)
 		if g, ok := p.body(ev); ok {
 			p.rows(0, g.b)
+		}
+	case ev.Body != nil:
+		if p.event(ev); len(p.buf) > 0 {
+			p.rows(0, ev.Body.Data[:min(len(ev.Body.Data), p.preview)])
 		}
 	case ev.Kind != decode.KindFrame:
 		p.event(ev)

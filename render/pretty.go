@@ -13,11 +13,10 @@ import (
 // maxPretty is how much text a message may become when it is indented, in bytes.
 const maxPretty = 4 << 20
 
-// prettyJSON ends the line of ev, with what its message says below it, if that is
-// whole and has a JSON array or object. What stands between documents has a line of
+// prettyJSON ends the line of ev, with what its message or body m says below it, if
+// that is whole and has a JSON array or object. What stands between documents has a line of
 // its own.
-func (p *printer) prettyJSON(ev *decode.Event) bool {
-	m := ev.Message
+func (p *printer) prettyJSON(ev *decode.Event, m *decode.Message) bool {
 	if m == nil || m.Unread || m.Unfinished || m.Op.IsControl() || m.Op == ws.OpContinuation {
 		return false
 	}

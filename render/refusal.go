@@ -12,9 +12,12 @@ func (p *printer) refusal(ev *decode.Event) {
 	p.part("location", h.Get("Location"))
 	p.part("www-authenticate", list(h, "WWW-Authenticate"))
 	p.part("proxy-authenticate", list(h, "Proxy-Authenticate"))
-	if g, ok := p.body(ev); ok && !p.bytesBelow {
-		p.text("  ")
-		p.show(g)
+	if g, ok := p.body(ev); ok {
+		p.sessions.Of(ev).bodyShown = true
+		if !p.bytesBelow {
+			p.text("  ")
+			p.show(g)
+		}
 	}
 }
 

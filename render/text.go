@@ -85,9 +85,11 @@ type printer struct {
 
 // A session is what a form remembers of one.
 type session struct {
-	why     string  // its bytes are only counted
-	message [2]form // of the message in fragments that each side is sending
-	sent    [2]form // and of the one that is sent in place of what came from it
+	why       string  // its bytes are only counted
+	message   [2]form // of the message in fragments that each side is sending
+	sent      [2]form // and of the one that is sent in place of what came from it
+	begun     bool    // a line says what the exchange is
+	bodyShown bool    // the answer to a refused upgrade was shown with its body
 }
 
 // inFlight is the form of the message in fragments that the frame of ev is part

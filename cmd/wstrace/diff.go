@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -55,6 +56,8 @@ status is 1 if the sessions differ`,
 				return usagef("want two files")
 			case args[0] == "-" && args[1] == "-":
 				return usagef("only one of the files can be stdin")
+			case slices.Contains(d.capture, captureAuto):
+				return usageError{hinted{errors.New("--capture auto is for replay, which waits for what comes back"), "name the values with --capture SELECTOR"}}
 			}
 			return nil
 		},

@@ -33,7 +33,7 @@ func (e *export) registerExport(cmd *cobra.Command) {
 	flags.Var(&e.fields, "fields", "print these `FIELDS` in front of the payload, or with -o csv alone, see wstrace help filter: session,op,json.price")
 	flags.Lookup("fields").DefValue = "for csv " + defaultFields
 	cmd.RegisterFlagCompletionFunc("fields", completeFields)
-	flags.BoolVar(&e.pretty, "pretty", false, "print JSON indented below the line of its message")
+	flags.BoolVar(&e.pretty, "pretty", false, "print JSON indented below the line of its message or HTTP body")
 	flags.Var(&e.separator, "separator", `with -o raw, write `+"`TEXT`"+` between payloads, such as '\n' or '\0'`)
 }
 
@@ -193,6 +193,10 @@ func (f *csvForm) Emit(ev *decode.Event) {
 		if repeats(ev) {
 			return
 		}
+	case decode.KindBody:
+		if ev.Body == nil {
+			return
+		}
 	case decode.KindRequest, decode.KindResponse, decode.KindClosed, decode.KindJunk, decode.KindGap, decode.KindNotice:
 	default:
 		if len(ev.Violations) == 0 {
@@ -233,11 +237,13 @@ func unsafe(r rune) bool {
 	return r != '\t' && r != '\r' && r != '\n' && !strconv.IsPrint(r) || r == utf8.RuneError
 }
 
-// A rawForm writes the payloads of data frames, or whole messages, and nothing else.
+// A rawForm writes the payloads of data frames, or whole messages, and HTTP bodies if it
+// is to, and nothing else.
 type rawForm struct {
 	w         io.Writer
 	separator string // in front of each payload but the first
 	messages  bool
+	bodies    bool   // write HTTP bodies too
 	cut       func() // called for a message that is not whole
 	begun     bool
 	buf       []byte
@@ -247,6 +253,12 @@ type rawForm struct {
 func (f *rawForm) Emit(ev *decode.Event) {
 	switch m, fr := ev.Message, ev.Frame; {
 	case repeats(ev):
+	case f.bodies && ev.Body != nil:
+		f.begin()
+		f.w.Write(ev.Body.Data)
+		if (ev.Body.Cut || ev.Body.Unfinished) && f.cut != nil {
+			f.cut()
+		}
 	case f.messages && m != nil && m.Op.IsData():
 		f.begin()
 		f.w.Write(m.Data)

@@ -25,10 +25,10 @@ import (
 // mutated are the commands that read a trace F, with another G beside it.
 var mutated = []string{
 	"show F", "show -m F", "show -v -n 0 F", "show --keep-going F", "show F G",
-	"show -o hex F", "show -o fiddler F", "show -o json F", "show -m -o json F", "show -m -o json -n 9 --keep-going F",
+	"show -m --pretty -e body F", "show -o hex F", "show -o fiddler F", "show -o json F", "show -m -o json F", "show -m -o json -n 9 --keep-going F",
 	"check F", "check --json F G", "check --severity error F",
 	"diff F F", "diff --exact F G", "diff --ignore $..a --capture $..id --ignore /l+/ G F", "diff --session 2 F F",
-	"fmt F", "fmt --freeze F", "redact F", "redact F Cookie: ?token $..a /l+/",
+	"fmt F", "fmt --freeze F", "redact F", "redact F Cookie: ?token $..a /l+/", "stat F", "ls F",
 }
 
 // What every command may take for one file: what a small trace needs, many times.
@@ -172,6 +172,16 @@ var hostile = [][]byte{
 `),
 	[]byte(`{"wstrace":1}
 {"k":"open","c":1}
+{"k":"req","m":"POST","target":"/","v":"HTTP/1.1","h":[["Host","h"],["Content-Length","9"]]}
+{"k":"body","d":">","text":"{\"a\":1,"}
+{"k":"body","d":">","text":"}"}
+{"k":"res","v":"HTTP/1.1","code":200,"reason":"OK","h":[["Transfer-Encoding","chunked"],["Content-Encoding","gzip"]]}
+{"k":"body","d":"<","b64":"H4sIAAAAAAACA6tWKkhMzk5NUbKKNtQxiq0FAK2l1csQAAAA","last":true}
+{"k":"body","d":"<","len":18446744073709551615,"hex":"ff","cut":true}
+{"k":"done","sent":9,"got":47}
+`),
+	[]byte(`{"wstrace":1}
+{"k":"open","c":1}
 {"k":"req","raw":"R0VUIC8gSFRUUC8xLjENCkhvc3Q6IHgNClgtTmFtZTogTfxsbGVyDQpDb29raWU6IHNpZD0xDQoNCg=="}
 {"k":"end","how":"fin"}
 `),
@@ -269,7 +279,7 @@ func mutate(random *rand.Rand, a, b []byte) []byte {
 		case 6:
 			lines = slices.Insert(lines, i, bytes.Clone(others[random.IntN(len(others))]))
 		case 7:
-			kinds := []string{"req", "res", "frame", "more", "junk", "end", "done", "open", "gap", "opaque", "note", "message", "x-y"}
+			kinds := []string{"req", "res", "body", "frame", "more", "junk", "end", "done", "open", "gap", "opaque", "note", "message", "x-y"}
 			lines[i] = bytes.Replace(lines[i], []byte(`"k":"frame"`), []byte(`"k":"`+kinds[random.IntN(len(kinds))]+`"`), 1)
 		case 8:
 			from, to := ">", "<"

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,6 +43,7 @@ type performance struct {
 
 	mu    sync.Mutex // one failure is told at a time
 	noted int        // what was left out
+	taken []string   // selectors of what --capture auto has captured
 }
 
 // load reads the session.
@@ -81,6 +83,7 @@ type played interface {
 	Sessions() int
 	Target() string
 	Redacted() []string
+	Unfound() []string
 }
 
 func (p *performance) played() played {
@@ -123,6 +126,7 @@ func (p *performance) play(ctx context.Context, listener net.Listener) error {
 	}
 	close(done)
 	progress.Wait()
+	p.tellTaken()
 	if err != nil {
 		return err
 	}
@@ -242,6 +246,42 @@ func (p *performance) note(text string) {
 	}
 }
 
+// capture notes a selector of what --capture auto has captured.
+func (p *performance) capture(selector string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.Contains(p.taken, selector) {
+		p.taken = append(p.taken, selector)
+	}
+}
+
+// quotedWord returns a text in quotes, as a shell takes it.
+func quotedWord(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// maxHinted is how many selectors a hint has.
+const maxHinted = 3
+
+// maxTaken is how many selectors are told.
+const maxTaken = 20
+
+// tellTaken says what could be written instead of --capture auto.
+func (p *performance) tellTaken() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.taken) == 0 {
+		return
+	}
+	slices.Sort(p.taken)
+	text := "captured:"
+	for _, sel := range p.taken[:min(maxTaken, len(p.taken))] {
+		text += " --capture " + quotedWord(sel)
+	}
+	if n := len(p.taken) - maxTaken; n > 0 {
+		text += fmt.Sprintf(" and %d more", n)
+	}
+	p.con.note("%s", text)
+}
+
 // hint says what helps against an error.
 func (p *performance) hint(err error) {
 	var unknown x509.UnknownAuthorityError
@@ -254,6 +294,12 @@ func (p *performance) hint(err error) {
 		p.con.hint("--ignore %s: does not compare them", differs.Header)
 	case errors.Is(err, replay.ErrOtherSession):
 		p.con.hint("without --session all of the trace is played together")
+	case errors.As(err, &differs) && differs.Unused != nil:
+		flags := ""
+		for _, sel := range differs.Unused[:min(maxHinted, len(differs.Unused))] {
+			flags += "--ignore " + quotedWord(sel) + " "
+		}
+		p.con.hint("%sleaves out what is made up", flags)
 	case errors.As(err, &refused):
 		p.con.hint("the client has to trust the certificates of wstrace: wstrace ca install")
 	}

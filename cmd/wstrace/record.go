@@ -29,7 +29,7 @@ func (r *record) register(cmd *cobra.Command) {
 	flags.Var(&r.flush, "flush", "write to files `WHEN`: auto (within 100 ms), or always (before the last byte of a frame is forwarded; with --redact a message that is looked into waits for its end); either way the other bytes of a frame in flight go on before they are recorded")
 	flags.StringArrayVar(&r.redact, "redact", nil, "record and show a placeholder for what `SELECTOR` selects: credentials, Header:, ?parameter, $.path, xml:/path or /expression/; may be repeated")
 	r.bodies = decode.DefaultBodies
-	flags.Var(&r.bodies, "bodies", "record at most `SIZE` of each HTTP body, 0 for none; without it 64KiB, and of requests and JSON answers 1MiB")
+	flags.Var(&r.bodies, "bodies", "record and show at most `SIZE` of each HTTP body, 0 for none; without it 64KiB, and of requests and JSON answers 1MiB")
 	cmd.RegisterFlagCompletionFunc("write", cobra.FixedCompletions([]string{"wst", "wst.gz", "wst.zst"}, cobra.ShellCompDirectiveFilterFileExt))
 	completeChoice(cmd, "flush", &r.flush)
 }

@@ -27,16 +27,20 @@ func newRedact(con *console) *cobra.Command {
 		Short: "Replace secrets in a trace with placeholders",
 		Long: `Print a trace with placeholders for what the selectors select, wherever it
 stands: credentials, which is the list that check has and the default; Header:,
-?parameter, $.path of the JSON in messages, xml:/path of those that are XML, or what
-/expression/, or its first group, matches in any text. The same secret gets the same placeholder, also where it is
-repeated later. The headers that make a handshake stay as they are. The header
-of the trace names the selectors, but not an expression that spells out a secret,
-so that a replay knows them.
+?parameter of the query and of forms, $.path of the JSON in messages and bodies,
+xml:/path of those that are XML, or what /expression/, or its first group, matches in
+any text. The same secret gets the same placeholder, also where it is repeated later.
+The headers that make a handshake stay as they are. The header of the trace names the
+selectors, but not an expression that spells out a secret, so that a replay knows them.
 
 If messages are looked into, one that can't be keeps its frames and loses its
 payload, and a note says so: one of more than 1 MiB, one that is not complete or
 can't be inflated. Such a session can't be replayed. What check would still call
-a credential is told on stderr`,
+a credential is told on stderr.
+
+An HTTP body is looked into in the same way, whatever its type. It is unpacked for
+that if it is coded with gzip or deflate; one in another coding is left out, and so
+is the end of one that was cut, in which a secret may begin`,
 		Example:           redactExample,
 		ValidArgsFunction: completeRecordings,
 		Args: func(_ *cobra.Command, args []string) error {

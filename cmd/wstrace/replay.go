@@ -27,7 +27,9 @@ const replayExample = `  wstrace replay chat.wst --listen 127.0.0.1:1901
   wstrace replay chat.wst --connect ws://localhost:1901 --clients 500
         500 clients at once: can the server handle them?
   wstrace replay chat.wst --connect ws://localhost:1901 --ignore '$.time' --capture '$.id'
-        a value that may differ, and one that the other side makes up`
+        a value that may differ, and one that the other side makes up
+  wstrace replay chat.wst --listen 127.0.0.1:1901 --capture auto
+        take what looks made up by itself, and print the selectors of it`
 
 // replayFlags are the flags of wstrace replay.
 type replayFlags struct {
@@ -60,7 +62,8 @@ func newReplay(con *console, v *view) *cobra.Command {
 the other side does what was recorded: all WebSocket sessions of FILE together, and the
 HTTP requests around them, if their bodies were recorded. JSON and XML are compared by
 what they mean. Selectors say what may differ: $.path of JSON, xml:/path of XML, such as
-xml:/iq/@id or xml://item[2], ?parameter, Header: or /expression/. The exit status is 1
+xml:/iq/@id or xml://item[2], ?parameter, Header:, /expression/, or @offset:length of
+bytes. --capture 'SELECTOR into $.path' says where the value goes. The exit status is 1
 if the sessions differ`,
 		Example: replayExample,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -102,7 +105,7 @@ if the sessions differ`,
 	flags.Var((*duration)(&r.stall), "stall", "wait at most `TIME` for the other side: to connect, in a handshake, and for what was recorded")
 	flags.BoolVar(&r.exact, "exact", false, "compare frame by frame and byte by byte, heartbeats too")
 	flags.StringArrayVar(&r.ignore, "ignore", nil, "do not compare what `SELECTOR` selects; may be repeated")
-	flags.StringArrayVar(&r.capture, "capture", nil, "take what `SELECTOR` selects, and use it in place of its recorded value; may be repeated")
+	flags.StringArrayVar(&r.capture, "capture", nil, "take what `SELECTOR` selects, and use it in place of its recorded value; auto takes what looks made up and comes back; may be repeated")
 	flags.StringArrayVar(&r.optional, "optional", nil, optionalUsage)
 	flags.BoolVar(&r.anyOrder, "any-order", false, "take messages in any order; one of ours waits only for the one that it answered")
 	flags.BoolVar(&r.stream, "stream", false, "compare the messages of the other side as one stream of bytes, however it is cut into messages")
@@ -219,11 +222,22 @@ func compareOption(exact, anyOrder bool, ignore, capture, optional []string) rep
 	for _, text := range optional {
 		opts = append(opts, optionalOption(text))
 	}
-	for _, sel := range capture {
-		opts = append(opts, replay.Capture(sel))
+	for _, text := range capture {
+		if text == captureAuto {
+			opts = append(opts, replay.CaptureAuto())
+			continue
+		}
+		places := []string{text}
+		if sel, err := pick.Parse(text); err != nil || sel.Expr == nil { // which may have the word
+			places = strings.Split(text, " into ")
+		}
+		opts = append(opts, replay.Capture(places[0], places[1:]...))
 	}
 	return replay.CompareOptions(opts...)
 }
+
+// captureAuto is the --capture of what looks made up.
+const captureAuto = "auto"
 
 const optionalUsage = "let messages that `SELECTOR`, or a filter, selects come or not, as heartbeats do; may be repeated"
 
@@ -291,6 +305,7 @@ func (r *replayFlags) run(ctx context.Context, con *console, v *view, name strin
 		con.say("replay %q: %v", name, err)
 	}
 	sayLong(con, "replay", name, p.scripts()...)
+	sayUnfound(con, name, p.played())
 	f, err := newFlow(con, v, &r.record)
 	if err != nil {
 		return err
@@ -308,7 +323,7 @@ func (r *replayFlags) run(ctx context.Context, con *console, v *view, name strin
 	if err := f.begin(); err != nil {
 		return f.abandon(err)
 	}
-	p.how = replay.PlayOptions(how, replay.Latency(p.tally.answer), replay.Notes(p.note), replay.Events(&f.tee))
+	p.how = replay.PlayOptions(how, replay.Latency(p.tally.answer), replay.Notes(p.note), replay.Captured(p.capture), replay.Events(&f.tee))
 	if r.update {
 		f.tee.Sinks = append(f.tee.Sinks, trace.NewWriter(&updated, traceOptions()))
 	}
@@ -327,6 +342,13 @@ func (r *replayFlags) run(ctx context.Context, con *console, v *view, name strin
 		err = p.update(comp, &updated)
 	}
 	return f.end(err)
+}
+
+// sayUnfound says which selectors of --capture find nothing in any session.
+func sayUnfound(con *console, name string, what played) {
+	for _, sel := range what.Unfound() {
+		con.say("replay %q: --capture %s finds nothing in the recording", name, quotedWord(sel))
+	}
 }
 
 // withTLS adds what the flags say about TLS.

@@ -76,7 +76,7 @@ func (s *show) run(ctx context.Context, names []string) error {
 	var once sync.Once
 	s.view.notWhole = func() {
 		once.Do(func() {
-			s.con.say("-o raw: a message is not whole: it is longer than 32 MiB or -n, not finished, or can't be inflated")
+			s.con.say("-o raw: a message is not whole: it is longer than 32 MiB or -n, not finished, not recorded, or can't be inflated")
 		})
 	}
 	f := &flow{con: s.con, unwanted: cancel, totals: totals{partial: true}}

@@ -49,7 +49,7 @@ func (v *view) register(cmd *cobra.Command) {
 	v.flags.StringVar(&v.to, "to", "", "print to `FILE` instead of stdout")
 	v.flags.VarP(&v.preview, "preview", "n", "print at most `N` bytes of each payload")
 	v.flags.Lookup("preview").DefValue = "what fits the terminal, else 80; for hex 4096; for json all"
-	v.flags.BoolVarP(&v.messages, "messages", "m", false, "print one line per message instead of per frame")
+	v.flags.BoolVarP(&v.messages, "messages", "m", false, "print one line per message instead of per frame, and one per HTTP body")
 	v.flags.Var(&v.color, "color", "use colors `WHEN`: auto, always or never")
 	v.time = choice{"clock", []string{"clock", "delta", "since", "unix", "iso"}}
 	v.flags.Var(&v.time, "time", "print the time as `FORM`: clock; delta, since the line before, or since, since the session began, in seconds; unix or iso")
@@ -273,7 +273,7 @@ func (v *view) renderer(w io.Writer) decode.Sink {
 		}
 		return form
 	case "raw":
-		return &rawForm{w: w, separator: string(v.separator), messages: v.messages, cut: v.notWhole}
+		return &rawForm{w: w, separator: string(v.separator), messages: v.messages, bodies: v.namesBodies(), cut: v.notWhole}
 	case "json":
 		to := traceOptions()
 		to.Derived, to.Preview, to.Messages = true, o.Preview, o.Messages
@@ -285,6 +285,9 @@ func (v *view) renderer(w io.Writer) decode.Sink {
 	}
 	return render.NewCompact(w, o)
 }
+
+// namesBodies reports whether HTTP bodies are asked for by the filter or the fields.
+func (v *view) namesBodies() bool { return v.filter.Filter != nil && v.filter.Needs().Bodies }
 
 // onTerminal reports whether events go to a terminal.
 func (v *view) onTerminal() bool { return v.to == "" && term.IsTerminal(int(os.Stdout.Fd())) }

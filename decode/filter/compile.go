@@ -6,6 +6,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/pick"
 )
 
@@ -30,6 +31,9 @@ func (f *Filter) compile(n *node) test {
 	for _, v := range n.values {
 		if n.field.Advised != nil && n.field.Advised(v.text) {
 			f.needs.Advice = true
+		}
+		if n.field.Name == "kind" && v.text == kindWords[decode.KindBody] {
+			f.needs.add(bodies)
 		}
 	}
 	get := n.get

@@ -13,7 +13,7 @@ import (
 	"github.com/wstrace/wstrace/decode/pick"
 )
 
-var kindWords = []string{"open", "req", "res", "frame", "violation", "opaque", "junk", "gap", "note", "end", "closed", "message"}
+var kindWords = []string{"open", "req", "res", "frame", "violation", "opaque", "junk", "gap", "note", "end", "closed", "message", "body"}
 
 func opWords() (words []string) {
 	for op := range 16 {
@@ -32,6 +32,7 @@ func ruleWords() (words []string) {
 var (
 	content  = Needs{Messages: true, Keep: decode.MaxMessageData}
 	messages = Needs{Messages: true, Keep: 1}
+	bodies   = Needs{Messages: true, Keep: decode.MaxMessageData, Bodies: true}
 )
 
 func init() {
@@ -52,7 +53,10 @@ func init() {
 			}
 			return view(s.Frame.Mask[:]), true
 		})},
-		{Name: "len", Doc: "length of the frame's payload, with -m of the message, inflated", Type: Size, Get: one(func(s *Subject) (int64, bool) {
+		{Name: "len", Doc: "length of the frame's payload, with -m of the message, inflated; of an HTTP body", Type: Size, Get: one(func(s *Subject) (int64, bool) {
+			if s.Kind == decode.KindBody {
+				return bodyLen(s), true
+			}
 			if onlyMessage(s) || s.messages && s.Message != nil {
 				return s.Message.Len, true
 			}
@@ -71,17 +75,24 @@ func init() {
 			}
 			return s.Message.Len, true
 		})},
-		{Name: "text", Doc: "the message as text, on its final frame; of a Close frame, and the closed session, the reason", Type: Text, Needs: content, Get: text(textOf)},
+		{Name: "text", Doc: "the message, or body, as text, on its final frame; of a Close frame, and the closed session, the reason", Type: Text, Needs: content, Get: text(textOf)},
 		{Name: "binary", Doc: "the message as bytes, packed or not, on its final frame; of a control frame the payload", Type: Binary, Needs: content, Get: text(bytesOf)},
-		{Name: "packed", Doc: "what the binary message is packed with, on its final frame: gzip, zlib, zstd", Type: Text, Needs: content, Get: text(func(s *Subject) (string, bool) {
-			if s.Message == nil {
+		{Name: "packed", Doc: "what the binary message, or body, is packed with, on its final frame: gzip, zlib, zstd", Type: Text, Needs: content, Get: text(func(s *Subject) (string, bool) {
+			m := said(s)
+			if m == nil {
 				return "", false
 			}
-			format := s.Message.Content().Packed
+			format := m.Content().Packed
 			return format, format != ""
 		})},
-		{Name: "json.PATH", Doc: "value in the JSON of the message, on its final frame; json[0], json..id, json['a b']", Type: JSON, Needs: content, Make: jsonAt},
-		{Name: "json", Doc: "the message has JSON", Type: Bool, Needs: content, Get: flag(hasJSON, func(s *Subject) bool { return s.Message != nil })},
+		{Name: "json.PATH", Doc: "value in the JSON of the message, or body, on its final frame; json[0], json..id, json['a b']", Type: JSON, Needs: content, Make: jsonAt},
+		{Name: "json", Doc: "the message, or body, has JSON", Type: Bool, Needs: content, Get: flag(hasJSON, func(s *Subject) bool { return said(s) != nil })},
+		{Name: "body", Doc: "the HTTP body, unpacked, when all of it has come", Type: Text, Needs: bodies, Get: text(func(s *Subject) (string, bool) {
+			if s.Body == nil {
+				return "", false
+			}
+			return view(s.Body.Content().Data), true
+		})},
 		{Name: "code", Doc: "status code of the Close frame, and of the closed session", Type: Number, Max: 65535, Get: one(code)},
 		{Name: "reason", Doc: "reason with that code", Type: Text, Get: text(reason)},
 		{Name: "url", Doc: "what the client asked for", Type: Text, Get: text(func(s *Subject) (string, bool) { return s.Info.URL, s.Info.URL != "" })},
@@ -193,6 +204,22 @@ func hasFrame(s *Subject) bool { return s.Kind == decode.KindFrame }
 
 func onlyMessage(s *Subject) bool { return s.Kind == decode.KindMessage && s.Message.Frames == 0 }
 
+// said returns the message, or the body, that an event has all of; nil for none.
+func said(s *Subject) *decode.Message {
+	if s.Message != nil {
+		return s.Message
+	}
+	return s.Body
+}
+
+// bodyLen returns the length of a body, or of a piece of one that is not put together.
+func bodyLen(s *Subject) int64 {
+	if s.Body != nil {
+		return s.Body.Len
+	}
+	return s.BodyLen
+}
+
 func frame(s *Subject, of func(*decode.Frame) int64) (int64, bool) {
 	if !hasFrame(s) {
 		return 0, false
@@ -209,7 +236,7 @@ func from(s *Subject) (int64, bool) {
 		return int64(s.Finding.From), true
 	}
 	switch s.Kind {
-	case decode.KindRequest, decode.KindResponse, decode.KindFrame, decode.KindJunk, decode.KindGap, decode.KindMessage, decode.KindOpaque:
+	case decode.KindRequest, decode.KindResponse, decode.KindFrame, decode.KindJunk, decode.KindGap, decode.KindMessage, decode.KindBody, decode.KindOpaque:
 		return int64(s.Dir), true
 	case decode.KindViolation:
 		if len(s.Violations) > 0 {
@@ -281,6 +308,9 @@ func textOf(s *Subject) (string, bool) {
 	case m != nil:
 		b = m.Content().Data
 		ok = !m.Unread && (m.Op == ws.OpText || utf8.Valid(b))
+	case s.Body != nil:
+		b = s.Body.Content().Data
+		ok = utf8.Valid(b)
 	default:
 		b, ok = payload(s)
 		ok = ok && utf8.Valid(b)
@@ -324,7 +354,8 @@ func reason(s *Subject) (string, bool) {
 }
 
 func hasJSON(s *Subject) bool {
-	return !s.Message.Unread && pick.Path{}.Find(s.Message.Content().Data, func([]byte) bool { return true })
+	m := said(s)
+	return !m.Unread && pick.Path{}.Find(m.Content().Data, func([]byte) bool { return true })
 }
 
 func jsonAt(path string) (Get, error) {
@@ -336,10 +367,11 @@ func jsonAt(path string) (Get, error) {
 		return nil, fmt.Errorf("a path has at most %d steps", pick.MaxFind)
 	}
 	return func(s *Subject, i int) (v Value, ok bool) {
-		if s.Message == nil || s.Message.Unread {
+		m := said(s)
+		if m == nil || m.Unread {
 			return v, false
 		}
-		ok = p.Find(s.Message.Content().Data, func(b []byte) bool {
+		ok = p.Find(m.Content().Data, func(b []byte) bool {
 			v.S = view(b)
 			i--
 			return i < 0

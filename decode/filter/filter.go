@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"math"
 	"strings"
 	"time"
 
@@ -41,11 +42,12 @@ type Needs struct {
 	Messages bool // put them together
 	Keep     int  // how many bytes of them, at least
 	Advice   bool // rules of severity info
+	Bodies   bool // put HTTP bodies together
 }
 
 func (n *Needs) add(m Needs) {
 	n.Messages, n.Advice = n.Messages || m.Messages, n.Advice || m.Advice
-	n.Keep = max(n.Keep, m.Keep)
+	n.Keep, n.Bodies = max(n.Keep, m.Keep), n.Bodies || m.Bodies
 }
 
 // Needs returns what f needs of the sessions whose events it gets.
@@ -59,6 +61,9 @@ func (n Needs) AddTo(look *decode.Look) {
 		look.Keep = max(look.Keep, n.Keep)
 	}
 	look.Advice = look.Advice || n.Advice
+	if n.Bodies {
+		look.Bodies, look.WholeBodies = math.MaxInt64, true
+	}
 }
 
 // A State is what one filter remembers of sessions, and its scratch space. The

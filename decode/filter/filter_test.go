@@ -187,6 +187,7 @@ var matches = []struct{ text, want string }{
 	{"bytes > 100", "closed"},
 	{"fx or leg or change", ""},
 	{"packed", ""},
+	{"body", ""},
 	{"not (op == text or op == cont) and op", "f<2 f<3 f>1 f>2"},
 	{"op == text and from == server or op == ping", "f<0 f<3 f<4"},
 	{"op == text and (from == server or op == ping)", "f<0 f<4"},

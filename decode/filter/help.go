@@ -14,6 +14,7 @@ var Examples = [...][2]string{
 	{`session == 2 and from == server and message == 5`, "one message"},
 	{`host matches "\.example\.com$" and websocket`, "WebSocket sessions with these hosts"},
 	{`severity >= warning and not rule contains "tls"`, "what breaks a rule"},
+	{`body and path == /chat/negotiate`, "what was posted there, and the answer"},
 	{`binary contains 0xdeadbeef`, "messages with these bytes; also de-ad-be-ef and [de ad be ef]"},
 	{`delta > 500ms or rtt > 100ms`, "what came late"},
 	{`kind == closed and (code == 1006 or idle >= 60s)`, "sessions that ended badly"},
@@ -34,7 +35,8 @@ Operators:
 A string on its own searches text. A yes-or-no field on its own tests for yes, any
 other field that it is present. A comparison is false if the event lacks the field, !=
 too; not (...) includes those. Text is compared with upper and lower case; matches
-"(?i)word" is not. Text and JSON are those of the first 1 MiB of a message.
+"(?i)word" is not. Text and JSON are those of the first 1 MiB of a message, or of an
+HTTP body. Bodies are shown with messages, and where the filter names body.
 
 Fields:
 `)

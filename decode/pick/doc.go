@@ -1,7 +1,7 @@
 // Package pick names parts of a session and finds them: what a user does not
 // want compared, wants to have put in another place, or must not show.
 //
-//	text ──► Parse ──► Selector{Path, Param, Header or Expr}
+//	text ──► Parse ──► Selector{Path, Param, Header, Expr or Bytes}
 //	message ──► Parts ──► Visitor.Walk ──► places and values ──► Edits ──► Apply
 //
 // A message is not taken for JSON as a whole: many protocols put a few

@@ -63,8 +63,8 @@ func TestParse(t *testing.T) {
 		"?token":          "",
 		"Cookie:":         "",
 		"/a+/":            "",
-		"":                `"" is not "$.path", "xml:/path", "?parameter", "Header:", "/expression/" or "credentials"`,
-		"x":               `"x" is not "$.path", "xml:/path", "?parameter", "Header:", "/expression/" or "credentials"`,
+		"":                `"" is not "$.path", "xml:/path", "?parameter", "Header:", "/expression/", "@offset:length" or "credentials"`,
+		"x":               `"x" is not "$.path", "xml:/path", "?parameter", "Header:", "/expression/", "@offset:length" or "credentials"`,
 		"$.\xff":          `"$.\xff" is not UTF-8`,
 		"$x":              `path "$x": "x" is neither .name nor [index]`,
 		"$.":              `path "$.": a name is missing before ""`,
@@ -73,6 +73,14 @@ func TestParse(t *testing.T) {
 		"$[]":             `path "$[]": "[]" has no end`,
 		"$['":             `path "$['": "['" has no end`,
 		"$[a]":            `path "$[a]": [a] is neither a number, a name in quotes nor *`,
+		"@2:4":            "",
+		"@-4:4":           "",
+		"@mqtt.id":        "",
+		"@2":              `"@2" is not "@offset:length", as @2:4, or "@mqtt.id"`,
+		"@2:0":            `"@2:0" is not "@offset:length", as @2:4, or "@mqtt.id"`,
+		"@:4":             `"@:4" is not "@offset:length", as @2:4, or "@mqtt.id"`,
+		"@mqtt":           `"@mqtt" is not "@offset:length", as @2:4, or "@mqtt.id"`,
+		"@-3:4":           `"@-3:4" goes beyond the end of a message`,
 		"/(/":             "error parsing regexp: missing closing ): `(`",
 	} {
 		s, err := Parse(text)
@@ -102,6 +110,7 @@ func TestPlace(t *testing.T) {
 func TestSpans(t *testing.T) {
 	for expr, want := range map[string]string{
 		"/k=(a+)/": "[{2 4} {7 8}]", "/k=(?:x|a+)/": "[{0 4} {5 8}]", "/k=(x)?/": "[{0 2} {5 7}]", "$": "[]",
+		"@0:1": "[{0 1}]", "@2:2": "[{2 4}]", "@-3:2": "[{5 7}]", "@7:2": "[]", "@-9:1": "[]", "@2147483647:2147483647": "[]",
 	} {
 		s, err := Parse(expr)
 		if err != nil {
@@ -115,7 +124,7 @@ func TestSpans(t *testing.T) {
 
 // FuzzParse checks that whatever is a selector can be used.
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"$", "$.a[0]['b c'].*..d", "$..[*]", "?a", "A:", "/(a)|b/", "$[''].['x", "xml:/a//b[2]/@*"} {
+	for _, s := range []string{"$", "$.a[0]['b c'].*..d", "$..[*]", "?a", "A:", "/(a)|b/", "$[''].['x", "xml:/a//b[2]/@*", "@2:4", "@-4:4", "@mqtt.id"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -124,7 +133,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		set := 0
-		for _, is := range []bool{s.Path != nil, s.XML != nil, s.Param != "", s.Header != "", s.Expr != nil} {
+		for _, is := range []bool{s.Path != nil, s.XML != nil, s.Param != "", s.Header != "", s.Expr != nil, s.Bytes != nil, s.Credentials, s.Untold} {
 			if is {
 				set++
 			}

@@ -16,6 +16,7 @@ import (
 //	?token                        Param: a parameter of the query
 //	Authorization:                Header: the value of a header
 //	/[0-9]+ ms/                   Expr: what an expression matches
+//	@2:4  @-4:4  @mqtt.id         Bytes: bytes of messages, by offset and length
 //	credentials                   Credentials: what package decode has in its list
 //	/…/                           Untold: what an expression matched that is not told
 type Selector struct {
@@ -24,6 +25,7 @@ type Selector struct {
 	Param       string         // the name of a parameter
 	Header      string         // the name of a header
 	Expr        *regexp.Regexp // nil for none
+	Bytes       *Bytes         // nil for none
 	Credentials bool
 	Untold      bool
 
@@ -50,6 +52,10 @@ func Parse(text string) (Selector, error) {
 		path, err := ParseXMLPath(text)
 		s.XML = path
 		return s, err
+	case strings.HasPrefix(text, "@"):
+		b, err := parseBytes(text)
+		s.Bytes = b
+		return s, err
 	case len(text) > 1 && text[0] == '?':
 		s.Param = text[1:]
 		return s, nil
@@ -61,7 +67,7 @@ func Parse(text string) (Selector, error) {
 		s.Header = text[:len(text)-1]
 		return s, nil
 	}
-	return s, fmt.Errorf(`%q is not "$.path", "xml:/path", "?parameter", "Header:", "/expression/" or "credentials"`, text)
+	return s, fmt.Errorf(`%q is not "$.path", "xml:/path", "?parameter", "Header:", "/expression/", "@offset:length" or "credentials"`, text)
 }
 
 // The selectors that are words.
@@ -150,7 +156,7 @@ func literals(re *syntax.Regexp) (letters, others int) {
 // InMessages reports whether s names something in messages too, and not in heads
 // alone.
 func (s Selector) InMessages() bool {
-	return s.Path != nil || s.XML != nil || s.Expr != nil || s.Credentials
+	return s.Path != nil || s.XML != nil || s.Expr != nil || s.Bytes != nil || s.Credentials
 }
 
 // Values returns the strings and numbers that s selects in a message, in order:
@@ -185,7 +191,7 @@ func (s Selector) Values(message []byte) []any {
 			}
 		}}
 		v.Walk(ParseXML(message))
-	case s.Expr != nil:
+	case s.Expr != nil, s.Bytes != nil:
 		for _, m := range s.Spans(message) {
 			values = append(values, string(message[m.Start:m.End]))
 		}
@@ -214,8 +220,12 @@ func (s Selector) Finds(message []byte) bool {
 type Span struct{ Start, End int }
 
 // Spans returns where the expression of s matches in a message, in order: where
-// its first group is, if it has one that takes part, or else all of the match.
+// its first group is, if it has one that takes part, or else all of the match. Of bytes
+// it returns where they stand.
 func (s Selector) Spans(message []byte) []Span {
+	if s.Bytes != nil {
+		return s.Bytes.spans(message)
+	}
 	if s.Expr == nil {
 		return nil
 	}

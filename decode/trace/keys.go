@@ -54,6 +54,7 @@ var keysByKind = map[Kind][]key{
 		otherPayload("b64", FormBase64),
 		otherPayload("hex", FormHex),
 	}, cut, []key{
+		flag("last", func(r *Record) *bool { return &r.Last }),
 		text("=packed", func(r *Record) *string { return &r.Packed }),
 	}),
 	KindFrame: slices.Concat(oneSided, []key{

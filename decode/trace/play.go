@@ -302,7 +302,7 @@ func (s *session) refuses(rec *Record) bool {
 // body gives a piece of a body to the session.
 func (s *session) body(rec *Record) {
 	s.counted[rec.Dir] += int64(len(rec.Payload))
-	s.Body(rec.Dir, rec.Time, rec.Payload, false)
+	s.Body(rec.Dir, rec.Time, rec.Payload, rec.Last)
 	if rec.Cut {
 		n := max(int64(min(rec.Len, math.MaxInt64))-int64(len(rec.Payload)), 0)
 		s.counted[rec.Dir] += n

@@ -92,6 +92,7 @@ type Record struct {
 	Form    Form
 	Payload []byte // unmasked
 	Cut     bool   // the payload was cut when it was written
+	Last    bool   // body: nothing of it follows
 
 	// req, res, frame, more, junk
 	Leg    string // LegOut: it was sent; otherwise it came

@@ -26,6 +26,7 @@ type Stream struct {
 	begun      bool  // there was a record of the session
 	chunked    bool  // the body is
 	body       int64 // bytes of it
+	owed       int64 // bytes of it that a head announces and that should come
 	came, sent inFlight
 }
 
@@ -231,7 +232,12 @@ func rebuild(r *Reader, c int64, s Stream) ([]byte, error) {
 // not hold.
 func (s *Stream) complete(r *Record) error {
 	switch r.Kind {
-	case KindHeader, KindOpen, KindOpaque, KindEnd, KindDone, KindNote, KindViolation, KindClosed, KindSum:
+	case KindDone:
+		if s.owed > 0 {
+			return missingBody(s.owed)
+		}
+		return nil
+	case KindHeader, KindOpen, KindOpaque, KindEnd, KindNote, KindViolation, KindClosed, KindSum:
 		return nil
 	case KindReq, KindRes, KindBody, KindFrame, KindMore, KindJunk, KindGap, KindMessage:
 		if r.dir() != s.Dir || !s.has(r) {
@@ -240,12 +246,16 @@ func (s *Stream) complete(r *Record) error {
 	}
 	switch r.Kind {
 	case KindReq, KindRes:
-		if r.BodyLen > int64(len(r.Body)) {
-			return fmt.Errorf("%d bytes of the body were not recorded", r.BodyLen-int64(len(r.Body)))
+		s.owed = max(r.BodyLen-int64(len(r.Body)), 0)
+		if s.owed > 0 && len(r.Body) > 0 { // else records of its own have it
+			return missingBody(s.owed)
 		}
 	case KindBody, KindFrame, KindMore, KindJunk:
 		if r.Cut {
 			return errors.New("the payload was cut when it was written")
+		}
+		if r.Kind == KindBody {
+			s.owed -= int64(len(r.Payload))
 		}
 	case KindGap:
 		return fmt.Errorf("%d bytes are lost", r.N)
@@ -258,3 +268,5 @@ func (s *Stream) complete(r *Record) error {
 	}
 	return nil
 }
+
+func missingBody(n int64) error { return fmt.Errorf("%d bytes of the body were not recorded", n) }

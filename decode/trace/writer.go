@@ -157,7 +157,7 @@ func (w *Writer) line(ev *decode.Event) {
 			r.setHead(hs.Relayed)
 		}
 	case decode.KindBody:
-		if ev.BodyLen == 0 && !ev.CutOff && (ev.Body == nil || !w.o.Messages) {
+		if ev.BodyLen == 0 && !ev.CutOff && !isChunked(ev) && (ev.Body == nil || !w.o.Messages) {
 			return // it ended with the piece before
 		}
 		w.body(ev)
@@ -326,6 +326,20 @@ func (w *Writer) body(ev *decode.Event) {
 			r.Payload = whole
 		}
 	}
+	r.Last = !ev.Part && !r.Cut && isChunked(ev)
+}
+
+// isChunked reports whether the body of ev ends where the transfer coding says.
+func isChunked(ev *decode.Event) bool {
+	hs := ev.Handshake
+	if hs == nil {
+		return false
+	}
+	h := hs.Response
+	if ev.Dir == decode.FromClient {
+		h = hs.Request
+	}
+	return h != nil && h.HasToken("Transfer-Encoding", "chunked")
 }
 
 func accepted(ev *decode.Event) bool { return ev.Handshake != nil && ev.Handshake.Accepted }

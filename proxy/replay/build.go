@@ -207,6 +207,7 @@ func (b *builder) finish() (*Script, error) {
 			}
 		}
 		s.noteCaptures(d)
+		s.noteMade(d)
 	}
 	if s.stream && s.Long() > 0 {
 		return nil, fmt.Errorf("session %d has a message of more than %d MiB, which can't be compared as part of a stream", s.number, MaxMessage>>20)
@@ -217,6 +218,9 @@ func (b *builder) finish() (*Script, error) {
 	s.notePings()
 	s.noteBeats()
 	s.views = new([2]view)
+	if s.auto && !s.exact {
+		s.words = new(recordedOnce)
+	}
 	if s.forDiff = b.diffs; b.diffs {
 		s.sides[0].items, s.sides[1].items = nil, nil
 	}
@@ -263,7 +267,7 @@ func (s *Script) noteCaptures(d decode.Dir) {
 	if len(s.captures) == 0 {
 		return
 	}
-	var subs []substitution // of values by the number of the unit that holds them
+	subs := newValues() // by the number of the unit that holds them
 	units, next := s.sides[d.Peer()].units, 0
 	items := s.sides[d].items
 	for i := range items {
@@ -275,15 +279,12 @@ func (s *Script) noteCaptures(d decode.Dir) {
 			data := units[next].data
 			for _, sub := range s.substitutions(data, data) {
 				sub.live = unitCount(next + 1)
-				subs = remember(subs, []substitution{sub})
+				subs.add([]substitution{sub})
 			}
 		}
-		data := s.sides[d].units[it.unit].data
-		for _, sub := range subs {
-			if !sameMemory(put(data, []substitution{sub}), data) {
-				it.captures = max(it.captures, int(sub.live.(unitCount)))
-			}
-		}
+		subs.find(&s.sides[d].units[it.unit], func(sub *substitution) {
+			it.captures = max(it.captures, int(sub.live.(unitCount)))
+		})
 	}
 }
 

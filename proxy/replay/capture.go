@@ -1,11 +1,8 @@
 package replay
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/wstrace/wstrace/decode/pick"
 )
@@ -17,11 +14,34 @@ type capture struct {
 	into []pick.Selector // where in later messages the value stands; nil: anywhere
 }
 
-// A substitution is a value that was captured: it takes the place of the
-// recorded one.
-type substitution struct {
-	recorded, live any             // string or json.Number
-	into           []pick.Selector // where; nil: anywhere
+// newCapture checks the selectors of a capture.
+func newCapture(from string, into []string) (capture, error) {
+	sel, err := pick.Parse(from)
+	if err != nil {
+		return capture{}, err
+	}
+	if sel.Credentials || sel.Untold {
+		return capture{}, fmt.Errorf("%q names no value", from)
+	}
+	places, err := pick.ParseAll(into)
+	if err != nil {
+		return capture{}, err
+	}
+	for _, p := range places {
+		if p.Path == nil && p.XML == nil && p.Bytes == nil {
+			return capture{}, fmt.Errorf("%q can't say where a value goes, which $.path, xml:/path and @offset:length can", p)
+		}
+	}
+	return capture{sel, places}, nil
+}
+
+// substitute returns that a live value takes the place of a recorded one.
+func (c *capture) substitute(recorded, live any) substitution {
+	sub := substitution{recorded: recorded, live: live, into: c.into}
+	if b := c.from.Bytes; b != nil && c.into == nil && (b.MQTTID || b.Length < minAnywhere) { // too short to be found
+		sub.into, sub.own = []pick.Selector{c.from}, true
+	}
+	return sub
 }
 
 // substitutions returns what the captures find in a message that came and in
@@ -30,124 +50,80 @@ func (e *equality) substitutions(want, got []byte) []substitution {
 	var subs []substitution
 	for i := range e.captures {
 		c := &e.captures[i]
-		ws, gs := c.from.Values(want), c.from.Values(got)
+		ws, gs := c.values(want), c.values(got)
 		for i := range min(len(ws), len(gs)) {
-			subs = append(subs, substitution{ws[i], gs[i], c.into})
+			subs = append(subs, c.substitute(ws[i], gs[i]))
 		}
 	}
 	return subs
 }
 
-// put returns the recorded text with the live values in place of those recorded. It returns b itself if there are none in it.
-func put(b []byte, subs []substitution) []byte {
-	if len(subs) == 0 {
-		return b
+// values returns what a capture takes out of a message.
+func (c *capture) values(message []byte) (list []any) {
+	if c.from.Bytes == nil || !c.from.Bytes.MQTTID {
+		return c.from.Values(message)
 	}
-	if root := pick.ParseXML(b); root != nil {
-		return putXML(b, root, subs)
-	}
-	return putPlain(b, subs)
+	pick.MQTTIDs(message, func(kind byte, at pick.Span) {
+		if madeMQTTID(kind) {
+			list = append(list, string(message[at.Start:at.End]))
+		}
+	})
+	return list
 }
 
-// putPlain is put for what is no XML.
-func putPlain(b []byte, subs []substitution) []byte {
-	var out []byte
-	changed := false
-	for _, p := range pick.Parts(b) {
-		if !p.JSON {
-			text := putText(string(p.Bytes), subs, nil)
-			changed = changed || text != string(p.Bytes)
-			out = append(out, text...)
+// Unfound returns the selectors of [Capture] that find nothing in the session, neither in
+// messages nor in the handshake.
+func (s *Script) Unfound() (selectors []string) {
+	for i := range s.captures {
+		if c := &s.captures[i]; !s.finds(c) {
+			selectors = append(selectors, c.from.String())
+		}
+	}
+	return selectors
+}
+
+func (s *Script) finds(c *capture) bool {
+	for _, h := range append([]*head{s.request}, s.replies...) {
+		if h == nil {
 			continue
 		}
-		var edits []pick.Edit
-		v := pick.Visitor{Scalar: func(s pick.Scalar) {
-			var live any
-			switch value := s.Value.(type) {
-			case string:
-				live = putText(value, subs, s.At)
-			case json.Number:
-				live = putNumber(value, subs, s.At)
-			default:
-				return
-			}
-			if live != s.Value {
-				edits = append(edits, pick.Edit{Span: s.Span, Text: pick.Encode(live)})
-			}
-		}, Name: func(name string, span pick.Span) {
-			if live := putText(name, subs, nil); live != name {
-				edits = append(edits, pick.Edit{Span: span, Text: pick.Encode(live)})
-			}
-		}}
-		v.Walk(p.Bytes)
-		changed = changed || len(edits) > 0
-		out = pick.Apply(out, p.Bytes, edits)
-	}
-	if !changed {
-		return b
-	}
-	return out
-}
-
-// goes reports whether sub is to be put at a place in a document, or at nil,
-// outside of documents.
-func (sub *substitution) goes(at pick.Place) bool {
-	return sub.into == nil || at != nil && slices.ContainsFunc(sub.into, func(s pick.Selector) bool {
-		return s.Path != nil && s.Path.Matches(at)
-	})
-}
-
-func putNumber(n json.Number, subs []substitution, at pick.Place) any {
-	for i := range subs {
-		if sub := &subs[i]; sub.recorded == n && sub.goes(at) {
-			return sub.live
+		if body := s.bodyOf(h); len(c.inHead(h.Head, h.Head, body, body)) > 0 {
+			return true
 		}
 	}
-	return n
+	return s.count(func(u *unit) bool { return len(c.values(u.data)) > 0 }) > 0
 }
 
-// putText replaces the recorded strings where they stand in s as a word.
-func putText(s string, subs []substitution, at pick.Place) string {
-	var out []byte
-	from := 0
-next:
-	for i := 0; i < len(s); i++ {
-		for k := range subs {
-			sub := &subs[k]
-			rec, ok := sub.recorded.(string)
-			if !ok || rec == "" || !sub.goes(at) || !isWord(s, i, rec) {
-				continue
-			}
-			out = append(out, s[from:i]...)
-			out = fmt.Append(out, sub.live)
-			i += len(rec) - 1
-			from = i + 1
-			continue next
+// Unfound returns the selectors of [Capture] that find nothing in any session.
+func (p *Play) Unfound() (selectors []string) {
+	captures := p.scripts[0].captures // those of all
+	for i := range captures {
+		if c := &captures[i]; !slices.ContainsFunc(p.scripts, func(s *Script) bool { return s.finds(c) }) {
+			selectors = append(selectors, c.from.String())
 		}
 	}
-	if from == 0 {
-		return s
-	}
-	return string(append(out, s[from:]...))
+	return selectors
 }
 
-// isWord reports whether word stands in s at i, and neither a letter nor a
-// digit is next to it.
-func isWord(s string, i int, word string) bool {
-	if len(s)-i < len(word) || s[i:i+len(word)] != word {
-		return false
+// learn takes the values out of a message of the peer that came as recorded. It is called
+// with mu locked.
+func (p *player) learn(want, got *unit) {
+	if got.long != nil {
+		return
 	}
-	before, _ := utf8.DecodeLastRuneInString(s[:i])
-	after, _ := utf8.DecodeRuneInString(s[i+len(word):])
-	return !unicode.IsLetter(before) && !unicode.IsDigit(before) && !unicode.IsLetter(after) && !unicode.IsDigit(after)
+	p.subs.add(p.s.substitutions(want.data, got.data))
+	p.s.learnAuto(p.subs, p.how, want, got)
 }
 
-// remember adds substitutions; of two for the same recorded value the later one
-// stays.
-func remember(subs, more []substitution) []substitution {
-	for _, f := range more {
-		subs = slices.DeleteFunc(subs, func(o substitution) bool { return o.recorded == f.recorded })
-		subs = append(subs, f)
+// live returns the content of one of our messages with the values that came. If one does
+// not fit, the replay fails.
+func (p *player) live(u *unit) []byte {
+	data, wrong := p.subs.putIn(u, false)
+	if wrong != nil {
+		i := 0
+		for units := p.s.sides[p.role].units; i < len(units)-1 && &units[i] != u; i++ {
+		}
+		p.fail(fmt.Errorf("%s has a value that is captured: %v", p.s.unitName(p.role, i, "our"), wrong))
 	}
-	return subs
+	return data
 }

@@ -62,7 +62,7 @@ func (p *Play) Connect(ctx context.Context, rawURL string, opts ...ConnectOption
 
 func (p *Play) connect(ctx context.Context, rawURL string, how *connecting) error {
 	c, ctx := newCast(ctx, p.scripts, decode.FromClient, &how.playing)
-	t := &troupe{cast: c, how: how, rawURL: rawURL, idle: map[string]*idleConn{}}
+	t := &troupe{cast: c, how: how, rawURL: rawURL, idle: map[string]net.Conn{}}
 	defer t.close()
 	for i, s := range p.scripts {
 		if s.plain != nil && s.plain.foreign {
@@ -190,6 +190,7 @@ type cast struct {
 	began   time.Time
 	group   sync.WaitGroup
 	cancel  context.CancelCauseFunc
+	values  *values    // that were captured in all sessions
 	swaps   sync.Mutex // held while clients change their sessions; locked first of all
 
 	mu       sync.Mutex
@@ -213,7 +214,7 @@ func newCast(ctx context.Context, scripts []*Script, role decode.Dir, how *playi
 		played[i] = s.playedBy(role)
 	}
 	scripts = played
-	c := &cast{scripts: scripts, how: how, began: time.Now(), progress: time.Now(), taken: make([]bool, len(scripts)),
+	c := &cast{values: newValues(), scripts: scripts, how: how, began: time.Now(), progress: time.Now(), taken: make([]bool, len(scripts)),
 		left: make([]bool, len(scripts)), finished: make(chan struct{})}
 	for _, s := range scripts {
 		ours, theirs := s.firsts(role)
@@ -225,6 +226,7 @@ func newCast(ctx context.Context, scripts []*Script, role decode.Dir, how *playi
 		c.requests = append(c.requests, nil)
 		c.events = append(c.events, event{at: -1})
 	}
+	c.values.knows(scripts...)
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -244,6 +246,16 @@ func (c *cast) finish() {
 	default:
 		close(c.finished)
 	}
+}
+
+// valuesFor returns what is captured in one session: of those in c, or of one alone.
+func (c *cast) valuesFor(s *Script) *values {
+	if c == nil {
+		v := newValues()
+		v.knows(s)
+		return v
+	}
+	return c.values.ofSession()
 }
 
 // wait waits for the end of all sessions.
@@ -465,7 +477,7 @@ func (c *cast) fitting(request []byte) int {
 	for i, s := range c.scripts {
 		switch {
 		case c.taken[i] || s.plain != nil:
-		case err == nil && (c.how.update || s.checkRequest(req) == nil):
+		case err == nil && (c.how.update || s.checkRequest(req, c.values) == nil):
 			c.taken[i], c.requests[i] = true, req
 			return i
 		case part < 0:

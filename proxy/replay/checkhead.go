@@ -10,8 +10,9 @@ import (
 	"github.com/wstrace/wstrace/decode"
 )
 
-// checkRequest compares the request of a client with the recorded one.
-func (s *Script) checkRequest(req *decode.Head) error {
+// checkRequest compares the request of a client with the recorded one, in which values
+// have their place.
+func (s *Script) checkRequest(req *decode.Head, v *values) error {
 	if req.Cut {
 		return s.differAt(s.request, "expected a request from the client, got %s, which is not a whole one", quoted(s.hidden([]byte(req.Raw))))
 	}
@@ -20,7 +21,7 @@ func (s *Script) checkRequest(req *decode.Head) error {
 			return fmt.Errorf("expected a request for websocket, got %s %s", req.Method, s.hiddenText("", req.Target))
 		}
 		if u, err := url.Parse(s.info.URL); err == nil && (u.Path != "" && u.Path != "/" || u.RawQuery != "") {
-			return s.checkTarget(req.Target, u.RequestURI())
+			return s.checkTarget(req.Target, u.RequestURI(), s.at, v)
 		}
 		return nil
 	}
@@ -31,7 +32,7 @@ func (s *Script) checkRequest(req *decode.Head) error {
 	case req.Method != want.Method:
 		return s.differAt(want, "expected method %s, got %s", want.Method, req.Method)
 	}
-	if err := s.checkTarget(req.Target, want.Target); err != nil {
+	if err := s.checkTarget(req.Target, want.Target, want.at, v); err != nil {
 		return err
 	}
 	if v := strings.Join(req.Values("Sec-WebSocket-Key"), ", "); validKey(want.Get("Sec-WebSocket-Key")) && !validKey(v) {
@@ -40,9 +41,10 @@ func (s *Script) checkRequest(req *decode.Head) error {
 	return s.checkHeaders(want, req, "offered")
 }
 
-// checkTarget compares path and query with the recorded ones.
-func (s *Script) checkTarget(target, recorded string) error {
-	got, want := originForm(target), originForm(recorded)
+// checkTarget compares path and query with those recorded at a position.
+func (s *Script) checkTarget(target, recorded string, at int, v *values) error {
+	got := originForm(target)
+	want := s.targetFor(v, at, originForm(recorded), got)
 	gotPath, gotQuery, _ := strings.Cut(got, "?")
 	wantPath, wantQuery, _ := strings.Cut(want, "?")
 	if !s.likes(s.comparedTarget(wantPath), s.comparedTarget(gotPath)) {
@@ -79,6 +81,11 @@ func (e *equality) queryKey(query string) string {
 	for name, values := range vs {
 		if slices.Contains(cacheBusters, strings.ToLower(name)) && len(values) == 1 && randomValue.MatchString(values[0]) {
 			delete(vs, name)
+		}
+	}
+	for i := range e.captures {
+		if name := e.captures[i].from.Param; vs.Has(name) {
+			vs.Set(name, "…")
 		}
 	}
 	return vs.Encode()

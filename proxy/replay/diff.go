@@ -118,7 +118,7 @@ type alignment struct {
 }
 
 // align pairs what d does in two sessions, as s compares.
-func (s *Script) align(in [2]*Script, d decode.Dir, subs []substitution) alignment {
+func (s *Script) align(in [2]*Script, d decode.Dir, subs *values) alignment {
 	longs := longContents(in[:]...)
 	al := alignment{s: s, in: in, as: s.steps(in[0], d, subs, longs), bs: s.steps(in[1], d, nil, longs)}
 	list := s.reconcile(pairs(al.as, al.bs), al.as, al.bs)
@@ -194,7 +194,7 @@ func (al *alignment) line(r *row) string {
 }
 
 // inside returns where a message differs from the one whose place it took.
-func (al *alignment) inside(r *row, subs []substitution, width int) string {
+func (al *alignment) inside(r *row, subs *values, width int) string {
 	if r.old < 0 {
 		return ""
 	}
@@ -265,7 +265,7 @@ func (s *Script) whyNot(a, b *step) string {
 
 // insideOf returns where b differs from a, if their beginnings do not show that, or one
 // has bytes that are no text.
-func (s *Script) insideOf(a, b *unit, subs []substitution, width int) string {
+func (s *Script) insideOf(a, b *unit, subs *values, width int) string {
 	switch {
 	case a == nil || b == nil || a.kind == unitEnd || b.kind == unitEnd || a.op != b.op || a.op > ws.OpBinary:
 		return ""
@@ -273,14 +273,11 @@ func (s *Script) insideOf(a, b *unit, subs []substitution, width int) string {
 		return ""
 	}
 	want, got := *a, *b
-	text := a.op == ws.OpText && !s.exact
-	if text {
-		want.data = put(a.data, subs)
-	}
+	want.data, _ = subs.putIn(a, true)
 	s.hide(&want)
 	s.hide(&got)
 	d := Difference{Want: shown(&want), Got: shown(&got)}
-	if text {
+	if a.op == ws.OpText && !s.exact {
 		d.Want, d.Got = s.compared(d.Want), s.compared(d.Got)
 	}
 	return d.Diff(width)
@@ -305,19 +302,28 @@ func keyOf(s string) stepKey {
 
 // pairCaptures returns what the captures find in both sessions: the first in one
 // stands for the first in the other, and so on.
-func (s *Script) pairCaptures(other *Script) []substitution {
-	var subs []substitution
+func (s *Script) pairCaptures(other *Script) *values {
+	subs := newValues()
+	if len(s.captures) == 0 {
+		return subs
+	}
+	if s.request != nil && other.request != nil {
+		s.learnHead(subs, nil, 0, s.request.Head, other.request.Head, nil, nil)
+	}
+	if len(s.replies) > 0 && len(other.replies) > 0 {
+		s.learnHead(subs, nil, 0, s.final().Head, other.final().Head, s.final().body, other.final().body)
+	}
 	for i := range s.captures {
 		c := &s.captures[i]
 		for d := range s.sides {
 			var values [2][]any
 			for k, of := range []*Script{s, other} {
 				for _, u := range of.sides[d].units {
-					values[k] = append(values[k], c.from.Values(u.data)...)
+					values[k] = append(values[k], c.values(u.data)...)
 				}
 			}
 			for n := range min(len(values[0]), len(values[1])) {
-				subs = remember(subs, []substitution{{values[0][n], values[1][n], c.into}})
+				subs.add([]substitution{c.substitute(values[0][n], values[1][n])})
 			}
 		}
 	}
@@ -326,15 +332,15 @@ func (s *Script) pairCaptures(other *Script) []substitution {
 
 // steps returns what d does in session of, which is in records, in order, with keys as s compares,
 // with captured values in their place.
-func (s *Script) steps(of *Script, d decode.Dir, subs []substitution, longs map[long]bool) []step {
+func (s *Script) steps(of *Script, d decode.Dir, subs *values, longs map[long]bool) []step {
 	units := of.sides[d].units
 	list := make([]step, 0, len(units)+2)
 	if d == decode.FromClient && of.request != nil && !of.request.out {
-		list = append(list, s.headStep(of, of.request))
+		list = append(list, s.headStep(of, of.request, subs))
 	}
 	for _, h := range of.replies {
 		if d == decode.FromServer && !h.out {
-			list = append(list, s.headStep(of, h))
+			list = append(list, s.headStep(of, h, subs))
 		}
 	}
 	key := func(u *unit) string { return s.key(u, subs, longs) }
@@ -353,11 +359,11 @@ func (s *Script) steps(of *Script, d decode.Dir, subs []substitution, longs map[
 }
 
 // headStep returns the step that a head of a session is.
-func (s *Script) headStep(of *Script, h *head) step {
+func (s *Script) headStep(of *Script, h *head, subs *values) step {
 	st := step{line: of.line(h.at)}
 	key := ""
 	if h.Status == 0 {
-		path, query, _ := strings.Cut(originForm(h.Target), "?")
+		path, query, _ := strings.Cut(subs.putTarget(originForm(h.Target)), "?")
 		st.text = h.Method + " " + s.hiddenText("", originForm(h.Target))
 		st.full = h.Method + " " + originForm(h.Target)
 		key = h.Method + " " + s.alikeText("", s.comparedTarget(path)) + "?" + s.queryKey(strings.TrimPrefix(s.alikeText("", "?"+s.comparedTarget(query)), "?"))
@@ -426,18 +432,15 @@ func longContents(sessions ...*Script) map[long]bool {
 
 // key returns a string that is the same for the contents that count as equal. Those
 // that are equal to the byte to one of longs count as that.
-func (s *Script) key(u *unit, subs []substitution, longs map[long]bool) string {
+func (s *Script) key(u *unit, subs *values, longs map[long]bool) string {
 	if len(longs) > 0 {
 		if l := (long{u.length(), u.digest()}); longs[l] {
 			return fmt.Sprintf("%d %x", l.size, l.sum)
 		}
 	}
-	data := u.data
-	if u.op == ws.OpText {
-		data = put(data, subs)
-	}
+	data, _ := subs.putIn(u, true)
 	data = []byte(s.alike(s.withoutMatches(data)))
-	if u.op != ws.OpText || s.exact || !utf8.Valid(data) {
+	if !u.textual() || s.exact || !utf8.Valid(data) {
 		return string(data)
 	}
 	if root := pick.ParseXML(data); root != nil {

@@ -21,7 +21,8 @@ type Difference struct {
 	Want []byte // the content expected, nil if there is none; has … for what is not compared
 	Got  []byte // the content that came, nil if there is none; likewise
 
-	Header string // the header of a handshake that differs; "" for none
+	Header string   // the header of a handshake that differs; "" for none
+	Unused []string // with CaptureAuto: selectors of what looks made up and does not come back, if that is all that differs
 }
 
 // Error returns the difference as a sentence.

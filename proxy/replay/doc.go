@@ -16,9 +16,9 @@
 // What counts as equal is said when a trace is loaded, and how it is played when
 // it is played. An option that something would ignore can't be given to it:
 //
-//	[CompareOption]  Ignore, Capture, AnyOrder, Optional, Stream, Exact, Headers
+//	[CompareOption]  Ignore, Capture, CaptureAuto, AnyOrder, Optional, Stream, Exact, Headers
 //	[LoadOption]     these, and Session
-//	[PlayOption]     Timing, Clock, Stall, Header, Events, Latency, Notes, Chunks, BodyHint, ServerTLS, Update
+//	[PlayOption]     Timing, Clock, Stall, Header, Events, Latency, Notes, Captured, Chunks, BodyHint, ServerTLS, Update
 //	[ConnectOption]  these, and TLS, Dialer
 //	[ServeOption]    LoadOption, PlayOption, All, Times, UpdateFrom
 //	[DialOption]     LoadOption, ConnectOption, All
@@ -44,8 +44,8 @@
 // in whatever messages they come, and its heartbeats may come or not, as may what
 // [Optional] names. If it has ids, the other side may ask with others than recorded, and
 // in another order: an answer has the id of its question.
-// [Ignore], [Capture] and [AnyOrder] allow for what differs from run to run. Of the
-// handshake the method, path, query, subprotocols and extensions
+// [Ignore], [Capture], [CaptureAuto] and [AnyOrder] allow for what differs from run to
+// run. Of the handshake the method, path, query, subprotocols and extensions
 // are compared. A key and its accept are made for each connection.
 //
 // What is sent is what was recorded, to the byte: junk, opcodes that have no

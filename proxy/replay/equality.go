@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gobwas/ws"
-
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/pick"
 )
@@ -20,6 +18,7 @@ type equality struct {
 	stream      bool // the messages of the other side are one stream of bytes
 	ignore      []pick.Selector
 	captures    []capture
+	auto        bool                              // what looks made up is captured too
 	headerNames []string                          // of the handshake, compared too
 	optional    []pick.Selector                   // messages that have what one selects may come or not
 	optionals   []func() func(*decode.Event) bool // and those of events for which one returns true
@@ -39,7 +38,7 @@ func (e *equality) err() error { return errors.Join(e.wrong...) }
 
 // compare reports whether what came is what was recorded, or says in what they
 // differ, if that is not plain to see.
-func (e *equality) compare(want, got *unit, subs []substitution) (ok bool, why string) {
+func (e *equality) compare(want, got *unit, subs *values) (ok bool, why string) {
 	if want.kind != got.kind {
 		return false, ""
 	}
@@ -61,22 +60,20 @@ func (e *equality) compare(want, got *unit, subs []substitution) (ok bool, why s
 		return e.closesAlike(want.data, got.data, subs), ""
 	case want.kind == unitControl:
 		return bytes.Equal(want.data, got.data) || e.likesContent(want.data, got.data), ""
-	case e.exact && e.redacted == nil && len(e.ignore) == 0 && len(e.captures) == 0 && len(subs) == 0:
+	case e.exact && e.redacted == nil && len(e.ignore) == 0 && len(e.captures) == 0 && subs.empty():
 		why := bytesDiffer(want.data, got.data)
 		return why == "", why
 	}
-	text := want.op == ws.OpText && (want.kind == unitMessage || want.flags&0x40 == 0)
-	data := want.data
-	if text {
-		data = put(data, subs)
+	data, _ := subs.putIn(want, true)
+	if why = e.differs(data, got.data, want.textual()); why != "" && e.auto && !e.exact && subs != nil {
+		why = e.madeDiffer(subs, want, data, got.data, why)
 	}
-	why = e.differs(data, got.data, text)
 	return why == "", why
 }
 
 // closesAlike compares the bodies of two Close frames: the code, and in the reason what
 // expressions leave to be compared.
-func (e *equality) closesAlike(want, got []byte, subs []substitution) bool {
+func (e *equality) closesAlike(want, got []byte, subs *values) bool {
 	code, reason, ok := decode.CloseBody(want)
 	gotCode, gotReason, gotOK := decode.CloseBody(got)
 	if !ok || !gotOK || code != gotCode {
@@ -192,6 +189,7 @@ func (e *equality) withoutMatches(b []byte) []byte { return e.mapMatches(b, nil)
 
 // mapMatches returns b with text in place of what the regular expressions match.
 func (e *equality) mapMatches(b, text []byte) []byte {
+	b = e.withoutBytes(b)
 	for i := range e.ignore {
 		if expr := e.ignore[i].Expr; expr != nil {
 			b = expr.ReplaceAllLiteral(b, text)
@@ -209,6 +207,32 @@ func (e *equality) mapMatches(b, text []byte) []byte {
 		b = pick.Apply(nil, b, edits)
 	}
 	return b
+}
+
+// withoutBytes returns b with zeros in place of the bytes that selectors name, which stay
+// as many.
+func (e *equality) withoutBytes(b []byte) []byte {
+	out := b
+	zero := func(s *pick.Selector) {
+		if s.Bytes == nil {
+			return
+		}
+		for _, at := range s.Spans(b) {
+			if sameMemory(out, b) {
+				out = bytes.Clone(b)
+			}
+			for i := at.Start; i < at.End; i++ {
+				out[i] = '0'
+			}
+		}
+	}
+	for i := range e.ignore {
+		zero(&e.ignore[i])
+	}
+	for i := range e.captures {
+		zero(&e.captures[i].from)
+	}
+	return out
 }
 
 // ignoresHeader reports whether a header is not compared.

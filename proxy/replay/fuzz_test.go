@@ -37,13 +37,17 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Add(linesOf("/", "mqtt", "> hex 82 06 01", "> hex 02 00 01 61 00 32", "< hex 90 03", "< hex 01", "< text", "< hex 02 00"), false)
 	f.Fuzz(func(t *testing.T, text string, exact bool) {
-		opts := []LoadOption{Capture("$..id"), Ignore("/x+/")}
+		opts := []LoadOption{Capture("$..id"), Capture("@1:2", "@0:2"), CaptureAuto(), Ignore("/x+/", "@-1:1")}
 		if exact {
 			opts = append(opts, Exact())
 		}
 		if s, err := Load(Trace(strings.NewReader(text)), opts...); err == nil {
 			if differ, err := Diff(io.Discard, s, s, 0); differ || err != nil {
 				t.Errorf("it differs from itself, %v", err)
+			}
+			s.Unfound()
+			if s.words != nil {
+				s.words.of(s)
 			}
 		}
 		Load(onlySource{Trace(strings.NewReader(text))}, opts...)

@@ -26,10 +26,10 @@ func validKey(key string) bool {
 // recorded one with the host of u, also in an Origin that was the same, with its
 // path and query if it has them, and with a key of its own. A recorded key that
 // is none is sent as it is.
-func (s *Script) requestFor(u *url.URL, set []decode.Field) []byte {
+func (s *Script) requestFor(u *url.URL, set []decode.Field, v *values) []byte {
 	key := newKey()
 	if s.request == nil {
-		return withFields(s.plainRequest(u, key), set).Append(nil)
+		return withFields(v.putHead(s.plainRequest(u, key)), set).Append(nil)
 	}
 	recorded := s.request
 	if s.edited != nil {
@@ -37,18 +37,19 @@ func (s *Script) requestFor(u *url.URL, set []decode.Field) []byte {
 	}
 	target := u.RequestURI()
 	if u.Path == "" && u.RawQuery == "" || u.Path == "/" && u.RawQuery == "" {
-		target = originForm(recorded.Target)
+		target = v.putTarget(originForm(recorded.Target))
 	}
-	h := s.addressed(recorded, u, target)
+	h := s.addressed(recorded, v.putHead(recorded.Head), u, target)
 	if validKey(recorded.Get("Sec-WebSocket-Key")) {
 		h = h.WithValue("Sec-WebSocket-Key", key)
 	}
 	return recorded.bytes(withFields(h, set))
 }
 
-// addressed returns a recorded request with the host of u and with a target.
-func (s *Script) addressed(recorded *head, u *url.URL, target string) *decode.Head {
-	h := recorded.WithTarget(target).WithValue("Host", u.Host)
+// addressed returns a recorded request, with the values of live, with the host of u and
+// with a target.
+func (s *Script) addressed(recorded *head, live *decode.Head, u *url.URL, target string) *decode.Head {
+	h := live.WithTarget(target).WithValue("Host", u.Host)
 	// A page of the server's own stays one, as servers check that.
 	if o, err := url.Parse(recorded.Get("Origin")); err == nil && o.Host != "" && strings.EqualFold(o.Host, recorded.Get("Host")) {
 		o.Host = u.Host
@@ -104,7 +105,7 @@ func originForm(target string) string {
 // answerTo returns the heads, and the body, with which a server answers req,
 // and the extensions that are in force from then on. An accept that was wrong
 // in the recording stays as it is.
-func (s *Script) answerTo(req *decode.Head, set []decode.Field) (b []byte, extensions []string) {
+func (s *Script) answerTo(req *decode.Head, set []decode.Field, v *values) (b []byte, extensions []string) {
 	accept := decode.AcceptKey(req.Get("Sec-WebSocket-Key"))
 	extensions = s.extensions()
 	if !s.offers(req) && !accepts(req.Values("Sec-WebSocket-Extensions"), extensions) {
@@ -120,7 +121,7 @@ func (s *Script) answerTo(req *decode.Head, set []decode.Field) (b []byte, exten
 		return withFields(h, set).Append(nil), extensions
 	}
 	for _, recorded := range s.replies {
-		h := recorded.Head
+		h := v.putHead(recorded.Head)
 		if recorded == s.final() {
 			if s.acceptsKey() {
 				h = h.WithValue("Sec-WebSocket-Accept", accept)

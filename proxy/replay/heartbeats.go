@@ -425,11 +425,12 @@ func (p *player) owe(like int, u *unit) {
 	theirs := &p.s.sides[p.peer].units[asked]
 	var data []byte
 	if len(ours.ids) > 0 && alikeIDs(theirs.ids, u.ids) {
-		if data = p.dataOf(ours); data == nil {
+		var ok bool
+		if data, ok = p.dataOf(ours); !ok {
 			return
 		}
 	} else {
-		data = withWords(put(ours.data, p.subs), theirs.data, u.data)
+		data = withWords(p.live(ours), theirs.data, u.data)
 	}
 	answer := owed{at: ours.at, frame: p.beatFrame(ours, data)}
 	if p.isHeld(ours) {

@@ -225,7 +225,7 @@ func (u *unit) with(data []byte, ids []ident, value func(k int) string) *unit {
 // liveID returns the id that stands for one of a record of d, and whether it is another
 // one.
 func (p *player) liveID(id *ident) (value string, other bool) {
-	value, other = p.live[id.question]
+	value, other = p.liveIDs[id.question]
 	if !other || id.question.unit < 0 || id.question.dir != p.peer {
 		return id.value, false
 	}
@@ -244,19 +244,19 @@ func (p *player) bind(i int, u *unit) {
 		}
 		at := idPlace{p.peer, i, k}
 		if want.ids[k].value == u.ids[k].value {
-			delete(p.live, at) // of a heartbeat that came once more
+			delete(p.liveIDs, at) // of a heartbeat that came once more
 			continue
 		}
-		if p.live == nil {
-			p.live = map[idPlace]string{}
+		if p.liveIDs == nil {
+			p.liveIDs = map[idPlace]string{}
 		}
-		p.live[at] = u.ids[k].value
+		p.liveIDs[at] = u.ids[k].value
 	}
 }
 
 // expected returns unit i of the peer with the ids that u may and must have, and what
 // has still to be put into it.
-func (p *player) expected(i int, u *unit) (*unit, []substitution) {
+func (p *player) expected(i int, u *unit) (*unit, *values) {
 	want := &p.s.sides[p.peer].units[i]
 	alike := alikeIDs(want.ids, u.ids)
 	value := func(k int) string {
@@ -271,7 +271,10 @@ func (p *player) expected(i int, u *unit) (*unit, []substitution) {
 		return want, p.subs
 	}
 	data, ids := p.putBeforeIDs(p.peer, want)
-	return want.with(data, ids, value), nil
+	if want = want.with(data, ids, value); p.s.auto {
+		return want, p.subs // what is made up is looked for in the rest
+	}
+	return want, nil
 }
 
 // compare compares what came with unit i of the peer.
@@ -311,8 +314,11 @@ func (p *player) putBeforeIDs(from decode.Dir, u *unit) (data []byte, ids []iden
 
 // dataOf returns what is sent for a message of ours: with captured values and, in place
 // of the recorded ids, those of the questions that it answers. If one does not fit, the
-// replay fails, and it returns nil.
-func (p *player) dataOf(u *unit) []byte {
+// replay fails, and ok is false.
+func (p *player) dataOf(u *unit) (data []byte, ok bool) {
+	if len(u.ids) == 0 {
+		return p.live(u), true
+	}
 	misfit := false
 	value := func(k int) string {
 		id := &u.ids[k]
@@ -335,14 +341,12 @@ func (p *player) dataOf(u *unit) []byte {
 	}
 	switch changed := u.with(u.data, u.ids, value); {
 	case misfit:
-		return nil
+		return nil, false
 	case changed != u:
 		data, ids := p.putBeforeIDs(p.role, u)
-		return u.with(data, ids, value).data
-	case u.op == ws.OpText:
-		return put(u.data, p.subs)
+		return u.with(data, ids, value).data, true
 	}
-	return u.data
+	return p.live(u), true
 }
 
 // inRecords returns the script with records in place of the messages of both sides.

@@ -44,13 +44,16 @@ func (p *player) tookRequest(req *decode.Head) {
 	defer p.report()
 	defer p.signal()
 	if !p.how.update {
-		if err := p.s.checkRequest(req); err != nil {
+		if err := p.s.checkRequest(req, p.subs); err != nil {
 			p.refusal = refusal(err)
 			p.fail(err)
 			return
 		}
+		if p.s.request != nil {
+			p.s.learnHead(p.subs, p.how, p.s.request.at, p.s.request.Head, req, nil, nil)
+		}
 	}
-	answer, extensions := p.s.answerTo(req, p.how.headers)
+	answer, extensions := p.s.answerTo(req, p.how.headers, p.subs)
 	p.handshake, p.asked = answer, time.Now()
 	p.notUpgraded = !p.s.accepted()
 	p.uncompressed = !sameExtensions(extensions, p.s.extensions())
@@ -72,6 +75,9 @@ func (p *player) tookResponse(res *decode.Head) {
 	if err := p.s.checkResponse(res, p.key); err != nil && (!p.how.update || p.s.accepted() && res.Status != 101) {
 		p.fail(err) // a session that was refused is no update of one that was played
 		return
+	}
+	if len(p.s.replies) > 0 {
+		p.s.learnHead(p.subs, p.how, p.s.replyAt(), p.s.final().Head, res, nil, nil)
 	}
 	p.notUpgraded = res.Status != 101
 	p.handshaken(time.Now())
@@ -188,9 +194,7 @@ func (p *player) match(u *unit) {
 
 // took notes that u is unit i of the peer.
 func (p *player) took(i int, u *unit) {
-	if u.long == nil {
-		p.subs = remember(p.subs, p.s.substitutions(p.s.sides[p.peer].units[i].data, u.data))
-	}
+	p.learn(&p.s.sides[p.peer].units[i], u)
 	p.bind(i, u)
 	if p.s.sides[p.peer].units[i].first {
 		p.owe(i, u)

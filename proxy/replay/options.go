@@ -16,8 +16,8 @@ import (
 	"github.com/wstrace/wstrace/proxy/internal/clock"
 )
 
-// A CompareOption says what counts as equal: [Ignore], [Capture], [AnyOrder],
-// [Optional], [Stream], [Exact], [Headers]. It is said when a trace is loaded, by whatever loads one.
+// A CompareOption says what counts as equal: [Ignore], [Capture], [CaptureAuto],
+// [AnyOrder], [Optional], [Stream], [Exact], [Headers]. It is said when a trace is loaded, by whatever loads one.
 type CompareOption interface {
 	LoadOption
 	setEquality(*equality)
@@ -32,8 +32,8 @@ type LoadOption interface {
 }
 
 // A PlayOption says how a session is played, by either side: [Timing], [Clock], [Stall],
-// [Header], [Events], [Latency], [Notes], [Chunks],
-// [BodyHint], [ServerTLS], [Update].
+// [Header], [Events], [Latency], [Notes], [Captured], [Chunks], [BodyHint],
+// [ServerTLS], [Update].
 type PlayOption interface {
 	ServeOption
 	ConnectOption
@@ -134,6 +134,7 @@ type playing struct {
 	update   bool           // what comes is not compared
 	latency  func(Answer)
 	clock    clock.Clock    // of the sessions
+	taken    func(string)   // is told selectors; may be nil
 	note     func(string)   // is told what was left out; may be nil
 	bodyHint string         // behind the word that a body was not recorded whole
 	chunk    int            // bytes that are written at once; 0 is as many as there are
@@ -220,6 +221,9 @@ func Check(opts ...LoadOption) error {
 //	?token                        a parameter of the query
 //	Origin:                       the value of a header
 //	/[0-9]+ ms/                   what a regular expression matches in messages
+//	@2:4                          four bytes of a message, from offset 2 on
+//	@-4:4                         its last four bytes
+//	@mqtt.id                      the packet ids of MQTT
 //
 // A JSON document may stand anywhere in a text message, as in 42["a",1] or
 // where a message holds several. Of the headers Sec-WebSocket-Protocol and
@@ -232,23 +236,41 @@ func Ignore(selectors ...string) CompareOption {
 	})
 }
 
-// Capture takes a value, such as an id, out of the messages of the other side,
-// where it need not be the recorded one. In all that comes later in the same
-// session, sent and expected, the value takes the place of the recorded one in
-// texts: strings where they stand as a word, also in names of JSON, numbers
-// where they are a value of JSON. The selector is a path of JSON or XML, or a regular
-// expression whose first group is the value. Paths in into limit the places.
+// Capture takes a value, such as an id, out of what the other side sends, where it
+// need not be the recorded one: out of a message by a path of JSON or XML, a regular
+// expression whose first group is the value, or the place of its bytes; out of a handshake
+// by the name of a parameter or a header, of Set-Cookie each cookie.
+//
+// In all that comes later, sent and expected, in messages, queries, paths and headers,
+// the value takes the place of the recorded one: strings where they stand as a word,
+// escaped and in base64 too, numbers where they are a value of JSON or a whole parameter.
+// A value of four characters and more does so in all sessions that are played together.
+// In a binary message, and in a text before which its length stands, a value must be as
+// long as the recorded one; else the replay fails, and says so. Bytes of fewer than eight
+// are put where the same selector finds them. Paths and bytes in into limit the places.
 func Capture(from string, into ...string) CompareOption {
-	sel, err := pick.Parse(from)
-	if err == nil && !sel.InMessages() {
-		err = fmt.Errorf("%q names no part of a message", from)
-	}
-	places, err2 := pick.ParseAll(into)
+	c, err := newCapture(from, into)
 	return compareOption(func(e *equality) {
-		e.captures = append(e.captures, capture{sel, places})
+		e.captures = append(e.captures, c)
 		e.fault(err)
-		e.fault(err2)
 	})
+}
+
+// CaptureAuto captures by itself what looks made up anew in each run: UUIDs, hexadecimal
+// of eight digits and more, numbers of six, and other characters without a pattern. A
+// value is taken if it differs from the recorded one at the same place, the other side
+// says it there first, and it comes back later in the recording; so are numbers in JSON
+// that count up and come back in what we send, unless the protocol is a known one, which
+// has its own ids. [Captured] tells what could be given to [Capture] instead. Any other
+// difference stays one. With [Exact], and in [Diff], it does nothing.
+func CaptureAuto() CompareOption { return compareOption(func(e *equality) { e.auto = true }) }
+
+// Captured tells f each selector by which [CaptureAuto] takes a value, once for sessions
+// that are played together: a path, an expression, ?parameter or Header:, or for a number
+// that counts up paths with " into " between them. It may be called from several
+// goroutines.
+func Captured(f func(selector string)) PlayOption {
+	return playOption(func(p *playing) { p.taken = f })
 }
 
 // Optional lets messages of either side in which a selector, as of [Ignore], finds

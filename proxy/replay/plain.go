@@ -6,7 +6,6 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
-	"math"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -95,6 +94,9 @@ func (b *builder) finishPlain() bool {
 		return false
 	}
 	s.plain = &plain{bodies: b.bodies}
+	if s.auto {
+		s.words = new(recordedOnce)
+	}
 	s.sides = [2]side{}
 	s.plain.bodies[decode.FromClient].finish(s.request.Head, decode.RequestBody(s.request.Head))
 	if b.answers > 0 {
@@ -109,6 +111,19 @@ func (b *builder) finishPlain() bool {
 		s.plain.bodies[decode.FromServer].finish(h.Head, decode.ResponseBody(h.Head, s.request.Method))
 	}
 	return true
+}
+
+// bodyOf returns the recorded body behind a head of the session.
+func (s *Script) bodyOf(h *head) []byte {
+	switch {
+	case s.plain == nil:
+		return h.body
+	case h == s.request:
+		return s.plain.bodies[decode.FromClient].bytes()
+	case h == s.final():
+		return s.plain.bodies[decode.FromServer].bytes()
+	}
+	return nil
 }
 
 // answered reports whether the exchange has an answer.
@@ -152,16 +167,16 @@ func (s *Script) title() string {
 }
 
 // asksAlike reports whether a request is the recorded one, as far as its head tells.
-func (s *Script) asksAlike(req *decode.Head) bool {
+func (s *Script) asksAlike(req *decode.Head, v *values) bool {
 	if req.Method != s.request.Method || decode.AsksForWebSocket(req) != decode.AsksForWebSocket(s.request.Head) {
 		return false
 	}
-	return s.checkTarget(req.Target, s.request.Target) == nil
+	return s.checkTarget(req.Target, s.request.Target, s.request.at, v) == nil
 }
 
-// bodyDiffers compares the body that d sent with the recorded one. h is the head in front
-// of it, of which only the coding counts. It returns nil if they are equal.
-func (s *Script) bodyDiffers(d decode.Dir, h *decode.Head, got []byte, subs []substitution) *Difference {
+// bodyDifference compares the body that d sent with the recorded one. h is the head in
+// front of it, of which only the codings count. It returns nil if they are equal.
+func (s *Script) bodyDifference(v *values, d decode.Dir, h *decode.Head, got []byte) *Difference {
 	body := &s.plain.bodies[d]
 	recorded := s.request
 	if d == decode.FromServer {
@@ -169,40 +184,43 @@ func (s *Script) bodyDiffers(d decode.Dir, h *decode.Head, got []byte, subs []su
 	}
 	want, known := contentOf(recorded.Head, body.bytes())
 	got, knownToo := contentOf(h, got)
-	switch {
-	case !known || !knownToo: // nothing is said of what can't be looked into
-		return nil
-	case body.missing > 0 || body.cutOff: // what there is of it
-		if len(got) > len(want) {
-			got = got[:len(want)]
-		}
-		if !bytes.Equal(want, got) && len(s.ignore) == 0 && len(s.captures) == 0 {
-			break
-		}
+	if !known || !knownToo { // nothing is said of what can't be looked into
 		return nil
 	}
-	text := utf8.Valid(want) && utf8.Valid(got)
-	if text {
-		want = put(want, subs)
+	if body.missing > 0 || body.cutOff { // what there is of it
+		if len(s.ignore)+len(s.captures) > 0 || s.auto {
+			return nil
+		}
+		got = got[:min(len(got), len(want))]
 	}
-	why := s.differs(want, got, text)
+	why := s.bodyDiffers(v, recorded.at, recorded.Without("Content-Encoding"), want, got)
 	if why == "" {
 		return nil
 	}
 	op := ws.OpText
-	if !text {
+	if !utf8.Valid(want) || !utf8.Valid(got) {
 		op = ws.OpBinary
 	}
 	w, g := &unit{op: op, data: want}, &unit{op: op, data: got}
+	w.data, _ = v.putIn(w, true)
 	s.hide(g)
 	diff := s.differAt(recorded, "expected the body of the %s %s, %s; got %s, %s", whatOf(d), s.title(), bodyText(w), bodyText(g), why)
 	if len(body.pieces) > 0 {
 		diff.Line = s.line(body.pieces[0].at)
 	}
-	if diff.Want, diff.Got = want, shown(g); text {
-		diff.Want, diff.Got = s.compared(want), s.compared(shown(g))
+	if diff.Want, diff.Got = w.data, shown(g); op == ws.OpText {
+		diff.Want, diff.Got = s.compared(w.data), s.compared(shown(g))
 	}
 	return diff
+}
+
+// learnPlain takes values out of the head and the body that d sent, which are as recorded.
+func (s *Script) learnPlain(v *values, how *playing, d decode.Dir, h *decode.Head, got []byte) {
+	recorded := s.request
+	if d == decode.FromServer {
+		recorded = s.final()
+	}
+	s.learnHead(v, how, recorded.at, recorded.Head, h, s.bodyOf(recorded), got)
 }
 
 func whatOf(d decode.Dir) string {
@@ -328,13 +346,14 @@ func (s *Script) repeats(before *Script) bool {
 // safe reports whether a request may be answered again as it was before (RFC 9110 §9.2.1).
 func safe(method string) bool { return method == "GET" || method == "HEAD" || method == "OPTIONS" }
 
-// upTo returns the position of the first piece of a body that goes on behind n bytes, or
-// one behind all.
-func (h *httpBody) upTo(n int) int {
+// upTo returns the position of the first piece of a body of which n bytes are not all, or
+// of the last; none if it has no pieces.
+func (h *httpBody) upTo(n, none int) int {
 	for _, p := range h.pieces {
+		none = p.at
 		if n -= len(p.b); n < 0 {
-			return p.at
+			break
 		}
 	}
-	return math.MaxInt
+	return none
 }

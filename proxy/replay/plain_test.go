@@ -2,7 +2,6 @@ package replay
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -82,17 +81,16 @@ func TestApplicationDiffers(t *testing.T) {
 	}
 }
 
-// serveApp serves a trace until the test ends. It returns the address, and what says how
+// serveApp serves a trace. It returns the address, and what waits for the end and says how
 // it went.
-func serveApp(t *testing.T, text string, opts ...PlayOption) (addr string, stop func() error) {
+func serveApp(t *testing.T, text string, opts ...PlayOption) (addr string, wait func() error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- loadAll(t, text).Serve(ctx, l, opts...) }()
-	return l.Addr().String(), func() error { cancel(); return <-done }
+	go func() { done <- loadAll(t, text).Serve(t.Context(), l, opts...) }()
+	return l.Addr().String(), func() error { return <-done }
 }
 
 func get(t *testing.T, method, url, body string) string {
@@ -149,7 +147,7 @@ func TestAnswers(t *testing.T) {
 `
 	var mu sync.Mutex
 	var notes []string
-	addr, stop := serveApp(t, text, Notes(func(s string) {
+	addr, wait := serveApp(t, text, Notes(func(s string) {
 		mu.Lock()
 		defer mu.Unlock()
 		notes = append(notes, s)
@@ -169,7 +167,7 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("%s %s: got %q, want %q", c.method, c.path, got, c.want)
 		}
 	}
-	if err := stop(); err != nil {
+	if err := wait(); err != nil {
 		t.Error(err)
 	}
 	want := []string{
@@ -196,7 +194,7 @@ func TestAnswerWaits(t *testing.T) {
 {"k":"res","c":2,"v":"HTTP/1.1","code":200,"reason":"OK","h":[["Content-Length","0"]]}
 {"k":"done","c":2,"sent":2,"got":0}
 `
-	addr, stop := serveApp(t, text)
+	addr, wait := serveApp(t, text)
 	polled := make(chan string)
 	go func() { polled <- get(t, "GET", "http://"+addr+"/poll?t=1700000000001", "") }()
 	select {
@@ -210,16 +208,16 @@ func TestAnswerWaits(t *testing.T) {
 	if got := <-polled; got != "200 hi!" {
 		t.Errorf("got %q", got)
 	}
-	if err := stop(); err != nil {
+	if err := wait(); err != nil {
 		t.Error(err)
 	}
 
-	addr, stop = serveApp(t, text, Stall(200*time.Millisecond))
+	addr, wait = serveApp(t, text, Stall(200*time.Millisecond))
 	get2, err := http.Get("http://" + addr + "/poll?t=1700000000002")
 	if err == nil {
 		get2.Body.Close()
 	}
-	if got, want := fmt.Sprint(stop()), "server waits for the request POST /send of session 2 (line 5): nothing for 200ms"; got != want {
+	if got, want := fmt.Sprint(wait()), "server waits for the request POST /send of session 2 (line 5): nothing for 200ms"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
@@ -266,4 +264,49 @@ func (l *countingListener) Accept() (net.Conn, error) {
 		l.n++
 	}
 	return conn, err
+}
+
+// What the server makes up in an answer goes into the query of the handshake, and into
+// later requests; what a client makes up is taken from its request.
+func TestApplicationCaptures(t *testing.T) {
+	made := strings.NewReplacer(`\"abc\"`, `\"3f0c9a62-8d1e-4b7a-9c55-0a1b2c3d4e5f\"`, "id=abc", "id=3f0c9a62-8d1e-4b7a-9c55-0a1b2c3d4e5f",
+		`"/data"`, `"/data/3f0c9a62-8d1e-4b7a-9c55-0a1b2c3d4e5f"`).Replace(app)
+	now := strings.ReplaceAll(made, "3f0c9a62-8d1e-4b7a-9c55-0a1b2c3d4e5f", "b8e1d7f4-22c3-4a09-8f6e-91d2e3f4a5b6")
+	for name, opt := range map[string]CompareOption{"selector": Capture("$.id"), "auto": CaptureAuto()} {
+		var mu sync.Mutex
+		var taken []string
+		serr, cerr := together(t, loadAll(t, now), loadAll(t, made, opt), PlayOptions(), Captured(func(sel string) {
+			mu.Lock()
+			defer mu.Unlock()
+			taken = append(taken, sel)
+		}))
+		if serr != nil || cerr != nil {
+			t.Errorf("%s: %v, %v", name, serr, cerr)
+		}
+		if name == "auto" && !slices.Equal(taken, []string{"$.id"}) {
+			t.Errorf("got %q", taken)
+		}
+	}
+	_, cerr := together(t, loadAll(t, now), loadAll(t, made), Stall(time.Second), PlayOptions())
+	if got := fmt.Sprint(cerr); !strings.Contains(got, `where $.id is "b8e1d7f4-22c3-4a09-8f6e-91d2e3f4a5b6"`) {
+		t.Errorf("without: %v", got)
+	}
+	// A cookie, and what a client says in a body.
+	cookies := `{"wstrace":1}
+{"k":"open","c":1,"client":"127.0.0.1:5001"}
+{"k":"req","c":1,"m":"POST","target":"/login","v":"HTTP/1.1","h":[["Host","h"],["Content-Type","application/x-www-form-urlencoded"],["Content-Length","31"]]}
+{"k":"body","c":1,"d":">","text":"nonce=kq8Zr2Vt9LmXw4&user=ada"}
+{"k":"res","c":1,"v":"HTTP/1.1","code":200,"reason":"OK","h":[["Set-Cookie","sid=Vh3kP0qZt7Rm2; Path=/"],["Content-Length","22"]]}
+{"k":"body","c":1,"d":"<","text":"welcome kq8Zr2Vt9LmXw4"}
+{"k":"done","c":1,"sent":31,"got":22}
+{"k":"open","c":2,"client":"127.0.0.1:5001"}
+{"k":"req","c":2,"m":"GET","target":"/me","v":"HTTP/1.1","h":[["Host","h"],["Cookie","theme=dark; sid=Vh3kP0qZt7Rm2"]]}
+{"k":"res","c":2,"v":"HTTP/1.1","code":200,"reason":"OK","h":[["Content-Length","3"]]}
+{"k":"body","c":2,"d":"<","text":"ada"}
+{"k":"done","c":2,"sent":0,"got":3}
+`
+	other := strings.NewReplacer("Vh3kP0qZt7Rm2", "mQ81xWc5Ty0Bd", "kq8Zr2Vt9LmXw4", "Pz5Nc1Hs6YbTe8").Replace(cookies)
+	if serr, cerr := together(t, loadAll(t, cookies, CaptureAuto(), Headers("Cookie")), loadAll(t, other, CaptureAuto()), PlayOptions(), PlayOptions()); serr != nil || cerr != nil {
+		t.Errorf("cookies: %v, %v", serr, cerr)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -23,13 +24,7 @@ type troupe struct {
 	rawURL string
 
 	mu   sync.Mutex
-	idle map[string]*idleConn // by the recorded address of the client
-}
-
-// An idleConn is a connection that goes on after an answer.
-type idleConn struct {
-	net.Conn
-	early []byte // what came behind the answer
+	idle map[string]net.Conn // by the recorded address of the client: a connection that goes on
 }
 
 // take takes the connection of a recorded client; nil if it has none.
@@ -38,17 +33,14 @@ func (t *troupe) take(client string) net.Conn {
 	defer t.mu.Unlock()
 	c := t.idle[client]
 	delete(t.idle, client)
-	if c == nil || client == "" {
-		return nil
-	}
-	return c.Conn
+	return c
 }
 
 // keep keeps the connection of a recorded client for its next request.
 func (t *troupe) keep(client string, conn net.Conn) {
 	t.mu.Lock()
 	old := t.idle[client]
-	t.idle[client] = &idleConn{Conn: conn}
+	t.idle[client] = conn
 	t.mu.Unlock()
 	if old != nil {
 		old.Close()
@@ -71,11 +63,12 @@ type errand struct {
 	part int
 	conn net.Conn
 	sess decode.Session
+	subs *values
 }
 
 // perform performs the request of an exchange, and compares the answer.
 func (t *troupe) perform(ctx context.Context, part int) error {
-	p := &errand{troupe: t, s: t.scripts[part], part: part}
+	p := &errand{troupe: t, s: t.scripts[part], part: part, subs: t.valuesFor(t.scripts[part])}
 	u, err := url.Parse(t.rawURL)
 	if err != nil {
 		return err
@@ -114,7 +107,10 @@ var errClosedIdle = errors.New("the connection was closed before an answer came"
 func (p *errand) play(ctx context.Context, u *url.URL) (goesOn bool, err error) {
 	stop := context.AfterFunc(ctx, func() { p.conn.Close() })
 	defer stop()
-	request := p.request(u)
+	request, err := p.request(u)
+	if err != nil {
+		return false, err
+	}
 	now := p.how.clock.Now()
 	p.sess.Sink, p.sess.Look = p.how.events.sink(), decode.Look{Bodies: maxSent}
 	info := decode.Info{Conn: p.s.number, Time: now, Client: p.conn.LocalAddr().String(), Server: p.conn.RemoteAddr().String(), URL: u.String()}
@@ -164,22 +160,29 @@ func (p *errand) play(ctx context.Context, u *url.URL) (goesOn bool, err error) 
 }
 
 // request returns the recorded request, for the server at u.
-func (p *errand) request(u *url.URL) []byte {
+func (p *errand) request(u *url.URL) ([]byte, error) {
 	recorded := p.s.request
 	if p.s.edited != nil {
 		recorded = p.s.edited
 	}
-	h := p.s.addressed(recorded, u, originForm(recorded.Target))
+	h := p.s.addressed(recorded, p.subs.putHead(recorded.Head), u, p.subs.putTarget(originForm(recorded.Target)))
 	h = withFields(h, p.how.headers)
-	b := appendHead(nil, h)
-	body := &p.s.plain.bodies[decode.FromClient]
-	if form := decode.RequestBody(h); !form.Done() {
-		b = appendBody(b, h, body.bytes())
-		if chunked(h) {
-			b = append(b, lastChunk...)
-		}
+	form := decode.RequestBody(h)
+	if form.Done() {
+		return appendHead(nil, h), nil
 	}
-	return b
+	body, err := p.subs.putBody(recorded.Head, p.s.plain.bodies[decode.FromClient].bytes())
+	if err != nil {
+		return nil, p.s.differAt(recorded, "%s: %v", p.s.title(), err)
+	}
+	if _, ok := h.Lookup("Content-Length"); ok {
+		h = h.WithValue("Content-Length", strconv.Itoa(len(body)))
+	}
+	b := appendBody(appendHead(nil, h), h, body)
+	if chunked(h) {
+		b = append(b, lastChunk...)
+	}
+	return b, nil
 }
 
 // response reads the answer: its final head and its body.
@@ -211,7 +214,7 @@ func (p *errand) response(ctx context.Context) (res *decode.Head, content []byte
 	body := &p.s.plain.bodies[decode.FromServer]
 	untilClose := form.UntilClose()
 	content, rest, cut, err := readBody(form, b, func() ([]byte, error) { return p.read(ctx) },
-		func(n int) { p.set(p.part, atEnd, body.upTo(n), time.Now()) })
+		func(n int) { p.set(p.part, atEnd, body.upTo(n, p.s.final().at), time.Now()) })
 	if err == io.EOF || err != nil && cut && body.cutOff {
 		if err = nil; cut && !body.cutOff {
 			err = p.s.differAt(p.s.final(), "the answer to %s is cut off after %d bytes of its body", p.s.title(), len(content))
@@ -270,8 +273,9 @@ func (p *errand) compare(res *decode.Head, content []byte) error {
 	if err := p.s.checkChosen(recorded, res); err != nil {
 		return err
 	}
-	if d := p.s.bodyDiffers(decode.FromServer, res, content, nil); d != nil {
+	if d := p.s.bodyDifference(p.subs, decode.FromServer, res, content); d != nil {
 		return d
 	}
+	p.s.learnPlain(p.subs, &p.how.playing, decode.FromServer, res, content)
 	return nil
 }

@@ -35,7 +35,10 @@ func (c *cast) serve(ctx context.Context, conn net.Conn, req *decode.Head, b []b
 		c.fail(part, err)
 		return nil, true, false
 	}
-	s := &attendance{cast: c, s: c.scripts[part], part: part, again: again, conn: conn, req: req}
+	s := &attendance{cast: c, s: c.scripts[part], part: part, again: again, conn: conn, req: req, subs: c.valuesFor(c.scripts[part])}
+	if !again && !c.how.update {
+		s.s.learnPlain(s.subs, c.how, decode.FromClient, req, content)
+	}
 	goesOn, err = s.answer(ctx, content)
 	if !again {
 		c.leave(part, err)
@@ -67,7 +70,7 @@ func (c *cast) knows(req *decode.Head) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, s := range c.scripts {
-		if s.plain != nil && s.asksAlike(req) && (!c.taken[i] || safe(req.Method) && !decode.AsksForWebSocket(req)) {
+		if s.plain != nil && s.asksAlike(req, c.values) && (!c.taken[i] || safe(req.Method) && !decode.AsksForWebSocket(req)) {
 			return true
 		}
 	}
@@ -82,13 +85,13 @@ func (c *cast) ask(req *decode.Head, content []byte) (part int, again bool, err 
 	defer c.mu.Unlock()
 	part, last := -1, -1
 	for i, s := range c.scripts {
-		if s.plain == nil || !s.asksAlike(req) {
+		if s.plain == nil || !s.asksAlike(req, c.values) {
 			continue
 		}
 		if last = i; c.taken[i] {
 			continue
 		}
-		if d := s.bodyDiffers(decode.FromClient, req, content, nil); d != nil && !c.how.update {
+		if d := s.bodyDifference(c.values, decode.FromClient, req, content); d != nil && !c.how.update {
 			if part < 0 {
 				part, err = i, d
 			}
@@ -114,6 +117,7 @@ type attendance struct {
 	conn  net.Conn
 	req   *decode.Head
 	sess  decode.Session
+	subs  *values
 }
 
 // A sending is what is sent at one time.
@@ -143,7 +147,10 @@ func (s *attendance) answer(ctx context.Context, content []byte) (goesOn bool, e
 	case s.s.plain.bodies[decode.FromServer].missing > 0:
 		return false, s.unrecorded()
 	}
-	sendings, goesOn := s.sendings()
+	sendings, goesOn, err := s.sendings()
+	if err != nil {
+		return false, err
+	}
 	for _, out := range sendings {
 		if !s.again {
 			s.set(s.part, out.at, atEnd, time.Now())
@@ -172,22 +179,25 @@ func (s *attendance) open(content []byte) {
 }
 
 // sendings returns what is sent, and whether the connection goes on then.
-func (s *attendance) sendings() (list []sending, goesOn bool) {
+func (s *attendance) sendings() (list []sending, goesOn bool, err error) {
 	recorded := s.s.final()
 	form := decode.ResponseBody(recorded.Head, s.req.Method)
 	body := &s.s.plain.bodies[decode.FromServer]
 	own := s.ownAddress()
-	h := recorded.Head
+	h := s.subs.putHead(recorded.Head)
 	for _, name := range []string{"Location", "Access-Control-Allow-Origin"} {
 		if v := h.Get(name); v != "" {
-			h = h.WithValue(name, putText(v, own, nil))
+			h = h.WithValue(name, string(put([]byte(v), own)))
 		}
 	}
 	var pieces []bodyPiece
 	if size := 0; !form.Done() || s.req.Method == "HEAD" {
 		for _, p := range body.pieces {
-			if len(h.Values("Content-Encoding")) == 0 && utf8.Valid(p.b) {
-				p.b = []byte(putText(string(p.b), own, nil))
+			if p.b, err = s.subs.putBody(recorded.Head, p.b); err == nil && !isCoded(recorded.Head) && utf8.Valid(p.b) {
+				p.b = put(p.b, own)
+			}
+			if err != nil {
+				return nil, false, &decode.SourceError{Line: p.at, Err: err}
 			}
 			size += len(p.b)
 			pieces = append(pieces, p)
@@ -219,7 +229,7 @@ func (s *attendance) sendings() (list []sending, goesOn bool) {
 		last := &list[len(list)-1]
 		last.b = append(last.b, lastChunk...)
 	}
-	return list, h.KeepAlive() && s.req.KeepAlive() && !form.UntilClose() && !body.cutOff
+	return list, h.KeepAlive() && s.req.KeepAlive() && !form.UntilClose() && !body.cutOff, nil
 }
 
 // appendHead appends a head as it was spelled.
@@ -232,21 +242,18 @@ func appendHead(dst []byte, h *decode.Head) []byte {
 
 // ownAddress returns what puts the address by which the client reaches us in place of those
 // of the recorded server.
-func (s *attendance) ownAddress() []substitution {
+func (s *attendance) ownAddress() *values {
 	live := s.req.Get("Host")
-	if live == "" {
-		return nil
-	}
 	var subs []substitution
 	for _, h := range []*head{s.s.request, s.s.edited} {
 		if h == nil {
 			continue
 		}
-		if host := h.Get("Host"); host != "" && host != live {
+		if host := h.Get("Host"); host != "" && host != live && live != "" {
 			subs = append(subs, substitution{recorded: host, live: live})
 		}
 	}
-	return subs
+	return newValues(subs...)
 }
 
 // unrecorded answers in place of the recorded server, of whose body something is missing.

@@ -387,14 +387,14 @@ func TestOffers(t *testing.T) {
 	} {
 		s := loaded(t, strings.Replace(talk, answered, answered+c.answer, 1))
 		req := &decode.Head{Fields: []decode.Field{{Name: "Sec-WebSocket-Extensions", Value: c.offer}}}
-		if b, ext := s.answerTo(req, nil); (len(ext) > 0) != c.want || strings.Contains(string(b), "permessage-deflate") != c.want {
+		if b, ext := s.answerTo(req, nil, nil); (len(ext) > 0) != c.want || strings.Contains(string(b), "permessage-deflate") != c.want {
 			t.Errorf("answer %q to %q: got %v, %q", c.answer, c.offer, ext, b)
 		}
 	}
 
 	// To what was recorded the answer is that recorded, also where it is wrong.
 	unasked := strings.Replace(talk, `,["Sec-WebSocket-Extensions","permessage-deflate"]`, "", 1)
-	if _, ext := loaded(t, unasked).answerTo(&decode.Head{}, nil); len(ext) != 1 {
+	if _, ext := loaded(t, unasked).answerTo(&decode.Head{}, nil, nil); len(ext) != 1 {
 		t.Errorf("got %v", ext)
 	}
 }
@@ -843,7 +843,7 @@ func TestHeaders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	head := client.requestFor(&url.URL{Scheme: "ws", Host: "h:1"}, how.headers)
+	head := client.requestFor(&url.URL{Scheme: "ws", Host: "h:1"}, how.headers, nil)
 	req, err := decode.ParseRequest(string(head))
 	if err != nil || len(req.Values("Sec-WebSocket-Version")) != 1 || req.Get("Authorization") != "Bearer x" || req.Get("Host") != "y" ||
 		!strings.HasSuffix(req.Raw, "\r\n\r\n") || req.Target != "/chat?name=John" {
@@ -856,14 +856,14 @@ func TestHeaders(t *testing.T) {
 
 	for origin, want := range map[string]string{"http://127.0.0.1:1901": "https://h:1", "http://elsewhere": "http://elsewhere", "null": "null"} {
 		page := strings.Replace(talk, `["Upgrade","websocket"]`, `["Upgrade","websocket"],["Origin","`+origin+`"]`, 1)
-		head := loaded(t, page).requestFor(&url.URL{Scheme: "wss", Host: "h:1"}, nil)
+		head := loaded(t, page).requestFor(&url.URL{Scheme: "wss", Host: "h:1"}, nil, nil)
 		if req, err := decode.ParseRequest(string(head)); err != nil || req.Get("Origin") != want {
 			t.Errorf("origin %s: got %q, %v, want %s", origin, req.Get("Origin"), err, want)
 		}
 	}
 
 	other, _ := url.Parse("ws://h/other?x=1")
-	head = client.requestFor(other, how.headers)
+	head = client.requestFor(other, how.headers, nil)
 	if !strings.HasPrefix(string(head), "GET /other?x=1 HTTP/1.1\r\n") {
 		t.Errorf("got %q", head)
 	}
@@ -1026,7 +1026,7 @@ func TestTarget(t *testing.T) {
 	} {
 		s := loaded(t, `{"wstrace":1}`+"\n"+`{"k":"open","c":1}`+"\n"+upgradeOf(c.recorded, ""), c.opts...)
 		other := loaded(t, `{"wstrace":1}`+"\n"+`{"k":"open","c":1}`+"\n"+upgradeOf(c.got, ""), c.opts...)
-		if err := s.checkRequest(other.request.Head); (err == nil) != c.ok {
+		if err := s.checkRequest(other.request.Head, nil); (err == nil) != c.ok {
 			t.Errorf("%s for %s: %v", c.got, c.recorded, err)
 		}
 		var out strings.Builder

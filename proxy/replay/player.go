@@ -112,7 +112,7 @@ type player struct {
 	streamOp     ws.OpCode
 	junk         []byte             // of the peer, not compared yet
 	beats        []owed             // answers to heartbeats
-	live         map[idPlace]string // ids of the peer's that are not the recorded ones
+	liveIDs      map[idPlace]string // ids of the peer's that are not the recorded ones
 	midMessage   bool               // a message of ours goes on in another frame
 	passedOver   int                // 1 + number of the unit of ours that was passed over last; 0 for none
 	pongs        []byte             // frames to be written: answers to pings
@@ -120,7 +120,7 @@ type player struct {
 	peerEnded    bool               // its side of the connection
 	peerClosed   bool               // it has sent a Close frame
 	closePayload []byte             // of that frame
-	subs         []substitution
+	subs         *values
 	asked        time.Time // when the request of a client came
 	start        time.Time // when the handshake was done
 	came         []event   // by number of the peer's units, if there is a speed
@@ -141,7 +141,8 @@ func (s *Script) play(ctx context.Context, conn net.Conn, perf performance) erro
 	s = s.playedBy(perf.role)
 	now := time.Now()
 	p := &player{performance: perf, s: s, peer: perf.role.Peer(), conn: conn, wake: make(chan struct{}, 1),
-		matched: make([]bool, len(s.sides[perf.role.Peer()].units)), replaced: -1, last: -1, progress: now}
+		matched: make([]bool, len(s.sides[perf.role.Peer()].units)), replaced: -1, last: -1, progress: now, subs: perf.cast.valuesFor(s)}
+	p.subs.plays(s, p.peer)
 	if p.how.speed > 0 {
 		p.came = make([]event, len(p.matched))
 	}
@@ -199,7 +200,7 @@ func (s *Script) play(ctx context.Context, conn net.Conn, perf performance) erro
 
 // hello makes the request ready to be written.
 func (p *player) hello() {
-	p.handshake = p.s.requestFor(p.url, p.how.headers)
+	p.handshake = p.s.requestFor(p.url, p.how.headers, p.subs)
 	n := decode.HeadLen(p.handshake, 0)
 	if req, err := decode.ParseRequest(string(p.handshake[:n])); err == nil {
 		p.key = req.Get("Sec-WebSocket-Key")

@@ -36,7 +36,7 @@ func (e *equality) setRedacted(selectors []string) {
 	for _, text := range selectors {
 		sel, err := pick.Parse(text)
 		switch {
-		case err != nil:
+		case err != nil, sel.Bytes != nil:
 		case sel.Untold:
 			r.untold = true
 		default:

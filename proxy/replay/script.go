@@ -29,6 +29,7 @@ type Script struct {
 	warning   error
 	stack     *stack        // whose heartbeats it has; nil if that is not known
 	marked    bool          // units have an expression, or a group, that was written into the trace
+	words     *recordedOnce // what looks made up in it; nil without CaptureAuto
 	views     *[2]view      // by Dir: as that side plays it; nil for itself
 	begin     time.Duration // of its first event after open
 	start     time.Duration // of the answer to the handshake

@@ -28,14 +28,9 @@ func (p *player) bytesOf(it *item) []byte {
 	case u.kind != unitMessage && u.kind != unitFrame || u.cut || u.long != nil || &p.s.sides[p.role].items[u.firstItem] != it:
 		return p.s.sides[p.role].wireOf(it)
 	}
-	data := u.data
-	switch {
-	case len(u.ids) > 0:
-		if data = p.dataOf(u); data == nil {
-			return nil
-		}
-	case u.op == ws.OpText && (u.kind == unitMessage || u.flags&0x40 == 0):
-		data = put(data, p.subs)
+	data, ok := p.dataOf(u)
+	if !ok {
+		return nil
 	}
 	changed := !sameMemory(data, u.data)
 	if !changed && !(u.compressed && p.uncompressed) {

@@ -51,11 +51,12 @@ func (p *player) unexpected(u *unit, why string) error {
 	d.Line = p.s.line(want.at)
 	expected := want.String()
 	d.Want = shown(want)
-	if text := *want; want.op == ws.OpText && want.re() == nil && want.long == nil {
+	if text := *want; want.re() == nil && want.long == nil {
 		live, subs := p.expected(p.arrived, u)
-		text.data = put(live.data, subs)
+		text.data, _ = subs.putIn(live, true)
 		expected = text.String()
-		if u.op == ws.OpText && !p.s.exact {
+		d.Want = text.data
+		if want.op == ws.OpText && u.op == ws.OpText && !p.s.exact {
 			d.Want, d.Got = p.s.compared(text.data), p.s.compared(shown(u))
 		}
 	}
@@ -77,6 +78,7 @@ func (p *player) unexpected(u *unit, why string) error {
 	}
 	if why != "" {
 		d.Text += ", " + why
+		d.Unused = p.s.unusedIn(p.subs, want, u)
 	}
 	return d
 }

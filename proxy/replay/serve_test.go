@@ -141,7 +141,7 @@ func TestServe(t *testing.T) {
 			Dial(t, srv.URL, file)
 		}, nil},
 		{"no file", func(t *witness) { Serve(t, "no/file") }, []string{"replay: open no/file: no such file or directory"}},
-		{"bad option", func(t *witness) { Dial(t, "ws://x", file, Ignore("x")) }, []string{`replay: "x" is not "$.path", "xml:/path", "?parameter", "Header:", "/expression/" or "credentials"`}},
+		{"bad option", func(t *witness) { Dial(t, "ws://x", file, Ignore("x")) }, []string{`replay: "x" is not "$.path", "xml:/path", "?parameter", "Header:", "/expression/", "@offset:length" or "credentials"`}},
 		{"bad address", func(t *witness) { Dial(t, "ftp://x", file) }, []string{"replay " + file + `: "ftp://x" is not a ws:// or wss:// address`}},
 		{"too often", func(t *witness) {
 			srv := Serve(t, file)

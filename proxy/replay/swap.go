@@ -57,7 +57,7 @@ func (p *player) startsWith(s *Script, u *unit) bool {
 	}
 	first := *u
 	first.ids = s.idsOf(p.peer, u)
-	ok, _ := s.compare(withAsked(&units[i], &first), u, nil)
+	ok, _ := s.compare(withAsked(&units[i], &first), u, p.subs)
 	return ok
 }
 
@@ -118,10 +118,10 @@ func (c *cast) exchange(p, q *player, i int) bool {
 		defer l.Unlock()
 	}
 	mine, other := p.s, c.scripts[i]
-	if !fits(other, c.requestOf(p.part)) || !sameBeginning(mine, other, p.role, p.next) {
+	if !fits(other, c.requestOf(p.part), c.values) || !sameBeginning(mine, other, p.role, p.next) {
 		return false
 	}
-	if q != nil && (q.settled || q.over || q.err != nil || !fits(mine, c.requestOf(i)) || !sameBeginning(mine, other, p.role, q.next)) {
+	if q != nil && (q.settled || q.over || q.err != nil || !fits(mine, c.requestOf(i), c.values) || !sameBeginning(mine, other, p.role, q.next)) {
 		return false
 	}
 	from := p.part
@@ -148,7 +148,9 @@ func (c *cast) exchange(p, q *player, i int) bool {
 }
 
 // fits reports whether a client with this request may play s.
-func fits(s *Script, req *decode.Head) bool { return req != nil && s.checkRequest(req) == nil }
+func fits(s *Script, req *decode.Head, v *values) bool {
+	return req != nil && s.checkRequest(req, v) == nil
+}
 
 // sameBeginning reports whether a side sends the same in both sessions, up to its nth
 // item.
@@ -166,6 +168,7 @@ func sameBeginning(a, b *Script, d decode.Dir, n int) bool {
 // with mu locked.
 func (p *player) turnTo(s *Script, part int) {
 	p.s, p.part = s, part
+	p.subs.plays(s, p.peer)
 	p.matched = make([]bool, len(s.sides[p.peer].units))
 	if p.came != nil {
 		p.came = make([]event, len(p.matched))

@@ -37,8 +37,9 @@ func (p *player) nextAction(now time.Time) action {
 		if p.role == decode.FromServer {
 			p.handshaken(now)
 			if items := p.s.sides[p.role].items; len(items) > 0 && items[0].t == p.s.start && !items[0].end { // they came together
-				more, _, _ := p.batch(now)
-				b = append(b, more...)
+				if more, _, _ := p.batch(now); p.err == nil {
+					b = append(b, more...)
+				}
 			}
 		}
 		return action{bytes: b}
@@ -47,6 +48,8 @@ func (p *player) nextAction(now time.Time) action {
 	}
 	b, end, due := p.batch(now)
 	switch {
+	case p.err != nil:
+		return action{stop: true}
 	case len(b) > 0 || end != nil:
 		return action{bytes: b, pongs: p.idle, end: end}
 	case p.ready && p.next == len(p.s.sides[p.role].items) && p.arrived == len(p.matched):
@@ -227,7 +230,7 @@ func (p *player) batch(now time.Time) (b []byte, end *item, due time.Time) {
 					break
 				}
 				due = time.Time{}
-				b = append(b, p.beatFrame(u, put(u.data, p.subs))...)
+				b = append(b, p.beatFrame(u, p.live(u))...)
 				p.sentLast = event{it.at, it.t, now}
 			} else {
 				p.uncompressed = p.uncompressed || u.compressed // the windows differ from now on
@@ -365,13 +368,9 @@ func (p *player) cross() []byte {
 				p.ahead[j] = true
 			}
 		}
-		data := u.data
-		if len(u.ids) > 0 {
-			if data = p.dataOf(u); data == nil {
-				return nil
-			}
-		} else if u.op == ws.OpText {
-			data = put(data, p.subs)
+		data, ok := p.dataOf(u)
+		if !ok {
+			return nil
 		}
 		p.uncompressed = p.uncompressed || u.compressed // the windows differ from now on
 		return appendFrame(nil, 0x80|byte(u.op), data, u.masked, it.mask)

@@ -210,41 +210,26 @@ func attrEdits(n *pick.XMLNode, text func(*pick.XMLAttr) (string, bool)) []pick.
 	return edits
 }
 
-// putXML is put for a document. Only the values that change are written anew.
-func putXML(b []byte, root *pick.XMLNode, subs []substitution) []byte {
-	var edits []pick.Edit
+// xmlDocument returns the edits that put values into a document of XML. Only the texts
+// and attributes that change are written anew.
+func (p *putting) xmlDocument(root *pick.XMLNode) (edits []pick.Edit) {
+	live := func(text string, at pick.XMLPlace) (string, bool) {
+		in := putting{v: p.v, theirs: p.theirs, used: p.used, misfit: p.misfit, b: []byte(text), xml: at}
+		inside := in.parts(in.b)
+		p.misfit = in.misfit
+		now := string(pick.Apply(nil, in.b, inside))
+		return pick.EscapeXML(now), now != text
+	}
 	v := pick.XMLVisitor{Enter: func(at pick.XMLPlace, n *pick.XMLNode) bool {
-		edits = append(edits, attrEdits(n, func(a *pick.XMLAttr) (string, bool) {
-			live := string(putPlain([]byte(a.Value), subsAt(subs, append(at, a.Key()))))
-			return pick.EscapeXML(live), live != a.Value
-		})...)
+		edits = append(edits, attrEdits(n, func(a *pick.XMLAttr) (string, bool) { return live(a.Value, append(at, a.Key())) })...)
 		return true
 	}, Text: func(in pick.XMLPlace, n *pick.XMLNode) {
-		if live := string(putPlain([]byte(n.Text), subsAt(subs, in))); live != n.Text {
-			edits = append(edits, pick.Edit{Span: n.Span, Text: []byte(pick.EscapeXML(live))})
+		if text, ok := live(n.Text, in); ok {
+			edits = append(edits, pick.Edit{Span: n.Span, Text: []byte(text)})
 		}
 	}}
 	v.Walk(root)
-	if len(edits) == 0 {
-		return b
-	}
-	return pick.Apply(nil, b, edits)
-}
-
-// subsAt returns the substitutions for the text at a place. Those that go there go
-// anywhere in it, and those into JSON where that is in it.
-func subsAt(subs []substitution, at pick.XMLPlace) []substitution {
-	if !slices.ContainsFunc(subs, func(s substitution) bool { return s.into != nil }) {
-		return subs
-	}
-	list := make([]substitution, len(subs))
-	for i, sub := range subs {
-		if slices.ContainsFunc(sub.into, func(s pick.Selector) bool { return s.XML != nil && s.XML.Matches(at) }) {
-			sub.into = nil
-		}
-		list[i] = sub
-	}
-	return list
+	return edits
 }
 
 // appendXMLKey appends a string that is the same for elements that count as equal. It

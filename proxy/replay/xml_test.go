@@ -169,7 +169,7 @@ func FuzzXML(f *testing.F) {
 			t.Errorf("%q differs from itself %s", text, why)
 		}
 		l.compared([]byte(text))
-		put([]byte(text), []substitution{{recorded: "b", live: "<"}, {recorded: "1", live: "c", into: l.ignore}})
+		put([]byte(text), newValues(substitution{recorded: "b", live: "<"}, substitution{recorded: "1", live: "c", into: l.ignore}))
 		s := &Script{equality: l.equality}
 		s.appendXMLKey(nil, root, root.Root())
 		(&Difference{Want: []byte(text), Got: []byte("<x/>")}).Diff(0)

@@ -2,36 +2,31 @@ package edit
 
 import (
 	"bytes"
-	"compress/gzip"
 	"fmt"
 	"io"
 	"net/http/httputil"
-	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/wstrace/wstrace/decode/trace"
 )
 
-// body puts placeholders into the body behind a head, and its new length into the
-// head.
-func (r *rules) body(rec *trace.Record) {
+// body puts placeholders into the body that early writers put into the record of its
+// head, and its new length into the head. It returns how many bytes more there are.
+func (r *rules) body(rec *trace.Record) (grown int64) {
 	if !r.inMessages || len(rec.Body) == 0 {
-		return
+		return 0
 	}
 	body := r.cleanBody(rec)
 	if bytes.Equal(body, rec.Body) {
-		return
+		return 0
 	}
-	h := rec.Head.WithValue("Content-Length", strconv.Itoa(len(body)+int(max(rec.BodyLen-int64(len(rec.Body)), 0))))
-	if h != rec.Head && rec.RawHead {
-		rec.RawHead = h.Cut || !utf8.ValidString(h.Raw) || !h.Canonical()
-	}
-	rec.Head = h
+	setLength(rec, int64(len(body))+max(rec.BodyLen-int64(len(rec.Body)), 0))
+	grown = int64(len(body) - len(rec.Body))
 	if rec.BodyLen > 0 {
-		rec.BodyLen += int64(len(body) - len(rec.Body))
+		rec.BodyLen += grown
 	}
 	rec.Body = body
+	return grown
 }
 
 func (r *rules) cleanBody(rec *trace.Record) []byte {
@@ -53,27 +48,16 @@ func (r *rules) cleanBody(rec *trace.Record) []byte {
 // looked into is left out.
 func (r *rules) coded(rec *trace.Record, body []byte) []byte {
 	coding := strings.ToLower(strings.Join(rec.Head.Tokens("Content-Encoding"), ","))
-	switch coding {
-	case "", "identity":
+	if coding == "" || coding == "identity" {
 		return r.content(body)
-	case "gzip", "x-gzip":
-		z, err := gzip.NewReader(bytes.NewReader(body))
-		if err != nil {
-			return nil
-		}
-		plain, err := io.ReadAll(io.LimitReader(z, MaxMessage+1))
-		if err != nil || len(plain) > MaxMessage {
-			return nil
-		}
-		clean := r.content(plain)
-		if bytes.Equal(clean, plain) {
-			return body
-		}
-		var b bytes.Buffer
-		w := gzip.NewWriter(&b)
-		w.Write(clean)
-		w.Close()
-		return b.Bytes()
 	}
-	return nil
+	plain, why := uncoded(body, coding)
+	if why != "" {
+		return nil
+	}
+	clean := r.content(plain)
+	if bytes.Equal(clean, plain) {
+		return body
+	}
+	return recoded(clean, coding)
 }

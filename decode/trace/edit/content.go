@@ -13,6 +13,8 @@ type content struct {
 	*rules
 	b    []byte
 	cuts []int // places in b that are to be found again: the ends of frames
+
+	dropped int // bytes that were taken from the end of a body
 }
 
 // content returns the content of a message or body with placeholders.

@@ -27,6 +27,11 @@ func FuzzRedact(f *testing.F) {
 {"k":"frame","d":"<","op":"text","rsv":4,"b64":"8kjNyckHAA=="}
 {"k":"res","c":1,"v":"HTTP/1.1","code":403,"reason":"No","h":[["Set-Cookie","a"],["Content-Length","2"]],"body":"bm8=","blen":2}
 `, "Set-Cookie:", "/o/")
+	f.Add(exchanged(`{"k":"req","c":1,"m":"POST","target":"/","v":"HTTP/1.1","h":[["Content-Length","13"]]}`,
+		`{"k":"body","c":1,"d":">","text":"{\"id\":"}`, `{"k":"body","c":1,"d":">","text":"\"key\"}"}`,
+		`{"k":"res","c":1,"v":"HTTP/1.1","code":200,"reason":"","h":[["Content-Encoding","gzip"]]}`,
+		`{"k":"body","c":1,"d":"<","b64":"`+base(zipped("key"))+`"}`, `{"k":"body","c":1,"d":"<","len":9,"cut":true}`,
+		`{"k":"done","c":1,"sent":13,"got":9}`), "$..id", "/k(e)y/")
 	f.Fuzz(func(t *testing.T, text, selector1, selector2 string) {
 		var once, twice bytes.Buffer
 		err := Redact(&once, strings.NewReader(text), selector1, selector2, "?token")

@@ -3,7 +3,6 @@ package edit
 import (
 	"bytes"
 	"compress/flate"
-	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -21,6 +20,23 @@ func quoted(s string) string {
 }
 
 func base(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+
+func zipped(s string) string { return string(recoded([]byte(s), "gzip")) }
+
+// bodyOf returns a response whose body of some type is a text; with a length of 0 only
+// the end tells how long it is.
+func bodyOf(media, text string, length int) string {
+	head := `{"k":"res","v":"HTTP/1.1","code":200,"reason":"","h":[["Content-Type",` + quoted(media) + `]`
+	if length > 0 {
+		head += fmt.Sprintf(`,["Content-Length","%d"]`, length)
+	}
+	return head + "]}\n" + `{"k":"body","d":"<","text":` + quoted(text) + `}`
+}
+
+func codedBody(coding, content string) string {
+	return `{"k":"res","v":"HTTP/1.1","code":200,"reason":"","h":[["Content-Encoding",` + quoted(coding) + `]]}
+{"k":"body","d":"<","b64":` + quoted(base(content)) + `}`
+}
 
 // places is every place of a trace where text can stand: a function that puts it
 // there.
@@ -57,11 +73,40 @@ var places = map[string]func(text string) string{
 		return `{"k":"res","v":"HTTP/1.1","code":403,"reason":"","h":[],"body":"` + base(s) + `"}`
 	},
 	"gzip body": func(s string) string {
-		var b bytes.Buffer
-		w := gzip.NewWriter(&b)
-		w.Write([]byte(s))
-		w.Close()
-		return `{"k":"res","v":"HTTP/1.1","code":403,"reason":"","h":[["Content-Encoding","gzip"]],"body":"` + base(b.String()) + `"}`
+		return `{"k":"res","v":"HTTP/1.1","code":403,"reason":"","h":[["Content-Encoding","gzip"]],"body":"` + base(zipped(s)) + `"}`
+	},
+	"body of its own": func(s string) string { return bodyOf("text/plain", s, len(s)) },
+	"pieces of a body": func(s string) string {
+		n := len(s) / 2
+		return bodyOf("text/plain", s[:n], len(s)) + "\n" + `{"k":"body","d":"<","text":` + quoted(s[n:]) + `}`
+	},
+	"gzip body of its own": func(s string) string { return codedBody("gzip", zipped(s)) },
+	"deflate body":         func(s string) string { return codedBody("deflate", string(recoded([]byte(s), "deflate"))) },
+	"br body":              func(s string) string { return codedBody("br", s) },
+	"two codings":          func(s string) string { return codedBody("br, gzip", zipped(s)) },
+	"cut gzip body": func(s string) string {
+		return strings.TrimSuffix(codedBody("gzip", zipped(s)), "}") + `,"len":999,"cut":true}`
+	},
+	"cut body": func(s string) string {
+		return strings.TrimSuffix(bodyOf("text/plain", s, 999), "}") + `,"len":999,"cut":true}`
+	},
+	"unfinished body": func(s string) string { return bodyOf("text/plain", s, 999) },
+	"long body":       func(s string) string { return bodyOf("text/plain", strings.Repeat("x ", MaxMessage/2)+s, 0) },
+	"body without a head": func(s string) string {
+		return `{"k":"body","d":"<","text":` + quoted(s) + `}`
+	},
+	"body with a byte that is no text": func(s string) string {
+		return `{"k":"body","d":"<","b64":` + quoted(base(s+"\xff")) + `}`
+	},
+	"form": func(s string) string {
+		return bodyOf("application/x-www-form-urlencoded", "a=b&v="+url.QueryEscape(s), 0)
+	},
+	"form in parts": func(s string) string {
+		const lead = "--xyz\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n"
+		return bodyOf("multipart/form-data; boundary=xyz", lead+s+"\r\n--xyz--\r\n", 0)
+	},
+	"body that was looked into": func(s string) string { // by -o json
+		return codedBody("gzip", s)[:len(codedBody("gzip", s))-1] + `,"=packed":"gzip"}`
 	},
 	"text":   func(s string) string { return `{"k":"frame","d":"<","op":"text","text":` + quoted(s) + `}` },
 	"binary": func(s string) string { return `{"k":"frame","d":"<","op":"bin","b64":"` + base(s) + `"}` },
@@ -226,8 +271,11 @@ func everything(t *testing.T, text string) string {
 		}
 		all.Write(rec.Payload)
 		all.Write(rec.Body)
-		if z, err := gzip.NewReader(bytes.NewReader(rec.Body)); err == nil {
-			fmt.Fprint(&all, readAll(z))
+		for _, b := range [][]byte{rec.Body, rec.Payload} {
+			for _, coding := range []string{"gzip", "deflate"} {
+				plain, _ := uncoded(b, coding)
+				all.Write(plain)
+			}
 		}
 		if rec.Rsv == 4 {
 			fmt.Fprint(&all, readAll(flate.NewReader(bytes.NewReader(rec.Payload))))

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/pick"
 	"github.com/wstrace/wstrace/decode/trace"
 )
@@ -29,10 +30,13 @@ var ErrNoSelectors = errors.New("nothing is to be redacted")
 // what it selects.
 //
 // Where selectors concern messages, the records of a session wait while a message
-// is in flight. A message keeps its frames; if it was compressed and has changed,
+// or a body is in flight. A message keeps its frames; if it was compressed and has changed,
 // it is compressed anew, as those after it are. What can't be looked into keeps
 // its frames and loses its payload, and a note says why: a message of more than
-// [MaxMessage] bytes, one that is not complete, one that can't be inflated.
+// [MaxMessage] bytes, one that is not complete, one that can't be inflated. An HTTP
+// body, the length of which in the head follows, is looked into without its content
+// coding and coded anew if it has changed; one that can't be is left out in the same
+// way. Of one that was cut the end goes too: it may be the beginning of a secret.
 func Redact(w io.Writer, r io.Reader, selectors ...string) error {
 	red, err := NewRedactor(selectors...)
 	if err != nil {
@@ -176,7 +180,7 @@ func (r *Redactor) Take(rec *trace.Record) []*trace.Record {
 // carriesBytes reports whether records of a kind hold what a peer sent.
 func carriesBytes(kind trace.Kind) bool {
 	switch kind {
-	case trace.KindReq, trace.KindRes, trace.KindFrame, trace.KindMore, trace.KindJunk, trace.KindGap:
+	case trace.KindReq, trace.KindRes, trace.KindBody, trace.KindFrame, trace.KindMore, trace.KindJunk, trace.KindGap:
 		return true
 	}
 	return false
@@ -268,8 +272,9 @@ func (r *Redactor) redact(s *session, rec *trace.Record) {
 		rec.TLS = r.strings(rec.TLS)
 	case trace.KindReq, trace.KindRes:
 		r.head(s, rec)
-		r.body(rec)
+		grown := r.body(rec)
 		if s != nil {
+			s.grown[decode.FromServer] += grown
 			s.changed = true // perhaps
 		}
 	case trace.KindViolation:

@@ -154,7 +154,7 @@ func TestRedactBody(t *testing.T) {
 	for _, c := range []struct {
 		selectors []string
 		want      string
-	}{{nil, "nothing is to be redacted"}, {[]string{"x"}, `"x" is not "$.path", "xml:/path", "?parameter", "Header:", "/expression/" or "credentials"`}} {
+	}{{nil, "nothing is to be redacted"}, {[]string{"x"}, `"x" is not "$.path", "xml:/path", "?parameter", "Header:", "/expression/", "@offset:length" or "credentials"`}, {[]string{"/x/", "@2:4"}, `"@2:4" names bytes, for which there is no placeholder`}} {
 		if _, err := NewRedactWriter(nil, c.selectors...); err == nil || err.Error() != c.want {
 			t.Errorf("got %v, want %s", err, c.want)
 		}

@@ -32,6 +32,11 @@ type session struct {
 	mqtt    bool // it is the subprotocol
 	done    bool
 
+	asks   bool // the request asks for websocket
+	method string
+	bodies [2]*body // by Dir; nil if there is none
+	grown  [2]int64 // by Dir: bytes that bodies have more than on the wire
+
 	queue   []*held // the first waits, if there is one
 	waiting int     // what they take
 }
@@ -71,9 +76,12 @@ type message struct {
 	lost       string // why it can't be looked into
 	over       bool   // nothing waits for it any more
 	junk       bool   // it is bytes that are no frames
+	body       *body  // that it is of; nil for none
 }
 
-func (s *session) over() bool { return s.done || s.ended[0] && s.ended[1] }
+// over reports whether the session needs no place any more. The counts of bodies that
+// have changed are still to come.
+func (s *session) over() bool { return s.done || s.ended[0] && s.ended[1] && s.grown == [2]int64{} }
 
 // take takes a record, which is redacted but for its payload.
 func (s *session) take(h *held) {
@@ -86,6 +94,15 @@ func (s *session) take(h *held) {
 			s.offered = nil
 			s.mqtt = strings.HasPrefix(strings.ToLower(rec.Head.Get("Sec-WebSocket-Protocol")), "mqtt")
 		}
+		s.head(h)
+	case trace.KindReq:
+		s.head(h)
+	case trace.KindBody:
+		if rec.HasDir {
+			s.piece(h)
+			s.settle()
+			return
+		}
 	case trace.KindEnd:
 		for d := range decode.Dir(2) {
 			if !rec.HasDir || rec.Dir == d {
@@ -94,13 +111,26 @@ func (s *session) take(h *held) {
 		}
 	case trace.KindDone:
 		s.done = true
+		s.endBody(decode.FromClient, true)
+		s.endBody(decode.FromServer, true)
+		rec.Sent = max(rec.Sent+s.grown[decode.FromClient], 0)
+		rec.Got = max(rec.Got+s.grown[decode.FromServer], 0)
 	case trace.KindFrame, trace.KindMore, trace.KindJunk, trace.KindGap:
 		if s.r.inMessages && rec.HasDir {
 			s.bytes(h)
 		}
 	}
+	s.push(h)
+	s.settle()
+}
+
+func (s *session) push(h *held) {
 	s.queue = append(s.queue, h)
-	s.waiting += len(rec.Payload) + recordSize
+	s.waiting += len(h.rec.Payload) + recordSize
+}
+
+// settle emits what need not wait, and what has waited for too much.
+func (s *session) settle() {
 	s.flush()
 	for s.waiting > maxWaiting && len(s.queue) > 0 {
 		s.lose(s.queue[0].message, "waited for its end too long")
@@ -126,6 +156,7 @@ func (s *session) flush() {
 // endSide says that nothing more comes of a message in flight.
 func (s *session) endSide(d decode.Dir) {
 	s.ended[d] = true
+	s.endBody(d, true)
 	for _, sd := range []*side{s.came[d], s.sent[d]} {
 		if sd != nil && sd.open != nil {
 			s.lose(sd.open, "is not complete")
@@ -139,6 +170,8 @@ func (s *session) endSide(d decode.Dir) {
 
 // abandon ends the session: what waits is emitted.
 func (s *session) abandon() {
+	s.endBody(decode.FromClient, false)
+	s.endBody(decode.FromServer, false)
 	s.endSide(decode.FromClient)
 	s.endSide(decode.FromServer)
 	s.flush()
@@ -149,8 +182,12 @@ func (s *session) lose(m *message, why string) {
 	if m == nil || m.over {
 		return
 	}
-	if m.junk {
+	switch {
+	case m.junk:
 		s.replace(m)
+		return
+	case m.body != nil:
+		s.loseBody(m.body, why)
 		return
 	}
 	if m.lost == "" {

@@ -1,6 +1,7 @@
 package edit
 
 import (
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ type rules struct {
 	selectors   []pick.Selector
 	credentials bool // the list of package decode
 	inMessages  bool // something concerns messages
+	inForms     bool // something concerns forms
 	placeholders
 }
 
@@ -22,12 +24,16 @@ func newRules(selectors []string) (*rules, error) {
 	if err != nil {
 		return nil, err
 	}
+	if i := slices.IndexFunc(list, func(s pick.Selector) bool { return s.Bytes != nil }); i >= 0 {
+		return nil, fmt.Errorf("%q names bytes, for which there is no placeholder", list[i])
+	}
 	r := &rules{selectors: slices.DeleteFunc(list, func(s pick.Selector) bool { return s.Untold })}
 	if len(list) == 0 {
 		return nil, ErrNoSelectors
 	}
 	r.credentials = slices.ContainsFunc(list, func(s pick.Selector) bool { return s.Credentials })
 	r.inMessages = slices.ContainsFunc(list, pick.Selector.InMessages)
+	r.inForms = slices.ContainsFunc(list, func(s pick.Selector) bool { return s.Param != "" })
 	return r, nil
 }
 
@@ -158,14 +164,18 @@ func (r *rules) query(s string) string {
 	if !ok {
 		return s
 	}
-	b := []byte(path)
-	for sep := byte('?'); ; {
+	return path + "?" + r.params(query)
+}
+
+// params returns a query with placeholders.
+func (r *rules) params(query string) string {
+	var b []byte
+	for {
 		n := strings.IndexAny(query, "&;#")
 		part := query
 		if n >= 0 {
 			part = query[:n]
 		}
-		b = append(b, sep)
 		if name, value, ok := strings.Cut(part, "="); ok {
 			plain := unescape(name)
 			selected := false
@@ -183,7 +193,8 @@ func (r *rules) query(s string) string {
 		if n < 0 {
 			return string(b)
 		}
-		sep, query = query[n], query[n+1:]
+		b = append(b, query[n])
+		query = query[n+1:]
 	}
 }
 
