@@ -331,9 +331,13 @@ func (r *replayFlags) run(ctx context.Context, con *console, v *view, name strin
 	defer stop()
 	if listener != nil {
 		con.say("listening on %s", listener.Addr())
-		to := "ws://" + listener.Addr().String() + p.played().Target()
+		scheme, target := "ws", p.played().Target()
+		if p.all != nil && p.all.Exchanges() > 0 {
+			scheme, target = "http", ""
+		}
+		to := scheme + "://" + listener.Addr().String() + target
 		if r.tls {
-			to += " or wss" + strings.TrimPrefix(to, "ws")
+			to += " or " + scheme + "s" + strings.TrimPrefix(to, scheme)
 		}
 		con.note("point the client at %s", to)
 	}

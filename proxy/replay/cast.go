@@ -187,6 +187,7 @@ type cast struct {
 	scripts []*Script
 	how     *playing
 	ctx     context.Context
+	base    int64 // added to the numbers of sessions in events
 	began   time.Time
 	group   sync.WaitGroup
 	cancel  context.CancelCauseFunc
@@ -226,6 +227,11 @@ func newCast(ctx context.Context, scripts []*Script, role decode.Dir, how *playi
 		c.requests = append(c.requests, nil)
 		c.events = append(c.events, event{at: -1})
 	}
+	most := int64(0)
+	for _, s := range scripts {
+		most = max(most, s.number)
+	}
+	c.base = how.events.base(most)
 	c.values.knows(scripts...)
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
 	c.mu.Lock()

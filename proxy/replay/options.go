@@ -406,6 +406,24 @@ func Events(sink decode.Sink) PlayOption {
 type numbered struct {
 	decode.Sink
 	sessions atomic.Int64 // also those that are not over
+	casts    atomic.Int64
+}
+
+// numberOf returns the number of a session in events.
+func (p *playing) numberOf(c *cast, s *Script) int64 {
+	if c == nil {
+		return p.events.next()
+	}
+	return c.base + s.number
+}
+
+// base returns what is added to the recorded numbers of sessions up to most that are played
+// together: they have those, unless they are played once more.
+func (n *numbered) base(most int64) int64 {
+	if n == nil {
+		return 0
+	}
+	return (n.casts.Add(1) - 1) * most
 }
 
 // next returns the number of the next session.

@@ -112,11 +112,13 @@ func (p *errand) play(ctx context.Context, u *url.URL) (goesOn bool, err error) 
 		return false, err
 	}
 	now := p.how.clock.Now()
-	p.sess.Sink, p.sess.Look = p.how.events.sink(), decode.Look{Bodies: maxSent}
-	info := decode.Info{Conn: p.s.number, Time: now, Client: p.conn.LocalAddr().String(), Server: p.conn.RemoteAddr().String(), URL: u.String()}
+	p.sess.Sink, p.sess.Look = p.how.events.sink(), decode.Look{Bodies: maxSent, WholeBodies: true, Keep: MaxMessage}
+	info := decode.Info{Conn: p.how.numberOf(p.cast, p.s), Time: now, Client: p.conn.LocalAddr().String(), Server: p.conn.RemoteAddr().String()}
+	scheme := "http://"
 	if t := tlsOf(p.conn); t != nil {
-		info.ServerTLS = tlswire.Info(t.ConnectionState())
+		info.ServerTLS, scheme = tlswire.Info(t.ConnectionState()), "https://"
 	}
+	info.URL = scheme + u.Host + p.subs.putTarget(originForm(p.s.request.Target))
 	p.sess.Open(info)
 	defer func() { p.sess.Done(p.how.clock.Now()) }()
 	p.sess.Data(decode.FromClient, now, request)

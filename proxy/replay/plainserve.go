@@ -168,11 +168,13 @@ func (s *attendance) answer(ctx context.Context, content []byte) (goesOn bool, e
 // open opens the session of the exchange with the request that came.
 func (s *attendance) open(content []byte) {
 	now := s.how.clock.Now()
-	s.sess.Sink, s.sess.Look = s.how.events.sink(), decode.Look{Bodies: maxSent}
-	info := decode.Info{Conn: s.s.number, Time: now, Client: s.conn.RemoteAddr().String(), Server: s.conn.LocalAddr().String()}
+	s.sess.Sink, s.sess.Look = s.how.events.sink(), decode.Look{Bodies: maxSent, WholeBodies: true, Keep: MaxMessage}
+	info := decode.Info{Conn: s.how.numberOf(s.cast, s.s), Time: now, Client: s.conn.RemoteAddr().String(), Server: s.conn.LocalAddr().String()}
+	scheme := "http://"
 	if t := tlsOf(s.conn); t != nil {
-		info.ClientTLS = tlswire.Info(t.ConnectionState())
+		info.ClientTLS, scheme = tlswire.Info(t.ConnectionState()), "https://"
 	}
+	info.URL = scheme + s.req.Get("Host") + originForm(s.req.Target)
 	s.sess.Open(info)
 	s.sess.Head(decode.FromClient, now, s.req, nil)
 	s.sess.Body(decode.FromClient, now, content, true)

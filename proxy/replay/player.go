@@ -152,10 +152,7 @@ func (s *Script) play(ctx context.Context, conn net.Conn, perf performance) erro
 	p.assembler = assembler{exact: s.exact, emit: func(u *unit, _ []int) { p.records.take(u) }}
 	p.sess.Sink = decode.LockedWith(p.how.events.sink(), p.Emit)
 	p.sess.Look = decode.Look{Messages: true, Keep: MaxMessage, Sums: true}
-	number := s.number
-	if p.cast == nil {
-		number = p.how.events.next()
-	}
+	number := p.how.numberOf(p.cast, s)
 	info := decode.Info{Conn: number, Time: p.how.clock.Now(), Client: conn.RemoteAddr().String(), Server: conn.LocalAddr().String()}
 	if p.role == decode.FromClient {
 		info.Client, info.Server = info.Server, info.Client
