@@ -245,6 +245,9 @@ func (e *equality) made(v *values, want, got []byte, text bool) (list []made) {
 		}
 		return madeIn(string(want), string(got), "", "")
 	}
+	if w, g := pick.ParseXML(want), pick.ParseXML(got); w != nil && g != nil {
+		return e.madeInXML(w, g)
+	}
 	ws, gs := pick.Parts(want), pick.Parts(got)
 	if len(ws) != len(gs) {
 		return nil

@@ -101,6 +101,11 @@ func TestCaptureServed(t *testing.T) {
 		{"length of a value", said("/", "", "> id abcd", `< 4:abcd,`), said("/", "", "> id xyz", "< x"), []LoadOption{Capture("/id (.*)/")}, nil,
 			`4, the length of what it is in, stands before it, so only a value of the same length can be`},
 		{"a number that is no length", said("/", "", "> id abcd", `< 42["a","abcd"] 7:abcd`), said("/", "", "> id xyz", `< 42["a","xyz"] 7:xyz`), []LoadOption{Capture("/id (.*)/")}, nil, ""},
+		{"XML, into JSON", said("/", "", `> <a id="abcd"/>`, `< {"re":"abcd","not":"abcd"}`), said("/", "", `> <a id="&lt;"/>`, `< {"re":"<","not":"abcd"}`), []LoadOption{Capture("xml:/a/@id", "$.re")}, nil, ""},
+		{"parameter, into XML", said("/?id=abcd", "", `< <a b="abcd">abcd</a>`), said("/?id=x%20%26", "", `< <a b="x &amp;">abcd</a>`), []LoadOption{Capture("?id", "xml:/a/@b")}, nil, ""},
+		{"XML, to other bytes", said("/", "", "> <a>abcd</a>", "< abcd <b/>"), said("/", "", "> <a>wxyz</a>", "< wxyz <b/>"), []LoadOption{Capture("xml:/a", "@0:4")}, nil, ""},
+		{"length in XML", said("/", "", "> id abcd", `< <a>4:abcd</a>`), said("/", "", "> id xyz", "< x"), []LoadOption{Capture("/id (.*)/")}, nil,
+			`4, the length of what it is in, stands before it, so only a value of the same length can be`},
 		{"bytes", said("/", "", ">b \x01\x00\x07", "<b \x02\x00\x07"), said("/", "", ">b \x01\x00\x09", "<b \x02\x00\x09"), []LoadOption{Capture("@1:2")}, nil, ""},
 		{"bytes, to elsewhere", said("/", "", ">b \x01\x00\x07", "<b \x00\x07\x00\x07"), said("/", "", ">b \x01\x00\x09", "<b \x00\x09\x00\x07"), []LoadOption{Capture("@1:2", "@0:2")}, nil, ""},
 		{"bytes besides", said("/", "", ">b \x01\x00\x07"), said("/", "", ">b \x02\x00\x09"), []LoadOption{Capture("@1:2")}, nil, `got binary [02 00 09], which differs at byte 0`},
@@ -116,6 +121,9 @@ func TestCaptureServed(t *testing.T) {
 		{"auto: number", said("/", "", `> {"at":1700000001}`, `< {"re":1700000001}`), said("/", "", `> {"at":1800000002}`, `< {"re":1800000002}`), auto, []string{"$.at"}, ""},
 		{"auto: base36", said("/", "", `> {"id":"k3j9x0a1b2"}`, `< {"re":"k3j9x0a1b2"}`), said("/", "", `> {"id":"q81zt5yw3"}`, `< {"re":"q81zt5yw3"}`), auto, []string{"$.id"}, ""},
 		{"auto: base64", said("/", "", `> {"id":"a+3D/x9Kq2s="}`, `< {"re":"a+3D/x9Kq2s="}`), said("/", "", `> {"id":"Zb7/+tR01Lw="}`, `< {"re":"Zb7/+tR01Lw="}`), auto, []string{"$.id"}, ""},
+		{"auto: XML", said("/", "", `> <iq id="`+id1+`" n="1"><to>urn:`+id3+`</to></iq>`, `< <a><re>`+id1+`</re>`+id3+`</a>`), said("/", "", `> <iq n='1' id='`+id2+`' ><to>urn:12345678`+id3[8:]+`</to></iq>`, `< <a><re>`+id2+`</re>12345678`+id3[8:]+`</a>`), auto, []string{`/[>"']urn:([0-9a-fA-F-]{36})/`, "xml:/iq/@id"}, ""},
+		{"auto: base64 in XML", said("/", "", `> <a>a+3D/x9Kq2s=</a>`, `< <b c="a+3D/x9Kq2s="/>`), said("/", "", `> <a >Zb7/+tR01Lw=</a>`, `< <b c="Zb7/+tR01Lw="/>`), auto, []string{"xml:/a"}, ""},
+		{"auto: XML and something else", said("/", "", `> <a><b>yes</b><c>`+id1+`</c></a>`, `< `+id1), said("/", "", `> <a><b>no</b><c>`+id2+`</c></a>`, `< x`), auto, nil, `where xml:/a/b is "no", expected "yes"`},
 		{"auto: parameter", said("/?v=1&id="+id1, "", `< `+id1), said("/?v=1&id="+id2, "", `< `+id2), auto, []string{"?id"}, ""},
 		{"auto: path", said("/room/"+id1+"/ws", "", `< `+id1), said("/room/"+id2+"/ws", "", `< `+id2), auto, []string{"/^/room/([0-9a-fA-F-]{36})/"}, ""},
 		{"auto: again in theirs", said("/", "", `> {"id":"`+id1+`"}`, `> {"id":"`+id1+`"}`), said("/", "", `> {"id":"`+id2+`"}`, `> {"id":"`+id2+`"}`), auto, []string{"$.id"}, ""},
@@ -259,6 +267,7 @@ func TestPutBody(t *testing.T) {
 		{"application/json", "", `{"a":"tok1"}`, `{"a":"n w"}`, ""},
 		{"application/x-www-form-urlencoded; charset=utf-8", "", `a=tok1&b=tok12`, `a=n%20w&b=tok12`, ""},
 		{"text/plain", "gzip", "tok1", "tok1", ""},
+		{"text/xml", "", "<?xml version='1.0'?><a b='tok1'><!-- tok1 --><tok1/></a>", "<?xml version='1.0'?><a b='n w'><!-- tok1 --><tok1/></a>", ""},
 		{"", "", "\xfftok1", "", `a body has a value that is captured: "n w" can't be put in the place of "tok1": in a binary message only a value of the same length can be`},
 		{"", "", "", "", ""},
 	} {
@@ -293,6 +302,7 @@ func TestLearnHead(t *testing.T) {
 		{"form", "?name", head(0, "/", "Content-Type: application/x-www-form-urlencoded"), head(0, "/", ""), `name=ab%20c`, `name=x`, "/u/ab%20c", "/u/x"},
 		{"cookie", "Set-Cookie:", head(200, "", "Set-Cookie: x=1\nSet-Cookie: sid=abc; Path=/abc"), head(200, "", "Set-Cookie: sid=xyz\nSet-Cookie: x=1"), "", "", "/?s=abc&x=1", "/?s=xyz&x=1"},
 		{"scheme", "Authorization:", head(0, "/", "Authorization: Bearer abc"), head(0, "/", "Authorization: Bearer xyz"), "", "", "/?s=abc", "/?s=xyz"},
+		{"XML", "xml://token", head(200, "", ""), head(200, "", ""), `<s:E xmlns:s="u"><token>a/b</token></s:E>`, `<E xmlns="u"><token>c&amp;d</token></E>`, "/hub?id=a%2Fb", "/hub?id=c%26d"},
 		{"compressed", "/tok-(.*)/", head(200, "", "Content-Encoding: gzip"), head(200, "", ""), "tok-a", "tok-b", "/a", "/a"},
 	} {
 		s := loaded(t, talk, Capture(c.capture))
@@ -330,7 +340,7 @@ func TestLearnHeadAuto(t *testing.T) {
 
 func TestBodyDiffers(t *testing.T) {
 	form := &decode.Head{Fields: []decode.Field{{Name: "Content-Type", Value: "application/x-www-form-urlencoded"}}}
-	s := loaded(t, talk, Ignore("?t", "$.t"))
+	s := loaded(t, talk, Ignore("?t", "$.t", "xml://@t"))
 	v := newValues(substitution{recorded: "abcd", live: "x y"})
 	for _, c := range []struct {
 		h               *decode.Head
@@ -339,6 +349,8 @@ func TestBodyDiffers(t *testing.T) {
 		{&decode.Head{}, `{"a":"abcd","t":1}`, `{"t":2,"a":"x y"}`, ""},
 		{&decode.Head{}, `{"a":"abcd"}`, `{"a":"abcd"}`, ""},
 		{&decode.Head{}, `{"a":"abcd"}`, `{"a":"b"}`, `where $.a is "b", expected "x y"`},
+		{&decode.Head{}, `<s:E xmlns:s="u" t="1"><a>abcd</a></s:E>`, "<?xml version='1.0'?>\n<E xmlns='u' t='2'><a xmlns=''>x y</a></E>", ""},
+		{&decode.Head{}, `<E><a>abcd</a></E>`, `<E><a>b</a></E>`, `where xml:/E/a is "b", expected "x y"`},
 		{form, `a=abcd&t=1`, `t=2&a=x+y`, ""},
 		{form, `a=abcd`, `a=b`, "which differs at byte 2"},
 		{&decode.Head{}, "\xffabc", "\xffabd", "which differs at byte 3"},
@@ -386,6 +398,7 @@ func FuzzPut(f *testing.F) {
 	f.Add("a b", "x&y", "/a%20b?q=a+b#%zz", "/x%20y")
 	f.Add(id1, id2, `{"a":"`+id1+`"}`, `{"a":"`+id2+`"}`)
 	f.Add("k3j9x0a1b2", "q81zt5yw3", "id=k3j9x0a1b2;", "id=q81zt5yw3;")
+	f.Add("abcd", "w&z", `<a b="`+id1+`">x <c>conn_`+id1+`</c>abcd</a>`, `<a b='`+id2+`'>x <c>conn_`+id2+`</c>abcd</a>`)
 	f.Fuzz(func(t *testing.T, old, live, text, other string) {
 		v := newValues(substitution{recorded: old, live: live}, substitution{recorded: "\x00\x01", live: "\x02\x03", into: []pick.Selector{{Bytes: &pick.Bytes{Length: 2}}}})
 		same := newValues(substitution{recorded: old, live: old})
@@ -404,6 +417,13 @@ func FuzzPut(f *testing.F) {
 			t.Errorf("nothing changes: got %q of %q", got, text)
 		}
 		v.header(text)
+		if w, g := pick.ParseXML([]byte(text)), pick.ParseXML([]byte(other)); w != nil && g != nil {
+			for _, m := range new(equality).madeInXML(w, g) {
+				if _, err := pick.Parse(m.selector); err != nil {
+					t.Error(err)
+				}
+			}
+		}
 		eachWord([]byte(text), func(string) {})
 		for _, m := range madeIn(text, other, "^", "") {
 			sel, err := pick.Parse(m.selector)

@@ -37,7 +37,7 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Add(linesOf("/", "mqtt", "> hex 82 06 01", "> hex 02 00 01 61 00 32", "< hex 90 03", "< hex 01", "< text", "< hex 02 00"), false)
 	f.Fuzz(func(t *testing.T, text string, exact bool) {
-		opts := []LoadOption{Capture("$..id"), Capture("@1:2", "@0:2"), CaptureAuto(), Ignore("/x+/", "@-1:1")}
+		opts := []LoadOption{Capture("$..id"), Capture("xml://@id", "xml://a"), Capture("@1:2", "@0:2"), CaptureAuto(), Ignore("/x+/", "@-1:1")}
 		if exact {
 			opts = append(opts, Exact())
 		}

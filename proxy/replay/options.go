@@ -217,7 +217,7 @@ func Check(opts ...LoadOption) error {
 // Ignore leaves out of the comparison what the selectors name:
 //
 //	$.user.id  $[1].*  $..token   values in the JSON of messages
-//	xml:/iq/@id  xml://item[2]    attributes and elements in messages that are XML
+//	xml:/iq/@id  xml://item[2]    attributes and elements in messages and bodies that are XML
 //	?token                        a parameter of the query
 //	Origin:                       the value of a header
 //	/[0-9]+ ms/                   what a regular expression matches in messages

@@ -104,21 +104,28 @@ func (r *recorded) addHead(at int, h *decode.Head) {
 
 // eachWord calls each with what looks made up in a message.
 func eachWord(b []byte, each func(string)) {
+	value := func(s string) {
+		wordsIn(s, each)
+		if strings.ContainsAny(s, "+/=") && isBase64(s) && looksRandom(s) {
+			each(s)
+		}
+	}
+	if root := pick.ParseXML(b); root != nil {
+		eachXMLText(root, func(_ pick.XMLPlace, text string, _ bool) { value(text) })
+		return
+	}
 	for _, part := range pick.Parts(b) {
 		if !part.JSON {
 			wordsIn(string(part.Bytes), each)
 			continue
 		}
 		w := pick.Visitor{Scalar: func(s pick.Scalar) {
-			switch value := s.Value.(type) {
+			switch v := s.Value.(type) {
 			case string:
-				wordsIn(value, each)
-				if strings.ContainsAny(value, "+/=") && isBase64(value) && looksRandom(value) {
-					each(value)
-				}
+				value(v)
 			case json.Number:
-				if len(value) >= 6 && isDigits(string(value)) {
-					each(string(value))
+				if len(v) >= 6 && isDigits(string(v)) {
+					each(string(v))
 				}
 			}
 		}, Name: func(name string, _ pick.Span) { wordsIn(name, each) }}

@@ -232,6 +232,38 @@ func (p *putting) xmlDocument(root *pick.XMLNode) (edits []pick.Edit) {
 	return edits
 }
 
+// eachXMLText calls each with the attributes and texts of a document, in order. all is
+// set if a text is all that is in its element.
+func eachXMLText(root *pick.XMLNode, each func(at pick.XMLPlace, text string, all bool)) {
+	all := false
+	v := pick.XMLVisitor{Enter: func(_ pick.XMLPlace, n *pick.XMLNode) bool {
+		all = n.IsText()
+		return true
+	}, Attr: func(at pick.XMLPlace, a *pick.XMLAttr) {
+		each(at, a.Value, true)
+	}, Text: func(in pick.XMLPlace, n *pick.XMLNode) {
+		each(in, n.Text, all)
+	}}
+	v.Walk(root)
+}
+
+// madeInXML is made for documents of XML.
+func (e *equality) madeInXML(want, got *pick.XMLNode) (list []made) {
+	came := map[string]string{}
+	eachXMLText(got, func(at pick.XMLPlace, text string, all bool) {
+		if all {
+			came[at.String()] = text
+		}
+	})
+	eachXMLText(want, func(at pick.XMLPlace, text string, all bool) {
+		place := at.String()
+		if live, ok := came[place]; ok && all && live != text && !e.ignoresXML(at) && !e.capturesXML(at) {
+			list = append(list, madeInValue(text, live, place, `[>"']`, `<>&"'`)...)
+		}
+	})
+	return list
+}
+
 // appendXMLKey appends a string that is the same for elements that count as equal. It
 // may write behind what at has.
 func (s *Script) appendXMLKey(dst []byte, n *pick.XMLNode, at pick.XMLPlace) []byte {

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -174,4 +175,17 @@ func FuzzXML(f *testing.F) {
 		s.appendXMLKey(nil, root, root.Root())
 		(&Difference{Want: []byte(text), Got: []byte("<x/>")}).Diff(0)
 	})
+}
+
+// A selector that finds nothing in any message or body is told.
+func TestUnfoundXML(t *testing.T) {
+	s := loaded(t, open+`{"k":"frame","d":">","op":"text","mask":"00000000","text":"<a b='1'>x</a>"}`+"\n", Capture("xml:/a/@b"), Capture("xml:/a"), Capture("xml:/a/c"))
+	if got := s.Unfound(); !slices.Equal(got, []string{"xml:/a/c"}) {
+		t.Errorf("got %q", got)
+	}
+	text := strings.NewReplacer(`{\"a\":1}`, `<a/>  `, `{\"id\":`, `<a b='`, `\"abc\"}`, `abc'/>`).Replace(app)
+	p := loadAll(t, text, Capture("xml:/a/@b"), Capture("xml:/a/@c"))
+	if got := p.Unfound(); !slices.Equal(got, []string{"xml:/a/@c"}) {
+		t.Errorf("got %q of bodies", got)
+	}
 }
