@@ -25,6 +25,7 @@ type builder struct {
 	err        error        // of a unit
 	bodies     [2]httpBody  // by Dir
 	tunnel     bool         // it is one
+	done       bool         // the exchange is over
 
 	selects  func(*decode.Event) bool // nil selects all
 	out      bool                     // the event at hand is not selected
