@@ -25,6 +25,7 @@ type builder struct {
 	err        error        // of a unit
 	bodies     [2]httpBody  // by Dir
 	tunnel     bool         // it is one
+	done       bool         // the exchange is over
 
 	elsewhere elsewhere // since the last item
 	passed    elsewhere // before the item at hand

@@ -406,16 +406,18 @@ func (c *cast) before(part, at int, own event) event {
 	return own
 }
 
-// missing names the first exchange that has to take place and did not; "" for none.
-func (c *cast) missing() string {
+// missing names the first exchange that has to take place and did not; "" for none. some
+// is whether anybody came.
+func (c *cast) missing() (name string, some bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	some = slices.Contains(c.taken, true)
 	for i, s := range c.scripts {
 		if s.plain != nil && !s.plain.optional && !c.taken[i] {
-			return fmt.Sprintf("%s (session %d%s)", s.title(), s.number, strings.NewReplacer(" (", ", ", ")", "").Replace(s.inLine(s.at)))
+			return fmt.Sprintf("%s (session %d%s)", s.title(), s.number, strings.NewReplacer(" (", ", ", ")", "").Replace(s.inLine(s.at))), some
 		}
 	}
-	return ""
+	return "", some
 }
 
 // due returns when something recorded at t comes by the clock.

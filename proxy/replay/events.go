@@ -117,7 +117,7 @@ func (b *builder) take(ev *decode.Event, at int, t time.Duration) error {
 	case decode.KindOpaque:
 		b.tunnel = b.tunnel || b.s.plain != nil
 	case decode.KindClosed:
-		if b.s.plain != nil {
+		if b.done = true; b.s.plain != nil {
 			b.bodies[0].wire, b.bodies[1].wire = ev.Totals.Bytes[0], ev.Totals.Bytes[1]
 		}
 	case decode.KindFrame:

@@ -31,6 +31,7 @@ type httpBody struct {
 	pieces  []bodyPiece
 	missing int64 // bytes behind them that were not recorded
 	cutOff  bool  // the connection ended inside of it
+	open    bool  // its end was not recorded, as it still went on
 	wire    int64 // bytes that came, with the transfer coding; 0 if that is not known
 }
 
@@ -108,7 +109,9 @@ func (b *builder) finishPlain() bool {
 			s.plain.bodies[decode.FromServer].add(bodyPiece{h.at, s.start, content}, h.missing, false)
 			h.body = nil
 		}
-		s.plain.bodies[decode.FromServer].finish(h.Head, decode.ResponseBody(h.Head, s.request.Method))
+		form := decode.ResponseBody(h.Head, s.request.Method)
+		s.plain.bodies[decode.FromServer].finish(h.Head, form)
+		s.plain.bodies[decode.FromServer].open = !b.done && !form.Done() && s.plain.bodies[decode.FromServer].missing == 0
 	}
 	return true
 }
@@ -187,7 +190,7 @@ func (s *Script) bodyDifference(v *values, d decode.Dir, h *decode.Head, got []b
 	if !known || !knownToo { // nothing is said of what can't be looked into
 		return nil
 	}
-	if body.missing > 0 || body.cutOff { // what there is of it
+	if body.missing > 0 || body.cutOff || body.open { // what there is of it
 		if len(s.ignore)+len(s.captures) > 0 || s.auto {
 			return nil
 		}

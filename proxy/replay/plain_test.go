@@ -2,6 +2,7 @@ package replay
 
 import (
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/wstrace/wstrace/decode/trace"
@@ -308,5 +310,69 @@ func TestApplicationCaptures(t *testing.T) {
 	other := strings.NewReplacer("Vh3kP0qZt7Rm2", "mQ81xWc5Ty0Bd", "kq8Zr2Vt9LmXw4", "Pz5Nc1Hs6YbTe8").Replace(cookies)
 	if serr, cerr := together(t, loadAll(t, cookies, CaptureAuto(), Headers("Cookie")), loadAll(t, other, CaptureAuto()), PlayOptions(), PlayOptions()); serr != nil || cerr != nil {
 		t.Errorf("cookies: %v, %v", serr, cerr)
+	}
+}
+
+// A stream of events that still went on when the recording ended is held open.
+func TestOpenStream(t *testing.T) {
+	const text = `{"wstrace":1}
+{"k":"open","c":1}
+{"k":"req","c":1,"m":"GET","target":"/events","v":"HTTP/1.1","h":[["Host","h"]]}
+{"k":"res","c":1,"v":"HTTP/1.1","code":200,"reason":"OK","h":[["Content-Type","text/event-stream"],["Transfer-Encoding","chunked"]]}
+{"k":"body","t":0.1,"c":1,"d":"<","text":"data: 1\n\n"}
+{"k":"open","c":2}
+{"k":"req","c":2,"m":"POST","target":"/next","v":"HTTP/1.1","h":[["Host","h"],["Content-Length","0"]]}
+{"k":"res","c":2,"v":"HTTP/1.1","code":204,"reason":"No Content","h":[]}
+{"k":"done","c":2,"sent":0,"got":0}
+{"k":"body","t":0.2,"c":1,"d":"<","text":"data: 2\n\n"}
+`
+	if serr, cerr := together(t, loadAll(t, text), loadAll(t, text), PlayOptions(), PlayOptions()); serr != nil || cerr != nil {
+		t.Errorf("%v, %v", serr, cerr)
+	}
+	other := strings.Replace(text, "data: 2", "data: 3", 1)
+	if _, cerr := together(t, loadAll(t, text), loadAll(t, other), PlayOptions(), PlayOptions()); cerr == nil || !strings.Contains(cerr.Error(), `got "data: 1\n\ndata: 2\n\n", which differs at byte 15`) {
+		t.Errorf("got %v", cerr)
+	}
+}
+
+// Serve and Dial play applications, too, also in a bubble.
+func TestServeApplication(t *testing.T) {
+	file := fixture(t, app)
+	Dial(t, Serve(t, file).URL, file)
+	srv := Serve(t, file, ServerTLS(nil))
+	Dial(t, srv.URL, file, TLS(&tls.Config{RootCAs: srv.Roots}))
+	synctest.Test(t, func(t *testing.T) {
+		srv := Serve(t, file, Timing(Original))
+		Dial(t, "ws://anywhere", file, Dialer(srv.DialContext), Timing(Original))
+	})
+	for _, c := range []struct {
+		what string
+		do   func(t *witness, srv *Server)
+		want []string
+	}{
+		{"nothing", func(*witness, *Server) {}, []string{"no client has connected"}},
+		{"health", func(t *witness, srv *Server) { get(t.T, "GET", "http://"+srv.listener.Addr().String()+"/health", "") },
+			[]string{"no client has connected; not in the recording is GET /health"}},
+		{"negotiate", func(t *witness, srv *Server) {
+			get(t.T, "POST", "http://"+srv.listener.Addr().String()+"/hub/negotiate?v=1&t=oX4zQ2w", `{"a":1}`)
+		}, []string{"no client has asked for GET /data (session 3, line 14)", "no client has connected"}},
+		{"other body", func(t *witness, srv *Server) {
+			get(t.T, "POST", "http://"+srv.listener.Addr().String()+"/hub/negotiate?v=1&t=oX4zQ2w", `{"a":2}`)
+		}, []string{`session 1: line 4: expected the body of the request POST /hub/negotiate?v=1&t=oX4zQ2w, '{"a":1}'; got '{"a":2}', where $.a is 2, expected 1`}},
+	} {
+		told := watch(t, func(t *witness) { c.do(t, Serve(t, file)) })
+		for i := range told {
+			told[i] = strings.TrimPrefix(told[i], "replay "+file+": ")
+		}
+		if !slices.Equal(told, c.want) {
+			t.Errorf("%s: got %q, want %q", c.what, told, c.want)
+		}
+	}
+	// Without a WebSocket, too.
+	plain := fixture(t, app[:strings.Index(app, `{"k":"open","c":2`)])
+	Dial(t, Serve(t, plain).URL, plain)
+	told := watch(t, func(t *witness) { Serve(t, plain) })
+	if want := "replay " + plain + ": no client has asked for POST /hub/negotiate?v=1&t=oX4zQ2w (session 1, line 3)"; len(told) != 1 || told[0] != want {
+		t.Errorf("got %q, want %q", told, want)
 	}
 }

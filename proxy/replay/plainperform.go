@@ -137,10 +137,8 @@ func (p *errand) play(ctx context.Context, u *url.URL) (goesOn bool, err error) 
 		b = b[n:]
 	}
 	if !p.s.answered() { // nor is it waited for
-		select {
-		case <-p.finished:
-		case <-ctx.Done():
-		}
+		p.leave(p.part, nil)
+		p.holdOpen(ctx)
 		return false, nil
 	}
 	asked := time.Now()
@@ -155,10 +153,15 @@ func (p *errand) play(ctx context.Context, u *url.URL) (goesOn bool, err error) 
 	if p.how.latency != nil {
 		p.how.latency(Answer{Session: p.s.number, Line: p.s.line(p.s.final().at), Took: time.Since(asked)})
 	}
-	if p.how.update {
-		return goesOn, nil
+	if !p.how.update {
+		err = p.compare(res, content)
 	}
-	return goesOn, p.compare(res, content)
+	if err == nil && p.s.plain.bodies[decode.FromServer].open {
+		p.leave(p.part, nil)
+		p.holdOpen(ctx)
+		return false, nil
+	}
+	return goesOn, err
 }
 
 // request returns the recorded request, for the server at u.
@@ -215,10 +218,18 @@ func (p *errand) response(ctx context.Context) (res *decode.Head, content []byte
 	form := decode.ResponseBody(res, p.s.request.Method)
 	body := &p.s.plain.bodies[decode.FromServer]
 	untilClose := form.UntilClose()
-	content, rest, cut, err := readBody(form, b, func() ([]byte, error) { return p.read(ctx) },
-		func(n int) { p.set(p.part, atEnd, body.upTo(n, p.s.final().at), time.Now()) })
+	all, got := len(body.bytes()), 0
+	content, rest, cut, err := readBody(form, b, func() ([]byte, error) {
+		if body.open && got >= all { // there is no more to compare
+			return nil, io.EOF
+		}
+		return p.read(ctx)
+	}, func(n int) {
+		got = n
+		p.set(p.part, atEnd, body.upTo(n, p.s.final().at), time.Now())
+	})
 	if err == io.EOF || err != nil && cut && body.cutOff {
-		if err = nil; cut && !body.cutOff {
+		if err = nil; cut && !body.cutOff && !body.open {
 			err = p.s.differAt(p.s.final(), "the answer to %s is cut off after %d bytes of its body", p.s.title(), len(content))
 		}
 	}

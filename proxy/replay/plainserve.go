@@ -138,11 +138,8 @@ func (s *attendance) answer(ctx context.Context, content []byte) (goesOn bool, e
 	}
 	switch {
 	case !s.s.answered():
-		s.set(s.part, atEnd, atEnd, time.Now())
-		select { // as in the recording
-		case <-ctx.Done():
-		case <-s.finished:
-		}
+		s.leave(s.part, nil) // nothing more is waited for
+		s.holdOpen(ctx)
 		return false, nil
 	case s.s.plain.bodies[decode.FromServer].missing > 0:
 		return false, s.unrecorded()
@@ -162,7 +159,21 @@ func (s *attendance) answer(ctx context.Context, content []byte) (goesOn bool, e
 			return false, nil // the client went, and may ask again
 		}
 	}
+	if s.s.plain.bodies[decode.FromServer].open {
+		if !s.again {
+			s.leave(s.part, nil)
+		}
+		s.holdOpen(ctx)
+	}
 	return goesOn, nil
+}
+
+// holdOpen waits for the end of all that is played.
+func (c *cast) holdOpen(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-c.finished:
+	}
 }
 
 // open opens the session of the exchange with the request that came.
@@ -227,11 +238,11 @@ func (s *attendance) sendings() (list []sending, goesOn bool, err error) {
 		}
 		last.at, last.b = p.at, appendBody(last.b, h, p.b)
 	}
-	if chunked(h) && !form.Done() && !body.cutOff {
+	if chunked(h) && !form.Done() && !body.cutOff && !body.open {
 		last := &list[len(list)-1]
 		last.b = append(last.b, lastChunk...)
 	}
-	return list, h.KeepAlive() && s.req.KeepAlive() && !form.UntilClose() && !body.cutOff, nil
+	return list, h.KeepAlive() && s.req.KeepAlive() && !form.UntilClose() && !body.cutOff && !body.open, nil
 }
 
 // appendHead appends a head as it was spelled.

@@ -176,6 +176,7 @@ func (l *recordLoader) take(rec *trace.Record) error {
 	case "opaque":
 		l.tunnel = l.tunnel || l.s.plain != nil
 	case "done":
+		l.done = true
 		l.bodies[decode.FromClient].wire, l.bodies[decode.FromServer].wire = rec.Sent, rec.Got
 	}
 	if l.s.plain != nil {

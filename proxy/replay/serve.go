@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
@@ -41,6 +42,8 @@ type Server struct {
 	listener net.Listener
 	clients  *Listener     // of that; nil if it relays
 	wrapUp   chan struct{} // closed at the end of the test
+
+	told atomic.Bool // what has failed
 
 	mu    sync.Mutex
 	taken int // connections so far
@@ -166,6 +169,7 @@ func (srv *Server) take(conn net.Conn) {
 			err = srv.script.serve(srv.ctx, conn, performance{how: &srv.how.playing, role: decode.FromServer, wrapUp: srv.wrapUp})
 		}
 		if err != nil {
+			srv.told.Store(true)
 			srv.t.Errorf("replay %s: %v", srv.file, err)
 		}
 	})
@@ -183,7 +187,13 @@ func (srv *Server) close() {
 	srv.group.Wait()
 	if srv.cast != nil {
 		srv.cast.cancel(nil)
-		if missing := srv.cast.missing(); missing != "" && (taken > 0 || srv.times == 0) {
+		if err := srv.cast.err; err != nil {
+			if !srv.told.Load() { // as it is of an exchange
+				srv.t.Errorf("replay %s: %v", srv.file, err)
+			}
+			return
+		}
+		if missing, some := srv.cast.missing(); missing != "" && (taken > 0 || some || srv.times == 0) {
 			srv.t.Errorf("replay %s: no client has asked for %s%s", srv.file, missing, srv.others())
 		}
 	}
