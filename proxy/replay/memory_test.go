@@ -88,6 +88,30 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// The contents of a long trace are in a file, and it is played as any other.
+func TestSpool(t *testing.T) {
+	most := spoolAfter
+	spoolAfter = 0
+	defer func() { spoolAfter = most }()
+	before := heap()
+	l := &longTrace{n: 8, size: 1 << 20, piece: 64 << 10}
+	s, err := Load(Trace(l))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ratio := float64(heap()-before) / float64(l.length); ratio > 0.2 && runtime.GOOS == "linux" {
+		t.Errorf("a script of %d bytes has %.2f times as much in memory", l.length, ratio)
+	}
+	if differ, err := Diff(io.Discard, s, s, 0); differ || err != nil {
+		t.Errorf("it differs from itself, %v", err)
+	}
+	for _, text := range []string{talk, app} {
+		if serr, cerr := together(t, loadAll(t, text), loadAll(t, text), PlayOptions(), PlayOptions()); serr != nil || cerr != nil {
+			t.Errorf("%v, %v", serr, cerr)
+		}
+	}
+}
+
 // What Diff has in memory at most, next to what it prints, is little more than the two
 // scripts.
 func TestMemoryOfDiff(t *testing.T) {

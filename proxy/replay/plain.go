@@ -81,6 +81,7 @@ func chunked(h *decode.Head) bool { return h.HasToken("Transfer-Encoding", "chun
 
 // body takes a piece of a body.
 func (b *builder) body(d decode.Dir, p bodyPiece, more int64, cutOff bool) {
+	p.b = b.slab.keep(p.b)
 	b.bodies[d].add(p, more, cutOff)
 }
 

@@ -5,17 +5,31 @@ import (
 	"slices"
 )
 
-// A slab is memory for contents that stay. Small ones stand one behind the other in it.
-type slab struct{ free []byte }
+// A slab is memory for contents that stay, which nobody changes. Small ones stand one
+// behind the other in it. Those of a long trace are in a file.
+type slab struct {
+	free  []byte
+	held  int64 // bytes in memory
+	spool spool
+}
 
 const (
 	slabSize  = 64 << 10 // bytes
 	slabSmall = 2 << 10  // bytes of a content that gets no memory of its own
 )
 
+// spoolAfter is how many bytes of contents are held in memory before a file is used.
+var spoolAfter int64 = 64 << 20
+
 // keep returns b in memory that has no more room than b needs.
 func (s *slab) keep(b []byte) []byte {
 	n := len(b)
+	if s.held >= spoolAfter {
+		if kept := s.spool.keep(b); kept != nil {
+			return kept
+		}
+	}
+	s.held += int64(n)
 	switch {
 	case n == 0:
 		return b
