@@ -1,4 +1,4 @@
-// Package replay plays one side of a recorded WebSocket session against a
+// Package replay plays one side of a recorded WebSocket application against a
 // program, and tells in a sentence where the program does something else than
 // the recording. A trace becomes a test, of a client:
 //
@@ -24,6 +24,11 @@
 //	[DialOption]     LoadOption, ConnectOption, All
 //
 // [Serve] and [Dial], which load a file and play it, take those of both times.
+//
+// # Sessions
+//
+// All WebSocket sessions of a trace are played together, and its HTTP exchanges are
+// answered, or performed: see [Play]. [Session] chooses one session.
 //
 // # Turns
 //

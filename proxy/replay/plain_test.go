@@ -351,13 +351,13 @@ func TestServeApplication(t *testing.T) {
 		want []string
 	}{
 		{"nothing", func(*witness, *Server) {}, []string{"no client has connected"}},
-		{"health", func(t *witness, srv *Server) { get(t.T, "GET", "http://"+srv.listener.Addr().String()+"/health", "") },
+		{"health", func(t *witness, srv *Server) { get(t.T, "GET", srv.HTTP+"/health", "") },
 			[]string{"no client has connected; not in the recording is GET /health"}},
 		{"negotiate", func(t *witness, srv *Server) {
-			get(t.T, "POST", "http://"+srv.listener.Addr().String()+"/hub/negotiate?v=1&t=oX4zQ2w", `{"a":1}`)
+			get(t.T, "POST", srv.HTTP+"/hub/negotiate?v=1&t=oX4zQ2w", `{"a":1}`)
 		}, []string{"no client has asked for GET /data (session 3, line 14)", "no client has connected"}},
 		{"other body", func(t *witness, srv *Server) {
-			get(t.T, "POST", "http://"+srv.listener.Addr().String()+"/hub/negotiate?v=1&t=oX4zQ2w", `{"a":2}`)
+			get(t.T, "POST", srv.HTTP+"/hub/negotiate?v=1&t=oX4zQ2w", `{"a":2}`)
 		}, []string{`session 1: line 4: expected the body of the request POST /hub/negotiate?v=1&t=oX4zQ2w, '{"a":1}'; got '{"a":2}', where $.a is 2, expected 1`}},
 	} {
 		told := watch(t, func(t *witness) { c.do(t, Serve(t, file)) })

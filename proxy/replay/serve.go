@@ -30,6 +30,7 @@ type T interface {
 // A Server stands in for the server of a recorded session.
 type Server struct {
 	URL   string         // where it is: "ws://127.0.0.1:49152", or wss:// with [ServerTLS]
+	HTTP  string         // the same for HTTP: "http://127.0.0.1:49152", or https://
 	Roots *x509.CertPool // trust its certificate, if [ServerTLS] has made one; else nil
 
 	t        T
@@ -79,6 +80,7 @@ func Serve(t T, file string, opts ...ServeOption) *Server {
 	if how.secure != nil {
 		srv.URL, srv.Roots = "wss"+strings.TrimPrefix(srv.URL, "ws"), how.roots
 	}
+	srv.HTTP = "http" + strings.TrimPrefix(srv.URL, "ws")
 	if srv.script == nil {
 		srv.relay(rec)
 		return srv
