@@ -29,6 +29,7 @@ type loadTally struct {
 type answerKey struct {
 	session       int64
 	message, line int
+	name          string // of a request; "" for a message
 }
 
 // maxAnswers is how many messages are told apart.
@@ -39,7 +40,7 @@ func (l *loadTally) answer(a replay.Answer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.all.add(int64(a.Took))
-	key := answerKey{a.Session, a.Message, a.Line}
+	key := answerKey{a.Session, a.Message, a.Line, a.Name}
 	h := l.answers[key]
 	if h == nil && len(l.answers) < maxAnswers {
 		if l.answers == nil {
@@ -120,7 +121,11 @@ func (l *loadTally) String(each bool) string {
 		if key.line > 0 {
 			where = fmt.Sprintf(" (line %d)", key.line)
 		}
-		text += fmt.Sprintf("\n  message %d%s after %s", key.message, where, percentiles(l.answers[key]))
+		name := key.name
+		if name == "" {
+			name = fmt.Sprintf("message %d", key.message)
+		}
+		text += fmt.Sprintf("\n  %s%s after %s", name, where, percentiles(l.answers[key]))
 	}
 	return text
 }
@@ -144,6 +149,7 @@ type (
 	answerDocument struct {
 		Session int64       `json:"session"`
 		Message int         `json:"message"`
+		Request string      `json:"request,omitempty"` // in place of a message
 		Line    int         `json:"line,omitempty"`
 		Took    *statSpread `json:"took"`
 	}
@@ -166,7 +172,7 @@ func (p *performance) document() []byte {
 		}
 	}
 	for _, key := range l.slowest() {
-		d.Slowest = append(d.Slowest, answerDocument{key.session, key.message, key.line, l.answers[key].document(1e9)})
+		d.Slowest = append(d.Slowest, answerDocument{key.session, key.message, key.name, key.line, l.answers[key].document(1e9)})
 	}
 	b, err := json.Marshal(d)
 	if err != nil {

@@ -292,6 +292,12 @@ func (p *performance) hint(err error) {
 		p.con.hint("%s", remedies[proxy.ReasonUntrustedServer])
 	case errors.As(err, &differs) && differs.Header != "":
 		p.con.hint("--ignore %s: does not compare them", differs.Header)
+	case errors.As(err, &differs) && differs.Anew != nil:
+		flags := ""
+		for _, sel := range differs.Anew[:min(maxHinted, len(differs.Anew))] {
+			flags += " --capture " + quotedWord(sel)
+		}
+		p.con.hint("--capture auto, or%s, uses the value that came from then on", flags)
 	case errors.Is(err, replay.ErrOtherSession):
 		p.con.hint("without --session all of the trace is played together")
 	case errors.As(err, &differs) && differs.Unused != nil:

@@ -96,7 +96,7 @@ if the sessions differ`,
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&r.listen, "listen", "l", "", "be the server, and listen on `ADDR`, or on a port of 127.0.0.1; port 0 picks a free one")
-	flags.StringVar(&r.connect, "connect", "", "be the client of the server at `URL`; its path replaces the recorded one")
+	flags.StringVar(&r.connect, "connect", "", "be the client of the server at `URL`; a path or a query in it replaces the recorded one of WebSocket sessions")
 	flags.BoolVar(&r.tls, "tls", false, "with --listen, speak TLS with clients that do, with a certificate of our authority")
 	registerCADir(flags, &r.caDir)
 	r.server.register(flags)

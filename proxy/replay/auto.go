@@ -171,26 +171,31 @@ func (v *values) split(list []made, at int) (taken, left []made, ok bool) {
 // values have their place already: it returns "" if they differ only in values that are to
 // be captured.
 func (e *equality) madeDiffer(v *values, want *unit, live, got []byte, why string) string {
-	switch equal, unused := e.butForMade(v, want, live, got); {
+	switch equal, taken, unused := e.butForMade(v, want, live, got); {
 	case equal:
 		return ""
 	case unused != nil:
+		u := *want
+		u.data = live
+		if data, _ := newValues(substitutionsOf(taken)...).putIn(&u, true); len(taken) > 0 {
+			why = e.differs(data, got, want.textual())
+		}
 		return why + ", and looks made up, but does not come back"
 	}
 	return why
 }
 
-// butForMade reports whether two messages are equal but for values that are to be captured.
-// If they are equal but for such and for values that look made up and don't come back,
-// unused has the selectors of those.
-func (e *equality) butForMade(v *values, want *unit, live, got []byte) (equal bool, unused []string) {
+// butForMade reports whether two messages are equal but for values that are to be captured,
+// which are taken. If they are equal but for such and for values that look made up and
+// don't come back, unused has the selectors of those.
+func (e *equality) butForMade(v *values, want *unit, live, got []byte) (equal bool, taken []made, unused []string) {
 	taken, left, ok := v.split(e.made(v, live, got, want.textual()), want.at)
 	if !ok || len(taken)+len(left) == 0 {
-		return false, nil
+		return false, nil, nil
 	}
 	for _, m := range left {
 		if !m.unused {
-			return false, nil
+			return false, nil, nil
 		}
 		if !slices.Contains(unused, m.selector) {
 			unused = append(unused, m.selector)
@@ -200,9 +205,30 @@ func (e *equality) butForMade(v *values, want *unit, live, got []byte) (equal bo
 	u.data = live
 	data, _ := newValues(substitutionsOf(slices.Concat(taken, left))...).putIn(&u, true)
 	if e.differs(data, got, want.textual()) != "" {
-		return false, nil
+		return false, nil, nil
 	}
-	return len(left) == 0, unused
+	return len(left) == 0, taken, unused
+}
+
+// comesBack returns the selectors of values in which a message, or a body, differs from the
+// recorded one, and that look made up anew and come back later in the scripts: what a
+// capture is for.
+func (e *equality) comesBack(scripts []*Script, v *values, want *unit, got []byte) (selectors []string) {
+	if e.auto || e.exact || want.long != nil || want.re() != nil || want.opaque() {
+		return nil
+	}
+	all := newValues()
+	for _, s := range scripts {
+		all.knowsWords(new(recordedOnce).of(s))
+	}
+	live, _ := v.putIn(want, true)
+	taken, _, _ := all.split(e.made(all, live, got, want.textual()), want.at)
+	for _, m := range taken {
+		if !slices.Contains(selectors, m.selector) {
+			selectors = append(selectors, m.selector)
+		}
+	}
+	return selectors
 }
 
 // unusedIn returns the selectors of values that look made up and don't come back, if they
@@ -212,7 +238,7 @@ func (e *equality) unusedIn(v *values, want, got *unit) []string {
 		return nil
 	}
 	live, _ := v.putIn(want, true)
-	_, unused := e.butForMade(v, want, live, got.data)
+	_, _, unused := e.butForMade(v, want, live, got.data)
 	return unused
 }
 

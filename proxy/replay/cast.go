@@ -155,7 +155,7 @@ func (c *cast) deserted() time.Duration {
 	for i := range c.taken {
 		idle = idle && (!c.taken[i] || c.left[i])
 	}
-	if !idle || !slices.Contains(c.taken, true) {
+	if !idle || !c.visited && !slices.Contains(c.taken, true) {
 		return c.how.stall
 	}
 	last := event{at: -1}
@@ -169,6 +169,13 @@ func (c *cast) deserted() time.Duration {
 		pause = max(c.scripts[part].begin-last.t, 0)
 	}
 	return max(time.Until(c.progress.Add(c.how.stall+pause)), 0)
+}
+
+// strange notes that a client came with a request that is not recorded.
+func (c *cast) strange() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.visited, c.progress = true, time.Now()
 }
 
 // awaited says that nobody has come for a session.
@@ -187,7 +194,8 @@ type cast struct {
 	scripts []*Script
 	how     *playing
 	ctx     context.Context
-	base    int64 // added to the numbers of sessions in events
+	base    int64    // added to the numbers of sessions in events
+	anew    []string // selectors of headers and cookies that came with other values, which are used later; protected by mu
 	began   time.Time
 	group   sync.WaitGroup
 	cancel  context.CancelCauseFunc
@@ -201,6 +209,7 @@ type cast struct {
 	requests []*decode.Head  // by session: of its client
 	err      error           // the first
 	taken    []bool
+	visited  bool // somebody came, with a request that is not recorded
 	left     []bool
 	finished chan struct{} // closed when all have left that have to come
 	ours     []int         // by session: position of what we send next
@@ -287,6 +296,14 @@ func (c *cast) fail(part int, err error) {
 		c.err = err
 	}
 	c.cancel(errElsewhere)
+}
+
+// played returns what is played together with s.
+func (c *cast) played(s *Script) []*Script {
+	if c == nil {
+		return []*Script{s}
+	}
+	return c.scripts
 }
 
 // plays says that p, which is ready, plays a session.

@@ -17,9 +17,8 @@ import (
 // Dial plays the clients of the sessions in file against the server at rawURL, and
 // performs the HTTP requests that are recorded there. It makes the test fail, in a
 // sentence, at the first thing that the server does otherwise, and returns when all has
-// been played. A path and query
-// in rawURL replace the recorded ones, and its host replaces the recorded one
-// in Host, and in Origin if that was the same.
+// been played. A path, or a query, in rawURL replaces that of WebSocket sessions, and its
+// host replaces the recorded one in Host, and in Origin if that was the same.
 func Dial(t T, rawURL, file string, opts ...DialOption) {
 	t.Helper()
 	how, err := newDialing(opts)

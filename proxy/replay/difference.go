@@ -23,6 +23,7 @@ type Difference struct {
 
 	Header string   // the header of a handshake that differs; "" for none
 	Unused []string // with CaptureAuto: selectors of what looks made up and does not come back, if that is all that differs
+	Anew   []string // without: selectors of what looks made up anew, here or before, and is used later, so that it should be captured
 }
 
 // Error returns the difference as a sentence.

@@ -35,9 +35,14 @@ func (s *Script) requestFor(u *url.URL, set []decode.Field, v *values) []byte {
 	if s.edited != nil {
 		recorded = s.edited
 	}
-	target := u.RequestURI()
-	if u.Path == "" && u.RawQuery == "" || u.Path == "/" && u.RawQuery == "" {
-		target = v.putTarget(originForm(recorded.Target))
+	target := v.putTarget(originForm(recorded.Target))
+	if u.RawQuery != "" {
+		target = u.RequestURI()
+	} else if u.Path != "" && u.Path != "/" {
+		_, query, some := strings.Cut(target, "?")
+		if target = u.EscapedPath(); some {
+			target += "?" + query
+		}
 	}
 	h := s.addressed(recorded, v.putHead(recorded.Head), u, target)
 	if validKey(recorded.Get("Sec-WebSocket-Key")) {

@@ -145,6 +145,9 @@ func (d *Listener) admit(conn net.Conn, silent error) {
 			}
 		}
 		if err == nil && !decode.AsksForWebSocket(req) {
+			if d.plays != nil && !safe(req.Method) { // which is no health check, but another client
+				d.plays.strange()
+			}
 			d.answer(conn, req)
 			return
 		}

@@ -49,9 +49,9 @@ func (p *player) tookRequest(req *decode.Head) {
 			p.fail(err)
 			return
 		}
-		if p.s.request != nil {
-			p.s.learnHead(p.subs, p.how, p.s.request.at, p.s.request.Head, req, nil, nil)
-		}
+	}
+	if p.s.request != nil {
+		p.s.learnHead(p.subs, p.how, p.s.request.at, p.s.request.Head, req, nil, nil)
 	}
 	answer, extensions := p.s.answerTo(req, p.how.headers, p.subs)
 	p.handshake, p.asked = answer, time.Now()
@@ -73,7 +73,7 @@ func (p *player) tookResponse(res *decode.Head) {
 	defer p.report()
 	defer p.signal()
 	if err := p.s.checkResponse(res, p.key); err != nil && (!p.how.update || p.s.accepted() && res.Status != 101) {
-		p.fail(err) // a session that was refused is no update of one that was played
+		p.fail(p.cast.withAnew(err)) // a session that was refused is no update of one that was played
 		return
 	}
 	if len(p.s.replies) > 0 {
@@ -131,6 +131,9 @@ func (p *player) take(u *unit) {
 		}
 		if p.arrived < len(p.matched) {
 			p.bind(p.arrived, u)
+		}
+		if units := p.s.sides[p.peer].units; p.arrived < len(units) && units[p.arrived].kind == u.kind && units[p.arrived].op == u.op {
+			p.learn(&units[p.arrived], u) // what is captured goes into what we send
 		}
 		p.mark(p.arrived)
 		return
@@ -305,7 +308,7 @@ func (p *player) mark(i int) {
 	waited := p.next == len(items) && p.arrived == len(p.matched) || p.next < len(items) && items[p.next].need <= p.arrived
 	if waited && !p.sent.IsZero() {
 		if p.how.latency != nil && i < len(p.matched) {
-			p.how.latency(Answer{p.s.number, i, p.s.line(p.s.sides[p.peer].units[i].at), p.progress.Sub(p.sent)})
+			p.how.latency(Answer{p.s.number, i, "", p.s.line(p.s.sides[p.peer].units[i].at), p.progress.Sub(p.sent)})
 		}
 		p.sent = time.Time{}
 	}

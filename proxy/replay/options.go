@@ -444,9 +444,10 @@ func (n *numbered) sink() decode.Sink {
 
 // An Answer is a message of the other side that we have waited for.
 type Answer struct {
-	Session int64 // its number
-	Message int   // which of the messages of the other side, from 0
-	Line    int   // of the trace; 0 if it has none
+	Session int64  // its number
+	Message int    // which of the messages of the other side, from 0
+	Name    string // of the request that it answers, as GET /; "" for a message
+	Line    int    // of the trace; 0 if it has none
 	Took    time.Duration
 }
 

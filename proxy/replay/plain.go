@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"compress/flate"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -212,6 +214,10 @@ func (s *Script) bodyDifference(v *values, d decode.Dir, h *decode.Head, got []b
 	if len(body.pieces) > 0 {
 		diff.Line = s.line(body.pieces[0].at)
 	}
+	if bare := recorded.Without("Content-Encoding"); !isForm(bare) {
+		u := bodyUnit(bare, recorded.at, want)
+		diff.Unused = s.unusedIn(v, u, &unit{kind: u.kind, op: u.op, data: got})
+	}
 	if diff.Want, diff.Got = w.data, shown(g); op == ws.OpText {
 		diff.Want, diff.Got = s.compared(w.data), s.compared(shown(g))
 	}
@@ -225,6 +231,39 @@ func (s *Script) learnPlain(v *values, how *playing, d decode.Dir, h *decode.Hea
 		recorded = s.final()
 	}
 	s.learnHead(v, how, recorded.at, recorded.Head, h, s.bodyOf(recorded), got)
+}
+
+// noteAnew notes which cookies and headers of an answer have other values than recorded
+// that come back later, though nothing captures them.
+func (c *cast) noteAnew(s *Script, v *values, h *decode.Head) {
+	if s.auto {
+		return
+	}
+	recorded := s.final()
+	for _, p := range pairsInHead(recorded.Head, h, nil, nil) {
+		if p.recorded == p.live || len(p.recorded) < minShared || v.lookup(p.recorded, place{}) != nil {
+			continue
+		}
+		comesBack := slices.ContainsFunc(c.scripts, func(later *Script) bool {
+			return later.request != nil && later.request.at > recorded.at && strings.Contains(string(later.request.Append(nil)), p.recorded)
+		})
+		c.mu.Lock()
+		if comesBack && !slices.Contains(c.anew, p.selector) {
+			c.anew = append(c.anew, p.selector)
+		}
+		c.mu.Unlock()
+	}
+}
+
+// withAnew adds to a difference in a status what may be why.
+func (c *cast) withAnew(err error) error {
+	var d *Difference
+	if c != nil && errors.As(err, &d) {
+		c.mu.Lock()
+		d.Anew = append(d.Anew, c.anew...)
+		c.mu.Unlock()
+	}
+	return err
 }
 
 func whatOf(d decode.Dir) string {

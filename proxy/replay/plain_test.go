@@ -3,10 +3,13 @@ package replay
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -374,5 +377,109 @@ func TestServeApplication(t *testing.T) {
 	told := watch(t, func(t *witness) { Serve(t, plain) })
 	if want := "replay " + plain + ": no client has asked for POST /hub/negotiate?v=1&t=oX4zQ2w (session 1, line 3)"; len(told) != 1 || told[0] != want {
 		t.Errorf("got %q, want %q", told, want)
+	}
+}
+
+// loginTrace is one of a server that gives a cookie, and wants it back.
+const loginTrace = `{"wstrace":1}
+{"k":"open","c":1,"client":"127.0.0.1:5001"}
+{"k":"req","c":1,"m":"POST","target":"/login","v":"HTTP/1.1","h":[["Host","h"],["Content-Length","3"]]}
+{"k":"body","c":1,"d":">","text":"ada"}
+{"k":"res","c":1,"v":"HTTP/1.1","code":200,"reason":"OK","h":[["Set-Cookie","sid=Vh3kP0qZt7Rm2; Path=/"],["Content-Length","5"]]}
+{"k":"body","c":1,"d":"<","text":"hello"}
+{"k":"done","c":1,"sent":3,"got":5}
+{"k":"open","c":2,"client":"127.0.0.1:5001"}
+{"k":"req","c":2,"m":"GET","target":"/me","v":"HTTP/1.1","h":[["Host","h"],["Cookie","theme=dark; sid=Vh3kP0qZt7Rm2"]]}
+{"k":"res","c":2,"v":"HTTP/1.1","code":200,"reason":"OK","h":[["Content-Length","3"]]}
+{"k":"body","c":2,"d":"<","text":"ada"}
+{"k":"done","c":2,"sent":0,"got":3}
+`
+
+// loginServer gives another cookie each time.
+func loginServer(t *testing.T) *httptest.Server {
+	sid, n := "", 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := r.Cookie("sid")
+		switch {
+		case r.URL.Path == "/login":
+			n++
+			sid = fmt.Sprintf("kq8Zr2Vt9LmX%d", n)
+			http.SetCookie(w, &http.Cookie{Name: "sid", Value: sid})
+			io.WriteString(w, "hello")
+		case err != nil || c.Value != sid:
+			w.WriteHeader(http.StatusUnauthorized)
+		default:
+			io.WriteString(w, "ada")
+		}
+	}))
+	t.Cleanup(srv.Close)
+	return srv
+}
+
+// What a server makes up anew, and is not captured, is named where it fails.
+func TestAnew(t *testing.T) {
+	srv := loginServer(t)
+	err := loadAll(t, loginTrace).Connect(t.Context(), srv.URL)
+	var d *Difference
+	if !errors.As(err, &d) || d.Text != "expected status 200 for GET /me, got 401 Unauthorized" || !slices.Equal(d.Anew, []string{"Set-Cookie:"}) {
+		t.Errorf("got %v, %q", err, d.Anew)
+	}
+	for _, opt := range []CompareOption{CaptureAuto(), Capture("Set-Cookie:")} {
+		if err := loadAll(t, loginTrace, opt).Connect(t.Context(), srv.URL); err != nil {
+			t.Error(err)
+		}
+	}
+	made := strings.NewReplacer(`\"abc\"`, `\"3f0c9a62-8d1e-4b7a-9c55-0a1b2c3d4e5f\"`, "id=abc", "id=3f0c9a62-8d1e-4b7a-9c55-0a1b2c3d4e5f").Replace(app)
+	now := strings.ReplaceAll(made, "3f0c9a62-8d1e-4b7a-9c55-0a1b2c3d4e5f", "b8e1d7f4-22c3-4a09-8f6e-91d2e3f4a5b6")
+	_, err = together(t, loadAll(t, now), loadAll(t, made), Stall(time.Second), PlayOptions())
+	if !errors.As(err, &d) || !slices.Equal(d.Anew, []string{"$.id"}) {
+		t.Errorf("got %v, %q", err, d.Anew)
+	}
+}
+
+// An update of an application keeps its bodies, and uses what is captured.
+func TestUpdateApplication(t *testing.T) {
+	for name, update := range map[string]func(t *testing.T, file, url string){
+		"relay": func(t *testing.T, file, url string) {
+			srv := Serve(t, file, UpdateFrom(true, url))
+			if err := loadAll(t, loginTrace, CaptureAuto()).Connect(t.Context(), srv.HTTP); err != nil {
+				t.Error(err)
+			}
+		},
+		"client": func(t *testing.T, file, url string) { Dial(t, url, file, Update(true), CaptureAuto()) },
+		"server": func(t *testing.T, file, url string) {
+			srv := Serve(t, file, Update(true))
+			if err := loadAll(t, loginTrace).Connect(t.Context(), srv.HTTP); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		file := fixture(t, loginTrace)
+		t.Run(name, func(t *testing.T) { update(t, file, loginServer(t).URL) })
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(b), `"k":"body"`); n != 3 {
+			t.Errorf("%s: %d bodies\n%s", name, n, b)
+		}
+		if name != "server" && strings.Contains(string(b), "Vh3kP0qZt7Rm2") {
+			t.Errorf("%s: not made anew:\n%s", name, b)
+		}
+		again := loadAll(t, string(b))
+		if serr, cerr := together(t, again, again, PlayOptions(), PlayOptions()); serr != nil || cerr != nil {
+			t.Errorf("%s: %v, %v", name, serr, cerr)
+		}
+	}
+}
+
+// A client that asks for something else is told of, though no request fits; one that looks
+// whether the server is there is waited for.
+func TestStranger(t *testing.T) {
+	addr, wait := serveApp(t, loginTrace, Stall(200*time.Millisecond))
+	get(t, "GET", "http://"+addr+"/health", "")
+	get(t, "POST", "http://"+addr+"/signin", "")
+	if got, want := fmt.Sprint(wait()), "server waits for the request POST /login of session 1 (line 3): nothing for 200ms"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }

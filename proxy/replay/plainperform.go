@@ -151,10 +151,14 @@ func (p *errand) play(ctx context.Context, u *url.URL) (goesOn bool, err error) 
 	}
 	p.happened(p.part, event{p.s.final().at, p.s.start, time.Now()})
 	if p.how.latency != nil {
-		p.how.latency(Answer{Session: p.s.number, Line: p.s.line(p.s.final().at), Took: time.Since(asked)})
+		p.how.latency(Answer{Session: p.s.number, Name: p.s.title(), Line: p.s.line(p.s.final().at), Took: time.Since(asked)})
 	}
 	if !p.how.update {
 		err = p.compare(res, content)
+	}
+	if err == nil {
+		p.noteAnew(p.s, p.subs, res)
+		p.s.learnPlain(p.subs, &p.how.playing, decode.FromServer, res, content)
 	}
 	if err == nil && p.s.plain.bodies[decode.FromServer].open {
 		p.leave(p.part, nil)
@@ -281,14 +285,18 @@ func (p *errand) compare(res *decode.Head, content []byte) error {
 		if text := strings.TrimSpace(string(p.s.hidden(content))); text != "" && len(text) < maxShown {
 			d.Text += fmt.Sprintf(": %q", text)
 		}
-		return d
+		return p.withAnew(d)
 	}
 	if err := p.s.checkChosen(recorded, res); err != nil {
 		return err
 	}
 	if d := p.s.bodyDifference(p.subs, decode.FromServer, res, content); d != nil {
+		bare := recorded.Without("Content-Encoding")
+		if want, ok := contentOf(recorded.Head, p.s.bodyOf(recorded)); ok {
+			got, _ := contentOf(res, content)
+			d.Anew = p.s.comesBack(p.scripts, p.subs, bodyUnit(bare, recorded.at, want), got)
+		}
 		return d
 	}
-	p.s.learnPlain(p.subs, &p.how.playing, decode.FromServer, res, content)
 	return nil
 }

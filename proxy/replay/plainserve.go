@@ -36,7 +36,7 @@ func (c *cast) serve(ctx context.Context, conn net.Conn, req *decode.Head, b []b
 		return nil, true, false
 	}
 	s := &attendance{cast: c, s: c.scripts[part], part: part, again: again, conn: conn, req: req, subs: c.valuesFor(c.scripts[part])}
-	if !again && !c.how.update {
+	if !again {
 		s.s.learnPlain(s.subs, c.how, decode.FromClient, req, content)
 	}
 	goesOn, err = s.answer(ctx, content)

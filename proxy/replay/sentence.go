@@ -78,7 +78,9 @@ func (p *player) unexpected(u *unit, why string) error {
 	}
 	if why != "" {
 		d.Text += ", " + why
-		d.Unused = p.s.unusedIn(p.subs, want, u)
+		if d.Unused = p.s.unusedIn(p.subs, want, u); u.kind == unitMessage && u.long == nil {
+			d.Anew = p.s.comesBack(p.cast.played(p.s), p.subs, want, u.data)
+		}
 	}
 	return d
 }

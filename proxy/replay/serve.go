@@ -239,7 +239,7 @@ func (srv *Server) relay(rec *recorder) {
 	if err != nil {
 		srv.t.Fatalf("replay: %v", err)
 	}
-	p := &proxy.Proxy{Upstream: &url.URL{Scheme: u.Scheme, Host: u.Host}, Sink: srv.how.events.Sink}
+	p := &proxy.Proxy{Upstream: &url.URL{Scheme: u.Scheme, Host: u.Host}, Sink: srv.how.events.Sink, Look: decode.Look{Bodies: maxSent}}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(srv.t.Context()))
 	var serveErr error
 	l := srv.listener
