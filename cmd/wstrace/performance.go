@@ -293,22 +293,26 @@ func (p *performance) hint(err error) {
 	case errors.As(err, &differs) && differs.Header != "":
 		p.con.hint("--ignore %s: does not compare them", differs.Header)
 	case errors.As(err, &differs) && differs.Anew != nil:
-		flags := ""
-		for _, sel := range differs.Anew[:min(maxHinted, len(differs.Anew))] {
-			flags += " --capture " + quotedWord(sel)
+		p.con.hint("--capture auto, or %s, uses the value that came from then on", flagsOf("--capture", differs.Anew))
+		if differs.Unused != nil {
+			p.con.hint("%s leaves out what is made up", flagsOf("--ignore", differs.Unused))
 		}
-		p.con.hint("--capture auto, or%s, uses the value that came from then on", flags)
 	case errors.Is(err, replay.ErrOtherSession):
 		p.con.hint("without --session all of the trace is played together")
 	case errors.As(err, &differs) && differs.Unused != nil:
-		flags := ""
-		for _, sel := range differs.Unused[:min(maxHinted, len(differs.Unused))] {
-			flags += "--ignore " + quotedWord(sel) + " "
-		}
-		p.con.hint("%sleaves out what is made up", flags)
+		p.con.hint("%s leaves out what is made up", flagsOf("--ignore", differs.Unused))
 	case errors.As(err, &refused):
 		p.con.hint("the client has to trust the certificates of wstrace: wstrace ca install")
 	}
+}
+
+// flagsOf returns a flag for each selector, of the first ones.
+func flagsOf(flag string, selectors []string) string {
+	var list []string
+	for _, sel := range selectors[:min(maxHinted, len(selectors))] {
+		list = append(list, flag+" "+quotedWord(sel))
+	}
+	return strings.Join(list, " ")
 }
 
 // report prints a line a second on how far a run of several sessions is, while

@@ -70,6 +70,7 @@ type made struct {
 	number         bool            // in JSON
 	selector       string          // that names it
 	unused         bool            // the other side makes it up here, and it does not come back
+	time           bool            // it is a time
 	counter        string          // the place of a number that counts up; "" for none
 	into           []pick.Selector // of a counter: where it goes
 }
@@ -96,8 +97,12 @@ func substitutionsOf(list []made) (subs []substitution) {
 // other side makes it up there, as nobody has said it before, and it comes back later; and
 // the live one is new too.
 func (v *values) takesUp(m *made, at int) bool {
-	if m.counter != "" {
+	switch {
+	case m.counter != "":
 		return true
+	case m.time:
+		m.unused = true
+		return false
 	}
 	first, last, ok := v.where(m.recorded)
 	if !ok || first != at {
@@ -210,36 +215,31 @@ func (e *equality) butForMade(v *values, want *unit, live, got []byte) (equal bo
 	return len(left) == 0, taken, unused
 }
 
-// comesBack returns the selectors of values in which a message, or a body, differs from the
-// recorded one, and that look made up anew and come back later in the scripts: what a
-// capture is for.
-func (e *equality) comesBack(scripts []*Script, v *values, want *unit, got []byte) (selectors []string) {
-	if e.auto || e.exact || want.long != nil || want.re() != nil || want.opaque() {
-		return nil
+// remedies returns the selectors of values in which a message, or a body, differs from the
+// recorded one: anew of those that look made up anew and come back later in the scripts,
+// so that they should be captured and, if those alone and others that look made up or are
+// times differ, unused of these, to be ignored.
+func (e *equality) remedies(scripts []*Script, v *values, want, got *unit) (anew, unused []string) {
+	if e.exact || want.kind != got.kind || want.op != got.op || want.re() != nil || want.long != nil || got.long != nil || want.opaque() {
+		return nil, nil
+	}
+	live, _ := v.putIn(want, true)
+	if e.auto {
+		_, _, unused = e.butForMade(v, want, live, got.data)
+		return nil, unused
 	}
 	all := newValues()
 	for _, s := range scripts {
 		all.knowsWords(new(recordedOnce).of(s))
 	}
-	live, _ := v.putIn(want, true)
-	taken, _, _ := all.split(e.made(all, live, got, want.textual()), want.at)
+	taken, _, _ := all.split(e.made(all, live, got.data, want.textual()), want.at)
+	_, _, unused = e.butForMade(all, want, live, got.data)
 	for _, m := range taken {
-		if !slices.Contains(selectors, m.selector) {
-			selectors = append(selectors, m.selector)
+		if !slices.Contains(anew, m.selector) {
+			anew = append(anew, m.selector)
 		}
 	}
-	return selectors
-}
-
-// unusedIn returns the selectors of values that look made up and don't come back, if they
-// are all in which a message differs.
-func (e *equality) unusedIn(v *values, want, got *unit) []string {
-	if !e.auto || e.exact || want.kind != got.kind || want.op != got.op || want.re() != nil || want.long != nil || got.long != nil {
-		return nil
-	}
-	live, _ := v.putIn(want, true)
-	_, _, unused := e.butForMade(v, want, live, got.data)
-	return unused
+	return anew, unused
 }
 
 // learnAuto takes up the values in a message that came as recorded.
@@ -304,7 +304,11 @@ func (e *equality) madeInJSON(v *values, want, got []byte) (list []made) {
 		place := s.At.String()
 		switch value := s.Value.(type) {
 		case string:
-			if live, ok := came[place].(string); ok && live != value && !e.mayVary(s.At) {
+			if live, ok := came[place].(string); !ok || live == value || e.mayVary(s.At) {
+				break
+			} else if isTime(value) && isTime(live) {
+				list = append(list, made{recorded: value, live: live, selector: place, time: true})
+			} else {
 				list = append(list, madeInValue(value, live, place, `"`, `"\`)...)
 			}
 		case json.Number:

@@ -22,8 +22,8 @@ type Difference struct {
 	Got  []byte // the content that came, nil if there is none; likewise
 
 	Header string   // the header of a handshake that differs; "" for none
-	Unused []string // with CaptureAuto: selectors of what looks made up and does not come back, if that is all that differs
-	Anew   []string // without: selectors of what looks made up anew, here or before, and is used later, so that it should be captured
+	Anew   []string // without CaptureAuto: selectors of what looks made up anew, here or before, and is used later, so that it should be captured
+	Unused []string // selectors of what looks made up and does not come back, or is a time, if that and Anew is all that differs
 }
 
 // Error returns the difference as a sentence.

@@ -50,6 +50,11 @@ func sameSize(a, b string) bool {
 	return max(d, -d)*4 <= len(a)
 }
 
+// times is a time as of RFC 3339, or as HTTP has it (RFC 9110 §5.6.7).
+var times = regexp.MustCompile(`^([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?([.,][0-9]+)?(Z|[+-][0-9]{2}:?[0-9]{2})?|[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT)$`)
+
+func isTime(s string) bool { return len(s) < 40 && times.MatchString(s) }
+
 func isUUID(s string) bool { return len(s) == 36 && uuids.MatchString(s) }
 
 func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

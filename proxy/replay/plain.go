@@ -214,10 +214,6 @@ func (s *Script) bodyDifference(v *values, d decode.Dir, h *decode.Head, got []b
 	if len(body.pieces) > 0 {
 		diff.Line = s.line(body.pieces[0].at)
 	}
-	if bare := recorded.Without("Content-Encoding"); !isForm(bare) {
-		u := bodyUnit(bare, recorded.at, want)
-		diff.Unused = s.unusedIn(v, u, &unit{kind: u.kind, op: u.op, data: got})
-	}
 	if diff.Want, diff.Got = w.data, shown(g); op == ws.OpText {
 		diff.Want, diff.Got = s.compared(w.data), s.compared(shown(g))
 	}
@@ -264,6 +260,22 @@ func (c *cast) withAnew(err error) error {
 		c.mu.Unlock()
 	}
 	return err
+}
+
+// remedy adds to the difference between a body and the recorded one what helps against it.
+func (c *cast) remedy(diff *Difference, s *Script, v *values, d decode.Dir, h *decode.Head, got []byte) {
+	recorded := s.request
+	if d == decode.FromServer {
+		recorded = s.final()
+	}
+	want, known := contentOf(recorded.Head, s.bodyOf(recorded))
+	got, knownToo := contentOf(h, got)
+	bare := recorded.Without("Content-Encoding")
+	if !known || !knownToo || isForm(bare) {
+		return
+	}
+	u := bodyUnit(bare, recorded.at, want)
+	diff.Anew, diff.Unused = s.remedies(c.scripts, v, u, &unit{kind: u.kind, op: u.op, data: got})
 }
 
 func whatOf(d decode.Dir) string {

@@ -291,11 +291,7 @@ func (p *errand) compare(res *decode.Head, content []byte) error {
 		return err
 	}
 	if d := p.s.bodyDifference(p.subs, decode.FromServer, res, content); d != nil {
-		bare := recorded.Without("Content-Encoding")
-		if want, ok := contentOf(recorded.Head, p.s.bodyOf(recorded)); ok {
-			got, _ := contentOf(res, content)
-			d.Anew = p.s.comesBack(p.scripts, p.subs, bodyUnit(bare, recorded.at, want), got)
-		}
+		p.remedy(d, p.s, p.subs, decode.FromServer, res, content)
 		return d
 	}
 	return nil

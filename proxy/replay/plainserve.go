@@ -84,6 +84,7 @@ func (c *cast) ask(req *decode.Head, content []byte) (part int, again bool, err 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	part, last := -1, -1
+	var differs *Difference
 	for i, s := range c.scripts {
 		if s.plain == nil || !s.asksAlike(req, c.values) {
 			continue
@@ -93,19 +94,23 @@ func (c *cast) ask(req *decode.Head, content []byte) (part int, again bool, err 
 		}
 		if d := s.bodyDifference(c.values, decode.FromClient, req, content); d != nil && !c.how.update {
 			if part < 0 {
-				part, err = i, d
+				part, differs = i, d
 			}
 			continue
 		}
-		part, err = i, nil
+		part, differs = i, nil
 		break
 	}
-	if part < 0 {
+	switch {
+	case part < 0:
 		return last, true, nil
+	case differs != nil:
+		c.remedy(differs, c.scripts[part], c.values, decode.FromClient, req, content)
+		return part, false, differs
 	}
 	c.taken[part] = true
 	c.progress = time.Now()
-	return part, false, err
+	return part, false, nil
 }
 
 // An attendance is an exchange that is served.

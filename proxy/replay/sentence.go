@@ -78,9 +78,7 @@ func (p *player) unexpected(u *unit, why string) error {
 	}
 	if why != "" {
 		d.Text += ", " + why
-		if d.Unused = p.s.unusedIn(p.subs, want, u); u.kind == unitMessage && u.long == nil {
-			d.Anew = p.s.comesBack(p.cast.played(p.s), p.subs, want, u.data)
-		}
+		d.Anew, d.Unused = p.s.remedies(p.cast.played(p.s), p.subs, want, u)
 	}
 	return d
 }
