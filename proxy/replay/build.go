@@ -185,7 +185,7 @@ func (b *builder) finish() (*Script, error) {
 	s.noteBeats()
 	s.views = new([2]view)
 	if s.auto && !s.exact {
-		s.words = new(recordedOnce)
+		s.words, s.madeUp = new(recordedOnce), s.knownMade()
 	}
 	return s, nil
 }

@@ -17,33 +17,44 @@ import (
 // serve answers a request that has come on conn, of whose body b has come, if it is that of
 // a recorded exchange. rest is what came behind it on a connection that goes on; what
 // fails is told to the cast.
-func (c *cast) serve(ctx context.Context, conn net.Conn, req *decode.Head, b []byte) (rest []byte, answered, goesOn bool) {
+func (c *cast) serve(ctx context.Context, conn net.Conn, req *decode.Head, b []byte) answering {
+	if a, ok := c.serveEngine(ctx, conn, req, b); ok {
+		return a
+	}
 	if !c.knows(req) {
-		return nil, false, false
+		return answering{}
 	}
 	if len(b) == 0 && strings.EqualFold(req.Get("Expect"), "100-continue") {
 		io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n")
 	}
 	content, rest, _, err := readBody(decode.RequestBody(req), b, func() ([]byte, error) { return readSome(conn, c.how.stall) }, func(int) { c.gotOn() })
 	if err != nil {
-		return nil, true, false // the client left, and may ask again
+		return answering{answered: true} // the client left, and may ask again
 	}
 	part, again, err := c.ask(req, content)
 	if err != nil {
 		conn.SetWriteDeadline(time.Now().Add(c.how.stall))
 		conn.Write(refusal(err))
 		c.fail(part, err)
-		return nil, true, false
+		return answering{answered: true}
 	}
 	s := &attendance{cast: c, s: c.scripts[part], part: part, again: again, conn: conn, req: req, subs: c.valuesFor(c.scripts[part])}
 	if !again && !c.how.update {
 		s.s.learnPlain(s.subs, c.how, decode.FromClient, req, content)
 	}
-	goesOn, err = s.answer(ctx, content)
+	goesOn, err := s.answer(ctx, content)
 	if !again {
 		c.leave(part, err)
 	}
-	return rest, true, goesOn && err == nil
+	return answering{rest: rest, answered: true, goesOn: goesOn && err == nil}
+}
+
+// An answering says what became of a request.
+type answering struct {
+	rest      []byte // what came behind it
+	answered  bool   // by what was recorded
+	goesOn    bool   // the connection does
+	takenOver bool   // it is somebody else's now
 }
 
 // readSome reads what comes of a body.

@@ -115,8 +115,14 @@ func (srv *Server) load() error {
 	srv.ctx = context.WithoutCancel(srv.t.Context())
 	srv.script, srv.times = scripts[0], srv.how.times
 	if play.Alone() == nil && srv.how.session == 0 {
-		srv.times = len(play.Scripts())
+		srv.times = 0
+		for _, s := range scripts {
+			if s.plain == nil && s.engine == nil {
+				srv.times++
+			}
+		}
 		srv.cast, srv.ctx = newCast(srv.ctx, scripts, decode.FromServer, &srv.how.playing)
+		srv.cast.wrapUp = srv.wrapUp
 	}
 	return nil
 }
@@ -182,6 +188,7 @@ func (srv *Server) close() {
 	close(srv.wrapUp)
 	srv.group.Wait()
 	if srv.cast != nil {
+		srv.cast.group.Wait()
 		srv.cast.cancel(nil)
 		if missing := srv.cast.missing(); missing != "" && (taken > 0 || srv.times == 0) {
 			srv.t.Errorf("replay %s: no client has asked for %s%s", srv.file, missing, srv.others())
