@@ -69,6 +69,7 @@ type made struct {
 	recorded, live string
 	number         bool            // in JSON
 	selector       string          // that names it
+	known          bool            // the protocol has one here that is made up anew
 	unused         bool            // the other side makes it up here, and it does not come back
 	time           bool            // it is a time
 	counter        string          // the place of a number that counts up; "" for none
@@ -105,13 +106,13 @@ func (v *values) takesUp(m *made, at int) bool {
 		return false
 	}
 	first, last, ok := v.where(m.recorded)
-	if !ok || first != at {
+	if ok && first != at || !ok && !m.known {
 		return false
 	}
 	if _, _, recorded := v.where(m.live); recorded {
 		return false
 	}
-	if last <= at {
+	if last <= at && !m.known {
 		m.unused = true
 		return false
 	}
@@ -151,13 +152,17 @@ func (v *values) takeUp(list []made, tell func(selector string)) {
 // split returns which of the made values at a position are to be captured, and which are
 // left. ok is false if they contradict each other.
 func (v *values) split(list []made, at int) (taken, left []made, ok bool) {
-	lives, olds := map[string]string{}, map[string]string{}
+	lives, olds, known := map[string]string{}, map[string]string{}, map[string]bool{}
 	for _, m := range list {
+		known[m.recorded] = known[m.recorded] || m.known
+	}
+	for _, m := range list {
+		m.known = known[m.recorded] // in another place too
 		key := m.recorded + " " + m.counter
 		live, seen := lives[key]
-		old, known := olds[m.live+" "+m.counter]
+		old, had := olds[m.live+" "+m.counter]
 		switch {
-		case seen && live != m.live, known && old != m.recorded:
+		case seen && live != m.live, had && old != m.recorded:
 			return nil, nil, false
 		case seen:
 			continue
@@ -304,17 +309,21 @@ func (e *equality) madeInJSON(v *values, want, got []byte) (list []made) {
 		place := s.At.String()
 		switch value := s.Value.(type) {
 		case string:
-			if live, ok := came[place].(string); !ok || live == value || e.mayVary(s.At) {
-				break
-			} else if isTime(value) && isTime(live) {
+			switch live, ok := came[place].(string); {
+			case !ok || live == value || e.mayVary(s.At):
+			case isTime(value) && isTime(live):
 				list = append(list, made{recorded: value, live: live, selector: place, time: true})
-			} else {
+			case e.isMadeUp(place, value, live):
+				list = append(list, made{recorded: value, live: live, known: true, selector: place})
+			default:
 				list = append(list, madeInValue(value, live, place, `"`, `"\`)...)
 			}
 		case json.Number:
 			live, ok := came[place].(json.Number)
 			switch {
 			case !ok || live == value || e.mayVary(s.At):
+			case e.isMadeUp(place, string(value), string(live)):
+				list = append(list, made{recorded: string(value), live: string(live), number: true, known: true, selector: place})
 			case madeUpDigits(string(value), string(live)):
 				list = append(list, made{recorded: string(value), live: string(live), number: true, selector: place})
 			default:

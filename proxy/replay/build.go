@@ -220,7 +220,7 @@ func (b *builder) finish() (*Script, error) {
 	s.noteBeats()
 	s.views = new([2]view)
 	if s.auto && !s.exact {
-		s.words = new(recordedOnce)
+		s.words, s.madeUp = new(recordedOnce), s.knownMade()
 	}
 	if s.forDiff = b.diffs; b.diffs {
 		s.sides[0].items, s.sides[1].items = nil, nil

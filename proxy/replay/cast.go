@@ -20,18 +20,30 @@ import (
 // HTTP before it opens a WebSocket.
 type Play struct{ scripts []*Script }
 
-// Scripts returns the WebSocket sessions, in the order in which they begin.
+// Scripts returns the WebSocket sessions, in the order in which they begin. A session of
+// Socket.IO that begins by polling is one of them.
 func (p *Play) Scripts() []*Script {
 	return slices.DeleteFunc(slices.Clone(p.scripts), func(s *Script) bool { return s.plain != nil })
 }
 
 // Exchanges returns how many HTTP exchanges there are besides.
-func (p *Play) Exchanges() int { return len(p.scripts) - len(p.Scripts()) }
+func (p *Play) Exchanges() int { return sessionsOf(p.scripts) - len(p.Scripts()) }
+
+// sessionsOf returns how many sessions of a trace scripts are made of.
+func sessionsOf(scripts []*Script) int {
+	n := 0
+	for _, s := range scripts {
+		if n++; s.engine != nil {
+			n += len(s.engine.numbers) - 1
+		}
+	}
+	return n
+}
 
 // Alone returns the session if there is only one and it is a WebSocket connection; else
 // nil.
 func (p *Play) Alone() *Script {
-	if len(p.scripts) == 1 && p.scripts[0].plain == nil {
+	if len(p.scripts) == 1 && p.scripts[0].plain == nil && p.scripts[0].engine == nil {
 		return p.scripts[0]
 	}
 	return nil
@@ -75,6 +87,8 @@ func (p *Play) connect(ctx context.Context, rawURL string, how *connecting) erro
 			case err != nil:
 			case s.plain != nil:
 				err = t.perform(ctx, i)
+			case s.engine != nil:
+				err = t.performEngine(ctx, i)
 			default:
 				err = s.connect(ctx, rawURL, how, performance{cast: c, part: i, via: t.take(s.info.Client)})
 			}
@@ -199,8 +213,9 @@ type cast struct {
 	began   time.Time
 	group   sync.WaitGroup
 	cancel  context.CancelCauseFunc
-	values  *values    // that were captured in all sessions
-	swaps   sync.Mutex // held while clients change their sessions; locked first of all
+	values  *values         // that were captured in all sessions
+	swaps   sync.Mutex      // held while clients change their sessions; locked first of all
+	wrapUp  <-chan struct{} // closed: what the trace leaves open need not be waited for; nil for never
 
 	mu       sync.Mutex
 	wake     []chan struct{} // by session: something has changed
@@ -215,7 +230,9 @@ type cast struct {
 	ours     []int         // by session: position of what we send next
 	theirs   []int         // by session: position of what we wait for next
 	progress time.Time
-	events   []event // by session: the one of the highest position
+	events   []event                  // by session: the one of the highest position
+	number   int64                    // the highest of a session
+	engines  map[string]*engineServer // by the id that the client knows
 }
 
 func newCast(ctx context.Context, scripts []*Script, role decode.Dir, how *playing) (*cast, context.Context) {
@@ -235,12 +252,12 @@ func newCast(ctx context.Context, scripts []*Script, role decode.Dir, how *playi
 		c.seats = append(c.seats, make(chan struct{}))
 		c.requests = append(c.requests, nil)
 		c.events = append(c.events, event{at: -1})
+		c.number = max(c.number, s.number)
+		if s.engine != nil {
+			c.number = max(c.number, slices.Max(s.engine.numbers))
+		}
 	}
-	most := int64(0)
-	for _, s := range scripts {
-		most = max(most, s.number)
-	}
-	c.base = how.events.base(most)
+	c.base = how.events.base(c.number)
 	c.values.knows(scripts...)
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
 	c.mu.Lock()
@@ -430,7 +447,7 @@ func (c *cast) missing() (name string, some bool) {
 	defer c.mu.Unlock()
 	some = slices.Contains(c.taken, true)
 	for i, s := range c.scripts {
-		if s.plain != nil && !s.plain.optional && !c.taken[i] {
+		if (s.plain != nil && !s.plain.optional || s.engine != nil) && !c.taken[i] {
 			return fmt.Sprintf("%s (session %d%s)", s.title(), s.number, strings.NewReplacer(" (", ", ", ")", "").Replace(s.inLine(s.at))), some
 		}
 	}
@@ -502,7 +519,7 @@ func (c *cast) fitting(request []byte) int {
 	for i, s := range c.scripts {
 		switch {
 		case c.taken[i] || s.plain != nil:
-		case err == nil && (c.how.update || s.checkRequest(req, c.values) == nil):
+		case err == nil && s.engine == nil && (c.how.update || s.checkRequest(req, c.values) == nil):
 			c.taken[i], c.requests[i] = true, req
 			return i
 		case part < 0:

@@ -19,6 +19,7 @@ type equality struct {
 	ignore      []pick.Selector
 	captures    []capture
 	auto        bool                              // what looks made up is captured too
+	madeUp      []string                          // places in JSON where the protocol has what is made up anew
 	headerNames []string                          // of the handshake, compared too
 	optional    []pick.Selector                   // messages that have what one selects may come or not
 	optionals   []func() func(*decode.Event) bool // and those of events for which one returns true

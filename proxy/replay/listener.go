@@ -134,12 +134,14 @@ func (d *Listener) admit(conn net.Conn, silent error) {
 		silent = nil // it may ask again
 		req, err := decode.ParseRequest(string(early[:decode.HeadLen(early, 0)]))
 		if err == nil && d.plays != nil {
-			rest, answered, goesOn := d.plays.serve(d.ctx, conn, req, early[len(req.Raw):])
+			a := d.plays.serve(d.ctx, conn, req, early[len(req.Raw):])
 			switch {
-			case answered && goesOn:
-				early = rest
+			case a.takenOver:
+				return
+			case a.answered && a.goesOn:
+				early = a.rest
 				continue
-			case answered:
+			case a.answered:
 				linger(conn)
 				return
 			}

@@ -226,6 +226,9 @@ func (l *library) finish(err error) ([]*Script, error) {
 	}
 	if l.all {
 		markOptional(scripts)
+		if scripts, err = l.playsEngines(scripts); err != nil {
+			return nil, err
+		}
 	}
 	switch {
 	case len(scripts) > 0:

@@ -423,7 +423,8 @@ func (n *numbered) base(most int64) int64 {
 	if n == nil {
 		return 0
 	}
-	return (n.casts.Add(1) - 1) * most
+	const others = 1000 // numbers for what was not recorded
+	return (n.casts.Add(1) - 1) * (most + others)
 }
 
 // next returns the number of the next session.

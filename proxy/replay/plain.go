@@ -99,7 +99,7 @@ func (b *builder) finishPlain() bool {
 	}
 	s.plain = &plain{bodies: b.bodies}
 	if s.auto {
-		s.words = new(recordedOnce)
+		s.words, s.madeUp = new(recordedOnce), s.knownMade()
 	}
 	s.sides = [2]side{}
 	s.plain.bodies[decode.FromClient].finish(s.request.Head, decode.RequestBody(s.request.Head))

@@ -17,33 +17,44 @@ import (
 // serve answers a request that has come on conn, of whose body b has come, if it is that of
 // a recorded exchange. rest is what came behind it on a connection that goes on; what
 // fails is told to the cast.
-func (c *cast) serve(ctx context.Context, conn net.Conn, req *decode.Head, b []byte) (rest []byte, answered, goesOn bool) {
+func (c *cast) serve(ctx context.Context, conn net.Conn, req *decode.Head, b []byte) answering {
+	if a, ok := c.serveEngine(ctx, conn, req, b); ok {
+		return a
+	}
 	if !c.knows(req) {
-		return nil, false, false
+		return answering{}
 	}
 	if len(b) == 0 && strings.EqualFold(req.Get("Expect"), "100-continue") {
 		io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n")
 	}
 	content, rest, _, err := readBody(decode.RequestBody(req), b, func() ([]byte, error) { return readSome(conn, c.how.stall) }, func(int) { c.gotOn() })
 	if err != nil {
-		return nil, true, false // the client left, and may ask again
+		return answering{answered: true} // the client left, and may ask again
 	}
 	part, again, err := c.ask(req, content)
 	if err != nil {
 		conn.SetWriteDeadline(time.Now().Add(c.how.stall))
 		conn.Write(refusal(err))
 		c.fail(part, err)
-		return nil, true, false
+		return answering{answered: true}
 	}
 	s := &attendance{cast: c, s: c.scripts[part], part: part, again: again, conn: conn, req: req, subs: c.valuesFor(c.scripts[part])}
 	if !again {
 		s.s.learnPlain(s.subs, c.how, decode.FromClient, req, content)
 	}
-	goesOn, err = s.answer(ctx, content)
+	goesOn, err := s.answer(ctx, content)
 	if !again {
 		c.leave(part, err)
 	}
-	return rest, true, goesOn && err == nil
+	return answering{rest: rest, answered: true, goesOn: goesOn && err == nil}
+}
+
+// An answering says what became of a request.
+type answering struct {
+	rest      []byte // what came behind it
+	answered  bool   // by what was recorded
+	goesOn    bool   // the connection does
+	takenOver bool   // it is somebody else's now
 }
 
 // readSome reads what comes of a body.
@@ -83,7 +94,7 @@ func (c *cast) knows(req *decode.Head) bool {
 func (c *cast) ask(req *decode.Head, content []byte) (part int, again bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	part, last := -1, -1
+	part, last, unmodified := -1, -1, -1
 	var differs *Difference
 	for i, s := range c.scripts {
 		if s.plain == nil || !s.asksAlike(req, c.values) {
@@ -102,8 +113,14 @@ func (c *cast) ask(req *decode.Head, content []byte) (part int, again bool, err 
 		break
 	}
 	switch {
-	case part < 0:
+	case part < 0 && last >= 0:
 		return last, true, nil
+	case part < 0 && unmodified < 0: // since knows has looked a value was captured
+		return -1, false, fmt.Errorf("%s %s is not in the recording", req.Method, originForm(req.Target))
+	case part < 0 && c.taken[unmodified]:
+		return unmodified, true, nil
+	case part < 0:
+		part = unmodified
 	case differs != nil:
 		c.remedy(differs, c.scripts[part], c.values, decode.FromClient, req, content)
 		return part, false, differs

@@ -23,9 +23,10 @@ type Script struct {
 	request   *head       // as the client sent it; nil if the trace has none
 	edited    *head       // as the server got it, if that was different
 	replies   []*head
-	plain     *plain   // nil for a WebSocket connection
-	sides     [2]side  // by Dir
-	selectors []string // the selectors that the trace was redacted with
+	plain     *plain    // nil for a WebSocket connection
+	engine    *engineIO // what it is made of, if it is a session of Engine.IO that began by polling; else nil
+	sides     [2]side   // by Dir
+	selectors []string  // the selectors that the trace was redacted with
 	warning   error
 	stack     *stack        // whose heartbeats it has; nil if that is not known
 	marked    bool          // units have an expression, or a group, that was written into the trace

@@ -120,8 +120,14 @@ func (srv *Server) load() error {
 	srv.ctx = context.WithoutCancel(srv.t.Context())
 	srv.script, srv.times = scripts[0], srv.how.times
 	if play.Alone() == nil && srv.how.session == 0 {
-		srv.times = len(play.Scripts())
+		srv.times = 0
+		for _, s := range scripts {
+			if s.plain == nil && s.engine == nil {
+				srv.times++
+			}
+		}
 		srv.cast, srv.ctx = newCast(srv.ctx, scripts, decode.FromServer, &srv.how.playing)
+		srv.cast.wrapUp = srv.wrapUp
 	}
 	return nil
 }
@@ -188,6 +194,7 @@ func (srv *Server) close() {
 	close(srv.wrapUp)
 	srv.group.Wait()
 	if srv.cast != nil {
+		srv.cast.group.Wait()
 		srv.cast.cancel(nil)
 		if err := srv.cast.err; err != nil {
 			if !srv.told.Load() { // as it is of an exchange

@@ -16,8 +16,8 @@ import (
 // keepsAll returns an error if a file has sessions besides those of scripts,
 // which would be lost if a recording of those took its place.
 func keepsAll(file string, scripts []*Script) error {
-	if n := scripts[0].sessions; n > len(scripts) {
-		return fmt.Errorf("%s: the trace has %d sessions, and an update would leave %d", file, n, len(scripts))
+	if n, left := scripts[0].sessions, sessionsOf(scripts); n > left {
+		return fmt.Errorf("%s: the trace has %d sessions, and an update would leave %d", file, n, left)
 	}
 	return nil
 }
