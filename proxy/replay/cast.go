@@ -214,6 +214,7 @@ type cast struct {
 	seats    []chan struct{} // by session: closed when it is
 	requests []*decode.Head  // by session: of its client
 	err      error           // the first
+	untold   bool            // of an exchange, which nobody returns
 	taken    []bool
 	left     []bool
 	finished chan struct{} // closed when all have left that have to come
@@ -300,6 +301,7 @@ func (c *cast) fail(part int, err error) {
 	defer c.mu.Unlock()
 	if c.err == nil {
 		c.err = err
+		c.untold = part >= 0 && (c.scripts[part].plain != nil || c.scripts[part].engine != nil)
 	}
 	c.cancel(errElsewhere)
 }

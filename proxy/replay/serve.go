@@ -189,6 +189,11 @@ func (srv *Server) close() {
 	srv.group.Wait()
 	if srv.cast != nil {
 		srv.cast.group.Wait()
+		if srv.cast.untold {
+			srv.t.Errorf("replay %s: %v", srv.file, srv.cast.err)
+			srv.cast.cancel(nil)
+			return
+		}
 		srv.cast.cancel(nil)
 		if missing := srv.cast.missing(); missing != "" && (taken > 0 || srv.times == 0) {
 			srv.t.Errorf("replay %s: no client has asked for %s%s", srv.file, missing, srv.others())
