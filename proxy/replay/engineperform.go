@@ -26,6 +26,7 @@ import (
 type engineClient struct {
 	*troupe
 	s       *Script
+	part    int
 	e       *engineIO
 	u       *url.URL // of the server, without a path
 	player  *memconn.Conn
@@ -49,13 +50,13 @@ func (t *troupe) performEngine(ctx context.Context, part int) error {
 		return err
 	}
 	ours, theirs := memconn.Pipe()
-	c := &engineClient{troupe: t, s: s, e: s.engine, u: &url.URL{Scheme: u.Scheme, Host: u.Host}, player: ours, in: bufio.NewReader(ours), numbers: s.engine.numbers}
+	c := &engineClient{troupe: t, s: s, part: part, e: s.engine, u: &url.URL{Scheme: u.Scheme, Host: u.Host}, player: ours, in: bufio.NewReader(ours), numbers: s.engine.numbers}
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		if err := c.run(inner); err != nil {
+		if err := c.run(inner); err != nil && inner.Err() == nil {
 			c.fail(err)
 		}
 	}()
@@ -80,10 +81,11 @@ func (t *troupe) performEngine(ctx context.Context, part int) error {
 // fail ends the session.
 func (c *engineClient) fail(err error) {
 	c.mu.Lock()
-	if c.err == nil && !errors.Is(err, io.EOF) {
+	if c.err == nil {
 		c.err = err
 	}
 	c.mu.Unlock()
+	c.cast.fail(c.part, err) // before the player sees that it ends
 	c.player.Close()
 }
 

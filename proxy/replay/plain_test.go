@@ -483,3 +483,24 @@ func TestStranger(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+// Serve tells the test about requests too.
+func TestServeTellsOfRequests(t *testing.T) {
+	file := fixture(t, `{"wstrace":1}
+{"k":"open","c":1}
+{"k":"req","c":1,"m":"POST","target":"/a","v":"HTTP/1.1","h":[["Host","h"],["Content-Length","2"]]}
+{"k":"body","c":1,"d":">","text":"hi"}
+{"k":"res","c":1,"v":"HTTP/1.1","code":204,"reason":"No Content","h":[]}
+{"k":"done","c":1,"sent":2,"got":0}
+`)
+	told := watch(t, func(t *witness) {
+		srv := Serve(t, file)
+		if got := get(t.T, "POST", strings.Replace(srv.URL, "ws:", "http:", 1)+"/a", "ho"); !strings.HasPrefix(got, "400 ") {
+			t.T.Errorf("got %q", got)
+		}
+	})
+	want := "replay " + file + `: session 1: line 4: expected the body of the request POST /a, "hi"; got "ho", which differs at byte 1`
+	if !slices.Equal(told, []string{want}) {
+		t.Errorf("got %q\nwant %s", told, want)
+	}
+}
