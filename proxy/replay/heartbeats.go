@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"regexp"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -32,7 +33,7 @@ type stack struct {
 	beat  func(from decode.Dir, op ws.OpCode, data []byte) beat      // nil for none
 	split splitter                                                   // nil if a message is a record
 	ids   func(from decode.Dir, op ws.OpCode, record []byte) []ident // nil for none; in order
-	held  bool                                                       // an answer with an id is held back, as long as in the recording, and the first question has to come
+	held  bool                                                       // the client always has one question under way, which is held back as long as in the recording; the first has to come
 }
 
 // traits are what a session is recognized by.
@@ -41,6 +42,16 @@ type traits struct {
 	path, query string
 	first       [2][]byte // by Dir: the first message
 	s           *Script
+}
+
+// firstText returns the first text of a side that is none of some others; nil for none.
+func (t *traits) firstText(d decode.Dir, but ...string) []byte {
+	for i := range t.s.sides[d].units {
+		if u := &t.s.sides[d].units[i]; u.kind == unitMessage && u.op == ws.OpText && !slices.Contains(but, string(u.data)) {
+			return u.data
+		}
+	}
+	return nil
 }
 
 func subprotocol(names ...string) func(*traits) bool {
@@ -134,7 +145,7 @@ var stacks = []stack{
 	{name: "WAMP", is: subprotocol("wamp.2.json"), ids: wampIDs},
 	{name: "OCPP", is: subprotocol("ocpp1.6", "ocpp2.0.1", "ocpp2.1"), ids: ocppIDs},
 	{name: "tRPC", is: func(t *traits) bool {
-		return strings.Contains(t.query, "connectionParams=1") || bytes.Contains(t.first[decode.FromClient], []byte(`"params":{"path":`))
+		return strings.Contains(t.query, "connectionParams=1") || isTRPC(t.firstText(decode.FromClient, "PING", "PONG"))
 	}, beat: texts("PING", "PONG", ""), ids: tRPCIDs},
 	{name: "Primus", is: func(t *traits) bool { return strings.Contains(t.query, "_primuscb") }, beat: func(_ decode.Dir, op ws.OpCode, data []byte) beat {
 		m := primusBeat.FindSubmatch(data)
@@ -209,6 +220,12 @@ func bayeuxBeat(from decode.Dir, op ws.OpCode, data []byte) beat {
 		}
 	}
 	return kind
+}
+
+// bayeuxLeaves reports whether the client says goodbye in a message.
+func bayeuxLeaves(u *unit) bool {
+	return splits(u) && u.op == ws.OpText && len(u.data) <= maxFirst && bytes.Contains(u.data, []byte("disconnect")) &&
+		slices.ContainsFunc(bayeuxMessages(u.data), func(m map[string]field) bool { return m["channel"].is("/meta/disconnect") })
 }
 
 // phoenixBeat knows both forms of Phoenix's messages: arrays, and objects.
@@ -350,6 +367,84 @@ func (s *Script) noteFirst() {
 	if n := slices.IndexFunc(units, func(u unit) bool { return u.beat == beatAsk && len(u.ids) > 0 }); n >= 0 {
 		units[n].beat, units[n].first = noBeat, true
 	}
+}
+
+// isQuestion reports whether u is one of the questions of which we always have one under
+// way. They are not sent when they were recorded, but when the one before is answered.
+func (p *player) isQuestion(u *unit) bool {
+	return p.role == decode.FromClient && p.s.stack != nil && p.s.stack.held && len(u.ids) > 0 && (u.beat == beatAsk || u.first) && !p.how.update && !p.how.byClock
+}
+
+// noteAsked notes that an item of ours is sent, with which we may ask or leave.
+func (p *player) noteAsked(it *item) {
+	if it.unit < 0 || !it.ends {
+		return
+	}
+	switch u := &p.s.sides[p.role].units[it.unit]; {
+	case p.isQuestion(u):
+		p.asks(u)
+	case p.question != nil && bayeuxLeaves(u):
+		p.question = nil
+	}
+}
+
+// asks notes that u is asked, and what comes next: the next question that is recorded or,
+// if there is none, the same again.
+func (p *player) asks(u *unit) {
+	p.underWay, p.question, p.pause = u.ids[0].value, u, 0
+	ours, theirs := p.s.sides[p.role].units, p.s.sides[p.peer].units
+	behind := func(units []unit, at int) int {
+		return sort.Search(len(units), func(i int) bool { return units[i].at > at })
+	}
+	for i := behind(ours, u.at); i < len(ours); i++ {
+		if p.isQuestion(&ours[i]) {
+			p.question = &ours[i]
+			break
+		}
+	}
+	for i := behind(theirs, p.question.at) - 1; i >= 0; i-- { // the answer before it
+		if t := &theirs[i]; t.beat == beatAnswer && len(t.ids) > 0 {
+			p.pause = p.question.t - t.t
+			break
+		}
+	}
+}
+
+// noteAnswered notes whether a message of the peer answers our question.
+func (p *player) noteAnswered(u *unit) {
+	for _, id := range u.ids {
+		if p.underWay != "" && !id.asks && id.value == p.underWay {
+			p.underWay, p.answeredAt = "", time.Now()
+		}
+	}
+}
+
+// askDue returns when we ask while we wait: as long after the answer as it was recorded;
+// zero for never. It is called with mu locked, like ask.
+func (p *player) askDue() time.Time {
+	if p.question == nil || p.underWay != "" || p.midFrame || p.midMessage || p.midRecord() || p.noMoreFrames || p.peerClosed {
+		return time.Time{}
+	}
+	theirs := p.s.sides[p.peer].units
+	if it, _ := p.afterBeats(); (it == nil || it.end || it.isClose) && (p.arrived == len(theirs) || theirs[p.arrived].kind != unitMessage) {
+		return time.Time{}
+	}
+	pause := p.pause
+	if p.how.speed > 0 {
+		pause = p.how.scaled(pause)
+	}
+	due := p.answeredAt.Add(pause)
+	if due.After(p.patience()) {
+		return time.Time{}
+	}
+	return due
+}
+
+// ask asks what is next.
+func (p *player) ask() []byte {
+	u := p.question
+	p.asks(u)
+	return p.beatFrame(u, p.live(u))
 }
 
 // word is a part of a message in which an id may stand.

@@ -3,6 +3,7 @@ package replay
 import (
 	"fmt"
 	"io"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,6 +12,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/proxy/internal/memconn"
 )
 
 // upgradeOf returns the records of a handshake.
@@ -40,6 +42,8 @@ func TestBeats(t *testing.T) {
 		{"SockJS", "/echo/123/abcdefgh/websocket", "", [2]string{"", "o"}, nil, nil, []string{"h"}, []string{"hh"}},
 		{"Action Cable", "/cable", "actioncable-v1-json", [2]string{}, nil, nil, []string{`{"type":"ping","message":1764400000}`}, []string{`{"type":"welcome"}`}},
 		{"tRPC", "/?connectionParams=1", "", [2]string{}, []string{"PING"}, []string{"PONG"}, nil, []string{"ping"}},
+		{"tRPC", "/", "", [2]string{`{"id":1,"method":"query","params":{"input":{"path":1},"path":"a"}}`}, []string{"PING"}, nil, nil, nil},
+		{"tRPC", "/", "", [2]string{`[{"id":1,"method":"subscription","params":{"path":"a"}}]`}, []string{"PING"}, nil, nil, nil},
 		{"Primus", "/primus?_primuscb=abc", "", [2]string{}, []string{`"primus::ping::1764400000000"`}, []string{`"primus::pong::1764400000000"`}, nil, []string{`"primus::server::close"`}},
 		{"NATS", "/", "", [2]string{"", "INFO {}\r\n"}, []string{"PING\r\n"}, []string{"PONG\r\n"}, nil, []string{"+OK\r\n", "PONG\r\nPING\r\n"}},
 		{"Bayeux", "/cometd", "", [2]string{"[]", ""}, []string{"[]", `[{"id":"3","channel":"/meta/connect"}]`}, nil, nil, []string{`[{"id":"3","channel":"/meta/connect"},{"id":"4","channel":"/x"}]`, `[{"channel":"/meta/connect","successful":true}]`, `[{"channel":"/meta/handshake"}]`, "[1]", "{}", "[] x"}},
@@ -80,10 +84,14 @@ func TestBeats(t *testing.T) {
 			t.Errorf("Bayeux: %q is %d, want %d", text, got, want)
 		}
 	}
-	for _, lines := range [][]string{{"> []", "< []"}, {`> [{"id":"1","channel":"/x"}]`}, {`> {"id":1,"method":"a.b"}`}, {`> {"json":"2.0","id":1,"method":"a"}`}} {
+	for _, lines := range [][]string{{"> []", "< []"}, {`> [{"id":"1","channel":"/x"}]`}, {`> {"id":1,"method":"a.b"}`}, {`> {"json":"2.0","id":1,"method":"a"}`},
+		{`> {"id":1,"method":"query","params":{"input":{"path":"a"}}}`}, {`> {"id":1,"method":"ask","params":{"path":"a"}}`}, {`> {"method":"query","params":{"path":"a"}}`}, {`> {"id":1,"method":"query","params":["path"]}`}} {
 		if s := loaded(t, linesOf("/", "", lines...)); s.stack != nil {
 			t.Errorf("%q is taken for %s", lines, s.stack.name)
 		}
+	}
+	if s := loaded(t, linesOf("/", "", "> PING", "< PONG", `> {"id":1,"method":"query","params":{"input":{},"path":"a"}}`)); s.stack == nil || s.sides[decode.FromClient].units[0].beat != beatAsk {
+		t.Error("tRPC is not recognized behind a heartbeat")
 	}
 	if s := loaded(t, talk); s.stack != nil {
 		t.Errorf("%s in a chat", s.stack.name)
@@ -362,6 +370,64 @@ func TestBeatsOfBayeux(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	conn.Close()
+}
+
+// A client of Bayeux has one /meta/connect under way, however soon or late the server
+// answers, until it says goodbye.
+func TestClientOfBayeux(t *testing.T) {
+	connect := func(id string) string { return `[{"id":"` + id + `","channel":"/meta/connect"}]` }
+	const goodbye = `[{"id":"9","channel":"/meta/disconnect"}]`
+	text := linesOf("/cometd", "", "> "+connect("1"), `< [{"id":"1","channel":"/meta/connect","successful":true}]`, "> "+connect("2"), `> [{"id":"5","channel":"/x","data":1}]`,
+		`< [{"id":"2","channel":"/meta/connect","successful":true}]`, "> "+connect("3"), `< [{"id":"5","channel":"/x","successful":true}]`, "> "+goodbye, `< [{"id":"9","channel":"/meta/disconnect","successful":true}]`)
+	for answers, want := range []string{"1 5 9", "1 5 9", "1 5 2 9", "1 5 2 3 9", "1 5 2 3 3 9"} { // of /meta/connect, before the one to 5
+		synctest.Test(t, func(t *testing.T) {
+			conn, server := memconn.Pipe()
+			done := make(chan error, 1)
+			go func() {
+				done <- loaded(t, text).PlayClient(t.Context(), conn, &url.URL{Scheme: "ws", Host: "replay.test"})
+			}()
+			req, err := decode.ParseRequest(string(readHead(t.Context(), server, nil, time.Minute)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(server, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "+decode.AcceptKey(req.Get("Sec-WebSocket-Key"))+"\r\n\r\n")
+			answer := func(id, channel string) {
+				text := `[{"id":"` + id + `","channel":"` + channel + `","successful":true}]`
+				io.WriteString(server, "\x81"+string(rune(len(text)))+text)
+			}
+			var asked []string
+			for left, said := answers, false; ; {
+				f, err := readFrame(server)
+				if err != nil {
+					t.Fatalf("%v, having asked %s; %v", err, asked, <-done)
+				}
+				if f.Header.OpCode == ws.OpClose {
+					break
+				}
+				m := bayeuxMessages(f.Payload)[0]
+				id := m["id"].value.(string)
+				asked = append(asked, id)
+				switch {
+				case m["channel"].is("/meta/disconnect"):
+					answer(id, "/meta/disconnect")
+				case m["channel"].is("/x"):
+					said = true
+				case left > 0:
+					left--
+					answer(id, "/meta/connect")
+				}
+				if said && left == 0 {
+					said = false
+					answer("5", "/x")
+				}
+			}
+			server.Close()
+			check(t, <-done, "")
+			if got := strings.Join(asked, " "); got != want {
+				t.Errorf("with %d answers it asks %s, want %s", answers, got, want)
+			}
+		})
+	}
 }
 
 // What came before the answer to a ping goes before it, as NATS takes the answer for word

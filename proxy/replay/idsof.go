@@ -178,6 +178,24 @@ func isCDP(data []byte) bool {
 	return m["id"].number() >= 0 && strings.Contains(method, ".")
 }
 
+// isTRPC reports whether a message is a request of tRPC, or several in an array.
+func isTRPC(data []byte) bool {
+	if len(data) > maxFirst || !bytes.Contains(data, []byte(`"path"`)) {
+		return false
+	}
+	doc, at := document(ws.OpText, data)
+	if list := elements(doc, at); len(list) > 0 {
+		doc, at = data[list[0].Start:list[0].End], list[0].Start
+	}
+	m := members(doc, at)
+	params := m["params"]
+	if !m["method"].is("query", "mutation", "subscription") || !m["id"].isID() || params.End == 0 {
+		return false
+	}
+	_, ok := members(data[params.Start:params.End], params.Start)["path"].value.(string)
+	return ok
+}
+
 // tRPCIDs: the client asks, and may stop what it has asked for.
 func tRPCIDs(from decode.Dir, op ws.OpCode, record []byte) []ident {
 	return objects(op, record, func(m map[string]field) []ident {

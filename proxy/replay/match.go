@@ -105,6 +105,7 @@ func (p *player) take(u *unit) {
 		return
 	}
 	u.ids = p.s.idsOf(p.peer, u)
+	p.noteAnswered(u)
 	if kind := p.s.beatOf(p.peer, u, p.chosen); kind != noBeat && !p.counts(u) {
 		p.takeBeat(u, kind)
 		return

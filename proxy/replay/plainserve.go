@@ -89,8 +89,9 @@ func (c *cast) knows(req *decode.Head) bool {
 }
 
 // ask takes the exchange that a request is of: the first that nobody has and whose request
-// has this body or, if all are taken, the last, of which the answer is given again. The
-// error is that the first one differs.
+// has this body or, if all are taken, the last, of which the answer is given again. A client
+// that does not say what it has already is not told that this is good, if the recording has
+// more. The error is that the first one differs.
 func (c *cast) ask(req *decode.Head, content []byte) (part int, again bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -98,6 +99,10 @@ func (c *cast) ask(req *decode.Head, content []byte) (part int, again bool, err 
 	var differs *Difference
 	for i, s := range c.scripts {
 		if s.plain == nil || !s.asksAlike(req, c.values) {
+			continue
+		}
+		if s.answered() && s.final().Status == 304 && !conditional(req) {
+			unmodified = i
 			continue
 		}
 		if last = i; c.taken[i] {
@@ -128,6 +133,11 @@ func (c *cast) ask(req *decode.Head, content []byte) (part int, again bool, err 
 	c.taken[part] = true
 	c.progress = time.Now()
 	return part, false, nil
+}
+
+// conditional reports whether a client asks for what it has already, if that has changed.
+func conditional(req *decode.Head) bool {
+	return req.Get("If-None-Match") != "" || req.Get("If-Modified-Since") != ""
 }
 
 // An attendance is an exchange that is served.
@@ -276,19 +286,32 @@ func appendHead(dst []byte, h *decode.Head) []byte {
 }
 
 // ownAddress returns what puts the address by which the client reaches us in place of those
-// of the recorded server.
+// of the recorded server, and that of the page that asks in place of the recorded one.
 func (s *attendance) ownAddress() *values {
-	live := s.req.Get("Host")
 	var subs []substitution
 	for _, h := range []*head{s.s.request, s.s.edited} {
-		if h == nil {
-			continue
-		}
-		if host := h.Get("Host"); host != "" && host != live && live != "" {
-			subs = append(subs, substitution{recorded: host, live: live})
+		for _, name := range []string{"Host", "Origin"} {
+			if h == nil {
+				continue
+			}
+			recorded, live := hostIn(h.Get(name)), hostIn(s.req.Get(name))
+			if recorded != "" && live != "" && recorded != live {
+				subs = append(subs, substitution{recorded: recorded, live: live})
+			}
 		}
 	}
 	return newValues(subs...)
+}
+
+// hostIn returns the host and port in a Host or an Origin.
+func hostIn(value string) string {
+	if _, host, ok := strings.Cut(value, "://"); ok {
+		return host
+	}
+	if value == "null" { // the Origin of nobody
+		return ""
+	}
+	return value
 }
 
 // unrecorded answers in place of the recorded server, of whose body something is missing.

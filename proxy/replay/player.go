@@ -112,6 +112,10 @@ type player struct {
 	streamOp     ws.OpCode
 	junk         []byte             // of the peer, not compared yet
 	beats        []owed             // answers to heartbeats
+	question     *unit              // of ours, which is asked when the one under way is answered; nil for none
+	pause        time.Duration      // how long after that
+	underWay     string             // the id of the last question; "" if it is answered
+	answeredAt   time.Time          // when it was
 	liveIDs      map[idPlace]string // ids of the peer's that are not the recorded ones
 	midMessage   bool               // a message of ours goes on in another frame
 	passedOver   int                // 1 + number of the unit of ours that was passed over last; 0 for none

@@ -222,6 +222,10 @@ func (p *player) batch(now time.Time) (b []byte, end *item, due time.Time) {
 			break
 		}
 		if u := p.beatAt(it); u != nil && !p.midFrame {
+			if p.isQuestion(u) {
+				p.passedOver = it.unit + 1
+				continue
+			}
 			if u.answers < 0 && u.beat != beatAnswer && !p.passes(now) { // we wait, and it may be its time
 				if due = p.beatDue(it); due.After(now) {
 					if _, turn := p.afterBeats(); !turn && due.After(p.patience()) { // we do not wait so long
@@ -279,10 +283,18 @@ func (p *player) batch(now time.Time) (b []byte, end *item, due time.Time) {
 		b = append(b, out...)
 		p.midFrame = !it.ends
 		p.noMoreFrames = p.noMoreFrames || it.isClose || p.isJunk(it)
+		p.noteAsked(it)
 		p.next++
 	}
 	if end == nil {
 		b = append(b, p.payBeats(atEnd, now)...)
+		switch next := p.askDue(); {
+		case next.IsZero():
+		case !next.After(now):
+			b = append(b, p.ask()...)
+		case due.IsZero() || next.Before(due):
+			due = next
+		}
 	}
 	if !p.idle && p.ready {
 		p.sent = now

@@ -113,7 +113,7 @@ func (a *app) test(t *testing.T, origin string) {
 		t.Helper()
 		if !a.auto {
 			var out bytes.Buffer
-			if differ, err := replay.Diff(&out, load(t, recorded), load(t, again)); err != nil || differ {
+			if differ, err := replay.Diff(&out, load(t, recorded), load(t, again), 0); err != nil || differ {
 				t.Errorf("the recording of the replay as %s differs: %v\n%s", what, err, out.String())
 			}
 			return
