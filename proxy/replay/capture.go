@@ -87,7 +87,7 @@ func (s *Script) finds(c *capture) bool {
 		if h == nil {
 			continue
 		}
-		if body := s.bodyOf(h); len(c.inHead(h.Head, h.Head, body, body)) > 0 {
+		if body := s.contentBehind(h); len(c.inHead(h.Head, h.Head, body, body)) > 0 {
 			return true
 		}
 	}

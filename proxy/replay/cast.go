@@ -227,6 +227,9 @@ type cast struct {
 	visited  bool // somebody came, with a request that is not recorded
 	left     []bool
 	finished chan struct{} // closed when all have left that have to come
+	first    int           // the session with the first position of ours and theirs; -1 for none
+	least    int           // that position
+	second   int           // the first one of the other sessions
 	ours     []int         // by session: position of what we send next
 	theirs   []int         // by session: position of what we wait for next
 	progress time.Time
@@ -258,6 +261,7 @@ func newCast(ctx context.Context, scripts []*Script, role decode.Dir, how *playi
 		}
 	}
 	c.base = how.events.base(c.number)
+	c.findFirst()
 	c.values.knows(scripts...)
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
 	c.mu.Lock()
@@ -362,14 +366,40 @@ func (c *cast) set(part, ours, theirs int, progress time.Time) {
 		return
 	}
 	c.ours[part], c.theirs[part] = ours, theirs
+	c.findFirst()
 	for i, w := range c.wake {
-		if i != part {
-			select {
-			case w <- struct{}{}:
-			default:
-			}
+		if i == part || c.scripts[i].plain != nil && c.ours[i] > c.firstBut(i) { // an exchange waits for its turn alone
+			continue
+		}
+		select {
+		case w <- struct{}{}:
+		default:
 		}
 	}
+}
+
+// findFirst finds which session has the first position that is not over, and the first of
+// the others.
+func (c *cast) findFirst() {
+	c.first, c.second = -1, atEnd
+	least := atEnd
+	for i := range c.ours {
+		switch at := min(c.ours[i], c.theirs[i]); {
+		case at < least:
+			c.first, c.second, least = i, least, at
+		case at < c.second:
+			c.second = at
+		}
+	}
+	c.least = least
+}
+
+// firstBut returns the first position that is not over in another session than part.
+func (c *cast) firstBut(part int) int {
+	if part == c.first {
+		return c.second
+	}
+	return c.least
 }
 
 // turn reports whether all that stands before a position in other sessions has been
@@ -380,12 +410,7 @@ func (c *cast) turn(part, at int) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i := range c.ours {
-		if i != part && (c.ours[i] < at || c.theirs[i] < at) {
-			return false
-		}
-	}
-	return true
+	return c.firstBut(part) >= at
 }
 
 // blame returns the session that all others wait for, and whether it has begun.

@@ -79,7 +79,7 @@ func (e *equality) queryKey(query string) string {
 		vs.Del(e.ignore[i].Param)
 	}
 	for name, values := range vs {
-		if slices.Contains(cacheBusters, strings.ToLower(name)) && len(values) == 1 && randomValue.MatchString(values[0]) {
+		if slices.Contains(cacheBusters, strings.ToLower(name)) && len(values) == 1 && (isRandom(values[0]) || name == "t" && vs.Has("EIO")) { // Engine.IO has any letters there
 			delete(vs, name)
 		}
 	}
@@ -94,6 +94,12 @@ func (e *equality) queryKey(query string) string {
 // cacheBusters are names of parameters that clients add with a value of the time or of
 // chance, so that no cache has the answer.
 var cacheBusters = []string{"t", "_", "ts", "cb", "rnd", "rand", "random", "timestamp", "nocache", "cachebust", "cachebuster", "_t", "_ts"}
+
+// isRandom reports whether a value is a time, a number, or letters and digits without a
+// word.
+func isRandom(s string) bool {
+	return randomValue.MatchString(s) && (strings.ContainsAny(s, "0123456789") || strings.ToLower(s[1:]) != s[1:])
+}
 
 // randomValue is what such a value looks like: a time, a number, a few letters and digits.
 var randomValue = regexp.MustCompile(`^(0?\.[0-9]{4,}|[0-9]{5,20}|[0-9A-Za-z_.-]{5,16})$`)

@@ -147,7 +147,7 @@ func (d *Listener) admit(conn net.Conn, silent error) {
 			}
 		}
 		if err == nil && !decode.AsksForWebSocket(req) {
-			if d.plays != nil && !safe(req.Method) { // which is no health check, but another client
+			if d.plays != nil && (!safe(req.Method) || d.plays.near(req)) { // which is no health check, but another client
 				d.plays.strange()
 			}
 			d.answer(conn, req)
@@ -196,6 +196,9 @@ func (d *Listener) answer(conn net.Conn, req *decode.Head) {
 	}
 	d.mu.Unlock()
 	text := fmt.Sprintf("%s %s is not in the recording\n", req.Method, req.Target)
+	if d.plays != nil && d.plays.used(req) {
+		text = fmt.Sprintf("%s %s is in the recording, but no more often than it came\n", req.Method, req.Target)
+	}
 	head := "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
 	if origin := req.Get("Origin"); origin != "" {
 		head += "Access-Control-Allow-Origin: " + origin + "\r\nAccess-Control-Allow-Credentials: true\r\nVary: Origin\r\n"

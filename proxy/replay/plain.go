@@ -132,6 +132,15 @@ func (s *Script) bodyOf(h *head) []byte {
 	return nil
 }
 
+// contentBehind is bodyOf without the content coding, if that is known.
+func (s *Script) contentBehind(h *head) []byte {
+	body := s.bodyOf(h)
+	if content, ok := contentOf(h.Head, body); ok {
+		return content
+	}
+	return body
+}
+
 // answered reports whether the exchange has an answer.
 func (s *Script) answered() bool { return len(s.replies) > 0 && s.final().Status >= 200 }
 
@@ -188,16 +197,23 @@ func (s *Script) bodyDifference(v *values, d decode.Dir, h *decode.Head, got []b
 	if d == decode.FromServer {
 		recorded = s.final()
 	}
+	raw := got
 	want, known := contentOf(recorded.Head, body.bytes())
 	got, knownToo := contentOf(h, got)
-	if !known || !knownToo { // nothing is said of what can't be looked into
+	switch {
+	case known && !knownToo && isUnpackable(h): // it is not in the coding that it says it is in
+		return s.differAt(recorded, "expected the body of the %s %s, got %d bytes that are no %s", whatOf(d), s.title(), len(raw), h.Get("Content-Encoding"))
+	case !known || !knownToo: // nothing is said of what can't be looked into
 		return nil
 	}
 	if body.missing > 0 || body.cutOff || body.open { // what there is of it
-		if len(s.ignore)+len(s.captures) > 0 || s.auto {
-			return nil
+		if whole := int64(len(want)) + body.missing; body.missing > 0 && !isCoded(recorded.Head) && whole != int64(len(got)) && s.comparesAll() {
+			return s.differAt(recorded, "expected the body of the %s %s, of %d bytes, got %d bytes", whatOf(d), s.title(), whole, len(got))
 		}
 		got = got[:min(len(got), len(want))]
+		if t := bytes.TrimSpace(want); !s.comparesAll() && len(t) > 0 && (t[0] == '{' || t[0] == '[' || t[0] == '<') {
+			return nil // a document that is cut has no places for selectors
+		}
 	}
 	why := s.bodyDiffers(v, recorded.at, recorded.Without("Content-Encoding"), want, got)
 	if why == "" {
@@ -220,13 +236,22 @@ func (s *Script) bodyDifference(v *values, d decode.Dir, h *decode.Head, got []b
 	return diff
 }
 
+// comparesAll reports whether nothing may differ.
+func (e *equality) comparesAll() bool { return len(e.ignore)+len(e.captures) == 0 && !e.auto }
+
 // learnPlain takes values out of the head and the body that d sent, which are as recorded.
 func (s *Script) learnPlain(v *values, how *playing, d decode.Dir, h *decode.Head, got []byte) {
 	recorded := s.request
 	if d == decode.FromServer {
 		recorded = s.final()
 	}
-	s.learnHead(v, how, recorded.at, recorded.Head, h, s.bodyOf(recorded), got)
+	want, known := contentOf(recorded.Head, s.bodyOf(recorded))
+	got, knownToo := contentOf(h, got)
+	if !known || !knownToo {
+		want, got = nil, nil
+	}
+	const coding = "Content-Encoding"
+	s.learnHead(v, how, recorded.at, recorded.Without(coding), h.Without(coding), want, got)
 }
 
 // noteAnew notes which cookies and headers of an answer have other values than recorded
@@ -328,6 +353,15 @@ func contentOf(h *decode.Head, b []byte) (content []byte, ok bool) {
 	return content, true
 }
 
+// isUnpackable reports whether a body is in a coding that is known here.
+func isUnpackable(h *decode.Head) bool {
+	switch strings.ToLower(h.Get("Content-Encoding")) {
+	case "gzip", "x-gzip", "deflate":
+		return true
+	}
+	return false
+}
+
 // appendBody appends a body as head announces it: in chunks, or as it is.
 func appendBody(dst []byte, h *decode.Head, b []byte) []byte {
 	switch {
@@ -339,18 +373,27 @@ func appendBody(dst []byte, h *decode.Head, b []byte) []byte {
 	return append(dst, b...)
 }
 
+var (
+	errLongBody = fmt.Errorf("its body is longer than %d MiB", maxSent>>20)
+	errChunks   = errors.New("the chunks of its body are broken")
+)
+
 // readBody reads the rest of a body, of which b has come, and what came behind it. more
 // returns further bytes of the connection, or an error at its end. cut is whether that
 // came inside of the body.
 func readBody(form decode.Body, b []byte, more func() ([]byte, error), progress func(int)) (content, rest []byte, cut bool, err error) {
+	untilClose := form.UntilClose()
 	for {
 		n := form.Split(b, func(p []byte) { content = append(content, p...) })
 		progress(len(content))
 		if b = b[n:]; form.Done() {
 			return content, b, false, nil
 		}
-		if len(content) > maxSent {
-			return content, nil, true, fmt.Errorf("a body of more than %d MiB", maxSent>>20)
+		switch {
+		case len(content) > maxSent:
+			return content, nil, true, errLongBody
+		case form.UntilClose() && !untilClose:
+			return content, nil, true, errChunks
 		}
 		if b, err = more(); err != nil {
 			return content, nil, !form.UntilClose() || err != io.EOF, err
@@ -369,6 +412,7 @@ func markOptional(scripts []*Script) {
 			}
 		}
 	}
+	defer needSome(scripts)
 	for i, s := range scripts {
 		if s.plain == nil {
 			continue
@@ -379,6 +423,18 @@ func markOptional(scripts []*Script) {
 		for _, before := range scripts[:i] {
 			s.plain.optional = s.plain.optional || s.repeats(before)
 		}
+	}
+}
+
+// needSome has what is optional take place if there is nothing else.
+func needSome(scripts []*Script) {
+	for _, s := range scripts {
+		if s.plain == nil || !s.plain.optional {
+			return
+		}
+	}
+	for _, s := range scripts {
+		s.plain.optional = s.plain.foreign
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
@@ -153,7 +154,10 @@ func (p *errand) play(ctx context.Context, u *url.URL) (goesOn bool, err error) 
 	if p.how.latency != nil {
 		p.how.latency(Answer{Session: p.s.number, Name: p.s.title(), Line: p.s.line(p.s.final().at), Took: time.Since(asked)})
 	}
-	if !p.how.update {
+	switch {
+	case !p.how.update:
+		err = p.compare(res, content)
+	case res.Status >= 400 && p.s.final().Status < 400: // what is refused is no update of what was given
 		err = p.compare(res, content)
 	}
 	if err == nil {
@@ -204,6 +208,8 @@ func (p *errand) response(ctx context.Context) (res *decode.Head, content []byte
 			switch {
 			case err != nil && len(b) == 0 && !errors.Is(err, ErrStalled):
 				return nil, nil, false, fmt.Errorf("%s: %w", p.s.title(), errClosedIdle)
+			case err == io.EOF || errors.Is(err, syscall.ECONNRESET):
+				return nil, nil, false, p.s.differAt(p.s.final(), "expected an answer to %s, got %s and the end of the connection", p.s.title(), quoted(p.s.hidden(b)))
 			case err != nil:
 				return nil, nil, false, err
 			case len(b) > decode.MaxHead || !decode.MayBeResponse(b):
@@ -232,6 +238,9 @@ func (p *errand) response(ctx context.Context) (res *decode.Head, content []byte
 		got = n
 		p.set(p.part, atEnd, body.upTo(n, p.s.final().at), time.Now())
 	})
+	if errors.Is(err, errLongBody) || errors.Is(err, errChunks) {
+		return nil, nil, false, p.s.differAt(p.s.final(), "the answer to %s: %v", p.s.title(), err)
+	}
 	if err == io.EOF || err != nil && cut && body.cutOff {
 		if err = nil; cut && !body.cutOff && !body.open {
 			err = p.s.differAt(p.s.final(), "the answer to %s is cut off after %d bytes of its body", p.s.title(), len(content))
@@ -290,9 +299,24 @@ func (p *errand) compare(res *decode.Head, content []byte) error {
 	if err := p.s.checkChosen(recorded, res); err != nil {
 		return err
 	}
+	if err := p.compareLocation(recorded, res); err != nil {
+		return err
+	}
 	if d := p.s.bodyDifference(p.subs, decode.FromServer, res, content); d != nil {
 		p.remedy(d, p.s, p.subs, decode.FromServer, res, content)
 		return d
+	}
+	return nil
+}
+
+// compareLocation compares where the answer sends the client.
+func (p *errand) compareLocation(recorded *head, res *decode.Head) error {
+	want, got := recorded.Get("Location"), res.Get("Location")
+	if want == "" || res.Status/100 != 3 || p.s.ignoresHeader("Location") || p.s.redacted != nil {
+		return nil
+	}
+	if err := p.s.checkTarget(originForm(got), originForm(want), recorded.at, p.subs); err != nil {
+		return inHeader("Location", p.s.differAt(recorded, "expected %s to lead to %q, got %q", p.s.title(), want, got))
 	}
 	return nil
 }

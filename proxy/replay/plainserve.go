@@ -1,10 +1,15 @@
 package replay
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
+	urlpath "path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,7 +34,8 @@ func (c *cast) serve(ctx context.Context, conn net.Conn, req *decode.Head, b []b
 	}
 	content, rest, _, err := readBody(decode.RequestBody(req), b, func() ([]byte, error) { return readSome(conn, c.how.stall) }, func(int) { c.gotOn() })
 	if err != nil {
-		return answering{answered: true} // the client left, and may ask again
+		c.unreadBody(req, err)
+		return answering{answered: true}
 	}
 	part, again, err := c.ask(req, content)
 	if err != nil {
@@ -47,6 +53,20 @@ func (c *cast) serve(ctx context.Context, conn net.Conn, req *decode.Head, b []b
 		c.leave(part, err)
 	}
 	return answering{rest: rest, answered: true, goesOn: goesOn && err == nil}
+}
+
+// unreadBody says why the body of a request could not be read. If the client left, it may
+// ask again.
+func (c *cast) unreadBody(req *decode.Head, err error) {
+	title := req.Method + " " + originForm(req.Target)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.fail(-1, &stallError{text: "server waits for the rest of the request " + title, stall: c.how.stall})
+	case errors.Is(err, errLongBody), errors.Is(err, errChunks):
+		c.fail(-1, fmt.Errorf("the request %s: %w", title, err))
+	default:
+		c.strange()
+	}
 }
 
 // An answering says what became of a request.
@@ -76,16 +96,42 @@ func (c *cast) gotOn() {
 	c.progress = time.Now()
 }
 
-// knows reports whether there is an exchange with a request like req that may be played.
+// knows reports whether there is an exchange with a request like req that may be played. A
+// refusal of a request for websocket counts only if no WebSocket session was recorded
+// before it that the request fits.
 func (c *cast) knows(req *decode.Head) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	upgrade := decode.AsksForWebSocket(req)
 	for i, s := range c.scripts {
-		if s.plain != nil && s.asksAlike(req, c.values) && (!c.taken[i] || safe(req.Method) && !decode.AsksForWebSocket(req)) {
+		switch {
+		case s.plain == nil:
+			if upgrade && !c.taken[i] && s.engine == nil && s.checkRequest(req, c.values) == nil {
+				return false
+			}
+		case s.asksAlike(req, c.values) && (!c.taken[i] || safe(req.Method) && !upgrade):
 			return true
 		}
 	}
 	return false
+}
+
+// used reports whether a request is like a recorded one that was answered already.
+func (c *cast) used(req *decode.Head) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.ContainsFunc(c.scripts, func(s *Script) bool { return s.plain != nil && s.asksAlike(req, c.values) })
+}
+
+// near reports whether a request is for a recorded path, but not like a recorded one.
+func (c *cast) near(req *decode.Head) bool {
+	clean := func(target string) string {
+		p, _, _ := strings.Cut(originForm(target), "?")
+		return urlpath.Clean("/" + unescaped(p))
+	}
+	return slices.ContainsFunc(c.scripts, func(s *Script) bool {
+		return s.request != nil && clean(s.request.Target) == clean(req.Target)
+	})
 }
 
 // ask takes the exchange that a request is of: the first that nobody has and whose request
@@ -235,21 +281,19 @@ func (s *attendance) sendings() (list []sending, goesOn bool, err error) {
 			h = h.WithValue(name, string(put([]byte(v), own)))
 		}
 	}
-	var pieces []bodyPiece
-	if size := 0; !form.Done() || s.req.Method == "HEAD" {
-		for _, p := range body.pieces {
-			if p.b, err = s.subs.putBody(recorded.Head, p.b); err == nil && !isCoded(recorded.Head) && utf8.Valid(p.b) {
-				p.b = put(p.b, own)
-			}
-			if err != nil {
-				return nil, false, &decode.SourceError{Line: p.at, Err: err}
-			}
+	pieces, changed, err := s.pieces(own)
+	if err != nil {
+		return nil, false, err
+	}
+	if changed && isCoded(h) { // it goes without its coding
+		h = h.Without("Content-Encoding")
+	}
+	if _, ok := h.Lookup("Content-Length"); ok && changed && !body.cutOff {
+		size := 0
+		for _, p := range pieces {
 			size += len(p.b)
-			pieces = append(pieces, p)
 		}
-		if _, ok := h.Lookup("Content-Length"); ok && !body.cutOff && s.req.Method != "HEAD" {
-			h = h.WithValue("Content-Length", strconv.Itoa(size))
-		}
+		h = h.WithValue("Content-Length", strconv.Itoa(size))
 	}
 	if form.Done() {
 		pieces = nil
@@ -277,6 +321,50 @@ func (s *attendance) sendings() (list []sending, goesOn bool, err error) {
 	return list, h.KeepAlive() && s.req.KeepAlive() && !form.UntilClose() && !body.cutOff && !body.open, nil
 }
 
+// pieces returns the pieces of the body with the values that came in place, and the address
+// by which the client reaches us, and whether that has changed it.
+func (s *attendance) pieces(own *values) (list []bodyPiece, changed bool, err error) {
+	body := &s.s.plain.bodies[decode.FromServer]
+	recorded := s.s.final().Head
+	whole := body.bytes()
+	content, known := contentOf(recorded, whole)
+	if !known || len(content) == 0 || s.subs.empty() && own.empty() {
+		return body.pieces, false, nil
+	}
+	live, err := s.subs.putBody(recorded.Without("Content-Encoding"), content)
+	if err != nil {
+		return nil, false, &decode.SourceError{Line: body.pieces[0].at, Err: err}
+	}
+	if own.mayBeIn(live) && utf8.Valid(live) {
+		live = put(live, own)
+	}
+	if sameMemory(live, content) || bytes.Equal(live, content) {
+		return body.pieces, false, nil
+	}
+	list = slices.Clone(body.pieces)
+	at, scaled := 0, len(live) != len(whole) && isCoded(recorded)
+	for i := range list {
+		end := min(at+len(list[i].b), len(live))
+		if i == len(list)-1 || scaled { // what was coded comes at once
+			end = len(live)
+		}
+		list[i].b, at = live[at:end], end
+	}
+	return slices.DeleteFunc(list, func(p bodyPiece) bool { return len(p.b) == 0 }), true, nil
+}
+
+// mayBeIn reports whether some recorded text of v stands in b.
+func (v *values) mayBeIn(b []byte) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for recorded := range v.subs {
+		if text, ok := recorded.(string); ok && bytes.Contains(b, []byte(text)) {
+			return true
+		}
+	}
+	return false
+}
+
 // appendHead appends a head as it was spelled.
 func appendHead(dst []byte, h *decode.Head) []byte {
 	if h.Raw != "" {
@@ -295,8 +383,23 @@ func (s *attendance) ownAddress() *values {
 				continue
 			}
 			recorded, live := hostIn(h.Get(name)), hostIn(s.req.Get(name))
-			if recorded != "" && live != "" && recorded != live {
+			if recorded == "" || live == "" {
+				continue
+			}
+			if recorded != live {
 				subs = append(subs, substitution{recorded: recorded, live: live})
+			}
+			if name == "Origin" {
+				continue
+			}
+			secure := [2]string{"https://", "wss://"} // we may have TLS where there was none, or none
+			plain := [2]string{"http://", "ws://"}
+			from, to := secure, plain
+			if tlsOf(s.conn) != nil {
+				from, to = plain, secure
+			}
+			for i := range from {
+				subs = append(subs, substitution{recorded: from[i] + recorded, live: to[i] + live})
 			}
 		}
 	}

@@ -34,7 +34,7 @@ func (o *recordedOnce) of(s *Script) *recorded {
 		for _, h := range append([]*head{s.request}, s.replies...) {
 			if h != nil {
 				o.r.addHead(h.at, h.Head)
-				o.r.addBody(h.at, s.bodyOf(h))
+				o.r.addBody(h.at, s.contentBehind(h))
 			}
 		}
 		for d := range decode.Dir(2) {

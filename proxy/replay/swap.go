@@ -137,6 +137,7 @@ func (c *cast) exchange(p, q *player, i int) bool {
 	if q == nil { // nobody has begun it
 		c.seats[i], c.seats[from] = c.seats[from], c.seats[i]
 		c.ours[from], c.theirs[from] = mine.replyAt(), mine.at
+		c.findFirst()
 		c.events[from] = event{at: -1}
 	}
 	c.mu.Unlock()
