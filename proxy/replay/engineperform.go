@@ -415,7 +415,7 @@ func (r *road) once(out []byte, method string) (res *decode.Head, content []byte
 	}
 	form := decode.ResponseBody(res, method)
 	untilClose := form.UntilClose()
-	content, rest, cut, err := readBody(form, b[len(res.Raw):], read, func(int) {})
+	content, rest, cut, err := readBody(form, b[len(res.Raw):], maxSent, read, func(int) {})
 	if err == io.EOF && !cut {
 		err = nil
 	}

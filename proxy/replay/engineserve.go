@@ -111,7 +111,7 @@ func (c *cast) openEngine(req *decode.Head) *engineServer {
 
 // open answers the request that opens the session.
 func (s *engineServer) open(ctx context.Context, conn net.Conn, req *decode.Head, b []byte) answering {
-	content, rest, _, err := readBody(decode.RequestBody(req), b, func() ([]byte, error) { return readSome(conn, s.how.stall) }, func(int) {})
+	content, rest, _, err := readBody(decode.RequestBody(req), b, maxSent, func() ([]byte, error) { return readSome(conn, s.how.stall) }, func(int) {})
 	sess := s.record(conn, req)
 	defer func() { sess.Done(s.how.clock.Now()) }()
 	if err == nil {
@@ -190,7 +190,7 @@ const noopPause = 50 * time.Millisecond
 
 // poll answers a request for packets, when there are some.
 func (s *engineServer) poll(ctx context.Context, conn net.Conn, req *decode.Head, b []byte) answering {
-	content, rest, _, err := readBody(decode.RequestBody(req), b, func() ([]byte, error) { return readSome(conn, s.how.stall) }, func(int) {})
+	content, rest, _, err := readBody(decode.RequestBody(req), b, maxSent, func() ([]byte, error) { return readSome(conn, s.how.stall) }, func(int) {})
 	if err != nil {
 		return answering{answered: true}
 	}
@@ -246,7 +246,7 @@ func (s *engineServer) poll(ctx context.Context, conn net.Conn, req *decode.Head
 
 // post takes packets of the client.
 func (s *engineServer) post(conn net.Conn, req *decode.Head, b []byte) answering {
-	content, rest, _, err := readBody(decode.RequestBody(req), b, func() ([]byte, error) { return readSome(conn, s.how.stall) }, func(int) { s.gotOn() })
+	content, rest, _, err := readBody(decode.RequestBody(req), b, maxSent, func() ([]byte, error) { return readSome(conn, s.how.stall) }, func(int) { s.gotOn() })
 	if err != nil {
 		return answering{answered: true}
 	}

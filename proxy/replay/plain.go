@@ -26,6 +26,8 @@ type plain struct {
 	// goes to another host, or asks for what a client may have already.
 	optional bool
 	foreign  bool // it goes to another host
+
+	asked asking // the request
 }
 
 // An httpBody is a body as it was recorded.
@@ -49,11 +51,19 @@ func (h *httpBody) bytes() []byte {
 	if len(h.pieces) == 1 {
 		return h.pieces[0].b
 	}
-	var all []byte
+	all := make([]byte, 0, h.size())
 	for _, p := range h.pieces {
 		all = append(all, p.b...)
 	}
 	return all
+}
+
+// size returns how many bytes of a body are known.
+func (h *httpBody) size() (n int) {
+	for _, p := range h.pieces {
+		n += len(p.b)
+	}
+	return n
 }
 
 // add adds a piece. more are the bytes behind it that were not recorded.
@@ -97,7 +107,7 @@ func (b *builder) finishPlain() bool {
 	if b.tunnel || len(s.replies) > 0 && s.final().Status == 101 {
 		return false
 	}
-	s.plain = &plain{bodies: b.bodies}
+	s.plain = &plain{bodies: b.bodies, asked: *newAsking(s.request.Head, &s.equality)}
 	if s.auto {
 		s.words, s.madeUp = new(recordedOnce), s.knownMade()
 	}
@@ -181,10 +191,29 @@ func (s *Script) title() string {
 	return s.request.Method + " " + s.hiddenText("", originForm(s.request.Target))
 }
 
+// An asking is a request that came, of which one of many exchanges is looked for.
+type asking struct {
+	*decode.Head
+	upgrade bool
+	path    string
+	query   string
+	key     string // of the query
+}
+
+func newAsking(req *decode.Head, e *equality) *asking {
+	a := &asking{Head: req, upgrade: decode.AsksForWebSocket(req)}
+	a.path, a.query, _ = strings.Cut(originForm(req.Target), "?")
+	a.key = e.queryKey(a.query)
+	return a
+}
+
 // asksAlike reports whether a request is the recorded one, as far as its head tells.
-func (s *Script) asksAlike(req *decode.Head, v *values) bool {
-	if req.Method != s.request.Method || decode.AsksForWebSocket(req) != decode.AsksForWebSocket(s.request.Head) {
+func (s *Script) asksAlike(req *asking, v *values) bool {
+	if req.Method != s.request.Method || req.upgrade != s.plain.asked.upgrade {
 		return false
+	}
+	if recorded := &s.plain.asked; s.comparesAll() && s.redacted == nil && v.empty() && !sockJSPath.MatchString(recorded.path) {
+		return req.path == recorded.path && (req.query == recorded.query || req.key == recorded.key)
 	}
 	return s.checkTarget(req.Target, s.request.Target, s.request.at, v) == nil
 }
@@ -374,14 +403,14 @@ func appendBody(dst []byte, h *decode.Head, b []byte) []byte {
 }
 
 var (
-	errLongBody = fmt.Errorf("its body is longer than %d MiB", maxSent>>20)
+	errLongBody = fmt.Errorf("its body is longer than %d MiB, and twice as long as recorded", maxSent>>20)
 	errChunks   = errors.New("the chunks of its body are broken")
 )
 
 // readBody reads the rest of a body, of which b has come, and what came behind it. more
 // returns further bytes of the connection, or an error at its end. cut is whether that
-// came inside of the body.
-func readBody(form decode.Body, b []byte, more func() ([]byte, error), progress func(int)) (content, rest []byte, cut bool, err error) {
+// came inside of the body, or that has more bytes than most.
+func readBody(form decode.Body, b []byte, most int, more func() ([]byte, error), progress func(int)) (content, rest []byte, cut bool, err error) {
 	untilClose := form.UntilClose()
 	for {
 		n := form.Split(b, func(p []byte) { content = append(content, p...) })
@@ -390,7 +419,7 @@ func readBody(form decode.Body, b []byte, more func() ([]byte, error), progress 
 			return content, b, false, nil
 		}
 		switch {
-		case len(content) > maxSent:
+		case len(content) > most:
 			return content, nil, true, errLongBody
 		case form.UntilClose() && !untilClose:
 			return content, nil, true, errChunks

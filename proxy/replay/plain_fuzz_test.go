@@ -45,7 +45,7 @@ func FuzzLoadAll(f *testing.F) {
 			s.title()
 			s.askedAt()
 			v := c.valuesFor(s)
-			if !s.asksAlike(s.request.Head, v) {
+			if !s.asksAlike(newAsking(s.request.Head, &s.equality), v) {
 				t.Errorf("%s is not like itself", s.title())
 			}
 			if d := s.bodyDifference(v, decode.FromClient, s.request.Head, s.bodyOf(s.request)); d != nil {

@@ -228,8 +228,8 @@ func (p *errand) response(ctx context.Context) (res *decode.Head, content []byte
 	form := decode.ResponseBody(res, p.s.request.Method)
 	body := &p.s.plain.bodies[decode.FromServer]
 	untilClose := form.UntilClose()
-	all, got := len(body.bytes()), 0
-	content, rest, cut, err := readBody(form, b, func() ([]byte, error) {
+	all, got := body.size(), 0
+	content, rest, cut, err := readBody(form, b, max(maxSent, 2*all), func() ([]byte, error) {
 		if body.open && got >= all { // there is no more to compare
 			return nil, io.EOF
 		}

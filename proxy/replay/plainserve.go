@@ -32,7 +32,7 @@ func (c *cast) serve(ctx context.Context, conn net.Conn, req *decode.Head, b []b
 	if len(b) == 0 && strings.EqualFold(req.Get("Expect"), "100-continue") {
 		io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n")
 	}
-	content, rest, _, err := readBody(decode.RequestBody(req), b, func() ([]byte, error) { return readSome(conn, c.how.stall) }, func(int) { c.gotOn() })
+	content, rest, _, err := readBody(decode.RequestBody(req), b, c.longestBody(), func() ([]byte, error) { return readSome(conn, c.how.stall) }, func(int) { c.gotOn() })
 	if err != nil {
 		c.unreadBody(req, err)
 		return answering{answered: true}
@@ -53,6 +53,17 @@ func (c *cast) serve(ctx context.Context, conn net.Conn, req *decode.Head, b []b
 		c.leave(part, err)
 	}
 	return answering{rest: rest, answered: true, goesOn: goesOn && err == nil}
+}
+
+// longestBody returns how many bytes the body of a request has at most.
+func (c *cast) longestBody() int {
+	most := maxSent
+	for _, s := range c.scripts {
+		if s.plain != nil {
+			most = max(most, 2*s.plain.bodies[decode.FromClient].size())
+		}
+	}
+	return most
 }
 
 // unreadBody says why the body of a request could not be read. If the client left, it may
@@ -96,20 +107,23 @@ func (c *cast) gotOn() {
 	c.progress = time.Now()
 }
 
+// asking returns a request as exchanges are looked for.
+func (c *cast) asking(req *decode.Head) *asking { return newAsking(req, &c.scripts[0].equality) }
+
 // knows reports whether there is an exchange with a request like req that may be played. A
 // refusal of a request for websocket counts only if no WebSocket session was recorded
 // before it that the request fits.
 func (c *cast) knows(req *decode.Head) bool {
+	asked := c.asking(req)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	upgrade := decode.AsksForWebSocket(req)
 	for i, s := range c.scripts {
 		switch {
 		case s.plain == nil:
-			if upgrade && !c.taken[i] && s.engine == nil && s.checkRequest(req, c.values) == nil {
+			if asked.upgrade && !c.taken[i] && s.engine == nil && s.checkRequest(req, c.values) == nil {
 				return false
 			}
-		case s.asksAlike(req, c.values) && (!c.taken[i] || safe(req.Method) && !upgrade):
+		case s.asksAlike(asked, c.values) && (!c.taken[i] || safe(req.Method) && !asked.upgrade):
 			return true
 		}
 	}
@@ -118,9 +132,10 @@ func (c *cast) knows(req *decode.Head) bool {
 
 // used reports whether a request is like a recorded one that was answered already.
 func (c *cast) used(req *decode.Head) bool {
+	asked := c.asking(req)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.ContainsFunc(c.scripts, func(s *Script) bool { return s.plain != nil && s.asksAlike(req, c.values) })
+	return slices.ContainsFunc(c.scripts, func(s *Script) bool { return s.plain != nil && s.asksAlike(asked, c.values) })
 }
 
 // near reports whether a request is for a recorded path, but not like a recorded one.
@@ -139,12 +154,13 @@ func (c *cast) near(req *decode.Head) bool {
 // that does not say what it has already is not told that this is good, if the recording has
 // more. The error is that the first one differs.
 func (c *cast) ask(req *decode.Head, content []byte) (part int, again bool, err error) {
+	asked := c.asking(req)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	part, last, unmodified := -1, -1, -1
 	var differs *Difference
 	for i, s := range c.scripts {
-		if s.plain == nil || !s.asksAlike(req, c.values) {
+		if s.plain == nil || !s.asksAlike(asked, c.values) {
 			continue
 		}
 		if s.answered() && s.final().Status == 304 && !conditional(req) {
@@ -429,13 +445,13 @@ func (s *attendance) unrecorded() error {
 
 // write writes b. It reports false if the client does not take it.
 func (s *attendance) write(b []byte) bool {
-	if !s.again {
-		s.sess.Data(decode.FromServer, s.how.clock.Now(), b)
-	}
 	for len(b) > 0 {
 		n := min(len(b), maxBatch)
 		if s.how.chunk > 0 {
 			n = min(n, s.how.chunk)
+		}
+		if !s.again {
+			s.sess.Data(decode.FromServer, s.how.clock.Now(), b[:n])
 		}
 		s.conn.SetWriteDeadline(time.Now().Add(s.how.stall))
 		if _, err := s.conn.Write(b[:n]); err != nil {
