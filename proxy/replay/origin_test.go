@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -58,14 +59,17 @@ func TestAnswerToWhoHasNothing(t *testing.T) {
 		recorded string
 		has      []bool
 		want     string
+		note     string
 	}{
-		{full + same, []bool{false, true}, "200 page, 304 "},
-		{full + same, []bool{false, false, true, true, false}, "200 page, 200 page, 304 , 304 , 200 page"},
-		{full + same, []bool{true, true, false}, "200 page, 304 , 200 page"},
-		{same, []bool{false, false}, "304 , 304 "},
+		{full + same, []bool{false, true}, "200 page, 304 ", ""},
+		{full + same, []bool{false, false, true, true, false}, "200 page, 200 page, 304 , 304 , 200 page", ""},
+		{full + same, []bool{true, true, false}, "200 page, 304 , 200 page", ""},
+		{same, []bool{false, false}, "304 , 304 ", "GET / was answered by a 304 in the recording, and this client has nothing that it could keep; record it with an empty cache"},
 	} {
+		var note atomic.Value
+		note.Store("")
 		last := exchange("3", "", "204", `]}`)
-		addr, wait := serveApp(t, `{"wstrace":1}`+"\n"+c.recorded+strings.ReplaceAll(last, `"target":"/"`, `"target":"/last"`))
+		addr, wait := serveApp(t, `{"wstrace":1}`+"\n"+c.recorded+strings.ReplaceAll(last, `"target":"/"`, `"target":"/last"`), Notes(func(s string) { note.Store(s) }))
 		var got []string
 		for _, has := range c.has {
 			req, err := http.NewRequest("GET", "http://"+addr+"/", nil)
@@ -89,6 +93,9 @@ func TestAnswerToWhoHasNothing(t *testing.T) {
 		}
 		if err := wait(); err != nil {
 			t.Error(err)
+		}
+		if got := note.Load(); got != c.note {
+			t.Errorf("%v: got the note %q, want %q", c.has, got, c.note)
 		}
 	}
 }

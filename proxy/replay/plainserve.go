@@ -45,6 +45,9 @@ func (c *cast) serve(ctx context.Context, conn net.Conn, req *decode.Head, b []b
 		return answering{answered: true}
 	}
 	s := &attendance{cast: c, s: c.scripts[part], part: part, again: again, conn: conn, req: req, subs: c.valuesFor(c.scripts[part])}
+	if s.s.answered() && s.s.final().Status == 304 && !conditional(req) {
+		c.how.tell("%s was answered by a 304 in the recording, and this client has nothing that it could keep; record it with an empty cache", s.s.title())
+	}
 	if !again {
 		s.s.learnPlain(s.subs, c.how, decode.FromClient, req, content)
 	}

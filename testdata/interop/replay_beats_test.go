@@ -32,8 +32,8 @@ var bayeux = []replay.CompareOption{replay.CaptureAuto(), replay.Ignore("$..time
 var heartbeatApps = []heartbeatApp{
 	{"phoenix", []string{"ws", "phoenix"}, [3]int{400, 200, 30_000}, nil, nil},
 	{"trpc", []string{"ws", "@trpc/client", "@trpc/server"}, [3]int{100, 30, 30_000}, nil, nil},
-	{"cometd", []string{"cometd", "cometd-nodejs-client", "faye"}, [3]int{400, 200, 30_000}, bayeux, nil},
-	{"faye", []string{"faye"}, [3]int{1000, 600, 30_000}, bayeux, []replay.PlayOption{replay.Timing(replay.Original)}},
+	{"cometd", []string{"cometd", "cometd-nodejs-client", "faye"}, [3]int{600, 300, 30_000}, bayeux, nil},
+	{"faye", []string{"faye"}, [3]int{600, 300, 30_000}, bayeux, []replay.PlayOption{replay.Timing(replay.Original)}},
 }
 
 // node runs a Node program to its end, and returns its error with what it printed.
