@@ -30,7 +30,8 @@ stands: credentials, which is the list that check has and the default; Header:,
 ?parameter of the query and of forms, $.path of the JSON in messages and bodies,
 xml:/path of those that are XML, or what /expression/, or its first group, matches in
 any text. The same secret gets the same placeholder, also where it is repeated later.
-The headers that make a handshake stay as they are. The header of the trace names the
+Of a cookie its value is replaced; its name and attributes stay, as do the headers that
+make a handshake. The header of the trace names the
 selectors, but not an expression that spells out a secret, so that a replay knows them.
 
 If messages are looked into, one that can't be keeps its frames and loses its
@@ -138,10 +139,20 @@ func (l *remains) look(rec *trace.Record) {
 		}
 	}
 	for _, f := range h.Fields {
-		if decode.CredentialHeader(f.Name) && f.Value != "" && !decode.IsPlaceholder(f.Value) {
+		if decode.CredentialHeader(f.Name) && f.Value != "" && !hasPlaceholders(f) {
 			l.add(rec.C, "the header %s is a credential", f.Name)
 		}
 	}
+}
+
+// hasPlaceholders reports whether what is secret in a header that is a credential was
+// replaced.
+func hasPlaceholders(f decode.Field) bool {
+	all := true
+	if decode.CookieValues(f.Name, f.Value, func(from, to int) { all = all && decode.IsPlaceholder(f.Value[from:to]) }) {
+		return all
+	}
+	return decode.IsPlaceholder(f.Value)
 }
 
 func (l *remains) add(conn int64, format string, args ...any) {

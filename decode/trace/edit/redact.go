@@ -25,7 +25,8 @@ var ErrNoSelectors = errors.New("nothing is to be redacted")
 // reasons and remarks. A secret has the same placeholder wherever it is selected
 // or, if it is no word, repeated later,
 // so that a session still fits together; only that of a secret that was not met
-// for long may be another one. In JSON a number stays a number. The header of the
+// for long may be another one. In JSON a number stays a number, and of a Cookie or
+// Set-Cookie the names and attributes stay. The header of the
 // trace gets the selectors, and [pick.Untold] in place of one that spells out
 // what it selects.
 //
