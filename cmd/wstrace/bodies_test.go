@@ -41,7 +41,7 @@ func negotiates(w http.ResponseWriter, r *http.Request) {
 // TestBodiesLive checks that what is shown of bodies live is what show prints of the
 // recording, and that neither has a secret with --redact.
 func TestBodiesLive(t *testing.T) {
-	for _, flags := range []string{"-m", "--pretty", "-o json", "-m -o json", "-e body -o csv", "-m --bodies 9", "-m -o hex", "--redact credentials --pretty", "--redact credentials -o csv -m"} {
+	for _, flags := range []string{"-m", "--pretty", "-o json", "-m -o json", "-e body -o csv", "-m --bodies 9", `-e "password"`, `-e "pass" --bodies 9`, "-e json", "-m -o hex", "--redact credentials --pretty", "--redact credentials -o csv -m"} {
 		t.Run(flags, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(negotiates))
 			defer server.Close()
