@@ -41,7 +41,7 @@ func negotiates(w http.ResponseWriter, r *http.Request) {
 // TestBodiesLive checks that what is shown of bodies live is what show prints of the
 // recording, and that neither has a secret with --redact.
 func TestBodiesLive(t *testing.T) {
-	for _, flags := range []string{"-m", "--pretty", "-o json", "-m -o json", "-e body -o csv", "-m --bodies 9", "-m -o hex", "--redact credentials --pretty", "--redact credentials -o csv -m"} {
+	for _, flags := range []string{"-m", "--pretty", "-o json", "-m -o json", "-e body -o csv", "-m --bodies 9", `-e "password"`, `-e "pass" --bodies 9`, "-e json", "-m -o hex", "--redact credentials", "--redact credentials --pretty", "--redact credentials -o csv -m"} {
 		t.Run(flags, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(negotiates))
 			defer server.Close()
@@ -82,6 +82,9 @@ func TestBodiesLive(t *testing.T) {
 				// What is packed is not shown unpacked while it is redacted.
 				if all := live.String() + string(recorded); strings.Contains(all, bodySecret) || !strings.Contains(live.String(), "redacted-") {
 					t.Errorf("got %s\nrecorded %s", live.String(), recorded)
+				}
+				if n := strings.Count(string(recorded), `"k":"body"`); n < 7 { // whatever is shown
+					t.Errorf("%d bodies are recorded:\n%s", n, recorded)
 				}
 				return
 			}

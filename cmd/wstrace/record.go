@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io"
+	"math"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -100,6 +101,9 @@ func (r *record) addTo(f *flow, v *view) error {
 	if len(r.redact) > 0 {
 		var err error
 		look := v.look()
+		if r.look(v).Bodies != 0 {
+			look.Bodies = math.MaxInt64 // of what --bodies has let through
+		}
 		look.Unpack = nil // what is packed is not redacted, and so is not shown as text
 		if f.redaction, err = newRedaction(r.redact, look); err != nil {
 			return usagef("--redact: %w", err)

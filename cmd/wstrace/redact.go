@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -30,13 +31,14 @@ stands: credentials, which is the list that check has and the default; Header:,
 ?parameter of the query and of forms, $.path of the JSON in messages and bodies,
 xml:/path of those that are XML, or what /expression/, or its first group, matches in
 any text. The same secret gets the same placeholder, also where it is repeated later.
-The headers that make a handshake stay as they are. The header of the trace names the
-selectors, but not an expression that spells out a secret, so that a replay knows them.
+Of a cookie its value is replaced; its name and attributes stay, as do the headers that
+make a handshake. The header of the trace names the selectors, but not an expression
+that spells out a secret, so that a replay knows them.
 
 If messages are looked into, one that can't be keeps its frames and loses its
 payload, and a note says so: one of more than 1 MiB, one that is not complete or
-can't be inflated. Such a session can't be replayed. What check would still call
-a credential is told on stderr.
+can't be inflated. Such a session can't be replayed. Credentials that are left, in heads,
+messages or bodies, are told on stderr.
 
 An HTTP body is looked into in the same way, whatever its type. It is unpacked for
 that if it is coded with gzip or deflate; one in another coding is left out, and so
@@ -57,7 +59,7 @@ is the end of one that was cut, in which a secret may begin`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return format(con, "redact", args[0], inPlace, func(w io.Writer, r io.Reader) error {
-				left := newRemains(cmd.Context())
+				left := newRemains(cmd.Context(), selectors(args))
 				err := edit.Redact(io.MultiWriter(w, left), r, selectors(args)...)
 				if bad := left.Close(); bad != nil && err == nil {
 					err = fmt.Errorf("the result can't be read: %w", bad)
@@ -85,21 +87,32 @@ func selectors(args []string) []string {
 }
 
 // remains are a writer that reads the trace that is written to it, and finds what
-// check would call a credential.
+// check would call a credential, and what the selector credentials would take out of
+// messages and bodies.
 type remains struct {
 	w     *io.PipeWriter
 	done  chan struct{}
 	err   error // of a line that is no record
 	count int
 	first []string
+
+	inside *edit.Redactor // looks into messages and bodies; nil if that was done
+	now    *trace.Record  // that it takes
+	c      int64          // its session
 }
 
 // maxTold is how many remains are named.
 const maxTold = 5
 
-func newRemains(ctx context.Context) *remains {
+// newRemains returns remains of a trace that was redacted by selectors.
+func newRemains(ctx context.Context, selectors []string) *remains {
 	pr, pw := io.Pipe()
 	l := &remains{w: pw, done: make(chan struct{})}
+	if all, err := pick.ParseAll(selectors); err == nil && !slices.ContainsFunc(all, func(s pick.Selector) bool { return s.Credentials }) {
+		if l.inside, err = edit.NewRedactor(edit.Secrets...); err == nil {
+			l.inside.Met(l.met)
+		}
+	}
 	go func() {
 		defer close(l.done)
 		src := trace.NewReader(bufio.NewReader(pr))
@@ -112,6 +125,7 @@ func newRemains(ctx context.Context) *remains {
 			if rec.Kind == trace.KindReq && rec.Leg != trace.LegOut {
 				l.look(rec)
 			}
+			l.lookInto(rec)
 		}
 		io.Copy(io.Discard, pr)
 	}()
@@ -138,10 +152,43 @@ func (l *remains) look(rec *trace.Record) {
 		}
 	}
 	for _, f := range h.Fields {
-		if decode.CredentialHeader(f.Name) && f.Value != "" && !decode.IsPlaceholder(f.Value) {
+		if decode.CredentialHeader(f.Name) && f.Value != "" && !hasPlaceholders(f) {
 			l.add(rec.C, "the header %s is a credential", f.Name)
 		}
 	}
+}
+
+// lookInto looks for credentials in messages and bodies.
+func (l *remains) lookInto(rec *trace.Record) {
+	if l.inside == nil {
+		return
+	}
+	l.now, l.c = rec, rec.C
+	l.inside.Take(rec)
+}
+
+// met takes the name of a credential in a message or body that ends with the record at
+// hand.
+func (l *remains) met(name string) {
+	if !decode.CredentialMember(name) && name != "token" && name != "key" {
+		return // it is worth hiding, and not worth a remark
+	}
+	switch l.now.Kind {
+	case trace.KindBody:
+		l.add(l.c, "a body has a credential, %q (line %d)", name, l.now.Line)
+	case trace.KindFrame, trace.KindMore, trace.KindMessage:
+		l.add(l.c, "a message has a credential, %q (line %d)", name, l.now.Line)
+	}
+}
+
+// hasPlaceholders reports whether what is secret in a header that is a credential was
+// replaced.
+func hasPlaceholders(f decode.Field) bool {
+	all := true
+	if decode.CookieValues(f.Name, f.Value, func(from, to int) { all = all && decode.IsPlaceholder(f.Value[from:to]) }) {
+		return all
+	}
+	return decode.IsPlaceholder(f.Value)
 }
 
 func (l *remains) add(conn int64, format string, args ...any) {

@@ -19,6 +19,13 @@ func TestBodies(t *testing.T) {
 		{"body and json.a[0] == 1", `> "{\"a\":[1]}"`},
 		{"body and json", `> "{\"a\":[1]}"`},
 		{`"no" and not body == x`, `< "no\n"`},
+		// What searches contents searches bodies.
+		{`"no"`, `< "no\n"`},
+		{`text contains "a"`, `> "{\"a\":[1]}"`},
+		{"json.a[0] == 1", `> "{\"a\":[1]}"`},
+		{"json", `> "{\"a\":[1]}"`},
+		{"not not json", `> "{\"a\":[1]}"`},
+		{"packed", ""},
 		{"body and (op or message or message.len or wire or rule)", ""},
 		{"body == x", ""},
 	} {
@@ -50,11 +57,23 @@ func TestBodies(t *testing.T) {
 			t.Errorf("%s\n got %s\nwant %s", c.text, got, c.want)
 		}
 	}
-	// What only looks at messages leaves bodies alone.
-	for _, text := range []string{"json.a", `"x"`, "kind == message"} {
+	// What looks at no contents, or leaves them out, leaves bodies alone.
+	for _, text := range []string{"kind == message", "binary == 0x01", "message.len > 1", `not "x"`, "len > 1 and not (json.a or text == x)"} {
 		if f, err := Parse(text); err != nil || f.Needs().Bodies {
 			t.Errorf("%s: %v, or it needs bodies", text, err)
 		}
+	}
+	// One that is cut may end inside of a character.
+	f, err := Parse(`"no"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := &decode.Event{Kind: decode.KindBody, Info: &decode.Info{}, Body: &decode.Message{Data: []byte("no\xe2\x82"), Len: 5, Cut: true}}
+	if !f.Match(new(State), cut) {
+		t.Error("text before a cut is not found")
+	}
+	if c, err := ParseColumns("text,json,packed"); err != nil || c.Needs().Bodies {
+		t.Error("columns ask for bodies", err)
 	}
 	c, err := ParseColumns("kind,len,body,op")
 	if err != nil || !c.Needs().Bodies {

@@ -13,20 +13,24 @@ import (
 // A test is an expression that was compiled.
 type test func(*Subject) bool
 
-// compile returns n as a test, and adds what it needs to f.
-func (f *Filter) compile(n *node) test {
+// compile returns n as a test, and adds what it needs to f. What stands behind not leaves
+// out what it selects, and searches no bodies for that.
+func (f *Filter) compile(n *node, negated bool) test {
 	switch n.op {
 	case "and":
-		a, b := f.compile(n.left), f.compile(n.right)
+		a, b := f.compile(n.left, negated), f.compile(n.right, negated)
 		return func(s *Subject) bool { return a(s) && b(s) }
 	case "or":
-		a, b := f.compile(n.left), f.compile(n.right)
+		a, b := f.compile(n.left, negated), f.compile(n.right, negated)
 		return func(s *Subject) bool { return a(s) || b(s) }
 	case "not":
-		a := f.compile(n.left)
+		a := f.compile(n.left, !negated)
 		return func(s *Subject) bool { return !a(s) }
 	}
 	f.needs.add(n.field.Needs)
+	if n.field.searches && !negated {
+		f.needs.add(bodies)
+	}
 	f.remembers = f.remembers || n.field.remembers
 	for _, v := range n.values {
 		if n.field.Advised != nil && n.field.Advised(v.text) {

@@ -65,6 +65,7 @@ type Field struct {
 
 	remembers bool // something of the session
 	single    bool // a column has the first value alone
+	searches  bool // HTTP bodies, where a filter names it; a column does not ask for them
 }
 
 var (
@@ -111,6 +112,9 @@ func lookup(name string) (f *Field, arg string) {
 
 // nearestField returns the name of the field that was most likely meant, or "".
 func nearestField(name string) string {
+	if path, ok := strings.CutPrefix(name, "body"); ok && path != "" && (path[0] == '.' || path[0] == '[') {
+		return "json" + path // which has the values of bodies too
+	}
 	var names []string
 	for _, f := range fields {
 		names = append(names, f.Name)

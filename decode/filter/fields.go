@@ -75,9 +75,9 @@ func init() {
 			}
 			return s.Message.Len, true
 		})},
-		{Name: "text", Doc: "the message, or body, as text, on its final frame; of a Close frame, and the closed session, the reason", Type: Text, Needs: content, Get: text(textOf)},
+		{Name: "text", Doc: "the message, or body, as text, on its final frame; of a Close frame, and the closed session, the reason", Type: Text, Needs: content, searches: true, Get: text(textOf)},
 		{Name: "binary", Doc: "the message as bytes, packed or not, on its final frame; of a control frame the payload", Type: Binary, Needs: content, Get: text(bytesOf)},
-		{Name: "packed", Doc: "what the binary message, or body, is packed with, on its final frame: gzip, zlib, zstd", Type: Text, Needs: content, Get: text(func(s *Subject) (string, bool) {
+		{Name: "packed", Doc: "what the binary message, or body, is packed with, on its final frame: gzip, zlib, zstd", Type: Text, Needs: content, searches: true, Get: text(func(s *Subject) (string, bool) {
 			m := said(s)
 			if m == nil {
 				return "", false
@@ -85,8 +85,8 @@ func init() {
 			format := m.Content().Packed
 			return format, format != ""
 		})},
-		{Name: "json.PATH", Doc: "value in the JSON of the message, or body, on its final frame; json[0], json..id, json['a b']", Type: JSON, Needs: content, Make: jsonAt},
-		{Name: "json", Doc: "the message, or body, has JSON", Type: Bool, Needs: content, Get: flag(hasJSON, func(s *Subject) bool { return said(s) != nil })},
+		{Name: "json.PATH", Doc: "value in the JSON of the message, or body, on its final frame; json[0], json..id, json['a b']", Type: JSON, Needs: content, searches: true, Make: jsonAt},
+		{Name: "json", Doc: "the message, or body, has JSON", Type: Bool, Needs: content, searches: true, Get: flag(hasJSON, func(s *Subject) bool { return said(s) != nil })},
 		{Name: "body", Doc: "the HTTP body, unpacked, when all of it has come", Type: Text, Needs: bodies, Get: text(func(s *Subject) (string, bool) {
 			if s.Body == nil {
 				return "", false
@@ -309,7 +309,10 @@ func textOf(s *Subject) (string, bool) {
 		b = m.Content().Data
 		ok = !m.Unread && (m.Op == ws.OpText || utf8.Valid(b))
 	case s.Body != nil:
-		b = s.Body.Content().Data
+		c := s.Body.Content()
+		if b = c.Data; c.Cut {
+			b = decode.WholeChars(b)
+		}
 		ok = utf8.Valid(b)
 	default:
 		b, ok = payload(s)

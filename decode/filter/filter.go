@@ -26,7 +26,7 @@ func Parse(text string) (*Filter, error) {
 		return nil, err
 	}
 	f := &Filter{root: n}
-	f.test = f.compile(n)
+	f.test = f.compile(n, false)
 	return f, nil
 }
 

@@ -302,6 +302,8 @@ func TestErrors(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"", "column 1: want a field or a string, found the end"},
 		{"opp == text", `column 1: no field "opp"; the nearest is op`},
+		{"body.state == 1", `column 1: no field "body.state"; the nearest is json.state`},
+		{"body[0] == 1", `column 1: no field "body[0]"; the nearest is json[0]`},
 		{"op == text and payload > 3", `column 16: no field "payload"; text to search for stands in quotes`},
 		{"op == ping é", `column 12: "é" follows the expression; and, or are missing between`},
 		{"op == foo", `column 7: op: is never "foo", but cont, text, bin, rsv3, rsv4, rsv5, rsv6, rsv7, close, ping, pong, rsv11, rsv12, rsv13, rsv14, rsv15`},
@@ -364,8 +366,10 @@ func TestNeeds(t *testing.T) {
 	}{
 		{"op == close and code != 1000 or header.a or key == 0x01020304 or message == 1 or rtt > 1s", Needs{}},
 		{"message.len > 5", messages},
-		{`"a"`, content},
-		{"json.a", content},
+		{`"a"`, bodies},
+		{"json.a", bodies},
+		{`not "a"`, content},
+		{"binary == 0x01", content},
 		{"rule == frame-rsv-set", messages},
 		{"rule == pong-unsolicited", Needs{Messages: true, Keep: 1, Advice: true}},
 		{"severity == info", Needs{Messages: true, Keep: 1, Advice: true}},

@@ -36,7 +36,8 @@ A string on its own searches text. A yes-or-no field on its own tests for yes, a
 other field that it is present. A comparison is false if the event lacks the field, !=
 too; not (...) includes those. Text is compared with upper and lower case; matches
 "(?i)word" is not. Text and JSON are those of the first 1 MiB of a message, or of an
-HTTP body. Bodies are shown with messages, and where the filter names body.
+HTTP body. Bodies are shown with -m, and where the filter names body or searches text
+or JSON, unless that stands behind not.
 
 Fields:
 `)

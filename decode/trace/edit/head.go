@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/pick"
 	"github.com/wstrace/wstrace/decode/trace"
 )
 
@@ -190,6 +191,9 @@ func (e *headEditor) plainValue(name, lower, value string) string {
 		host, port := cutPort(value)
 		return e.placeholders.text("host", host) + port
 	case selected:
+		if clean, ok := e.cookies(name, value); ok {
+			return clean
+		}
 		return e.placeholders.text(lower, value)
 	}
 	clean := value
@@ -202,6 +206,20 @@ func (e *headEditor) plainValue(name, lower, value string) string {
 		return clean
 	}
 	return mapList(clean, func(_ int, element string) string { return e.text(element) })
+}
+
+// cookies returns a Cookie or Set-Cookie with placeholders for the values in it; ok is
+// false if it can't be read as such.
+func (e *headEditor) cookies(name, value string) (clean string, ok bool) {
+	var edits []pick.Edit
+	ok = decode.CookieValues(name, value, func(from, to int) {
+		p := e.placeholders.text("cookie", value[from:to])
+		edits = append(edits, pick.Edit{Span: pick.Span{Start: from, End: to}, Text: []byte(p)})
+	})
+	if !ok {
+		return "", false
+	}
+	return e.text(string(pick.Apply(nil, []byte(value), edits))), true
 }
 
 // origin returns an origin with placeholders: another origin.

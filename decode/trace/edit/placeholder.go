@@ -15,7 +15,8 @@ type placeholders struct {
 	young, old map[[16]byte]string
 	count      map[string]int // by name; "" for numbers
 	known      known
-	again      bool // the trace was redacted before: what looks like a placeholder is one
+	again      bool              // the trace was redacted before: what looks like a placeholder is one
+	met        func(name string) // called for each secret, but numbers, when it gets a placeholder; may be nil
 }
 
 const (
@@ -64,10 +65,13 @@ func (ps *placeholders) text(name, secret string) string {
 	}
 	sum, p, ok := ps.lookup("", secret)
 	if !ok {
-		name, n := ps.next(token(name))
-		p = "redacted-" + name + "-" + strconv.Itoa(n)
+		word, n := ps.next(token(name))
+		p = "redacted-" + word + "-" + strconv.Itoa(n)
 		ps.keep(sum, p)
 		ps.known.add(secret)
+		if ps.met != nil {
+			ps.met(name)
+		}
 	}
 	return p
 }

@@ -23,11 +23,11 @@ var ErrNoSelectors = errors.New("nothing is to be redacted")
 // Redact copies a trace like [trace.Format], with placeholders for what the
 // selectors name, wherever it stands: in URLs, heads, bodies, messages, close
 // reasons and remarks. A secret has the same placeholder wherever it is selected
-// or, if it is no word, repeated later,
-// so that a session still fits together; only that of a secret that was not met
-// for long may be another one. In JSON a number stays a number. The header of the
-// trace gets the selectors, and [pick.Untold] in place of one that spells out
-// what it selects.
+// or, if it is no word, repeated later, so that a session still fits together; only
+// that of a secret that was not met for long may be another one. In JSON a number
+// stays a number, and in Cookie and Set-Cookie the names and attributes stay. The
+// header of the trace gets the selectors, and [pick.Untold] in place of one that
+// spells out what it selects.
 //
 // Where selectors concern messages, the records of a session wait while a message
 // or a body is in flight. A message keeps its frames; if it was compressed and has changed,
@@ -185,6 +185,11 @@ func carriesBytes(kind trace.Kind) bool {
 	}
 	return false
 }
+
+// Met makes Take call f for each secret when it meets that for the first time, with
+// what the secret is called: the name of a parameter or a member, say, or what it looks
+// like. It is not called for numbers, in place of which there are others.
+func (r *Redactor) Met(f func(name string)) { r.met = f }
 
 // Text returns a text that stands in no trace, such as a message to the user, with
 // placeholders.

@@ -77,7 +77,7 @@ func TestRedactFolded(t *testing.T) {
 		{"authorization", "GET /c HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer\r\n  s3cr3t-token\r\n" + rest,
 			parts(`["Authorization","redacted-authorization-1"]`)},
 		{"cookie", "GET /c HTTP/1.1\r\nHost: a\r\nCookie: a=1;\r\n\tsession=TOPSECRET\r\n" + rest,
-			parts(`["Cookie","redacted-cookie-1"]`)},
+			parts(`["Cookie","a=redacted-cookie-1; session=redacted-cookie-2"]`)},
 		{"value on the next line", "GET /c HTTP/1.1\r\nCookie:\r\n a\r\n b\r\nhost:  a\r\n\r\n",
 			record("GET /c HTTP/1.1\r\nCookie:\r\n redacted-cookie-1\r\nhost:  a\r\n\r\n")},
 		{"the same secret in one line and in two", "GET / HTTP/1.1\nAuthorization: Bearer x\nAuthorization: Bearer\n\tx\n\n",
@@ -91,6 +91,51 @@ func TestRedactFolded(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%s: got\n%swant\n%s", c.name, got, c.want)
 		}
+	}
+}
+
+// The names of cookies and their attributes stay, and a value has the same placeholder
+// in each head, so that a replay knows it again.
+func TestRedactCookies(t *testing.T) {
+	const (
+		set, again = "sid=s3cr3t-of-ada; HttpOnly; Path=/", "theme=dark; sid=s3cr3t-of-ada"
+		wantSet    = "sid=redacted-cookie-1; HttpOnly; Path=/"
+		wantAgain  = "theme=redacted-cookie-2; sid=redacted-cookie-1"
+	)
+	raw := func(head string) string { return base64.StdEncoding.EncodeToString([]byte(head)) }
+	text := func(by, set, cookie, folded, whole string) string {
+		return `{"wstrace":1` + by + `}
+{"k":"open","c":1}
+{"k":"req","c":1,"m":"GET","target":"/","v":"HTTP/1.1","h":[]}
+{"k":"res","c":1,"v":"HTTP/1.1","code":200,"reason":"OK","h":[["set-cookie","` + set + `"],["Content-Length","0"]]}
+{"k":"req","c":1,"m":"GET","target":"/","v":"HTTP/1.1","h":[["Cookie","` + cookie + `"]]}
+{"k":"req","c":1,"raw":"` + raw("GET / HTTP/1.1\nCOOKIE:  "+cookie+" \nCookie:"+folded+"\nSet-Cookie: "+whole+"\n\n") + `"}
+`
+	}
+	old := text("", set, again, " theme=dark;\n\tsid=s3cr3t-of-ada", "s3cr3t-of-ada")
+	for _, c := range []struct {
+		selectors []string
+		by        string
+	}{{Secrets, `,"redact":["credentials"]`}, {[]string{"Cookie:", "Set-Cookie:"}, `,"redact":["Cookie:","Set-Cookie:"]`}} {
+		want := text(c.by, wantSet, wantAgain, " "+wantAgain, "redacted-cookie-1")
+		got := redacted(t, old, c.selectors...)
+		if got != want {
+			t.Errorf("%v: got\n%s\nwant\n%s", c.selectors, got, want)
+		}
+		if again := redacted(t, got, c.selectors...); again != got {
+			t.Errorf("%v, a second time: got\n%s", c.selectors, again)
+		}
+	}
+
+	// A trace that was redacted when cookies had one placeholder for all of them.
+	before := text(`,"redact":["credentials"]`, "redacted-set-cookie-1", "redacted-cookie-1", " redacted-cookie-2", "redacted-set-cookie-2")
+	if got := redacted(t, before, Secrets...); got != before {
+		t.Errorf("got\n%s\nwant\n%s", got, before)
+	}
+
+	// One selector, and an expression that matches in what stays.
+	if got, want := redacted(t, old, "Cookie:", "/theme|HttpOnly/"), "redacted-text-2=redacted-cookie-1; sid=redacted-cookie-2"; !strings.Contains(got, want) {
+		t.Errorf("got\n%s\nwant %s", got, want)
 	}
 }
 
