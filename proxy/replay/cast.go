@@ -255,12 +255,18 @@ func newCast(ctx context.Context, scripts []*Script, role decode.Dir, how *playi
 		c.seats = append(c.seats, make(chan struct{}))
 		c.requests = append(c.requests, nil)
 		c.events = append(c.events, event{at: -1})
-		c.number = max(c.number, s.number)
+		c.number = max(c.number, s.number) // the highest
 		if s.engine != nil {
 			c.number = max(c.number, slices.Max(s.engine.numbers))
 		}
 	}
-	c.base = how.events.base(c.number)
+	spare := int64(0)
+	for _, s := range scripts {
+		if s.engine != nil {
+			spare = maxSpare
+		}
+	}
+	c.base = how.events.base(c.number + spare)
 	c.findFirst()
 	c.values.knows(scripts...)
 	c.ctx, c.cancel = context.WithCancelCause(ctx)

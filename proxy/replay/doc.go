@@ -53,6 +53,9 @@
 // run. Of the handshake the method, path, query, subprotocols and extensions
 // are compared. A key and its accept are made for each connection.
 //
+// A session of Socket.IO that begins by polling is played by its packets, unless [Exact]
+// is given: how many requests bring them, and when the upgrade comes, does not matter.
+//
 // What is sent is what was recorded, to the byte: junk, opcodes that have no
 // meaning, frames that are cut off, a reset, an accept that does not fit the
 // key. So a trace made by hand is a bad peer for a test.

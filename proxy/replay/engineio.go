@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/json"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -26,10 +27,12 @@ type engineIO struct {
 	opening  *Script
 	polls    []*Script
 	posts    []*Script
-	upgrade  *Script // nil if there was none
-	numbers  []int64 // of all these, in order
-	requests int     // how many of these are no WebSocket connections
-	before   int     // packets of the client, without heartbeats, that went before the upgrade
+	upgrade  *Script   // nil if there was none
+	probes   []*Script // WebSocket connections that came to nothing
+	refused  bool      // as the server has it
+	numbers  []int64   // of all these, in order
+	requests int       // how many of these are no WebSocket connections
+	before   int       // packets of the client, without heartbeats, that went before the upgrade
 }
 
 // A packet is one of Engine.IO: a digit and what it brings, or bytes.
@@ -103,6 +106,13 @@ func engineQuery(req *decode.Head) (transport, sid string, ok bool) {
 	return q.Get("transport"), q.Get("sid"), true
 }
 
+// upgrades reports whether the client of a WebSocket connection goes on there.
+func (s *Script) upgrades() bool {
+	return slices.ContainsFunc(s.sides[decode.FromClient].units, func(u unit) bool {
+		return u.kind == unitMessage && packet{u.op, u.data}.is(packetUpgrade)
+	})
+}
+
 // sidOf returns the id of a session that a packet opens; "" if it opens none.
 func sidOf(p packet) string {
 	var open struct {
@@ -152,9 +162,12 @@ func (l *library) playsEngines(scripts []*Script) ([]*Script, error) {
 			bySid[e.sid] = e
 			engines = append(engines, e)
 		case e == nil:
-		case s.plain == nil && e.upgrade == nil:
+		case s.plain == nil && e.upgrade == nil && s.upgrades():
 			e.upgrade = s
-		case s.plain == nil || transport != "polling":
+		case s.plain == nil:
+			e.probes = append(e.probes, s)
+		case transport != "polling":
+			e.refused = true
 		case s.request.Method == "GET":
 			e.polls = append(e.polls, s)
 		case s.request.Method == "POST":
@@ -178,7 +191,7 @@ func (l *library) playsEngines(scripts []*Script) ([]*Script, error) {
 }
 
 func (e *engineIO) parts() []*Script {
-	list := slices.Concat([]*Script{e.opening}, e.polls, e.posts)
+	list := slices.Concat([]*Script{e.opening}, e.polls, e.posts, e.probes)
 	if e.upgrade != nil {
 		list = append(list, e.upgrade)
 	}
@@ -353,9 +366,25 @@ func (c *cast) nextNumber(numbers *[]int64) int64 {
 	return c.base + c.number
 }
 
+// maxSpare is how many exchanges more than recorded have numbers of their own, where
+// sessions are played many times.
+const maxSpare = 1 << 20
+
 // quiet returns how a session is played of which others tell the events.
 func (p *playing) quiet() *playing {
 	q := *p
 	q.events = nil
 	return &q
+}
+
+// urlOf returns the URL of a request on a connection.
+func urlOf(conn net.Conn, host, target string, websocket bool) string {
+	scheme := "http"
+	if websocket {
+		scheme = "ws"
+	}
+	if tlsOf(conn) != nil {
+		scheme += "s"
+	}
+	return scheme + "://" + host + target
 }

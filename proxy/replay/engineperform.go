@@ -40,6 +40,7 @@ type engineClient struct {
 	mu       sync.Mutex
 	err      error // the first
 	upgrades bool  // no more polls
+	closed   bool  // by us: how the last poll is answered says nothing
 }
 
 // performEngine plays the client of a session of Engine.IO.
@@ -91,13 +92,9 @@ func (c *engineClient) fail(err error) {
 
 // run opens the session and passes on what the player sends, until that has ended.
 func (c *engineClient) run(ctx context.Context) error {
-	var b []byte
-	for decode.HeadLen(b, 0) == 0 {
-		more, err := c.in.ReadSlice('\n')
-		b = append(b, more...)
-		if err != nil {
-			return nil // it ended before its turn
-		}
+	b, err := readHeadOf(c.in)
+	if err != nil {
+		return nil // it ended before its turn
 	}
 	req, err := decode.ParseRequest(string(b))
 	if err != nil {
@@ -188,13 +185,19 @@ func (c *engineClient) poll(ctx context.Context) error {
 	recorded, req := c.template(c.e.polls, "GET")
 	for {
 		c.mu.Lock()
-		over := c.upgrades
+		over := c.upgrades || c.closed
 		c.mu.Unlock()
 		if over {
 			return nil
 		}
 		_, list, err := c.packets(via, recorded, req, nil)
-		if err != nil {
+		c.mu.Lock()
+		over = c.closed
+		c.mu.Unlock()
+		switch {
+		case err != nil && over:
+			return nil
+		case err != nil:
 			return err
 		}
 		c.take(list)
@@ -221,8 +224,10 @@ func (c *engineClient) pass(ctx context.Context, via *road) error {
 			op, data, err := readMessage(c.in)
 			if err != nil || op == ws.OpClose {
 				if op == ws.OpClose { // the player closes what the recording leaves open
-					c.take(nil)
+					c.writing.Lock()
 					c.player.Write(appendFrame(nil, 0x80|byte(ws.OpClose), data, false, [4]byte{}))
+					c.player.CloseWrite()
+					c.writing.Unlock()
 				}
 				if len(list) > 0 {
 					c.packets(via, recorded, req, appendPayload(nil, list))
@@ -232,6 +237,11 @@ func (c *engineClient) pass(ctx context.Context, via *road) error {
 			p := packet{op, data}
 			if list = append(list, p); !p.isBeat() {
 				sent++
+			}
+			if p.is(packetClose) {
+				c.mu.Lock()
+				c.closed = true
+				c.mu.Unlock()
 			}
 		}
 		if _, _, err := c.packets(via, recorded, req, appendPayload(nil, list)); err != nil {
@@ -252,7 +262,7 @@ func (c *engineClient) upgrade(ctx context.Context) error {
 	up := c.e.upgrade
 	key := newKey()
 	req := parsed(c.request(up), "Sec-WebSocket-Extensions").WithValue("Sec-WebSocket-Key", key) // messages go as they are
-	sess := c.record(conn)
+	sess := c.record(conn, req.Target, true)
 	defer func() { sess.Done(c.how.clock.Now()) }()
 	send := func(b []byte) error {
 		sess.Data(decode.FromClient, c.how.clock.Now(), b)
@@ -262,12 +272,9 @@ func (c *engineClient) upgrade(ctx context.Context) error {
 	}
 	in := bufio.NewReader(&tapped{conn, func(b []byte) { sess.Data(decode.FromServer, c.how.clock.Now(), b) }})
 	conn.SetReadDeadline(time.Now().Add(c.how.stall))
-	err = send(req.Append(nil))
 	var b []byte
-	for err == nil && decode.HeadLen(b, 0) == 0 {
-		var more []byte
-		more, err = in.ReadSlice('\n')
-		b = append(b, more...)
+	if err = send(req.Append(nil)); err == nil {
+		b, err = readHeadOf(in)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", up.title(), err)
@@ -325,13 +332,13 @@ func (c *engineClient) upgrade(ctx context.Context) error {
 	return nil
 }
 
-// record begins a session for events of a request.
-func (c *engineClient) record(conn net.Conn) *decode.Session {
+// record begins a session for events of a request for a target.
+func (c *engineClient) record(conn net.Conn, target string, websocket bool) *decode.Session {
 	sess := &decode.Session{Sink: c.how.events.sink(), Look: decode.Look{Bodies: maxSent}}
 	c.mu.Lock()
 	number := c.nextNumber(&c.numbers)
 	c.mu.Unlock()
-	info := decode.Info{Conn: number, Time: c.how.clock.Now(), Client: conn.LocalAddr().String(), Server: conn.RemoteAddr().String(), URL: c.u.String()}
+	info := decode.Info{Conn: number, Time: c.how.clock.Now(), Client: conn.LocalAddr().String(), Server: conn.RemoteAddr().String(), URL: urlOf(conn, c.u.Host, target, websocket)}
 	if t := tlsOf(conn); t != nil {
 		info.ServerTLS = tlswire.Info(t.ConnectionState())
 	}
@@ -367,7 +374,7 @@ func (r *road) perform(req *decode.Head, body []byte) (*decode.Head, []byte, err
 				return nil, nil, err
 			}
 		}
-		res, content, goesOn, err := r.once(out, req.Method)
+		res, content, goesOn, err := r.once(req, out)
 		if err != nil || !goesOn {
 			r.conn.Close()
 			r.conn = nil
@@ -379,18 +386,19 @@ func (r *road) perform(req *decode.Head, body []byte) (*decode.Head, []byte, err
 	}
 }
 
-func (r *road) once(out []byte, method string) (res *decode.Head, content []byte, goesOn bool, err error) {
-	stop := context.AfterFunc(r.ctx, func() { r.conn.Close() })
+func (r *road) once(req *decode.Head, out []byte) (res *decode.Head, content []byte, goesOn bool, err error) {
+	conn := r.conn // which another may replace when this is over
+	stop := context.AfterFunc(r.ctx, func() { conn.Close() })
 	defer stop()
 	how := r.c.how
-	sess := r.c.record(r.conn)
+	sess := r.c.record(conn, req.Target, false)
 	defer func() { sess.Done(how.clock.Now()) }()
 	sess.Data(decode.FromClient, how.clock.Now(), out)
-	r.conn.SetWriteDeadline(time.Now().Add(how.stall))
-	r.conn.Write(out) // how the server goes on tells why not
+	conn.SetWriteDeadline(time.Now().Add(how.stall))
+	conn.Write(out) // how the server goes on tells why not
 	buf := make([]byte, 16<<10)
 	read := func() ([]byte, error) {
-		n, err := r.conn.Read(buf)
+		n, err := conn.Read(buf)
 		if n > 0 {
 			sess.Data(decode.FromServer, how.clock.Now(), buf[:n])
 			err = nil
@@ -413,7 +421,7 @@ func (r *road) once(out []byte, method string) (res *decode.Head, content []byte
 	if res, err = decode.ParseResponse(string(b[:decode.HeadLen(b, 0)])); err != nil {
 		return nil, nil, false, err
 	}
-	form := decode.ResponseBody(res, method)
+	form := decode.ResponseBody(res, req.Method)
 	untilClose := form.UntilClose()
 	content, rest, cut, err := readBody(form, b[len(res.Raw):], maxSent, read, func(int) {})
 	if err == io.EOF && !cut {

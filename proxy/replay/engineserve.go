@@ -39,6 +39,7 @@ type engineServer struct {
 	conn     net.Conn      // for that; nil for none
 	upgraded net.Conn      // the WebSocket connection; nil while the client polls
 	sess     *decode.Session
+	closed   bool // by the client
 	over     bool // the player sends no more
 }
 
@@ -61,7 +62,7 @@ func (c *cast) serveEngine(ctx context.Context, conn net.Conn, req *decode.Head,
 	case s == nil:
 		return a, false
 	case decode.AsksForWebSocket(req):
-		if s.e.upgrade == nil {
+		if s.e.refused {
 			return a, false
 		}
 		return s.upgrade(conn, req, b), true
@@ -119,10 +120,8 @@ func (s *engineServer) open(ctx context.Context, conn net.Conn, req *decode.Head
 		_, err = s.player.Write(asHandshake(req).Append(nil))
 	}
 	var head []byte
-	for err == nil && decode.HeadLen(head, 0) == 0 {
-		var more []byte
-		more, err = s.in.ReadSlice('\n')
-		head = append(head, more...)
+	if err == nil {
+		head, err = readHeadOf(s.in)
 	}
 	var res *decode.Head
 	if err == nil {
@@ -214,7 +213,7 @@ func (s *engineServer) poll(ctx context.Context, conn net.Conn, req *decode.Head
 		var list []packet
 		s.mu.Lock()
 		switch {
-		case mine < s.polls, s.upgraded != nil, s.probed && !due.IsZero() && !time.Now().Before(due) && len(s.queue) == 0:
+		case mine < s.polls, s.upgraded != nil, s.closed && len(s.queue) == 0, s.probed && !due.IsZero() && !time.Now().Before(due) && len(s.queue) == 0:
 			list = []packet{{ws.OpText, []byte(packetNoop)}}
 		case len(s.queue) > 0:
 			list, s.queue = s.queue, nil
@@ -260,14 +259,6 @@ func (s *engineServer) post(conn net.Conn, req *decode.Head, b []byte) answering
 		s.write(conn, fmt.Appendf(nil, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(text), text))
 		return answering{answered: true}
 	}
-	s.writing.Lock()
-	for _, p := range list {
-		s.player.Write(appendFrame(nil, 0x80|byte(p.op), p.data, true, [4]byte{}))
-		if p.is(packetClose) {
-			s.player.(*memconn.Conn).CloseWrite()
-		}
-	}
-	s.writing.Unlock()
 	head := &decode.Head{Proto: "HTTP/1.1", Status: 200, Reason: "OK", Fields: []decode.Field{{Name: "Content-Type", Value: "text/html"}}}
 	body := []byte("ok")
 	template := s.e.opening
@@ -278,7 +269,19 @@ func (s *engineServer) post(conn net.Conn, req *decode.Head, b []byte) answering
 			body = content
 		}
 	}
+	s.writing.Lock() // the packets keep their order, and the play may end with them
 	goesOn := s.send(conn, sess, req, template, head, body)
+	for _, p := range list {
+		s.player.Write(appendFrame(nil, 0x80|byte(p.op), p.data, true, [4]byte{}))
+		if p.is(packetClose) {
+			s.mu.Lock()
+			s.closed = true
+			s.change()
+			s.mu.Unlock()
+			s.player.(*memconn.Conn).CloseWrite()
+		}
+	}
+	s.writing.Unlock()
 	return answering{rest: rest, answered: true, goesOn: goesOn}
 }
 
@@ -318,7 +321,8 @@ func (s *engineServer) record(conn net.Conn, req *decode.Head) *decode.Session {
 	s.mu.Unlock()
 	now := s.how.clock.Now()
 	sess := &decode.Session{Sink: s.how.events.sink(), Look: decode.Look{Bodies: maxSent}}
-	info := decode.Info{Conn: number, Time: now, Client: conn.RemoteAddr().String(), Server: conn.LocalAddr().String()}
+	info := decode.Info{Conn: number, Time: now, Client: conn.RemoteAddr().String(), Server: conn.LocalAddr().String(),
+		URL: urlOf(conn, req.Get("Host"), originForm(req.Target), decode.AsksForWebSocket(req))}
 	if t := tlsOf(conn); t != nil {
 		info.ClientTLS = tlswire.Info(t.ConnectionState())
 	}
@@ -363,7 +367,7 @@ func (s *engineServer) talk(conn net.Conn, req *decode.Head, b []byte) {
 	up := s.e.upgrade
 	res := &decode.Head{Proto: "HTTP/1.1", Status: 101, Reason: "Switching Protocols", Fields: []decode.Field{{Name: "Upgrade", Value: "websocket"}, {Name: "Connection", Value: "Upgrade"},
 		{Name: "Sec-WebSocket-Accept", Value: ""}}}
-	if len(up.replies) > 0 {
+	if up != nil && len(up.replies) > 0 {
 		res = parsed(s.cast.values.putHead(up.final().Head), "Sec-WebSocket-Extensions") // messages go as they are
 	}
 	out := res.WithField("Sec-WebSocket-Accept", decode.AcceptKey(req.Get("Sec-WebSocket-Key"))).Append(nil)

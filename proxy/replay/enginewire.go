@@ -7,6 +7,8 @@ import (
 	"net"
 
 	"github.com/gobwas/ws"
+
+	"github.com/wstrace/wstrace/decode"
 )
 
 // nextFrame reads a frame. Its payload is not masked.
@@ -26,6 +28,20 @@ func nextFrame(r *bufio.Reader) (ws.Header, []byte, error) {
 		ws.Cipher(payload, h.Mask, 0)
 	}
 	return h, payload, nil
+}
+
+// readHeadOf reads a head of HTTP, whole lines of it.
+func readHeadOf(r *bufio.Reader) (b []byte, err error) {
+	for decode.HeadLen(b, 0) == 0 {
+		more, err := r.ReadSlice('\n')
+		switch b = append(b, more...); {
+		case err != nil && err != bufio.ErrBufferFull:
+			return b, err
+		case len(b) > decode.MaxHead:
+			return b, fmt.Errorf("a head of more than %d KiB", decode.MaxHead>>10)
+		}
+	}
+	return b, nil
 }
 
 // flagsOf returns the first byte of a frame.

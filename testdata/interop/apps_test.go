@@ -33,6 +33,7 @@ var apps = []app{
 	{"signalr", []string{"ws", "@microsoft/signalr", "@msgpack/msgpack"}, true, [2]string{"Ada", "Bob"}, [2]string{"Hello, Ada", "Hello, Bob"}},
 	{"signalr-msgpack", []string{"ws", "@microsoft/signalr-protocol-msgpack"}, true, [2]string{"Ada", "Bob"}, [2]string{"Hello, Ada", "Hello, Bob"}},
 	{"socket.io", []string{"socket.io", "socket.io-client"}, true, [2]string{`"wait"`, `"stay"`}, [2]string{`["done"]`, `["gone"]`}},
+	{"socket.io-polling", []string{"socket.io", "socket.io-client"}, true, [2]string{`"wait"`, `"stay"`}, [2]string{`["done"]`, `["gone"]`}},
 	{"graphql-ws", []string{"ws", "graphql-ws"}, false, [2]string{`{ hello }`, `{ adieu }`}, [2]string{"world", "globe"}},
 	{"mqtt", []string{"ws", "aedes", "mqtt"}, false, [2]string{"bye", "tea"}, [2]string{"bye", "tea"}},
 	{"sockjs", []string{"sockjs", "sockjs-client"}, true, [2]string{"quoted", "quotes"}, [2]string{"quoted", "quotes"}},

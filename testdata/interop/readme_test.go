@@ -13,6 +13,8 @@ import (
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
+
+	"github.com/wstrace/wstrace/proxy/replay"
 )
 
 // The code that the tests in the README are for, and the command that runs it.
@@ -112,12 +114,13 @@ func buildCommand(t *testing.T) string {
 	return bin
 }
 
-// codeBlock returns the code in a language that the README shows.
-func codeBlock(t *testing.T, readme, lang string) string {
+// codeBlock returns the code in a language that the README shows; it is of the file that
+// its first line names, if any is asked for.
+func codeBlock(t *testing.T, readme, lang string, file ...string) string {
 	t.Helper()
-	block := regexp.MustCompile("(?s)```" + lang + "\n(.*?)```").FindStringSubmatch(readme)
+	block := regexp.MustCompile("(?s)```" + lang + "\n(" + strings.Join(append([]string{""}, file...), "// ") + ".*?)```").FindStringSubmatch(readme)
 	if block == nil {
-		t.Fatalf("the README shows no code in %s", lang)
+		t.Fatalf("the README shows no code in %s %q", lang, file)
 	}
 	return block[1]
 }
@@ -178,7 +181,7 @@ func TestReadmeGo(t *testing.T) {
 		}
 	}
 	write("chat.go", chat)
-	write("chat_test.go", codeBlock(t, readme, "go"))
+	write("chat_test.go", codeBlock(t, readme, "go", "chat_test.go"))
 	demo := exec.CommandContext(t.Context(), filepath.Join(buildCommand(t), "wstrace"), "demo", "-q", "-o", "none", "-w", "testdata/chat.wst")
 	demo.Dir = dir
 	if out, err := demo.CombinedOutput(); err != nil {
@@ -202,6 +205,133 @@ func TestReadmeGo(t *testing.T) {
 	got, want := numbers.ReplaceAllString(failure.FindString(out), "line N"), numbers.ReplaceAllString(failure.FindString(readme), "line N")
 	if err == nil || got != want {
 		t.Errorf("got %v, %q, want %q", err, got, want)
+	}
+}
+
+// hub is the code that the Go test of a hub in the README is for.
+const hub = `package hub
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/coder/websocket"
+)
+
+// Greet has a hub of SignalR greet somebody.
+func Greet(ctx context.Context, url, name string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, "POST", url+"/negotiate?negotiateVersion=1", nil)
+	if err != nil {
+		return "", err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	var negotiated struct{ ConnectionToken string }
+	if err := json.NewDecoder(res.Body).Decode(&negotiated); err != nil {
+		return "", err
+	}
+	conn, _, err := websocket.Dial(ctx, url+"?id="+negotiated.ConnectionToken, nil)
+	if err != nil {
+		return "", err
+	}
+	defer conn.CloseNow()
+	send := func(format string, args ...any) error {
+		return conn.Write(ctx, websocket.MessageText, fmt.Appendf(nil, format+"\x1e", args...))
+	}
+	if err := send("{\"protocol\":\"json\",\"version\":1}"); err != nil {
+		return "", err
+	}
+	if err := send("{\"type\":1,\"invocationId\":\"1\",\"target\":\"greet\",\"arguments\":[%q]}", name); err != nil {
+		return "", err
+	}
+	for {
+		_, message, err := conn.Read(ctx)
+		if err != nil {
+			return "", err
+		}
+		for _, record := range bytes.Split(message, []byte{0x1e}) {
+			var r struct {
+				Type   int
+				Result string
+			}
+			if json.Unmarshal(record, &r) == nil && r.Type == 3 {
+				return r.Result, conn.Close(websocket.StatusNormalClosure, "")
+			}
+		}
+	}
+}
+`
+
+// greetOnce has a hub greet Ada.
+const greetOnce = `package hub
+
+import (
+	"os"
+	"testing"
+)
+
+func TestOnce(t *testing.T) {
+	if url := os.Getenv("HUB"); url != "" {
+		if greeting, err := Greet(t.Context(), url, "Ada"); err != nil || greeting != "Hello, Ada." {
+			t.Errorf("got %q, %v", greeting, err)
+		}
+	}
+}
+`
+
+// TestReadmeHub runs the Go test with a hub that the README shows, with a recording of
+// the code that it is for.
+func TestReadmeHub(t *testing.T) {
+	need(t, nodePackage("@msgpack/msgpack").missing())
+	need(t, nodePackage("ws").missing())
+	test := codeBlock(t, readReadme(t), "go", "hub_test.go")
+	dir, err := os.MkdirTemp(".", "readme-") // in this module, for what it imports
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Mkdir(filepath.Join(dir, "testdata"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(name, url string) (string, error) {
+		cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-run", name, ".")
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "HUB="+url)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	write("hub.go", hub)
+	write("once_test.go", greetOnce)
+	var told board
+	origin := serverProcess("node", "node/apps.mjs", "server", "signalr")(t, &told)
+	recorded := recordApp(t, origin, func(addr string) error {
+		if out, err := run("TestOnce", "http://"+addr+"/hub"); err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
+	write("hub_test.go", test)
+	write("testdata/hub.wst", recorded)
+	if out, err := run("TestGreet", ""); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if err := loadAll(t, recorded, replay.CaptureAuto()).Connect(t.Context(), "ws://"+origin); err != nil {
+		t.Error(err)
+	}
+	write("hub_test.go", strings.Replace(test, `"Ada")`, `"Eva")`, 1))
+	if out, err := run("TestGreet", ""); err == nil || !strings.Contains(out, `where $.arguments[0] is "Eva", expected "Ada"`) {
+		t.Errorf("got %v\n%s", err, out)
 	}
 }
 

@@ -30,43 +30,13 @@ const apps = {
 
   // By polling first, and then upgraded: while messages go both ways.
   'socket.io': {
-    async server (server) {
-      const { Server } = await import('socket.io')
-      const io = new Server(server, { pingInterval: beat, pingTimeout: 5000 })
-      io.on('connection', socket => {
-        socket.emit('hello', { to: socket.id })
-        socket.on('add', (a, b, answer) => answer(a + b))
-        socket.on('wait', async answer => {
-          await sleep(pause)
-          socket.emit('waited', pause)
-          answer('done')
-        })
-      })
-      io.of('/files').on('connection', socket => {
-        socket.on('reverse', (bytes, answer) => answer(Buffer.from(bytes).reverse()))
-      })
-    },
-    async client (url) {
-      const { io } = await import('socket.io-client')
-      const origin = url.replace('ws:', 'http:')
-      const socket = io(origin, { reconnection: false })
-      const hello = new Queue()
-      const waited = new Queue()
-      socket.on('hello', value => hello.put(value))
-      socket.on('waited', value => waited.put(value))
-      socket.on('connect_error', error => hello.put(error))
-      assert.equal((await hello.get()).to, socket.id)
-      assert.equal(await socket.timeout(5000).emitWithAck('add', 1, 2), 3)
-      const files = socket.io.socket('/files')
-      const reversed = await files.timeout(5000).emitWithAck('reverse', Buffer.from([1, 2, 3]))
-      assert.deepEqual([...reversed], [3, 2, 1])
-      if (socket.io.engine.transport.name !== 'websocket') await new Promise(resolve => socket.io.engine.once('upgrade', resolve))
-      assert.equal(await socket.timeout(5000).emitWithAck('wait'), 'done')
-      assert.equal(await waited.get(), pause)
-      assert.equal(await socket.timeout(5000).emitWithAck('add', 'a', 'b'), 'ab')
-      files.disconnect()
-      socket.disconnect()
-    }
+    server: rooms,
+    client: url => callRooms(url)
+  },
+
+  'socket.io-polling': {
+    server: rooms,
+    client: url => callRooms(url, { transports: ['polling'] })
   },
 
   // With ids that the client makes up.
@@ -165,6 +135,45 @@ const apps = {
       assert.equal((await closed).code, 1000)
     }
   }
+}
+
+async function rooms (server) {
+  const { Server } = await import('socket.io')
+  const io = new Server(server, { pingInterval: beat, pingTimeout: 5000 })
+  io.on('connection', socket => {
+    socket.emit('hello', { to: socket.id })
+    socket.on('add', (a, b, answer) => answer(a + b))
+    socket.on('wait', async answer => {
+      await sleep(pause)
+      socket.emit('waited', pause)
+      answer('done')
+    })
+  })
+  io.of('/files').on('connection', socket => {
+    socket.on('reverse', (bytes, answer) => answer(Buffer.from(bytes).reverse()))
+  })
+}
+
+async function callRooms (url, options) {
+  const { io } = await import('socket.io-client')
+  const origin = url.replace('ws:', 'http:')
+  const socket = io(origin, { reconnection: false, ...options })
+  const hello = new Queue()
+  const waited = new Queue()
+  socket.on('hello', value => hello.put(value))
+  socket.on('waited', value => waited.put(value))
+  socket.on('connect_error', error => hello.put(error))
+  assert.equal((await hello.get()).to, socket.id)
+  assert.equal(await socket.timeout(5000).emitWithAck('add', 1, 2), 3)
+  const files = socket.io.socket('/files')
+  const reversed = await files.timeout(5000).emitWithAck('reverse', Buffer.from([1, 2, 3]))
+  assert.deepEqual([...reversed], [3, 2, 1])
+  if (!options && socket.io.engine.transport.name !== 'websocket') await new Promise(resolve => socket.io.engine.once('upgrade', resolve))
+  assert.equal(await socket.timeout(5000).emitWithAck('wait'), 'done')
+  assert.equal(await waited.get(), pause)
+  assert.equal(await socket.timeout(5000).emitWithAck('add', 'a', 'b'), 'ab')
+  files.disconnect()
+  socket.disconnect()
 }
 
 // A hub for SignalR's client: it greets, counts in a stream and answers late, with a
