@@ -315,8 +315,6 @@ func (e *equality) madeInJSON(v *values, want, got []byte) (list []made) {
 				list = append(list, made{recorded: value, live: live, selector: place, time: true})
 			case e.isMadeUp(place, value, live):
 				list = append(list, made{recorded: value, live: live, known: true, selector: place})
-			case isTime(value) && isTime(live):
-				list = append(list, made{recorded: value, live: live, selector: place, time: true})
 			default:
 				list = append(list, madeInValue(value, live, place, `"`, `"\`)...)
 			}

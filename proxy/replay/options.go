@@ -424,8 +424,7 @@ func (n *numbered) base(most int64) int64 {
 	if n == nil {
 		return 0
 	}
-	const others = 1000 // numbers for what was not recorded
-	return (n.casts.Add(1) - 1) * (most + others)
+	return (n.casts.Add(1) - 1) * most
 }
 
 // next returns the number of the next session.
