@@ -372,8 +372,9 @@ func TestMadeUp(t *testing.T) {
 		{id1, "12345678", false},
 		{"8f3a9b2c", "12345678", true},
 		{"8f3a9b2c", "8F3A9B2D", true}, // as base64url
-		{"123456", "123457", true},
-		{"99999", "123457", false},
+		{"1234567890", "1234567891", true},
+		{"123456", "123457", false}, // an amount
+		{"1000000000", "9999999999", false},
 		{"123456", "12345678", false},
 		{"k3j9x0a1b2", "q81zt5yw3", true},
 		{"k3j9x0a1b2", "notfound", false},

@@ -14,7 +14,7 @@ var (
 )
 
 // madeUp reports whether two values differ and look as if programs had made them up, in
-// the same way: UUIDs, as much hexadecimal, at least six digits, or other characters of
+// the same way: UUIDs, as much hexadecimal, at least eight digits, or other characters of
 // base64url without a pattern.
 func madeUp(recorded, live string) bool {
 	if recorded == live {
@@ -35,7 +35,9 @@ func madeUp(recorded, live string) bool {
 // madeUpDigits is madeUp for numbers.
 func madeUpDigits(recorded, live string) bool {
 	more := len(live) - len(recorded)
-	return recorded != live && len(recorded) >= 6 && len(live) >= 6 && more >= -1 && more <= 1 && isDigits(recorded) && isDigits(live)
+	const least = 8 // an amount has less, or is round
+	return recorded != live && len(recorded) >= least && len(live) >= least && more >= -1 && more <= 1 && isDigits(recorded) && isDigits(live) &&
+		!strings.HasSuffix(recorded, "000") && !strings.HasSuffix(live, "000")
 }
 
 // madeUpBase64 is madeUp for base64 with characters that stand in no word.

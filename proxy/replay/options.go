@@ -257,7 +257,7 @@ func Capture(from string, into ...string) CompareOption {
 }
 
 // CaptureAuto captures by itself what looks made up anew in each run: UUIDs, hexadecimal
-// of eight digits and more, numbers of six, and other characters without a pattern. A
+// of eight digits and more, numbers of eight, and other characters without a pattern. A
 // value is taken if it differs from the recorded one at the same place, the other side
 // says it there first, and it comes back later in the recording; where Socket.IO, SignalR
 // and SockJS make up an id, it need not. So are numbers in JSON
