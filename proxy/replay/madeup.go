@@ -23,10 +23,10 @@ func madeUp(recorded, live string) bool {
 	if isUUID(recorded) || isUUID(live) {
 		return isUUID(recorded) && isUUID(live)
 	}
-	if len(recorded) == len(live) && len(live) >= 8 && isHexDigits(recorded) && isHexDigits(live) && strings.ContainsAny(recorded+live, "0123456789") {
-		return true
+	if isDigits(recorded) && isDigits(live) {
+		return madeUpDigits(recorded, live)
 	}
-	if madeUpDigits(recorded, live) {
+	if len(recorded) == len(live) && len(live) >= 8 && isHexDigits(recorded) && isHexDigits(live) && strings.ContainsAny(recorded+live, "0123456789") {
 		return true
 	}
 	return sameSize(recorded, live) && looksRandom(recorded) && mayBeRandom(live)
