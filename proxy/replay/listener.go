@@ -125,10 +125,10 @@ func (d *Listener) admit(conn net.Conn, silent error) {
 	for {
 		var ok bool
 		if early, ok = d.ask(conn, early, silent != nil); !ok {
-			conn.Close()
 			if silent != nil && errors.Is(silent, ErrStalled) && len(early) == 0 && d.ctx.Err() == nil {
-				d.arrived(arrival{err: silent})
+				d.arrived(arrival{err: silent}) // before the client learns of it
 			}
+			conn.Close()
 			return
 		}
 		silent = nil // it may ask again

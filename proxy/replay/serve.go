@@ -44,7 +44,8 @@ type Server struct {
 	clients  *Listener     // of that; nil if it relays
 	wrapUp   chan struct{} // closed at the end of the test
 
-	told atomic.Bool // what has failed
+	told      atomic.Bool // what has failed
+	accepting sync.WaitGroup
 
 	mu    sync.Mutex
 	taken int // connections so far
@@ -89,7 +90,7 @@ func Serve(t T, file string, opts ...ServeOption) *Server {
 	if inBubble() {
 		srv.listener.Close()
 	}
-	srv.group.Go(srv.accept)
+	srv.accepting.Go(srv.accept)
 	t.Cleanup(func() {
 		t.Helper()
 		srv.close()
@@ -187,6 +188,7 @@ func (srv *Server) take(conn net.Conn) {
 func (srv *Server) close() {
 	srv.t.Helper()
 	srv.clients.Close()
+	srv.accepting.Wait()
 	srv.mu.Lock()
 	taken := srv.taken
 	srv.taken = srv.times + 1 // no more, and nobody to tell
