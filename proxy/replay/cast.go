@@ -208,8 +208,7 @@ type cast struct {
 	scripts []*Script
 	how     *playing
 	ctx     context.Context
-	base    int64    // added to the numbers of sessions in events
-	anew    []string // selectors of headers and cookies that came with other values, which are used later; protected by mu
+	base    int64 // added to the numbers of sessions in events
 	began   time.Time
 	group   sync.WaitGroup
 	cancel  context.CancelCauseFunc
@@ -224,6 +223,7 @@ type cast struct {
 	requests []*decode.Head  // by session: of its client
 	err      error           // the first
 	taken    []bool
+	changed  []changed
 	visited  bool // somebody came, with a request that is not recorded
 	left     []bool
 	finished chan struct{} // closed when all have left that have to come
@@ -246,6 +246,7 @@ func newCast(ctx context.Context, scripts []*Script, role decode.Dir, how *playi
 	scripts = played
 	c := &cast{values: newValues(), scripts: scripts, how: how, began: time.Now(), progress: time.Now(), taken: make([]bool, len(scripts)),
 		left: make([]bool, len(scripts)), finished: make(chan struct{})}
+	spare := int64(0)
 	for _, s := range scripts {
 		ours, theirs := s.firsts(role)
 		c.ours = append(c.ours, ours)
@@ -257,13 +258,7 @@ func newCast(ctx context.Context, scripts []*Script, role decode.Dir, how *playi
 		c.events = append(c.events, event{at: -1})
 		c.number = max(c.number, s.number) // the highest
 		if s.engine != nil {
-			c.number = max(c.number, slices.Max(s.engine.numbers))
-		}
-	}
-	spare := int64(0)
-	for _, s := range scripts {
-		if s.engine != nil {
-			spare = maxSpare
+			c.number, spare = max(c.number, slices.Max(s.engine.numbers)), maxSpare
 		}
 	}
 	c.base = how.events.base(c.number + spare)
@@ -490,15 +485,19 @@ func (c *cast) due(t time.Duration) time.Time {
 	return c.began.Add(c.how.scaled(t - c.scripts[0].begin))
 }
 
+// wakeOf returns what wakes a session when others have got on.
+func (c *cast) wakeOf(part int) <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.wake[part]
+}
+
 // awaitTurn waits until a client is to connect.
 func (c *cast) awaitTurn(ctx context.Context, part int) error {
 	c.mu.Lock()
 	c.taken[part] = true
 	c.mu.Unlock()
-	s := c.scripts[part]
-	c.mu.Lock()
-	wake := c.wake[part]
-	c.mu.Unlock()
+	s, wake := c.scripts[part], c.wakeOf(part)
 	for !c.how.byClock && !c.turn(part, s.at) {
 		select {
 		case <-wake:

@@ -151,6 +151,14 @@ func (s *Script) contentBehind(h *head) []byte {
 	return body
 }
 
+// headOf returns the recorded head that d sent.
+func (s *Script) headOf(d decode.Dir) *head {
+	if d == decode.FromClient {
+		return s.request
+	}
+	return s.final()
+}
+
 // answered reports whether the exchange has an answer.
 func (s *Script) answered() bool { return len(s.replies) > 0 && s.final().Status >= 200 }
 
@@ -222,10 +230,7 @@ func (s *Script) asksAlike(req *asking, v *values) bool {
 // front of it, of which only the codings count. It returns nil if they are equal.
 func (s *Script) bodyDifference(v *values, d decode.Dir, h *decode.Head, got []byte) *Difference {
 	body := &s.plain.bodies[d]
-	recorded := s.request
-	if d == decode.FromServer {
-		recorded = s.final()
-	}
+	recorded := s.headOf(d)
 	raw := got
 	want, known := contentOf(recorded.Head, body.bytes())
 	got, knownToo := contentOf(h, got)
@@ -270,10 +275,10 @@ func (e *equality) comparesAll() bool { return len(e.ignore)+len(e.captures) == 
 
 // learnPlain takes values out of the head and the body that d sent, which are as recorded.
 func (s *Script) learnPlain(v *values, how *playing, d decode.Dir, h *decode.Head, got []byte) {
-	recorded := s.request
-	if d == decode.FromServer {
-		recorded = s.final()
+	if len(s.captures) == 0 && !s.auto {
+		return
 	}
+	recorded := s.headOf(d)
 	want, known := contentOf(recorded.Head, s.bodyOf(recorded))
 	got, knownToo := contentOf(h, got)
 	if !known || !knownToo {
@@ -283,9 +288,18 @@ func (s *Script) learnPlain(v *values, how *playing, d decode.Dir, h *decode.Hea
 	s.learnHead(v, how, recorded.at, recorded.Without(coding), h.Without(coding), want, got)
 }
 
-// noteAnew notes which cookies and headers of an answer have other values than recorded
-// that come back later, though nothing captures them.
-func (c *cast) noteAnew(s *Script, v *values, h *decode.Head) {
+// A changed value is one of a head that came with another value than recorded, though
+// nothing captures it.
+type changed struct {
+	recorded, selector string
+	at                 int
+}
+
+// maxChanged is how many are remembered.
+const maxChanged = 1000
+
+// noteChanged notes which cookies and headers of an answer have other values than recorded.
+func (c *cast) noteChanged(s *Script, v *values, h *decode.Head) {
 	if s.auto {
 		return
 	}
@@ -294,34 +308,37 @@ func (c *cast) noteAnew(s *Script, v *values, h *decode.Head) {
 		if p.recorded == p.live || len(p.recorded) < minShared || v.lookup(p.recorded, place{}) != nil {
 			continue
 		}
-		comesBack := slices.ContainsFunc(c.scripts, func(later *Script) bool {
-			return later.request != nil && later.request.at > recorded.at && strings.Contains(string(later.request.Append(nil)), p.recorded)
-		})
 		c.mu.Lock()
-		if comesBack && !slices.Contains(c.anew, p.selector) {
-			c.anew = append(c.anew, p.selector)
+		if len(c.changed) < maxChanged {
+			c.changed = append(c.changed, changed{p.recorded, p.selector, recorded.at})
 		}
 		c.mu.Unlock()
 	}
 }
 
-// withAnew adds to a difference in a status what may be why.
+// withAnew adds to a difference in a status what may be why: values that came anew, and
+// that later requests have as recorded.
 func (c *cast) withAnew(err error) error {
 	var d *Difference
-	if c != nil && errors.As(err, &d) {
-		c.mu.Lock()
-		d.Anew = append(d.Anew, c.anew...)
-		c.mu.Unlock()
+	if c == nil || !errors.As(err, &d) {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, v := range c.changed {
+		comesBack := slices.ContainsFunc(c.scripts, func(later *Script) bool {
+			return later.request != nil && later.request.at > v.at && strings.Contains(string(later.request.Append(nil)), v.recorded)
+		})
+		if comesBack && !slices.Contains(d.Anew, v.selector) {
+			d.Anew = append(d.Anew, v.selector)
+		}
 	}
 	return err
 }
 
 // remedy adds to the difference between a body and the recorded one what helps against it.
 func (c *cast) remedy(diff *Difference, s *Script, v *values, d decode.Dir, h *decode.Head, got []byte) {
-	recorded := s.request
-	if d == decode.FromServer {
-		recorded = s.final()
-	}
+	recorded := s.headOf(d)
 	want, known := contentOf(recorded.Head, s.bodyOf(recorded))
 	got, knownToo := contentOf(h, got)
 	bare := recorded.Without("Content-Encoding")

@@ -78,7 +78,7 @@ func (t *troupe) perform(ctx context.Context, part int) error {
 		return p.s.differAt(p.s.request, "the body of the request %s was not recorded whole, so it can't be performed: %d bytes are missing%s", p.s.title(), n, p.how.bodyHint)
 	}
 	goesOn := false
-	for try := 0; ; try++ {
+	for {
 		p.conn = t.take(p.s.info.Client)
 		kept := p.conn != nil
 		if !kept {
@@ -161,7 +161,7 @@ func (p *errand) play(ctx context.Context, u *url.URL) (goesOn bool, err error) 
 		err = p.compare(res, content)
 	}
 	if err == nil {
-		p.noteAnew(p.s, p.subs, res)
+		p.noteChanged(p.s, p.subs, res)
 		p.s.learnPlain(p.subs, &p.how.playing, decode.FromServer, res, content)
 	}
 	if err == nil && p.s.plain.bodies[decode.FromServer].open {
@@ -275,11 +275,8 @@ func (p *errand) read(ctx context.Context) ([]byte, error) {
 		if other, _ := p.blame(); other == p.part {
 			return nil, &stallError{text: fmt.Sprintf("client waits for the answer to %s%s", p.s.title(), p.s.inLine(p.s.final().at)), stall: p.how.stall}
 		}
-		p.mu.Lock() // another will say what it waits for
-		wake := p.wake[p.part]
-		p.mu.Unlock()
-		select {
-		case <-wake:
+		select { // another will say what it waits for
+		case <-p.wakeOf(p.part):
 		case <-time.After(p.how.stall):
 		case <-ctx.Done():
 		}

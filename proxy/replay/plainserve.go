@@ -470,9 +470,7 @@ func (s *attendance) write(b []byte) bool {
 // with a speed until it is time; before is its own event before that. It returns the event
 // that this is.
 func (c *cast) await(ctx context.Context, part int, before event, at int, t time.Duration) (event, error) {
-	c.mu.Lock()
-	wake := c.wake[part]
-	c.mu.Unlock()
+	wake := c.wakeOf(part)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for !c.how.byClock && !c.turn(part, at) {
