@@ -60,10 +60,14 @@ func (p *player) tookRequest(req *decode.Head) {
 }
 
 // refusal returns the answer to a request that is not the recorded one, which says why.
-func refusal(err error) []byte {
-	text := err.Error() + "\n"
-	return fmt.Appendf(nil, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"+
-		"Content-Length: %d\r\nConnection: close\r\n\r\n%s", len(text), text)
+func refusal(err error) []byte { return plainAnswer("400 Bad Request", err.Error()) }
+
+// plainAnswer returns an answer of ours in place of a recorded one, a line of text, after
+// which the connection ends.
+func plainAnswer(status, text string) []byte {
+	text += "\n"
+	return fmt.Appendf(nil, "HTTP/1.1 %s\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"+
+		"Content-Length: %d\r\nConnection: close\r\n\r\n%s", status, len(text), text)
 }
 
 // tookResponse takes the final response of a server.

@@ -466,9 +466,7 @@ func markOptional(scripts []*Script) {
 		s.plain.foreign = !strings.EqualFold(s.request.Get("Host"), host)
 		path, _, _ := strings.Cut(originForm(s.request.Target), "?")
 		s.plain.optional = s.plain.foreign || s.request.Method == "OPTIONS" || s.request.Method == "GET" && (path == "/favicon.ico" || strings.HasSuffix(path, ".map"))
-		for _, before := range scripts[:i] {
-			s.plain.optional = s.plain.optional || s.repeats(before)
-		}
+		s.plain.optional = s.plain.optional || slices.ContainsFunc(scripts[:i], s.repeats)
 	}
 }
 
@@ -487,7 +485,7 @@ func needSome(scripts []*Script) {
 // repeats reports whether a client that has the answer of an exchange need not ask again.
 func (s *Script) repeats(before *Script) bool {
 	if before.plain == nil || s.request.Method != "GET" || before.request.Method != "GET" || !s.answered() || !before.answered() ||
-		originForm(s.request.Target) != originForm(before.request.Target) || before.final().Status != 200 {
+		s.plain.asked.path != before.plain.asked.path || s.plain.asked.query != before.plain.asked.query || before.final().Status != 200 {
 		return false
 	}
 	switch s.final().Status {

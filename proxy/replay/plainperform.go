@@ -127,10 +127,7 @@ func (p *errand) play(ctx context.Context, u *url.URL) (goesOn bool, err error) 
 	p.happened(p.part, event{p.s.at, p.s.begin, time.Now()})
 	p.set(p.part, atEnd, theirs, time.Now())
 	for b := request; len(b) > 0; {
-		n := min(len(b), maxBatch)
-		if p.how.chunk > 0 {
-			n = min(n, p.how.chunk)
-		}
+		n := p.how.atOnce(len(b))
 		p.conn.SetWriteDeadline(time.Now().Add(p.how.stall))
 		if _, err := p.conn.Write(b[:n]); err != nil {
 			break // how the server goes on tells why

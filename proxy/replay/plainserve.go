@@ -439,20 +439,16 @@ func hostIn(value string) string {
 // unrecorded answers in place of the recorded server, of whose body something is missing.
 func (s *attendance) unrecorded() error {
 	body := &s.s.plain.bodies[decode.FromServer]
-	text := fmt.Sprintf("the body of the answer to %s was not recorded whole: %d bytes are missing%s\n", s.s.title(), body.missing, s.how.bodyHint)
-	s.how.tell("%s", strings.TrimSuffix(text, "\n"))
-	s.write(fmt.Appendf(nil, "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"+
-		"Content-Length: %d\r\nConnection: close\r\n\r\n%s", len(text), text))
+	text := fmt.Sprintf("the body of the answer to %s was not recorded whole: %d bytes are missing%s", s.s.title(), body.missing, s.how.bodyHint)
+	s.how.tell("%s", text)
+	s.write(plainAnswer("502 Bad Gateway", text))
 	return nil
 }
 
 // write writes b. It reports false if the client does not take it.
 func (s *attendance) write(b []byte) bool {
 	for len(b) > 0 {
-		n := min(len(b), maxBatch)
-		if s.how.chunk > 0 {
-			n = min(n, s.how.chunk)
-		}
+		n := s.how.atOnce(len(b))
 		if !s.again {
 			s.sess.Data(decode.FromServer, s.how.clock.Now(), b[:n])
 		}

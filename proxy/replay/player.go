@@ -356,13 +356,18 @@ func (p *player) wrote() {
 // maxBatch is how many bytes are written at once.
 const maxBatch = 64 << 10
 
+// atOnce returns how many of n bytes are written at once.
+func (p *playing) atOnce(n int) int {
+	if n = min(n, maxBatch); p.chunk > 0 {
+		n = min(n, p.chunk)
+	}
+	return n
+}
+
 // send writes b. If that fails because the peer has gone, reading shows it.
 func (p *player) send(b []byte, pongs bool) {
 	for len(b) > 0 && !p.writeFailed {
-		n := min(len(b), maxBatch)
-		if p.how.chunk > 0 {
-			n = min(n, p.how.chunk)
-		}
+		n := p.how.atOnce(len(b))
 		p.sess.Data(p.role, p.how.clock.Now(), b[:n])
 		p.conn.SetWriteDeadline(time.Now().Add(p.how.stall))
 		_, err := p.conn.Write(b[:n])
