@@ -99,7 +99,7 @@ type Proxy struct {
 	Log *slog.Logger
 
 	start    sync.Once
-	clock    clock.Clock // of all sessions; begins with the first Serve
+	clock    clock.Clock // of all sessions; begins with the first Serve or ServeConn
 	sink     decode.Sink // Sink, or a Tee around it
 	tickets  tls.ClientSessionCache
 	warned   sync.Map // the Reasons that were logged, as keys
@@ -149,13 +149,7 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 	defer l.Close()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 
-	p.start.Do(func() {
-		if p.clock.Start.IsZero() {
-			p.clock = clock.New()
-		}
-		p.tickets = tls.NewLRUClientSessionCache(0)
-		p.sink = decode.Shared(p.Sink)
-	})
+	p.begin()
 	var pause time.Duration
 	for {
 		c, err := l.Accept()
@@ -181,6 +175,17 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 			k.serve()
 		})
 	}
+}
+
+// begin readies p to serve.
+func (p *Proxy) begin() {
+	p.start.Do(func() {
+		if p.clock.Start.IsZero() {
+			p.clock = clock.New()
+		}
+		p.tickets = tls.NewLRUClientSessionCache(0)
+		p.sink = decode.Shared(p.Sink)
+	})
 }
 
 // passes reports whether an error of Accept is of the kind that passes: the
@@ -212,13 +217,18 @@ func (p *Proxy) dial(ctx context.Context, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.remember(c)
+	return c, nil
+}
+
+// remember takes c for an upstream connection, until forget.
+func (p *Proxy) remember(c net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ours == nil {
 		p.ours = make(map[ends]int)
 	}
 	p.ours[endsOf(c)]++
-	return c, nil
 }
 
 // forget closes an upstream connection.

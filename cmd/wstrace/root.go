@@ -93,7 +93,7 @@ func newRoot(con *console) *cobra.Command {
 	flags := cmd.PersistentFlags()
 	v.register(cmd)
 	flags.BoolVarP(&con.quiet, "quiet", "q", false, "print no notices or totals, only errors")
-	flags.BoolVarP(&con.verbose, "verbose", "v", false, "also print connection attempts, timeouts, and violations of severity info")
+	flags.BoolVarP(&con.verbose, "verbose", "v", false, "also print connection attempts, timeouts, the process of each request, if known, and violations of severity info")
 	flags.BoolP("help", "h", false, "show help")
 	live.register(cmd)
 	v.filter.register(cmd, filterUsage)

@@ -66,14 +66,18 @@ func (v *view) registerSeverity(cmd *cobra.Command) {
 
 // least returns the severity of which violations are printed, and worse ones.
 func (v *view) least() decode.Severity {
-	verbose, _ := v.flags.GetBool("verbose")
 	switch {
 	case v.severity.value != "":
 		return v.severity.least()
-	case verbose:
+	case v.verbose():
 		return decode.SeverityInfo
 	}
 	return decode.SeverityWarning
+}
+
+func (v *view) verbose() bool {
+	verbose, _ := v.flags.GetBool("verbose")
+	return verbose
 }
 
 func completeChoice(cmd *cobra.Command, flag string, c *choice) {
@@ -249,7 +253,7 @@ func errorsOnly(form decode.Sink) decode.Sink {
 // options returns how lines look.
 func (v *view) options() render.Options {
 	o := render.Options{Preview: v.shown(), Color: v.colored(), Messages: v.messages, Date: v.to == "" && isTerminal(os.Stdout),
-		Time: render.Time(slices.Index(v.time.of, v.time.value)), Numbers: v.numbers, Pretty: v.prettyUpTo(), Later: v.picks()}
+		Time: render.Time(slices.Index(v.time.of, v.time.value)), Numbers: v.numbers, Process: v.verbose(), Pretty: v.prettyUpTo(), Later: v.picks()}
 	if v.onTerminal() {
 		o.Columns = terminalColumns
 	}
