@@ -15,11 +15,6 @@ func makeDir() (path string, lock *os.File, err error) {
 		if path, err = os.MkdirTemp("", prefix); err != nil {
 			return "", nil, err
 		}
-		if os.Geteuid() == 0 { // a program that gives up root has to read it
-			if err = os.Chmod(path, 0o711); err != nil {
-				return "", nil, err
-			}
-		}
 		if lock, err = lockDir(path); err == nil {
 			return path, lock, nil
 		}

@@ -132,8 +132,8 @@ func (r *roots) addPEM(b []byte) {
 			return
 		}
 		var whole asn1.RawValue
-		rest, err := asn1.Unmarshal(block.Bytes, &whole)
-		if block.Type == "CERTIFICATE" && len(block.Headers) == 0 && err == nil && len(rest) == 0 && whole.Tag == asn1.TagSequence {
+		err := unmarshal(block.Bytes, &whole)
+		if block.Type == "CERTIFICATE" && len(block.Headers) == 0 && err == nil && whole.Tag == asn1.TagSequence {
 			r.add(block.Bytes)
 		}
 	}
@@ -142,9 +142,13 @@ func (r *roots) addPEM(b []byte) {
 func (r *roots) pem() []byte {
 	var b bytes.Buffer
 	for _, cert := range r.certs {
-		pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: cert})
+		b.Write(pemOf(cert))
 	}
 	return b.Bytes()
+}
+
+func pemOf(cert []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})
 }
 
 // parsed returns the certificates that Go understands.

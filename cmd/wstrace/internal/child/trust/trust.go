@@ -4,13 +4,14 @@
 package trust
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
-	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/child/environ"
 )
@@ -56,6 +57,10 @@ var ifSet = []string{
 	"NPM_CONFIG_CAFILE", "npm_config_cafile",
 }
 
+// certDirVariable names directories in which OpenSSL, Go and others look besides the
+// file. It is replaced where the user has set it, for the few that look there only.
+const certDirVariable = "SSL_CERT_DIR"
+
 // A Dir is a temporary directory with what makes a command trust an authority. It is
 // used by one goroutine at a time.
 type Dir struct {
@@ -78,8 +83,12 @@ func New(ca *x509.Certificate, env []string) (*Dir, error) {
 		return nil, err
 	}
 	d := &Dir{path: path, lock: lock, ca: ca}
-	if err := d.fill(env); err != nil {
-		return nil, errors.Join(err, d.Close())
+	if os.Geteuid() == 0 { // a program that gives up root still has to read it
+		err = os.Chmod(path, 0o711)
+	}
+	if err = cmp.Or(err, d.fill(env)); err != nil {
+		d.Close()
+		return nil, err
 	}
 	return d, nil
 }
@@ -88,7 +97,7 @@ func New(ca *x509.Certificate, env []string) (*Dir, error) {
 func (d *Dir) fill(env []string) error {
 	var system, given roots
 	system.addSystem()
-	for _, name := range append(append(append([]string{"SSL_CERT_DIR"}, additive...), always...), ifSet...) {
+	for _, name := range slices.Concat([]string{certDirVariable}, additive, always, ifSet) {
 		given.addNamed(environ.Get(env, name))
 	}
 	d.whole = len(system.certs) > 0
@@ -99,6 +108,14 @@ func (d *Dir) fill(env []string) error {
 	all.add(given.certs...)
 	if err := os.WriteFile(d.file(bundleName), all.pem(), 0o644); err != nil {
 		return err
+	}
+	if !d.whole {
+		return nil
+	}
+	if dirs := environ.Get(env, certDirVariable); dirs != "" {
+		if err := d.fillCerts(filepath.SplitList(dirs)); err != nil {
+			return err
+		}
 	}
 	return writeStore(d.file(storeName), all.parsed())
 }
@@ -115,9 +132,9 @@ func (d *Dir) Bundle() string { return d.file(bundleName) }
 // command trust the authority. Where the system's roots are not known, only what adds
 // to a program's own roots is set.
 func (d *Dir) Env(env []string) []string {
-	names := additive
+	names := slices.Clone(additive)
 	if d.whole {
-		names = append(append([]string(nil), additive...), always...)
+		names = append(names, always...)
 		for _, name := range ifSet {
 			if environ.Get(env, name) != "" {
 				names = append(names, name)
@@ -129,6 +146,9 @@ func (d *Dir) Env(env []string) []string {
 	}
 	if d.whole {
 		env = d.javaEnv(env)
+		if environ.Get(env, certDirVariable) != "" {
+			env = environ.Set(env, certDirVariable, d.file(certsName))
+		}
 	}
 	return env
 }
