@@ -9,6 +9,11 @@ const tls = require('tls');
 const lineLen = 1024; // of the line that tells wstrace where a connection goes
 const [leadPort, proxyPort, token] = (process.env.WSTRACE_LEAD_IN || '').split(' ');
 
+// A wstrace that runs another has a preload too, and Bun and Deno are not Node.
+const once = Symbol.for('wstrace lead-in');
+if (!token || process[once] || process.versions.bun || process.versions.deno) return;
+process[once] = true;
+
 // parse returns the options and the callback of connect, called with args as that of
 // net, or of tls if withTLS is set.
 function parse(args, withTLS) {
@@ -96,10 +101,5 @@ tls.connect = function (...args) {
 	return socket;
 };
 
-if (token) {
-	const {syncBuiltinESMExports} = require('module');
-	if (syncBuiltinESMExports) syncBuiltinESMExports();
-} else {
-	net.Socket.prototype.connect = connect;
-	tls.connect = secure;
-}
+const {syncBuiltinESMExports} = require('module');
+if (syncBuiltinESMExports) syncBuiltinESMExports();

@@ -28,6 +28,9 @@ var exceptions = []string{"no_proxy", "NO_PROXY"}
 // connections to the HTTP proxy at addr. If lead is not nil, a preload for Node is put
 // in the folder dir, which must outlive the command, and leads there.
 func Env(env []string, addr *net.TCPAddr, lead *LeadIn, dir string) ([]string, error) {
+	if addr.IP.IsUnspecified() {
+		addr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: addr.Port}
+	}
 	for _, name := range variables {
 		env = environ.Set(env, name, "http://"+addr.String())
 	}
