@@ -74,6 +74,10 @@ type Proxy struct {
 	// DialTimeout is how long a connection to a server may take to come about.
 	DialTimeout time.Duration
 
+	// Dial, if not nil, connects to a server, "host:port", in place of a
+	// [net.Dialer] with DialTimeout.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
+
 	// Authority mints the certificates with which the TLS of clients is looked
 	// into. If nil, TLS is relayed unread.
 	Authority *ca.Authority
@@ -213,7 +217,11 @@ func (p *Proxy) dial(ctx context.Context, addr string) (net.Conn, error) {
 	if host, port, err := net.SplitHostPort(addr); err == nil && strings.EqualFold(host, "localhost.") {
 		addr = net.JoinHostPort("localhost", port) // by the name that lists of hosts have
 	}
-	c, err := d.DialContext(ctx, "tcp", addr)
+	dial := p.Dial
+	if dial == nil {
+		dial = func(ctx context.Context, addr string) (net.Conn, error) { return d.DialContext(ctx, "tcp", addr) }
+	}
+	c, err := dial(ctx, addr)
 	if err != nil {
 		return nil, err
 	}

@@ -34,8 +34,7 @@ type Command struct {
 // A Lead says what becomes of the TCP connections that a command and its children
 // make. Its functions are called by several goroutines at the same time.
 type Lead struct {
-	// Take takes a connection, both sides of which it closes. It may take as long
-	// as the connection lasts.
+	// Take takes a connection, and does not wait for its end.
 	Take func(Conn)
 
 	// Own reports whether an address is one of ours, so that connections with it
@@ -62,6 +61,7 @@ type Conn struct {
 	Wanted
 	Client net.Conn // with the process
 	Server net.Conn // with the address that it wanted
+	Done   func()   // to be called once both are closed
 }
 
 // Passed counts what was left alone, though it may have been a connection to look

@@ -43,10 +43,13 @@ func TestSmoke(t *testing.T) {
 		Tried: func(w Wanted, err error) { fmt.Println("tried", w, err, time.Since(started)) },
 		Take: func(c Conn) {
 			fmt.Println("take", c.Wanted)
-			go func() { io.Copy(c.Server, c.Client); c.Server.(*net.TCPConn).CloseWrite() }()
-			io.Copy(c.Client, c.Server)
-			c.Client.Close()
-			c.Server.Close()
+			go func() {
+				defer c.Done()
+				go func() { io.Copy(c.Server, c.Client); c.Server.(*net.TCPConn).CloseWrite() }()
+				io.Copy(c.Client, c.Server)
+				c.Client.Close()
+				c.Server.Close()
+			}()
 		},
 	}})
 	if err != nil {

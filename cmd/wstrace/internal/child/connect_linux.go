@@ -212,7 +212,11 @@ func (t *tracer) dial(d *dial, c *crossing, cookie uint64, want Wanted, raw []by
 	if err != nil {
 		return
 	}
-	t.lead.Take(Conn{Wanted: want, Client: client, Server: server})
+	t.lead.Take(Conn{Wanted: want, Client: client, Server: server, Done: func() { t.done(cookie) }})
+}
+
+// done forgets, in time, where the process of a socket wanted to connect.
+func (t *tracer) done(cookie uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.taken = append(t.taken, cookie); len(t.taken) > keepTaken {

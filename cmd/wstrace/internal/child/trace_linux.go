@@ -51,7 +51,7 @@ type tracer struct {
 
 	ctx    context.Context // of dials
 	cancel context.CancelFunc
-	work   sync.WaitGroup // answers, dials, and connections that were handed on
+	work   sync.WaitGroup // answers and dials
 	ends   chan struct{}  // closed when no process is under the filter, and none will be
 	over   chan struct{}  // closed when run has returned
 	quit   [2]int         // a pipe: its end to be read, and to be closed
