@@ -125,7 +125,7 @@ func (t *tracer) await(n *notification, s int, want Wanted, raw []byte) answer {
 	switch {
 	case d == nil:
 		addr, _ := inetAddr(raw) // of IPv6 if the socket is, also for IPv4
-		c, err := newCrossing(s, addr.Addr(), blocks)
+		c, err := newCrossing(s, t.parks.of(addr.Addr()), addr.Addr(), blocks)
 		if err != nil {
 			t.mu.Unlock()
 			unix.Close(s)

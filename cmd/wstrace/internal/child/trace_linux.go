@@ -43,6 +43,7 @@ type tracer struct {
 	lead   *Lead
 	passed *Passed
 	netns  uint64 // cookie of our network namespace; 0 if there is none
+	parks  *parks
 
 	mu    sync.Mutex
 	dials map[uint64]*dial  // by the cookie of the socket
@@ -60,7 +61,12 @@ type tracer struct {
 // newTracer returns a tracer for the filter with descriptor fd, which it owns.
 func newTracer(fd int, lead *Lead, passed *Passed) (*tracer, error) {
 	t := &tracer{fd: fd, lead: lead, passed: passed, dials: make(map[uint64]*dial), led: make(map[uint64][]byte), ends: make(chan struct{}), over: make(chan struct{})}
+	var err error
+	if t.parks, err = openParks(); err != nil {
+		return nil, err
+	}
 	if err := unix.Pipe2(t.quit[:], unix.O_CLOEXEC); err != nil {
+		t.parks.close()
 		return nil, err
 	}
 	t.netns = ownNamespace()
@@ -97,6 +103,7 @@ func (t *tracer) stop() {
 	t.work.Wait()
 	unix.Close(t.quit[0])
 	unix.Close(t.fd)
+	t.parks.close()
 }
 
 // receive takes one notification, and has it answered.
