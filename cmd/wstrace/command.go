@@ -136,6 +136,7 @@ func (c *command) serve(ctx context.Context, r *liveProxy) {
 // startClient runs the command so that its connections come to the proxy.
 func (c *command) startClient(ctx context.Context, r *liveProxy) (err error) {
 	c.trustUs()
+	r.led = true
 	if c.flags.via.value != "env" {
 		err = c.startLed(ctx, r)
 		var not *child.ErrNotTraced
@@ -254,7 +255,9 @@ func (c *command) startByEnv(ctx context.Context, r *liveProxy) (err error) {
 		lead.Close()
 		return err
 	}
-	r.announce()
+	if c.flags.listenGiven() {
+		r.announce()
+	}
 	c.serve(ctx, r)
 	c.served.Go(func() {
 		err := lead.Serve(ctx, func(ctx context.Context, conn net.Conn, to viaenv.Target) {
@@ -268,9 +271,13 @@ func (c *command) startByEnv(ctx context.Context, r *liveProxy) (err error) {
 		return err
 	}
 	c.served.Go(func() {
+		given := make(map[string]bool) // hints
 		viaenv.Watch(ctx, c.process.PID, []*net.TCPAddr{addr, lead.Addr()}, func(around viaenv.Connection) {
 			c.con.say("%s[%d] connects to %s around the proxy", around.Process, around.PID, around.Addr)
-			c.con.hint("%s", aroundHint(around))
+			if hint := aroundHint(around.Process, addr); !given[hint] {
+				given[hint] = true
+				c.con.hint("%s", hint)
+			}
 		})
 	})
 	return nil
@@ -417,10 +424,4 @@ func (a *awaited) dial(ctx context.Context, addr string) (net.Conn, error) {
 			return nil, ctx.Err()
 		}
 	}
-}
-
-// aroundHint says what makes a program go through the proxy that does not heed the
-// environment.
-func aroundHint(around viaenv.Connection) string {
-	return fmt.Sprintf("many programs have no proxy settings: for a server that can be named, run wstrace URL, and point %s at wstrace", around.Process)
 }

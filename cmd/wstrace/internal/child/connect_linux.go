@@ -138,7 +138,7 @@ func (t *tracer) await(n *notification, s int, want Wanted, raw []byte) answer {
 		d = &dial{done: make(chan struct{})}
 		t.dials[cookie] = d
 		t.work.Go(func() { t.dial(d, c, cookie, want, raw) })
-	case !blocks:
+	case !blocks && d.told: // another connect, and not the one that was interrupted
 		t.mu.Unlock()
 		unix.Close(s)
 		return leave // the kernel says EALREADY
@@ -162,7 +162,7 @@ func (t *tracer) await(n *notification, s int, want Wanted, raw []byte) answer {
 		select {
 		case <-d.done:
 		default:
-			d.told = true
+			d.told = true // unless a signal comes first
 			return answer{errno: unix.EINPROGRESS}
 		}
 	}
