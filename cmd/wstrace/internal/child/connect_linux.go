@@ -194,6 +194,9 @@ func (t *tracer) dial(d *dial, c *crossing, cookie uint64, want Wanted, raw []by
 	}
 	var client net.Conn
 	if err == nil {
+		t.mu.Lock()
+		t.led[cookie] = raw // the process may ask as soon as it is connected
+		t.mu.Unlock()
 		if client, err = c.complete(); err != nil {
 			server.Close()
 		}
@@ -202,8 +205,7 @@ func (t *tracer) dial(d *dial, c *crossing, cookie uint64, want Wanted, raw []by
 	t.mu.Lock()
 	if err != nil {
 		c.fail(!d.told && t.anyWaits(d.waiting))
-	} else {
-		t.led[cookie] = raw
+		delete(t.led, cookie)
 	}
 	d.err = err
 	close(d.done)

@@ -74,15 +74,14 @@ func connectRole(args []string) error {
 		fmt.Printf("connect: %v\n", err)
 	}
 	if err == unix.EINPROGRESS {
-		if n, _ := unix.Poll([]unix.PollFd{{Fd: int32(s), Events: unix.POLLOUT}}, 0); n == 0 && args[0] != "timeout" {
+		if ready, err := poll(s, 0); err == nil && !ready && args[0] != "timeout" {
 			fmt.Println("under way")
 		}
 		if args[0] == "twice" {
 			fmt.Printf("connect: %v\n", unix.Connect(s, to))
 		}
-		fds := []unix.PollFd{{Fd: int32(s), Events: unix.POLLOUT}}
-		for err = unix.EINTR; err == unix.EINTR; {
-			_, err = unix.Poll(fds, -1)
+		if _, err := poll(s, -1); err != nil {
+			return err
 		}
 		var e int
 		if e, err = unix.GetsockoptInt(s, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && e != 0 {
@@ -99,6 +98,17 @@ func connectRole(args []string) error {
 	}
 	fmt.Println("connected to", text(peer))
 	return hear(s)
+}
+
+// poll waits until a socket can be written to.
+func poll(s, timeout int) (ready bool, err error) {
+	fds := []unix.PollFd{{Fd: int32(s), Events: unix.POLLOUT}}
+	for {
+		n, err := unix.Poll(fds, timeout)
+		if err != unix.EINTR {
+			return n > 0, err
+		}
+	}
 }
 
 // hear prints a line that the server sends.

@@ -152,10 +152,12 @@ func ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
 }
 
 // open opens the process that waits with n, and its socket, which is argument 0. It
-// returns nil if it can't, or if the process no longer waits.
+// returns nil if it can't. A process that no longer waits was killed, and its number
+// may be that of another by now; or a signal has interrupted its call, of which it may
+// think that it goes on, as a connect does. That is one only if it is under a filter.
 func (t *tracer) open(n *notification) (*process, int) {
 	p, err := openProcess(n.tid)
-	if err == nil && !t.waits(n) { // the number may be that of another process already
+	if err == nil && !t.waits(n) && !p.filtered {
 		p.close()
 		return nil, 0
 	}
