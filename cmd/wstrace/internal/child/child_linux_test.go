@@ -365,18 +365,16 @@ func waitFor(t *testing.T, name string) {
 	t.Fatalf("%s stays empty", name)
 }
 
-// TestInterrupted interrupts connects by a signal every few milliseconds, with and
-// without a restart: there is one connection all the same.
+// TestInterrupted interrupts connects by signals, with and without a restart: there is
+// one connection all the same.
 func TestInterrupted(t *testing.T) {
 	need(t, "python3")
 	const program = `
 import signal, socket, sys
 signal.signal(signal.SIGALRM, lambda *_: None)
 signal.siginterrupt(signal.SIGALRM, sys.argv[2] == "eintr")
-signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
 s = socket.socket()
 s.connect(("127.0.0.1", int(sys.argv[1])))
-signal.setitimer(signal.ITIMER_REAL, 0)
 print("connected to %s:%d" % s.getpeername())
 sys.stdout.write(s.makefile().readline())
 `
@@ -384,7 +382,10 @@ sys.stdout.write(s.makefile().readline())
 		s := newSlowServer(t)
 		r := start(t, nil, "python3", "-c", program, fmt.Sprint(s.addr.Port()), how)
 		s.waitAsked(t)
-		time.Sleep(answerWithin)
+		for range 10 {
+			r.Signal(unix.SIGALRM)
+			time.Sleep(signalEvery)
+		}
 		s.answer(t)
 		<-r.Ended()
 		r.stop(t)
@@ -393,6 +394,22 @@ sys.stdout.write(s.makefile().readline())
 			t.Errorf("%s: %q were tried", how, r.tried)
 		}
 	}
+}
+
+// TestStopped ends a program by a signal that it handles while its connect blocks.
+func TestStopped(t *testing.T) {
+	need(t, "python3")
+	s := newSlowServer(t)
+	r := start(t, nil, "python3", "-c", `
+import signal, socket, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
+socket.socket().connect(("127.0.0.1", int(sys.argv[1])))
+`, fmt.Sprint(s.addr.Port()))
+	s.waitAsked(t)
+	r.Signal(unix.SIGTERM)
+	<-r.Ended()
+	r.stop(t)
+	r.want(t, 5, "")
 }
 
 func need(t *testing.T, program string) {

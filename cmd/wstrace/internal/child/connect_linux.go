@@ -148,23 +148,11 @@ func (t *tracer) await(n *notification, s int, want Wanted, raw []byte) answer {
 	d.waiting = append(d.waiting, n)
 	t.mu.Unlock()
 
-	var timeout <-chan time.Time
-	if limit > 0 {
-		timer := time.NewTimer(limit)
-		defer timer.Stop()
-		timeout = timer.C
-	}
-	select {
-	case <-d.done:
-	case <-timeout:
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		select {
-		case <-d.done:
-		default:
-			d.told = true // unless a signal comes first
-			return answer{errno: unix.EINPROGRESS}
-		}
+	switch t.wait(n, d, limit, blocks) {
+	case waitTimeout:
+		return answer{errno: unix.EINPROGRESS}
+	case waitSignal:
+		return leave // the kernel waits, and sees the signal
 	}
 	switch {
 	case d.err != nil:
@@ -173,6 +161,54 @@ func (t *tracer) await(n *notification, s int, want Wanted, raw []byte) answer {
 		return answer{errno: unix.EINPROGRESS} // as TCP does; it can be written to at once
 	}
 	return answer{}
+}
+
+// What ends the wait for a dial.
+type waitEnd uint8
+
+const (
+	waitDone waitEnd = iota
+	waitTimeout
+	waitSignal // for the process, which must not wait longer
+)
+
+// signalEvery is how often it is asked whether a signal has come for a process whose
+// connect blocks. The kernel holds it back as long as we have not answered.
+const signalEvery = 50 * time.Millisecond
+
+// wait waits for the end of d, at most until limit has passed, unless that is 0.
+func (t *tracer) wait(n *notification, d *dial, limit time.Duration, blocks bool) waitEnd {
+	var timeout, look <-chan time.Time
+	if limit > 0 {
+		timer := time.NewTimer(limit)
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	if blocks {
+		ticker := time.NewTicker(signalEvery)
+		defer ticker.Stop()
+		look = ticker.C
+	}
+	for {
+		select {
+		case <-d.done:
+			return waitDone
+		case <-look:
+			if signalPends(n.tid) {
+				return waitSignal
+			}
+		case <-timeout:
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			select {
+			case <-d.done:
+				return waitDone
+			default:
+				d.told = true // unless a signal comes first
+				return waitTimeout
+			}
+		}
+	}
 }
 
 // sendTimeout returns how long a connect of s may block; 0 is for ever.

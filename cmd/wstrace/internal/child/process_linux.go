@@ -62,6 +62,20 @@ func Name(pid int) string {
 	return string(bytes.TrimSuffix(b, []byte("\n")))
 }
 
+// signalPends reports whether a signal waits for a thread that it does not block.
+func signalPends(tid uint32) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	if err != nil {
+		return false
+	}
+	set := func(key string) uint64 {
+		v, _ := field(status, key)
+		n, _ := strconv.ParseUint(v, 16, 64)
+		return n
+	}
+	return (set("SigPnd:")|set("ShdPnd:"))&^set("SigBlk:") != 0
+}
+
 // field returns the value in the line that begins with key.
 func field(lines []byte, key string) (string, bool) {
 	for line := range strings.Lines(string(lines)) {
