@@ -355,7 +355,8 @@ func someOf(names []string) string {
 // made them.
 const settleTime = 2 * time.Second
 
-// settle waits until the connections have ended, and ends those that don't.
+// settle waits until the connections have ended, and ends those that don't: at once if
+// processes still run, which a signal has said not to wait for.
 func (c *command) settle(cancel context.CancelFunc) {
 	done := make(chan struct{})
 	go func() {
@@ -364,8 +365,12 @@ func (c *command) settle(cancel context.CancelFunc) {
 	}()
 	if c.spec.Lead != nil {
 		select {
-		case <-done:
-		case <-time.After(settleTime):
+		case <-c.process.Ended():
+			select {
+			case <-done:
+			case <-time.After(settleTime):
+			}
+		default:
 		}
 	}
 	cancel()
