@@ -153,7 +153,11 @@ func (c *command) startClient(ctx context.Context, r *liveProxy) (err error) {
 		case !errors.As(err, &not):
 			return err
 		case c.flags.via.value == "seccomp":
-			return hinted{fmt.Errorf("the connections of the command can't be caught: %w", not), not.Remedy}
+			err = fmt.Errorf("the connections of the command can't be caught: %w", not)
+			if not.Remedy != "" {
+				err = hinted{err, not.Remedy}
+			}
+			return err
 		}
 		c.con.say("connections of the command can't be caught, so its environment names the proxy: %v", not)
 		if not.Remedy != "" {
