@@ -124,8 +124,11 @@ type Info struct {
 	Client string    // "ip:port"
 	Server string    // "host:port" as dialled
 	URL    string    // what the client asks for
-	Via    string    // how it came to us: forward, reverse, connect
+	Via    string    // how it came to us: forward, reverse, connect, direct
 	Ext    string    // extensions in force, for a session without a handshake
+
+	PID     int    // of the client's process; 0 if it is not known
+	Process string // its name; "" if it is not known
 
 	// Something of the session is missing in the source, which is not held
 	// against either side: with Cont its beginning, with Piece any events.

@@ -272,7 +272,7 @@ func TestClientEndsInHead(t *testing.T) {
 // Between requests, what ends one connection ends the other.
 func TestEndBetweenRequests(t *testing.T) {
 	const head, answer = "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-	for _, m := range []mode{inReverse, inTunnel} {
+	for _, m := range []mode{inReverse, inTunnel, inDirect} {
 		for how, end := range endings {
 			t.Run(string(m)+" "+how.String(), func(t *testing.T) {
 				r := newRig(t, m)

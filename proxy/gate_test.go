@@ -76,7 +76,7 @@ func TestGate(t *testing.T) {
 		}
 		return Decision{}
 	}
-	for _, m := range []mode{inReverse, inForward, inTunnel, inTLS, inTLSTunnel} {
+	for _, m := range []mode{inReverse, inForward, inTunnel, inTLS, inTLSTunnel, inDirect, inTLSDirect} {
 		t.Run(string(m), func(t *testing.T) {
 			r := newRig(t, m, gated(gate))
 			c, s := r.upgrade()

@@ -60,7 +60,7 @@ func (p *peer) tls() *tls.Conn { return p.Conn.(*secureConn).Conn }
 
 // eachTLS runs a test in both modes that intercept TLS.
 func eachTLS(t *testing.T, test func(t *testing.T, r *rig), set ...func(*Proxy)) {
-	for _, m := range []mode{inTLS, inTLSTunnel} {
+	for _, m := range []mode{inTLS, inTLSTunnel, inTLSDirect} {
 		t.Run(string(m), func(t *testing.T) { test(t, newRig(t, m, set...)) })
 	}
 }

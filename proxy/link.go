@@ -25,7 +25,8 @@ type link struct {
 	client *leg
 
 	phase  phase
-	via    string // how the client reaches servers: viaForward, viaReverse or viaConnect
+	via    string // how the client reaches servers: viaForward, viaReverse, viaConnect or viaDirect
+	target Target // of viaDirect
 	server string // "host:port" of the one server that all is for; "" if each request names its own
 	method string // of the latest request
 
@@ -61,6 +62,7 @@ const (
 	viaForward = "forward" // its requests name them
 	viaReverse = "reverse" // there is one, and the client takes us for it
 	viaConnect = "connect" // through a tunnel that a CONNECT has opened
+	viaDirect  = "direct"  // its connection to one was led to us
 )
 
 func (p *Proxy) newLink(ctx context.Context, self net.Addr, client *leg) *link {
@@ -212,6 +214,7 @@ func (k *link) open(info decode.Info, newGate func(decode.Info, *Outlet) Gate) *
 	info.Time = k.client.when
 	info.Client = k.client.RemoteAddr().String()
 	info.Via = k.via
+	info.PID, info.Process = k.target.PID, k.target.Process
 	info.ClientTLS, info.ServerTLS = k.clientTLS, k.serverTLS
 	if s.outlet = newOutlet(newGate, info, s.log); s.outlet != nil {
 		s.Gate = s.outlet.decide

@@ -74,6 +74,10 @@ type Proxy struct {
 	// DialTimeout is how long a connection to a server may take to come about.
 	DialTimeout time.Duration
 
+	// Dial, if not nil, connects to a server, "host:port", in place of a
+	// [net.Dialer] with DialTimeout.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
+
 	// Authority mints the certificates with which the TLS of clients is looked
 	// into. If nil, TLS is relayed unread.
 	Authority *ca.Authority
@@ -99,7 +103,7 @@ type Proxy struct {
 	Log *slog.Logger
 
 	start    sync.Once
-	clock    clock.Clock // of all sessions; begins with the first Serve
+	clock    clock.Clock // of all sessions; begins with the first Serve or ServeConn
 	sink     decode.Sink // Sink, or a Tee around it
 	tickets  tls.ClientSessionCache
 	warned   sync.Map // the Reasons that were logged, as keys
@@ -149,13 +153,7 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 	defer l.Close()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 
-	p.start.Do(func() {
-		if p.clock.Start.IsZero() {
-			p.clock = clock.New()
-		}
-		p.tickets = tls.NewLRUClientSessionCache(0)
-		p.sink = decode.Shared(p.Sink)
-	})
+	p.begin()
 	var pause time.Duration
 	for {
 		c, err := l.Accept()
@@ -183,6 +181,17 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 	}
 }
 
+// begin readies p to serve.
+func (p *Proxy) begin() {
+	p.start.Do(func() {
+		if p.clock.Start.IsZero() {
+			p.clock = clock.New()
+		}
+		p.tickets = tls.NewLRUClientSessionCache(0)
+		p.sink = decode.Shared(p.Sink)
+	})
+}
+
 // passes reports whether an error of Accept is of the kind that passes: the
 // client gave up, or there are not enough files or memory just now.
 func passes(err error) bool {
@@ -208,17 +217,26 @@ func (p *Proxy) dial(ctx context.Context, addr string) (net.Conn, error) {
 	if host, port, err := net.SplitHostPort(addr); err == nil && strings.EqualFold(host, "localhost.") {
 		addr = net.JoinHostPort("localhost", port) // by the name that lists of hosts have
 	}
-	c, err := d.DialContext(ctx, "tcp", addr)
+	dial := p.Dial
+	if dial == nil {
+		dial = func(ctx context.Context, addr string) (net.Conn, error) { return d.DialContext(ctx, "tcp", addr) }
+	}
+	c, err := dial(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
+	p.remember(c)
+	return c, nil
+}
+
+// remember takes c for an upstream connection, until forget.
+func (p *Proxy) remember(c net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ours == nil {
 		p.ours = make(map[ends]int)
 	}
 	p.ours[endsOf(c)]++
-	return c, nil
 }
 
 // forget closes an upstream connection.

@@ -68,14 +68,18 @@ const (
 
 	inTLS       mode = "reverse, TLS" // on both legs
 	inTLSTunnel mode = "connect, TLS"
+
+	inDirect    mode = "direct" // the connection was led to ServeConn
+	inTLSDirect mode = "direct, TLS"
 )
 
 func (m mode) tunnels() bool { return m == inTunnel || m == inTLSTunnel }
-func (m mode) secure() bool  { return m == inTLS || m == inTLSTunnel }
+func (m mode) secure() bool  { return m == inTLS || m == inTLSTunnel || m == inTLSDirect }
+func (m mode) direct() bool  { return m == inDirect || m == inTLSDirect }
 
 // eachMode runs a test in every mode.
 func eachMode(t *testing.T, test func(t *testing.T, r *rig)) {
-	for _, m := range []mode{inReverse, inForward, inTunnel, inTLS, inTLSTunnel} {
+	for _, m := range []mode{inReverse, inForward, inTunnel, inTLS, inTLSTunnel, inDirect, inTLSDirect} {
 		t.Run(string(m), func(t *testing.T) { test(t, newRig(t, m, unhurried)) })
 	}
 }
@@ -123,7 +127,13 @@ func (r *rig) serve(l net.Listener) {
 	r.addr = l.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
-	go func() { r.served <- r.p.Serve(ctx, l) }()
+	go func() {
+		if r.mode.direct() {
+			r.served <- r.serveDirect(ctx, l)
+		} else {
+			r.served <- r.p.Serve(ctx, l)
+		}
+	}()
 	r.t.Cleanup(r.stop)
 }
 

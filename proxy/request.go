@@ -24,7 +24,7 @@ func (k *link) readHead(deadline time.Time) (int, error) {
 		b := c.unread()
 		n := decode.HeadLen(b, seen)
 		seen = len(b)
-		if !decode.MayBeRequest(b, k.via != viaConnect) {
+		if !decode.MayBeRequest(b, !k.isTunnel()) {
 			return 0, errNotRequest
 		}
 		if n > k.p.maxHead() || n == 0 && len(b) > k.p.maxHead() {
@@ -245,6 +245,8 @@ func (k *link) route(h *decode.Head) (r route, err error) {
 		return r, errLoop
 	case k.via == viaReverse:
 		return k.p.reverse(h), nil
+	case k.via == viaDirect:
+		return k.routeDirect(h), nil
 	case k.via == viaConnect && k.clientTLS != nil:
 		return tunneled("https", k.server, h), nil
 	case k.via == viaConnect:

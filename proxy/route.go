@@ -76,6 +76,16 @@ func requestURL(scheme, authority string, h *decode.Head) string {
 	return scheme + "://" + authority + h.Target
 }
 
+// isAuthority reports whether s is a host, with a port or without, as a Host header
+// has it.
+func isAuthority(s string) bool {
+	if s == "" || strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c >= 0x7f || strings.ContainsRune(`/?#@\"<>`, c) }) {
+		return false
+	}
+	u, err := url.Parse("//" + s)
+	return err == nil && u.Hostname() != "" && (u.Port() == "" || validPort(u.Port()))
+}
+
 // errSelf says that a request is for the proxy itself.
 var errSelf = errors.New("request for the proxy itself")
 

@@ -44,14 +44,14 @@ func (k *link) interceptTLS() phase {
 		k.distrusted(err)
 		return phaseClose
 	}
-	if k.via == viaConnect { // a reverse proxy speaks to its origin as it was told to
+	if k.isTunnel() { // a reverse proxy speaks to its origin as it was told to
 		k.serverName = k.hello.name
 		if c != nil {
 			k.upstreamErr = k.use(k.server, c, nil)
 		}
 	}
 	k.hello.done = time.Now()
-	if k.via == viaConnect {
+	if k.isTunnel() {
 		return k.enter()
 	}
 	return phaseFirst
@@ -72,7 +72,7 @@ type clientHello struct {
 // that it has connected to.
 func (k *link) acceptTLS(h *clientHello) error {
 	at := k.client.LocalAddr().String()
-	if k.via == viaConnect {
+	if k.isTunnel() {
 		at = k.server
 	}
 	h.name, _, _ = net.SplitHostPort(at)

@@ -400,6 +400,7 @@ func (p *printer) begun(ev *decode.Event, what string) {
 		p.text(" ")
 		p.wire(what)
 	}
+	p.process(ev.Info)
 	p.end()
 }
 
@@ -484,7 +485,21 @@ func (p *printer) request(ev *decode.Event) {
 	p.part("extensions", list(h, "Sec-WebSocket-Extensions"))
 	p.part("removed", removed(h, fwd))
 	p.tls(ev.Info)
+	p.process(ev.Info)
 	p.end()
+}
+
+// process appends the process of the client.
+func (p *printer) process(i *decode.Info) {
+	if !p.processes || i.PID == 0 && i.Process == "" {
+		return
+	}
+	p.text("  ")
+	if p.wire(i.Process); i.PID != 0 {
+		p.text("[")
+		p.int(int64(i.PID))
+		p.text("]")
+	}
 }
 
 // tls appends the versions of TLS on the client's leg and on the server's.
@@ -649,6 +664,9 @@ func (p *printer) closed(ev *decode.Event) {
 	if n := t.Violations(); n > 0 {
 		p.text("; ")
 		p.count(int64(n), "violation")
+	}
+	if !hs.WebSocket {
+		p.process(ev.Info)
 	}
 	p.end()
 }

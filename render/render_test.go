@@ -38,6 +38,37 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// TestProcess has whose request it is, where that is wanted and known.
+func TestProcess(t *testing.T) {
+	for _, test := range []struct {
+		o    Options
+		info decode.Info
+		want string
+	}{
+		{Options{Process: true}, decode.Info{PID: 1234, Process: "curl"}, "  curl[1234]"},
+		{Options{Process: true}, decode.Info{Process: "a\x1b[1m"}, `  a\x1b[1m`},
+		{Options{Process: true}, decode.Info{PID: 1234}, "  [1234]"},
+		{Options{Process: true}, decode.Info{}, ""},
+		{Options{}, decode.Info{PID: 1234, Process: "curl"}, ""},
+	} {
+		for _, of := range []struct {
+			what, line string
+			play       func(c *talk)
+		}{
+			{"request", " GET / HTTP/1.1", func(c *talk) { c.client(head("GET / HTTP/1.1", "Upgrade: websocket")) }},
+			{"tunnel", " tunnel a:1 SSH", func(c *talk) { c.Opaque(decode.FromClient, c.now, "SSH") }},
+			{"exchange", " GET / no response in 0 ms", func(c *talk) { c.client(head("GET / HTTP/1.1")); c.Done(c.now) }},
+		} {
+			var b strings.Builder
+			test.info.Server = "a:1"
+			of.play(open(NewCompact(&b, test.o), test.info))
+			if got, _, _ := strings.Cut(b.String(), "\n"); !strings.HasSuffix(got, of.line+test.want) {
+				t.Errorf("%s: got %q, want it to end with %q", of.what, got, of.line+test.want)
+			}
+		}
+	}
+}
+
 // TestSamples holds the forms to the samples that the documentation promises.
 func TestSamples(t *testing.T) {
 	tests := []struct {

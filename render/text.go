@@ -21,6 +21,7 @@ type Options struct {
 	Date     bool // begin with a line that has the date; where the day changes, there always is one
 	Time     Time // how the time is shown; the zero value is by the clock
 	Numbers  bool // show the number of a frame or message behind its opcode, counted from 0 in its direction
+	Process  bool // end the line of a request, an exchange or a tunnel with the client's process, if it is known: curl[1234]
 
 	Pretty int // show a message that has JSON, of up to so many bytes, indented below its line, in the compact form
 
@@ -73,6 +74,7 @@ type printer struct {
 	timeForm   Time
 	before     time.Time                  // of the line before, for TimeDelta
 	numbers    bool                       // of frames and messages
+	processes  bool                       // of clients
 	dated      bool                       // the first line is one with the date
 	day        []byte                     // of the line before, "2006-01-02"; empty if there was none with a time of day
 	sessions   decode.PerSession[session] // only those with something to remember
@@ -110,19 +112,20 @@ func newPrinter(w io.Writer, o Options, point byte) printer {
 		preview = 80
 	}
 	return printer{
-		w:        w,
-		preview:  preview,
-		columns:  o.Columns,
-		fit:      fit,
-		lead:     o.Lead,
-		messages: o.Messages,
-		pretty:   o.Pretty,
-		later:    o.Later,
-		dated:    o.Date,
-		timeForm: o.Time,
-		numbers:  o.Numbers,
-		pens:     newPens(o.Color),
-		point:    point,
+		w:         w,
+		preview:   preview,
+		columns:   o.Columns,
+		fit:       fit,
+		lead:      o.Lead,
+		messages:  o.Messages,
+		pretty:    o.Pretty,
+		later:     o.Later,
+		dated:     o.Date,
+		timeForm:  o.Time,
+		numbers:   o.Numbers,
+		processes: o.Process,
+		pens:      newPens(o.Color),
+		point:     point,
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/wstrace/wstrace/cmd/wstrace/internal/child"
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/source"
 )
 
@@ -52,9 +53,19 @@ type hinted struct {
 
 func (e hinted) Unwrap() error { return e.error }
 
+// A statusError ends wstrace with the exit status of a command. It has a message if
+// the command could not be run.
+type statusError struct {
+	error
+	child.Status
+}
+
+func (e statusError) Unwrap() error { return e.error }
+
 func exitStatus(err error) int {
 	var usage usageError
 	var unknown *source.UnknownError
+	var command statusError
 	switch {
 	case err == nil:
 		return 0
@@ -62,6 +73,8 @@ func exitStatus(err error) int {
 		return exitUsage
 	case errors.Is(err, errFound):
 		return exitFound
+	case errors.As(err, &command):
+		return int(command.Status)
 	}
 	return exitFailed
 }

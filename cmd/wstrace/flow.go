@@ -78,6 +78,9 @@ func newFlow(con *console, v *view, r *record) (*flow, error) {
 	return f, nil
 }
 
+// toStderr is the name of stderr for [flow.add]. No file can have it.
+const toStderr = "\x00stderr"
+
 // add opens the file called name, "-" for stdout, for what the sink of d writes.
 // The file is not changed before begin.
 func (f *flow) add(d *drain, name string, c file.Compression) error {
@@ -86,15 +89,22 @@ func (f *flow) add(d *drain, name string, c file.Compression) error {
 		op = "record"
 	}
 	d.what = op + " " + strconv.Quote(name)
-	if name == "-" {
+	switch name {
+	case "-":
 		d.what = op + " stdout"
+	case toStderr:
+		d.what = op + " stderr"
 	}
 	perm := os.FileMode(0o666)
 	if d.record {
 		perm = 0o600
 	}
 	err := f.con.during(fmt.Sprintf("%s: waiting for a reader", d.what), func() (err error) {
-		d.file, err = file.Create(name, c, perm) // which waits if it is a named pipe
+		if name == toStderr {
+			d.file, err = file.Stderr()
+		} else {
+			d.file, err = file.Create(name, c, perm) // which waits if it is a named pipe
+		}
 		return err
 	})
 	if err != nil {
@@ -233,6 +243,14 @@ func (f *flow) abandon(err error) error {
 	for _, d := range f.drains {
 		d.file.Abandon()
 	}
+	return err
+}
+
+// abandonBegun closes the files of a run that has begun and does not go on because of
+// err.
+func (f *flow) abandonBegun(err error) error {
+	f.partly = true
+	f.end(nil)
 	return err
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/proxy"
@@ -29,11 +30,18 @@ type liveFlags struct {
 	maxHead   size
 	handshake time.Duration
 	dial      time.Duration
+	via       choice // how the connections of a command come to us
+	flags     *pflag.FlagSet
 }
+
+// listenGiven reports whether an address to listen on was given.
+func (l *liveFlags) listenGiven() bool { return l.flags.Changed("listen") }
 
 func (l *liveFlags) register(cmd *cobra.Command) {
 	l.maxHead, l.handshake, l.dial = proxy.DefaultMaxHead, proxy.DefaultHandshakeTimeout, proxy.DefaultDialTimeout
+	l.via = choice{"auto", []string{"auto", "seccomp", "env"}}
 	flags := cmd.Flags()
+	l.flags = flags
 	flags.StringVarP(&l.listen, "listen", "l", "127.0.0.1:8080", "listen on `ADDR`, or on a port of 127.0.0.1; port 0 picks a free one; 0.0.0.0 is all of IPv4, no host or [::] of IPv6 too")
 	l.record.register(cmd)
 	l.record.parts.register(cmd)
@@ -42,11 +50,13 @@ func (l *liveFlags) register(cmd *cobra.Command) {
 	l.tls.register(flags)
 	flags.Var(&l.maxHead, "max-head", "refuse request and response heads longer than `SIZE`")
 	flags.Var((*duration)(&l.handshake), "handshake-timeout", "wait at most `TIME` for a request, for TLS with a client, and for the answer to a WebSocket request")
-	flags.Var((*duration)(&l.dial), "dial-timeout", "wait at most `TIME` for a connection to a server")
+	flags.Var((*duration)(&l.dial), "dial-timeout", "wait at most `TIME` for a connection to a server; those of a command take as long as they would without wstrace, unless it is given")
+	flags.Var(&l.via, "via", "how the connections of a command come here, `HOW`: seccomp, which catches all (Linux only), env, which names the proxy in its environment, or auto")
+	completeChoice(cmd, "via", &l.via)
 }
 
-// run is wstrace [URL].
-func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []string) error {
+// run is wstrace [URL] [-- CMD].
+func (l *liveFlags) run(ctx context.Context, con *console, v *view, urls, argv []string) error {
 	p := &proxy.Proxy{
 		KeepHost:         l.keepHost,
 		Strict:           l.strict,
@@ -56,9 +66,9 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 		Page:             page,
 		Log:              slog.New(con),
 	}
-	if len(args) > 0 {
+	if len(urls) > 0 {
 		var err error
-		if p.Upstream, err = parseOrigin(args[0]); err != nil {
+		if p.Upstream, err = parseOrigin(urls[0]); err != nil {
 			return err
 		}
 	}
@@ -71,7 +81,18 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 	if l.handshake <= 0 || l.dial <= 0 {
 		return usagef("--handshake-timeout and --dial-timeout must be more than 0")
 	}
+	if l.via.value != "auto" && (len(argv) == 0 || p.Upstream != nil) {
+		return usagef("--via is for wstrace -- CMD")
+	}
+	v.beside = len(argv) > 0
 
+	var cmd *command
+	if len(argv) > 0 {
+		var err error
+		if cmd, err = newCommand(con, l, p, argv); err != nil {
+			return err
+		}
+	}
 	keyLog, err := l.tls.addTo(p, con)
 	if err != nil {
 		return err
@@ -83,19 +104,18 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 	if err != nil {
 		return err
 	}
-	listener, err := listen(l.listen)
-	if err != nil {
-		return f.abandon(err)
+	r := &liveProxy{con: con, p: p, flow: f, tips: &hints{con: con}} // con hides secrets too
+	if cmd == nil || p.Upstream != nil || l.listenGiven() {
+		if r.listener, err = listen(l.listen); err != nil {
+			return f.abandon(err)
+		}
+		defer r.listener.Close()
 	}
-	defer listener.Close()
 	if err := f.begin(); err != nil {
 		return f.abandon(err)
 	}
-	ctx, stop := f.untilSignal(ctx)
-	defer stop()
 	f.turnParts(&l.record.parts)
-	tips := &hints{con: con} // con hides secrets too
-	f.watch(tips)
+	f.watch(r.tips)
 	p.Sink, p.Look = &f.tee, l.look(v)
 	only := &onlyHosts{hosts: l.tls.only, to: &f.tee}
 	if len(only.hosts) > 0 {
@@ -105,15 +125,48 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, args []strin
 		p.Look = decode.Look{FactsOnly: !l.strict, Bodies: p.Look.Bodies}
 		collectMore()
 	}
-	con.say("listening on %s", listener.Addr())
-	con.note("%s", directions(p.Upstream, listener.Addr()))
-	warnOpen(con, p.Upstream, listener.Addr())
-	err = f.end(p.Serve(ctx, listener))
+	if cmd != nil {
+		err = cmd.run(ctx, r)
+	} else {
+		err = r.serve(ctx)
+	}
 	if only.passed > 0 {
 		con.note("%s with other hosts passed unread", plural(only.passed, "session"))
 	}
-	tips.atEnd(p.Upstream, listener.Addr(), f.totals.sessions+only.passed)
+	r.atEnd(only.passed)
 	return err
+}
+
+// A liveProxy is a proxy that runs, and what it makes itself known by.
+type liveProxy struct {
+	con      *console
+	p        *proxy.Proxy
+	flow     *flow
+	tips     *hints
+	listener net.Listener // nil if there is none
+}
+
+// serve serves until a signal comes, and ends the flow.
+func (r *liveProxy) serve(ctx context.Context) error {
+	ctx, stop := r.flow.untilSignal(ctx)
+	defer stop()
+	r.announce()
+	return r.flow.end(r.p.Serve(ctx, r.listener))
+}
+
+// announce says where the proxy listens.
+func (r *liveProxy) announce() {
+	addr := r.listener.Addr()
+	r.con.say("listening on %s", addr)
+	r.con.note("%s", directions(r.p.Upstream, addr))
+	warnOpen(r.con, r.p.Upstream, addr)
+}
+
+// atEnd says why nothing may have come. So many sessions passed unseen.
+func (r *liveProxy) atEnd(passed int64) {
+	if r.listener != nil {
+		r.tips.atEnd(r.p.Upstream, r.listener.Addr(), r.flow.totals.sessions+passed)
+	}
 }
 
 // listen listens on addr. A port alone is one of 127.0.0.1. 0.0.0.0 means IPv4

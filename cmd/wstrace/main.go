@@ -3,6 +3,7 @@
 //
 //	root.go    the command line
 //	live.go    wstrace [URL]: the proxy and what it prints about itself
+//	command.go wstrace -- CMD: the proxy around a command
 //	tls.go     the flags that say how TLS is looked into
 //	show.go, check.go, rules.go, fmt.go, redact.go, replay.go, diff.go, ca.go,
 //	demo.go    the subcommands
@@ -12,6 +13,7 @@
 //	flow.go    from the events to the files
 //	console.go what goes to stderr
 //	hints.go   what can be done about failures
+//	internal/child    runs a command so that its connections come to us
 //	internal/source   opens the files that are read
 package main
 
@@ -19,12 +21,18 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/wstrace/wstrace/cmd/wstrace/internal/child"
 )
 
 func main() {
+	child.Become() // what it was started for, if that was to be a command
+
 	// A reader of our output that goes away is an error of Write, no reason to
-	// die: the traffic goes on.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	// die: the traffic goes on. What was ignored from the start stays so for commands.
+	if !signal.Ignored(syscall.SIGPIPE) {
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	}
 
 	os.Exit(run(os.Args[1:]))
 }

@@ -114,6 +114,9 @@ func (r *record) addTo(f *flow, v *view) error {
 		return err
 	}
 	for _, t := range r.targets {
+		if t.name == "-" && v.beside {
+			return usagef("-w wst:-: stdout is the command's")
+		}
 		if t.name == "-" && v.to == "" {
 			if v.flags.Changed("output") && v.form.value != "none" {
 				return usagef("the recording goes to stdout: -o %s needs --to FILE", v.form.value)

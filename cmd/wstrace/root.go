@@ -57,8 +57,12 @@ func builtFrom(info *debug.BuildInfo) string {
 
 const rootExample = `  wstrace ws://localhost:1901
         watch a server: point its clients at ws://127.0.0.1:8080
+  wstrace -- node client.js
+        run a program, and see every connection that it makes
+  wstrace -l 3000 http://localhost:3001 -- npm run dev -- --port 3001
+        run a server behind the proxy, at http://127.0.0.1:3000
   wstrace -w chat.wst ws://localhost:1901
-        record it as well
+        record as well
   wstrace show chat.wst
         print the recording
   wstrace
@@ -70,7 +74,7 @@ func newRoot(con *console) *cobra.Command {
 	var v view
 	var live liveFlags
 	cmd := &cobra.Command{
-		Use:               "wstrace [flags] [URL]",
+		Use:               "wstrace [flags] [URL] [-- CMD [ARG...]]",
 		Short:             "Strace for WebSockets: a proxy that shows every frame as it stood on the wire",
 		Example:           rootExample,
 		Version:           versionString(),
@@ -79,7 +83,8 @@ func newRoot(con *console) *cobra.Command {
 		Args:              rootArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return live.run(cmd.Context(), con, &v, args)
+			urls, argv := beforeDash(cmd, args)
+			return live.run(cmd.Context(), con, &v, urls, argv)
 		},
 	}
 	cmd.SetOut(os.Stdout)
@@ -93,7 +98,7 @@ func newRoot(con *console) *cobra.Command {
 	flags := cmd.PersistentFlags()
 	v.register(cmd)
 	flags.BoolVarP(&con.quiet, "quiet", "q", false, "print no notices or totals, only errors")
-	flags.BoolVarP(&con.verbose, "verbose", "v", false, "also print connection attempts, timeouts, and violations of severity info")
+	flags.BoolVarP(&con.verbose, "verbose", "v", false, "also print connection attempts, timeouts, the process of each request, if known, and violations of severity info")
 	flags.BoolP("help", "h", false, "show help")
 	live.register(cmd)
 	v.filter.register(cmd, filterUsage)
@@ -109,9 +114,21 @@ func newRoot(con *console) *cobra.Command {
 	return cmd
 }
 
+// beforeDash returns the arguments before "--", and a command behind it.
+func beforeDash(cmd *cobra.Command, args []string) (before, argv []string) {
+	n := cmd.ArgsLenAtDash()
+	if n < 0 {
+		n = len(args)
+	}
+	return args[:n], args[n:]
+}
+
 // rootArgs checks the arguments of the command without a subcommand.
 func rootArgs(cmd *cobra.Command, args []string) error {
+	args, argv := beforeDash(cmd, args)
 	switch {
+	case cmd.ArgsLenAtDash() >= 0 && len(argv) == 0:
+		return usagef("want a command after --")
 	case len(args) == 0:
 		return nil
 	case isRecording(args[0]):

@@ -25,6 +25,7 @@ type view struct {
 	export
 	form     choice
 	to       string // a file instead of stdout
+	beside   bool   // stdout is that of a command which runs: events go to stderr
 	preview  count
 	messages bool
 	color    choice
@@ -66,14 +67,18 @@ func (v *view) registerSeverity(cmd *cobra.Command) {
 
 // least returns the severity of which violations are printed, and worse ones.
 func (v *view) least() decode.Severity {
-	verbose, _ := v.flags.GetBool("verbose")
 	switch {
 	case v.severity.value != "":
 		return v.severity.least()
-	case verbose:
+	case v.verbose():
 		return decode.SeverityInfo
 	}
 	return decode.SeverityWarning
+}
+
+func (v *view) verbose() bool {
+	verbose, _ := v.flags.GetBool("verbose")
+	return verbose
 }
 
 func completeChoice(cmd *cobra.Command, flag string, c *choice) {
@@ -108,8 +113,13 @@ func (v *view) addTo(f *flow, live, always bool) error {
 		return nil
 	}
 	name := "-"
-	if v.to != "" {
+	switch {
+	case v.to != "":
 		name = v.to
+	case v.beside && v.form.value != "compact" && !v.stat:
+		return usagef("-o %s needs --to FILE: stdout is the command's", v.form.value)
+	case v.beside:
+		name = toStderr
 	}
 	d := &drain{sink: v.sink}
 	if err := f.add(d, name, file.Plain); err != nil {
@@ -248,12 +258,20 @@ func errorsOnly(form decode.Sink) decode.Sink {
 
 // options returns how lines look.
 func (v *view) options() render.Options {
-	o := render.Options{Preview: v.shown(), Color: v.colored(), Messages: v.messages, Date: v.to == "" && isTerminal(os.Stdout),
-		Time: render.Time(slices.Index(v.time.of, v.time.value)), Numbers: v.numbers, Pretty: v.prettyUpTo(), Later: v.picks()}
+	o := render.Options{Preview: v.shown(), Color: v.colored(), Messages: v.messages, Date: v.to == "" && isTerminal(v.std()),
+		Time: render.Time(slices.Index(v.time.of, v.time.value)), Numbers: v.numbers, Process: v.verbose(), Pretty: v.prettyUpTo(), Later: v.picks()}
 	if v.onTerminal() {
-		o.Columns = terminalColumns
+		o.Columns = func() int { return columnsOf(v.std()) }
 	}
 	return o
+}
+
+// std returns where events go if no file is named.
+func (v *view) std() *os.File {
+	if v.beside {
+		return os.Stderr
+	}
+	return os.Stdout
 }
 
 // renderer returns the form that was chosen, which prints to w.
@@ -290,11 +308,13 @@ func (v *view) renderer(w io.Writer) decode.Sink {
 func (v *view) namesBodies() bool { return v.filter.Filter != nil && v.filter.Needs().Bodies }
 
 // onTerminal reports whether events go to a terminal.
-func (v *view) onTerminal() bool { return v.to == "" && term.IsTerminal(int(os.Stdout.Fd())) }
+func (v *view) onTerminal() bool { return v.to == "" && term.IsTerminal(int(v.std().Fd())) }
 
 // terminalColumns returns how wide the terminal is.
-func terminalColumns() int {
-	columns, _, err := term.GetSize(int(os.Stdout.Fd()))
+func terminalColumns() int { return columnsOf(os.Stdout) }
+
+func columnsOf(terminal *os.File) int {
+	columns, _, err := term.GetSize(int(terminal.Fd()))
 	if err != nil || columns <= 0 {
 		return 80
 	}
@@ -314,6 +334,9 @@ func (v *view) colored() bool {
 		return true
 	case "never":
 		return false
+	}
+	if v.beside { // color.NoColor is about stdout
+		return v.onTerminal() && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	}
 	return v.to == "" && !color.NoColor
 }

@@ -27,7 +27,7 @@ func play(sink decode.Sink, look decode.Look) {
 	s := &decode.Session{Sink: sink, Look: look}
 	t := begin
 	at := func() time.Time { t = t.Add(time.Second); return t }
-	s.Open(decode.Info{Conn: 3, Time: t, Client: "127.0.0.1:5", Server: "192.0.2.7:81", URL: "ws://u@echo.example:81/chat?room=a%20b&x=1", Via: "reverse",
+	s.Open(decode.Info{Conn: 3, Time: t, Client: "127.0.0.1:5", Server: "192.0.2.7:81", URL: "ws://u@echo.example:81/chat?room=a%20b&x=1", Via: "reverse", PID: 1234, Process: "curl",
 		ClientTLS: &decode.TLS{Version: "TLS1.2"}, ServerTLS: &decode.TLS{Version: "TLS1.3"}})
 	s.Data(decode.FromClient, at(), []byte(testRequest))
 	s.Data(decode.FromServer, at(), []byte(testResponse))
@@ -166,6 +166,9 @@ var matches = []struct{ text, want string }{
 	{"subprotocol == chat and kind == frame and fin == false", "f<0"},
 	{"extension", ""},
 	{"via == reverse", all},
+	{"pid == 1234", all},
+	{"pid > 1234", ""},
+	{"process == curl", all},
 	{"tls.version == TLS1.3", all},
 	{"tls.version != TLS1.3", ""},
 	{"client contains 127.", all},

@@ -33,6 +33,8 @@ var keysByKind = map[Kind][]key{
 		text("server", func(r *Record) *string { return &r.Server }),
 		text("url", func(r *Record) *string { return &r.URL }),
 		text("via", func(r *Record) *string { return &r.Via }),
+		number("pid", func(r *Record) *int64 { return &r.PID }, 1),
+		text("process", func(r *Record) *string { return &r.Process }),
 		text("ext", func(r *Record) *string { return &r.Ext }),
 		flag("messages", func(r *Record) *bool { return &r.NoFrames }),
 		flag("cont", func(r *Record) *bool { return &r.Cont }),

@@ -150,6 +150,7 @@ func (r *Record) Info() (decode.Info, error) {
 		return decode.Info{}, errors.New("tls says nothing about client and server")
 	}
 	return decode.Info{Conn: r.C, Time: r.Time, Client: r.Client, Server: r.Server, URL: r.URL, Via: r.Via, Ext: r.Ext,
+		PID: int(r.PID), Process: r.Process,
 		Cont: r.Cont, NoFrames: r.NoFrames, ClientTLS: (*decode.TLS)(tls.Client), ServerTLS: (*decode.TLS)(tls.Server)}, nil
 }
 

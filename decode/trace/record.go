@@ -70,6 +70,8 @@ type Record struct {
 
 	// open
 	Client, Server, URL, Via string
+	PID                      int64 // 0 if it is not known
+	Process                  string
 	Ext                      string // extensions in force without a handshake
 	NoFrames                 bool   // messages: the session has message records, and no frames
 	Cont                     bool   // the session goes on from the part before

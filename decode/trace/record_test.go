@@ -19,7 +19,7 @@ func TestCanonical(t *testing.T) {
 		`{"wstrace":1}`,
 		`{"wstrace":1,"t0":"2026-11-21T07:31:41.123456789Z","by":"wstrace 0.3.0","host":"h","mode":"proxy","redact":["authorization","cookie"],"snap":0,"x":1}`,
 		`{"wstrace":1,"t0":"2026-11-21T09:31:41.50+02:00"}`,
-		`{"k":"open","t":0,"c":1,"client":"127.0.0.1:51234","server":"192.0.2.7:443","url":"wss://echo.example/chat","via":"pcap","ext":"permessage-deflate","tls":{"client":{"ver":"1.3"}}}`,
+		`{"k":"open","t":0,"c":1,"client":"127.0.0.1:51234","server":"192.0.2.7:443","url":"wss://echo.example/chat","via":"pcap","pid":1234,"process":"curl","ext":"permessage-deflate","tls":{"client":{"ver":"1.3"}}}`,
 		`{"k":"open","c":1}`,
 		`{"k":"req","t":-0.000000001,"c":1,"m":"GET","target":"/","v":"HTTP/1.1","h":[["A","b"],["a",""],["A","b"]],"fx":"replace","change":"when op == text do drop"}`,
 		`{"k":"req","m":"GET","target":"/","v":"HTTP/2","h":[[":path","/"]],"leg":"out"}`,

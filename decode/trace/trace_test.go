@@ -104,7 +104,7 @@ func digest(b []byte) string {
 }
 
 func infoText(i *decode.Info) string {
-	text := fmt.Sprintf("%d %q %q %q %q %q", i.Conn, i.Client, i.Server, i.URL, i.Via, i.Ext)
+	text := fmt.Sprintf("%d %q %q %q %q %q %d %q", i.Conn, i.Client, i.Server, i.URL, i.Via, i.Ext, i.PID, i.Process)
 	for _, leg := range []*decode.TLS{i.ClientTLS, i.ServerTLS} {
 		if leg != nil {
 			text += fmt.Sprintf(" %+v", *leg)
@@ -266,7 +266,7 @@ func plays() []play {
 		scene("refused by us", info, false, append(with(answer(502)), fins...)...),
 		scene("exchange", info, false, edited{head("POST http://a/x HTTP/1.1", "Host: a", "Content-Length: 5") + "hello", head("POST /x HTTP/1.1", "Host: a", "Content-Length: 5")},
 			data{server, head("HTTP/1.1 100 Continue") + head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + chunked}, done),
-		scene("tunnel", decode.Info{Server: "example.com:443", Via: "connect"}, false, append([]any{
+		scene("tunnel", decode.Info{Server: "example.com:443", Via: "direct", PID: 1, Process: "a \x1b\"b"}, false, append([]any{
 			opaque(client, "TLS, not intercepted"), data{client, "\x16\x03\x01"}, skip(server, 88_200)}, append(fins, done)...)...),
 		scene("other protocol", info, false, data{client, head("GET / HTTP/1.1", "Upgrade: h2c", "Connection: Upgrade")},
 			data{server, head("HTTP/1.1 101 Switching Protocols", "Upgrade: h2c") + "bytes"}, data{client, "PRI"}, done),

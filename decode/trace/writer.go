@@ -219,6 +219,7 @@ func (w *Writer) line(ev *decode.Event) {
 // setInfo sets what an open record says.
 func (r *Record) setInfo(i *decode.Info) {
 	r.Client, r.Server, r.URL, r.Via, r.Ext = i.Client, i.Server, i.URL, i.Via, i.Ext
+	r.PID, r.Process = int64(i.PID), i.Process
 	r.NoFrames, r.Cont = i.NoFrames, i.Cont
 	r.TLS = appendTLS(nil, i.ClientTLS, i.ServerTLS)
 }

@@ -53,6 +53,7 @@ type Writer struct {
 	out  *counter
 	comp compressor // nil if plain
 	made bool       // the file was not there before
+	lent bool       // the file is not ours to close
 	keep int64      // how much of it stays when the writing begins
 	cut  int64      // how much of its end does not, behind keep
 
@@ -112,6 +113,15 @@ func Create(name string, c Compression, perm fs.FileMode) (*Writer, error) {
 	return w, nil
 }
 
+// Stderr takes standard error, which stays open.
+func Stderr() (*Writer, error) {
+	w, err := newWriter(os.Stderr, Plain)
+	if err == nil {
+		w.lent = true
+	}
+	return w, err
+}
+
 // Same reports whether w and other write to the same regular file.
 func (w *Writer) Same(other *Writer) bool {
 	a, errA := w.f.Stat()
@@ -151,7 +161,7 @@ func (w *Writer) Regular() bool {
 // Write.
 func (w *Writer) Begin() error {
 	w.made = false
-	if w.f == os.Stdout || !w.Regular() {
+	if w.f == os.Stdout || w.lent || !w.Regular() {
 		return nil
 	}
 	w.out.size = w.keep
@@ -179,12 +189,18 @@ func (w *Writer) Close() error {
 	if w.comp != nil {
 		err = w.comp.Close()
 	}
+	if w.lent {
+		return err
+	}
 	return cmp.Or(err, w.f.Close())
 }
 
 // Abandon closes a file that was not begun, and removes it if it was made for
 // that.
 func (w *Writer) Abandon() {
+	if w.lent {
+		return
+	}
 	w.f.Close()
 	if w.made {
 		os.Remove(w.f.Name())

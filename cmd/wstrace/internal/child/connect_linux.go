@@ -1,0 +1,363 @@
+package child
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// answerWithin is how long a connect that does not block waits for its answer. Then
+// it is told that it is under way. Clients that try the addresses of a name one
+// after another give each about as long.
+const answerWithin = 250 * time.Millisecond
+
+// lasting is how long a datagram socket has to be connected to be counted. The
+// resolver connects some, and closes them at once, only to learn of routes.
+const lasting = time.Second
+
+// A dial is an attempt to connect in the place of a process.
+type dial struct {
+	done chan struct{} // closed when it is over
+	err  error         // why it has failed; set before done is closed
+
+	told    bool            // the process has been told that it is under way; under tracer.mu
+	waiting []*notification // for the answer; under tracer.mu
+}
+
+// connect answers connect(2).
+func (t *tracer) connect(n *notification) answer {
+	p, s := t.open(n)
+	if p == nil {
+		return leave
+	}
+	defer p.close()
+	raw := make([]byte, min(n.args[2], 128))
+	if _, err := p.mem.ReadAt(raw, int64(n.args[1])); err != nil || len(raw) < 2 {
+		unix.Close(s)
+		return leave
+	}
+	want, ok := t.wanted(p, s, raw, n)
+	if !ok {
+		unix.Close(s)
+		return leave
+	}
+	return t.await(n, s, want, raw)
+}
+
+// wanted returns where a connect of p leads, or false if that is not to be looked
+// into.
+func (t *tracer) wanted(p *process, s int, raw []byte, n *notification) (Wanted, bool) {
+	family := binary.NativeEndian.Uint16(raw)
+	if family == unix.AF_UNIX {
+		t.countManager(raw[2:])
+		return Wanted{}, false
+	}
+	addr, ok := inetAddr(raw)
+	domain, _ := unix.GetsockoptInt(s, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if !ok || domain != int(family) {
+		return Wanted{}, false
+	}
+	kind, _ := unix.GetsockoptInt(s, unix.SOL_SOCKET, unix.SO_TYPE)
+	protocol, _ := unix.GetsockoptInt(s, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	switch {
+	case kind == unix.SOCK_DGRAM && addr.Port() != 53:
+		t.countDatagrams(p.pid, int(int32(n.args[0])), s)
+		return Wanted{}, false
+	case kind != unix.SOCK_STREAM:
+		return Wanted{}, false
+	case protocol != unix.IPPROTO_TCP:
+		t.passed.Protocol.Add(1)
+		return Wanted{}, false
+	case t.lead.Own(netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())):
+		return Wanted{}, false
+	case t.elsewhere(s, p.pid):
+		t.passed.Namespace.Add(1)
+		return Wanted{}, false
+	}
+	if device, err := unix.GetsockoptString(s, unix.SOL_SOCKET, unix.SO_BINDTODEVICE); err == nil && device != "" {
+		t.passed.Device.Add(1)
+		return Wanted{}, false
+	}
+	return Wanted{Addr: netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()), PID: p.pid, Process: p.name()}, true
+}
+
+// inetAddr returns the address in a sockaddr_in or sockaddr_in6.
+func inetAddr(b []byte) (netip.AddrPort, bool) {
+	switch family := binary.NativeEndian.Uint16(b); {
+	case family == unix.AF_INET && len(b) >= unix.SizeofSockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), binary.BigEndian.Uint16(b[2:])), true
+	case family == unix.AF_INET6 && len(b) >= unix.SizeofSockaddrInet6:
+		a := netip.AddrFrom16([16]byte(b[8:24]))
+		if scope := binary.NativeEndian.Uint32(b[24:]); scope != 0 {
+			a = a.WithZone(strconv.Itoa(int(scope)))
+		}
+		return netip.AddrPortFrom(a, binary.BigEndian.Uint16(b[2:])), true
+	}
+	return netip.AddrPort{}, false
+}
+
+// await begins to dial for the socket s, which it closes, or joins the dial that is
+// under way, and returns the answer to the connect. That is the case if a signal has
+// interrupted the connect before.
+func (t *tracer) await(n *notification, s int, want Wanted, raw []byte) answer {
+	flags, err := unix.FcntlInt(uintptr(s), unix.F_GETFL, 0)
+	cookie, err2 := unix.GetsockoptUint64(s, unix.SOL_SOCKET, unix.SO_COOKIE)
+	if err != nil || err2 != nil {
+		unix.Close(s)
+		return leave
+	}
+	blocks := flags&unix.O_NONBLOCK == 0
+	limit := answerWithin
+	if blocks {
+		limit = sendTimeout(s)
+	}
+
+	t.mu.Lock()
+	d := t.dials[cookie]
+	switch {
+	case d == nil:
+		addr, _ := inetAddr(raw) // of IPv6 if the socket is, also for IPv4
+		c, err := newCrossing(s, addr.Addr(), blocks)
+		if err != nil {
+			t.mu.Unlock()
+			unix.Close(s)
+			var errno syscall.Errno
+			if !errors.As(err, &errno) { // it is connected already, or listens: for the kernel to say
+				return leave
+			}
+			return answer{errno: errno}
+		}
+		d = &dial{done: make(chan struct{})}
+		t.dials[cookie] = d
+		t.work.Go(func() { t.dial(d, c, cookie, want, raw) })
+	case !blocks:
+		t.mu.Unlock()
+		unix.Close(s)
+		return leave // the kernel says EALREADY
+	default:
+		unix.Close(s)
+	}
+	d.waiting = append(d.waiting, n)
+	t.mu.Unlock()
+
+	var timeout <-chan time.Time
+	if limit > 0 {
+		timer := time.NewTimer(limit)
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	select {
+	case <-d.done:
+	case <-timeout:
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		select {
+		case <-d.done:
+		default:
+			d.told = true
+			return answer{errno: unix.EINPROGRESS}
+		}
+	}
+	switch {
+	case d.err != nil:
+		return answer{errno: dialErrno(d.err)}
+	case !blocks:
+		return answer{errno: unix.EINPROGRESS} // as TCP does; it can be written to at once
+	}
+	return answer{}
+}
+
+// sendTimeout returns how long a connect of s may block; 0 is for ever.
+func sendTimeout(s int) time.Duration {
+	tv, err := unix.GetsockoptTimeval(s, unix.SOL_SOCKET, unix.SO_SNDTIMEO)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(tv.Nano())
+}
+
+// dial connects to what a process wants, links that with its socket, and hands both
+// on.
+func (t *tracer) dial(d *dial, c *crossing, cookie uint64, want Wanted, raw []byte) {
+	dialer := net.Dialer{Timeout: t.lead.DialTimeout, LocalAddr: c.boundTo(), KeepAlive: -1}
+	server, err := dialer.DialContext(t.ctx, "tcp", want.Addr.String())
+	if t.lead.Tried != nil {
+		t.lead.Tried(want, err)
+	}
+	var client net.Conn
+	if err == nil {
+		if client, err = c.complete(); err != nil {
+			server.Close()
+		}
+	}
+
+	t.mu.Lock()
+	if err != nil {
+		c.fail(!d.told && t.anyWaits(d.waiting))
+	} else {
+		t.led[cookie] = raw
+	}
+	d.err = err
+	close(d.done)
+	delete(t.dials, cookie)
+	t.mu.Unlock()
+	if err != nil {
+		return
+	}
+	t.lead.Take(Conn{Wanted: want, Client: client, Server: server, Done: func() { t.done(cookie) }})
+}
+
+// done forgets, in time, where the process of a socket wanted to connect.
+func (t *tracer) done(cookie uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.taken = append(t.taken, cookie); len(t.taken) > keepTaken {
+		delete(t.led, t.taken[0])
+		t.taken = t.taken[1:]
+	}
+}
+
+// keepTaken is of how many sockets that we are done with the address is known that
+// their process wanted: it may ask for that later.
+const keepTaken = 1024
+
+func (t *tracer) anyWaits(list []*notification) bool {
+	for _, n := range list {
+		if t.waits(n) {
+			return true
+		}
+	}
+	return false
+}
+
+// dialErrno returns the error number with which a connect fails.
+func dialErrno(err error) syscall.Errno {
+	var errno syscall.Errno
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return unix.ETIMEDOUT
+	case errors.As(err, &errno):
+		return errno
+	}
+	var timeout interface{ Timeout() bool }
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return unix.ETIMEDOUT
+	}
+	return unix.ECONNREFUSED
+}
+
+// peerName answers getpeername(2): with the address that the process wanted.
+func (t *tracer) peerName(n *notification) answer {
+	p, s := t.open(n)
+	if p == nil {
+		return leave
+	}
+	defer p.close()
+	defer unix.Close(s)
+	cookie, err := unix.GetsockoptUint64(s, unix.SOL_SOCKET, unix.SO_COOKIE)
+	if err != nil {
+		return leave
+	}
+	t.mu.Lock()
+	raw := t.led[cookie]
+	t.mu.Unlock()
+	if raw == nil {
+		return leave
+	}
+	if _, err := unix.Getpeername(s); err != nil { // it has ended
+		return leave
+	}
+	size := make([]byte, 4)
+	if _, err := p.mem.ReadAt(size, int64(n.args[2])); err != nil {
+		return leave
+	}
+	room := int32(binary.NativeEndian.Uint32(size))
+	if room < 0 {
+		return leave
+	}
+	if len(raw) > unix.SizeofSockaddrInet6 {
+		raw = raw[:unix.SizeofSockaddrInet6]
+	}
+	if binary.NativeEndian.Uint16(raw) == unix.AF_INET {
+		raw = raw[:unix.SizeofSockaddrInet4]
+	}
+	if !t.waits(n) {
+		return leave
+	}
+	if _, err := p.mem.WriteAt(raw[:min(int(room), len(raw))], int64(n.args[1])); err != nil {
+		return answer{errno: unix.EFAULT}
+	}
+	binary.NativeEndian.PutUint32(size, uint32(len(raw)))
+	if _, err := p.mem.WriteAt(size, int64(n.args[2])); err != nil {
+		return answer{errno: unix.EFAULT}
+	}
+	return answer{}
+}
+
+// elsewhere reports whether the socket s of a process is in another network namespace
+// than ours, where we can't dial.
+func (t *tracer) elsewhere(s, pid int) bool {
+	if t.netns != 0 {
+		cookie, err := unix.GetsockoptUint64(s, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+		return err == nil && cookie != t.netns
+	}
+	ours, err := os.Readlink("/proc/self/ns/net")
+	theirs, err2 := os.Readlink("/proc/" + strconv.Itoa(pid) + "/ns/net")
+	return err == nil && err2 == nil && ours != theirs
+}
+
+// ownNamespace returns the cookie of our network namespace, or 0 if the kernel has
+// none (before Linux 5.14).
+func ownNamespace() uint64 {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(s)
+	cookie, _ := unix.GetsockoptUint64(s, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	return cookie
+}
+
+// managers are sockets of services that start processes for others, which are not
+// under the filter.
+var managers = []string{"docker.sock", "podman.sock", "containerd.sock", "systemd/private"}
+
+func (t *tracer) countManager(path []byte) {
+	name, _, _ := strings.Cut(string(path), "\x00")
+	for _, m := range managers {
+		if strings.HasSuffix(name, "/"+m) {
+			t.passed.Managers.Add(1)
+		}
+	}
+}
+
+// countDatagrams counts a datagram socket if it lasts.
+func (t *tracer) countDatagrams(pid, fd, s int) {
+	cookie, err := unix.GetsockoptUint64(s, unix.SOL_SOCKET, unix.SO_COOKIE)
+	if err != nil {
+		return
+	}
+	time.AfterFunc(lasting, func() {
+		p, err := openProcess(uint32(pid))
+		if err != nil {
+			return
+		}
+		defer p.close()
+		s, err := p.socket(fd)
+		if err != nil {
+			return
+		}
+		defer unix.Close(s)
+		if again, err := unix.GetsockoptUint64(s, unix.SOL_SOCKET, unix.SO_COOKIE); err == nil && again == cookie {
+			t.passed.UDP.Add(1)
+		}
+	})
+}
