@@ -3,7 +3,9 @@ package interop
 import (
 	"bytes"
 	"context"
+	"crypto/sha1"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -27,11 +29,11 @@ import (
 // namedHost is a host whose name doesn't say that it is this machine.
 const namedHost = "echo.wstrace.test"
 
-const hosts = `127.0.0.1 localhost
-::1 localhost
-127.0.0.1 ` + namedHost + `
-::1 ` + namedHost + `
-`
+// Names of hosts, with an address where the servers listen, and one where they don't.
+const (
+	hosts     = "127.0.0.1 localhost " + namedHost + "\n"
+	deadHosts = "::1 localhost " + namedHost + "\n"
+)
 
 // nobody is the user, and the group, of who isn't root.
 const nobody = 65534
@@ -42,7 +44,7 @@ type lab struct {
 	out       string // the folder for programs that are made
 	servers   *ca.Authority
 	serversCA string // the file with it
-	hosts     string // the file with names of hosts
+	hosts     string // the folder with names of hosts: some have one address, all two
 	echo      string // the address of a server that sends back what it gets
 
 	mu    sync.Mutex
@@ -58,13 +60,14 @@ func newLab(t *testing.T) *lab {
 	}
 	l := &lab{
 		wstrace: filepath.Join(buildCommand(t), "wstrace"), out: openDir(t), servers: servers,
-		serversCA: filepath.Join(dir, "servers.pem"), hosts: filepath.Join(dir, "hosts"),
+		serversCA: filepath.Join(dir, "servers.pem"), hosts: dir,
 		echo: serveHTTP(t, echoFrames), built: make(map[string]func() error),
 	}
 	pass(t, filepath.Dir(l.wstrace))
 	pem, err := os.ReadFile(filepath.Join(dir, "servers", ca.CertFile))
 	if err == nil {
-		err = errors.Join(os.WriteFile(l.serversCA, pem, 0o666), os.WriteFile(l.hosts, []byte(hosts), 0o666))
+		err = errors.Join(os.WriteFile(l.serversCA, pem, 0o666), os.WriteFile(filepath.Join(dir, "some"), []byte(hosts), 0o666),
+			os.WriteFile(filepath.Join(dir, "all"), []byte(hosts+deadHosts), 0o666))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -95,11 +98,14 @@ func echoFrames(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "a page\n")
 		return
 	}
-	conn, rw, _, err := ws.UpgradeHTTP(r, w)
+	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return
 	}
 	defer conn.Close()
+	accept := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+		base64.StdEncoding.EncodeToString(accept[:]))
 	for {
 		f, err := ws.ReadFrame(rw)
 		if err != nil {
@@ -177,7 +183,10 @@ func (l *lab) test(t *testing.T, p *program, to target) {
 		at += "/"
 	}
 	recorded := filepath.Join(home, "recorded.wst")
-	argv := []string{"unshare", "--mount", "sh", "-e", "-c", `mount --bind "$1" /etc/hosts; [ -z "$2" ] || mount --bind "$2" /etc/ssl/certs/ca-certificates.crt; shift 2; exec "$@"`, "sh", l.hosts, ""}
+	argv := []string{"unshare", "--mount", "sh", "-e", "-c", `mount --bind "$1" /etc/hosts; [ -z "$2" ] || mount --bind "$2" /etc/ssl/certs/ca-certificates.crt; shift 2; exec "$@"`, "sh", filepath.Join(l.hosts, "all"), ""}
+	if p.first {
+		argv[len(argv)-2] = filepath.Join(l.hosts, "some")
+	}
 	if p.store {
 		argv[len(argv)-1] = l.store(t, home, authority)
 	}
@@ -338,7 +347,7 @@ func compare(t *testing.T, p *program, to target, flows []*flow, sessions []*ses
 		}
 		if p.server == "" && !p.http {
 			if said := sessions[i].said; len(said) != 3 || !strings.HasPrefix(said[0], `text "hello from `) ||
-				said[1] != `binary "\x00\x01\x02\x03\x04\x05\x06\a\b\t\n\v\f\r\x0e\x0f"` || !strings.HasPrefix(said[2], `close "\x03\xe8`) {
+				said[1] != `bin "\x00\x01\x02\x03\x04\x05\x06\a\b\t\n\v\f\r\x0e\x0f"` || !strings.HasPrefix(said[2], `close "\x03\xe8`) {
 				t.Errorf("the client says %q", said)
 			}
 		}

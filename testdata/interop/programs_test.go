@@ -23,7 +23,7 @@ type program struct {
 	store  bool   // it trusts the store of the system alone
 	trusts string // what helps where the environment does not
 	http   bool   // it speaks HTTP and nothing else
-	plain  bool   // it speaks no TLS
+	first  bool   // it tries the first address of a name alone, and so gets only one
 }
 
 // In commands, OUT is the folder for what is made, URL where to connect to, CA the file
@@ -52,7 +52,7 @@ var programs = []*program{
 	{name: "Python: tornado", needs: []tool{pythonModule("tornado")}, run: python + " programs/hello.py tornado URL"},
 	{name: "Python: wsproto", needs: []tool{pythonModule("wsproto")}, run: python + " programs/hello.py wsproto URL"},
 	{name: "Python: trio-websocket", needs: []tool{pythonModule("trio_websocket")}, run: python + " programs/hello.py trio URL"},
-	{name: "Python: ws4py", needs: []tool{pythonModule("ws4py")}, run: python + " programs/hello.py ws4py URL", trusts: "trusts any server"},
+	{name: "Python: ws4py", needs: []tool{pythonModule("ws4py")}, run: python + " programs/hello.py ws4py URL", first: true, trusts: "nothing: it takes any certificate"},
 	{name: "Python: autobahn", needs: []tool{pythonModule("autobahn")}, run: python + " programs/hello.py autobahn URL"},
 
 	{name: "Node: ws", needs: []tool{nodePackage("ws")}, run: "node node/hello.mjs ws URL"},
@@ -88,8 +88,8 @@ var programs = []*program{
 	{name: "C#: Mono's ClientWebSocket", needs: []tool{{"mcs", "--version"}, {"mono", "--version"}, {"sh", "-c", "command -v cert-sync"}},
 		build: "mcs -out:OUT/Hello.exe programs/Hello.cs", run: "sh programs/mono.sh OUT/Hello.exe URL CA", trusts: "its own store: `cert-sync --user ca.pem`"},
 	{name: "Perl: Mojolicious", needs: []tool{{"perl", "-MMojolicious", "-MIO::Socket::SSL", "-e1"}}, run: "perl programs/hello.pl URL"},
-	{name: "Ruby: faye-websocket", needs: []tool{{"ruby", "-e", "require 'faye/websocket'"}}, run: "ruby programs/hello.rb URL"},
-	{name: "Tcl: websocket", needs: []tool{{"sh", "-c", "echo 'package require websocket; package require tls' | tclsh"}}, run: "tclsh programs/hello.tcl URL"},
+	{name: "Ruby: faye-websocket", needs: []tool{{"ruby", "-e", "require 'faye/websocket'"}}, run: "ruby programs/hello.rb URL", first: true},
+	{name: "Tcl: websocket", needs: []tool{{"sh", "-c", "echo 'package require websocket; package require tls' | tclsh"}}, run: "tclsh programs/hello.tcl URL", first: true},
 
 	{name: "Chromium", user: true, needs: []tool{nodePackage("playwright-core"), {"/usr/bin/chromium", "--version"}, {"sh", "-c", "command -v certutil"}},
 		run: "node node/hello-chromium.mjs PAGE#URL CA", trusts: "its NSS store"},

@@ -26,7 +26,7 @@ const closed = new Promise(resolve => { ws.onclose = resolve })
 closed.then(({ code, reason }) => got.put(new Error(`closed: ${code} ${reason}`)))
 
 assert.equal(await got.get(), 'open')
-for (const message of [`hello from ${library}`, Uint8Array.from({ length: 16 }, (_, i) => i)]) {
+for (const message of [`hello from ${library}`, Buffer.from([...Array(16).keys()])]) {
   ws.send(message)
   const echo = await got.get()
   if (typeof message === 'string') assert.equal(echo, message)
