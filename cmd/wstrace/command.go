@@ -14,12 +14,14 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/child"
 	trustdir "github.com/wstrace/wstrace/cmd/wstrace/internal/child/trust"
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/child/viaenv"
+	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/proxy"
 	"github.com/wstrace/wstrace/proxy/ca"
 )
@@ -35,7 +37,8 @@ type command struct {
 	trust   *trustdir.Dir // nil if TLS is not looked into
 	process *child.Process
 	served  sync.WaitGroup // connections, and what serves them
-	await   awaited        // of a server
+	ongoing ongoing
+	await   awaited // of a server
 }
 
 // newCommand returns the command argv around which p is to be. What can't be run is
@@ -83,6 +86,8 @@ func notRun(name string, err *child.ExecError) error {
 func (c *command) run(ctx context.Context, r *liveProxy) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	c.ongoing.changed = make(chan struct{}, 1)
+	r.flow.watch(&c.ongoing)
 	var err error
 	if c.p.Upstream != nil {
 		err = c.startServer(ctx, r)
@@ -116,7 +121,7 @@ func (c *command) startServer(ctx context.Context, r *liveProxy) (err error) {
 	if c.process, err = c.start(); err != nil {
 		return err
 	}
-	c.await.exited = c.process.Exited()
+	c.await.ended = c.process.Ended()
 	c.await.timeout = c.flags.dial
 	c.p.Dial = c.await.dial
 	r.announce()
@@ -136,6 +141,7 @@ func (c *command) serve(ctx context.Context, r *liveProxy) {
 // startClient runs the command so that its connections come to the proxy.
 func (c *command) startClient(ctx context.Context, r *liveProxy) (err error) {
 	c.trustUs()
+	r.led = true
 	if c.flags.via.value != "env" {
 		err = c.startLed(ctx, r)
 		var not *child.ErrNotTraced
@@ -254,7 +260,9 @@ func (c *command) startByEnv(ctx context.Context, r *liveProxy) (err error) {
 		lead.Close()
 		return err
 	}
-	r.announce()
+	if c.flags.listenGiven() {
+		r.announce()
+	}
 	c.serve(ctx, r)
 	c.served.Go(func() {
 		err := lead.Serve(ctx, func(ctx context.Context, conn net.Conn, to viaenv.Target) {
@@ -268,9 +276,13 @@ func (c *command) startByEnv(ctx context.Context, r *liveProxy) (err error) {
 		return err
 	}
 	c.served.Go(func() {
+		given := make(map[string]bool) // hints
 		viaenv.Watch(ctx, c.process.PID, []*net.TCPAddr{addr, lead.Addr()}, func(around viaenv.Connection) {
 			c.con.say("%s[%d] connects to %s around the proxy", around.Process, around.PID, around.Addr)
-			c.con.hint("%s", aroundHint(around))
+			if hint := aroundHint(around.Process, addr); !given[hint] {
+				given[hint] = true
+				c.con.hint("%s", hint)
+			}
 		})
 	})
 	return nil
@@ -313,9 +325,6 @@ func (c *command) waitFor(ctx context.Context) {
 			return
 		case <-exited:
 			exited = nil
-			if c.p.Upstream != nil {
-				return
-			}
 			left = time.After(moment)
 		case <-left:
 			if still := c.process.Left(); len(still) > 0 {
@@ -345,24 +354,52 @@ func someOf(names []string) string {
 }
 
 // settleTime is how long connections may take to end after the processes have that
-// made them.
-const settleTime = 2 * time.Second
+// made them, and settleStill how long it takes to notice that none is left.
+const (
+	settleTime  = 2 * time.Second
+	settleStill = 50 * time.Millisecond
+)
 
 // settle waits until the connections have ended, and ends those that don't.
 func (c *command) settle(cancel context.CancelFunc) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		c.served.Wait()
-	}()
-	if c.spec.Lead != nil {
+	deadline := time.After(settleTime)
+	for settled := false; !settled; {
+		var still <-chan time.Time
+		if c.ongoing.n.Load() == 0 {
+			still = time.After(settleStill)
+		}
 		select {
-		case <-done:
-		case <-time.After(settleTime):
+		case <-c.ongoing.changed:
+		case <-still:
+			settled = true
+		case <-deadline:
+			settled = true
 		}
 	}
 	cancel()
-	<-done
+	c.served.Wait()
+}
+
+// ongoing is a sink that counts the sessions that are open.
+type ongoing struct {
+	n       atomic.Int64
+	changed chan struct{} // holds one if n has changed
+}
+
+// Emit counts ev.
+func (o *ongoing) Emit(ev *decode.Event) {
+	switch ev.Kind {
+	case decode.KindOpen:
+		o.n.Add(1)
+	case decode.KindClosed:
+		o.n.Add(-1)
+	default:
+		return
+	}
+	select {
+	case o.changed <- struct{}{}:
+	default:
+	}
 }
 
 // reportPassed says what was not looked into.
@@ -387,7 +424,7 @@ func (c *command) reportPassed() {
 
 // An awaited server is one that may not listen yet.
 type awaited struct {
-	exited  <-chan struct{} // closed when it has ended
+	ended   <-chan struct{} // closed when no process of it is left
 	timeout time.Duration   // of an attempt
 
 	mu    sync.Mutex
@@ -411,16 +448,10 @@ func (a *awaited) dial(ctx context.Context, addr string) (net.Conn, error) {
 		}
 		select {
 		case <-time.After(retryEvery):
-		case <-a.exited:
+		case <-a.ended:
 			return nil, err
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
-}
-
-// aroundHint says what makes a program go through the proxy that does not heed the
-// environment.
-func aroundHint(around viaenv.Connection) string {
-	return fmt.Sprintf("many programs have no proxy settings: for a server that can be named, run wstrace URL, and point %s at wstrace", around.Process)
 }

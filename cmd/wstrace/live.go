@@ -144,6 +144,7 @@ type liveProxy struct {
 	flow     *flow
 	tips     *hints
 	listener net.Listener // nil if there is none
+	led      bool         // connections of a command come to us whatever it does
 }
 
 // serve serves until a signal comes, and ends the flow.
@@ -164,7 +165,7 @@ func (r *liveProxy) announce() {
 
 // atEnd says why nothing may have come. So many sessions passed unseen.
 func (r *liveProxy) atEnd(passed int64) {
-	if r.listener != nil {
+	if r.listener != nil && !r.led {
 		r.tips.atEnd(r.p.Upstream, r.listener.Addr(), r.flow.totals.sessions+passed)
 	}
 }

@@ -11,6 +11,7 @@
 //	trace.go     receives what the filter reports
 //	connect.go   answers a connect: dials in the program's place
 //	cross.go     links the program's socket with one of ours
+//	park.go      where the program's socket waits for that
 //	process.go   reads the memory and the sockets of a process
 package child
 

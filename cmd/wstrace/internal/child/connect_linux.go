@@ -125,7 +125,7 @@ func (t *tracer) await(n *notification, s int, want Wanted, raw []byte) answer {
 	switch {
 	case d == nil:
 		addr, _ := inetAddr(raw) // of IPv6 if the socket is, also for IPv4
-		c, err := newCrossing(s, addr.Addr(), blocks)
+		c, err := newCrossing(s, t.parks.of(addr.Addr()), addr.Addr(), blocks)
 		if err != nil {
 			t.mu.Unlock()
 			unix.Close(s)
@@ -138,7 +138,7 @@ func (t *tracer) await(n *notification, s int, want Wanted, raw []byte) answer {
 		d = &dial{done: make(chan struct{})}
 		t.dials[cookie] = d
 		t.work.Go(func() { t.dial(d, c, cookie, want, raw) })
-	case !blocks:
+	case !blocks && d.told: // another connect, and not the one that was interrupted
 		t.mu.Unlock()
 		unix.Close(s)
 		return leave // the kernel says EALREADY
@@ -148,23 +148,11 @@ func (t *tracer) await(n *notification, s int, want Wanted, raw []byte) answer {
 	d.waiting = append(d.waiting, n)
 	t.mu.Unlock()
 
-	var timeout <-chan time.Time
-	if limit > 0 {
-		timer := time.NewTimer(limit)
-		defer timer.Stop()
-		timeout = timer.C
-	}
-	select {
-	case <-d.done:
-	case <-timeout:
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		select {
-		case <-d.done:
-		default:
-			d.told = true
-			return answer{errno: unix.EINPROGRESS}
-		}
+	switch t.wait(n, d, limit, blocks) {
+	case waitTimeout:
+		return answer{errno: unix.EINPROGRESS}
+	case waitSignal:
+		return leave // the kernel waits, and sees the signal
 	}
 	switch {
 	case d.err != nil:
@@ -173,6 +161,54 @@ func (t *tracer) await(n *notification, s int, want Wanted, raw []byte) answer {
 		return answer{errno: unix.EINPROGRESS} // as TCP does; it can be written to at once
 	}
 	return answer{}
+}
+
+// What ends the wait for a dial.
+type waitEnd uint8
+
+const (
+	waitDone waitEnd = iota
+	waitTimeout
+	waitSignal // for the process, which must not wait longer
+)
+
+// signalEvery is how often it is asked whether a signal has come for a process whose
+// connect blocks. The kernel holds it back as long as we have not answered.
+const signalEvery = 50 * time.Millisecond
+
+// wait waits for the end of d, at most until limit has passed, unless that is 0.
+func (t *tracer) wait(n *notification, d *dial, limit time.Duration, blocks bool) waitEnd {
+	var timeout, look <-chan time.Time
+	if limit > 0 {
+		timer := time.NewTimer(limit)
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	if blocks {
+		ticker := time.NewTicker(signalEvery)
+		defer ticker.Stop()
+		look = ticker.C
+	}
+	for {
+		select {
+		case <-d.done:
+			return waitDone
+		case <-look:
+			if signalPends(n.tid) {
+				return waitSignal
+			}
+		case <-timeout:
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			select {
+			case <-d.done:
+				return waitDone
+			default:
+				d.told = true // unless a signal comes first
+				return waitTimeout
+			}
+		}
+	}
 }
 
 // sendTimeout returns how long a connect of s may block; 0 is for ever.
@@ -194,6 +230,9 @@ func (t *tracer) dial(d *dial, c *crossing, cookie uint64, want Wanted, raw []by
 	}
 	var client net.Conn
 	if err == nil {
+		t.mu.Lock()
+		t.led[cookie] = raw // the process may ask as soon as it is connected
+		t.mu.Unlock()
 		if client, err = c.complete(); err != nil {
 			server.Close()
 		}
@@ -202,8 +241,7 @@ func (t *tracer) dial(d *dial, c *crossing, cookie uint64, want Wanted, raw []by
 	t.mu.Lock()
 	if err != nil {
 		c.fail(!d.told && t.anyWaits(d.waiting))
-	} else {
-		t.led[cookie] = raw
+		delete(t.led, cookie)
 	}
 	d.err = err
 	close(d.done)

@@ -2,7 +2,6 @@ package child
 
 import (
 	"errors"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -11,34 +10,46 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A crossing links the socket of a process with one of ours, in two steps: the
-// process's socket is on its way at once, as the process may ask it or be interrupted,
-// and it is connected when the address that the process wants has answered.
-//
-// The socket connects to ours, which does not listen. A filter keeps the refusal
-// from it, so it goes on waiting. At last our socket connects to it: two that connect
-// to each other become one connection (RFC 9293 §3.5, simultaneous open).
+// A crossing links the socket of a process with one of ours, in two steps. At once
+// the process's socket is on its way to a [park], so that it is what the process takes
+// it for when it asks, or is interrupted. When the address that the process wants has
+// answered, our socket connects to it from the park's address: two that connect to
+// each other become one connection (RFC 9293 §3.5, simultaneous open).
 type crossing struct {
-	socket int // of the process
-	ours   int
+	socket int           // of the process
 	local  unix.Sockaddr // of socket, before it was on its way
+	ours   int           // bound to the park's address; -1 once it is handed on
 }
 
-// errNotFresh says that a socket is connected, or listens.
+// errNotFresh says that a socket is connected, on its way, or listens.
 var errNotFresh = errors.New("socket is in use")
 
-// newCrossing begins a crossing for socket s, which it owns if there is no error.
-func newCrossing(s int, want netip.Addr, blocks bool) (*crossing, error) {
-	c := &crossing{socket: s}
+// tcpClose is the state of a TCP socket that has done nothing yet, from
+// include/net/tcp_states.h.
+const tcpClose = 7
+
+// newCrossing begins a crossing for socket s, which wants to connect to addr. If there
+// is no error, s is closed by complete or fail.
+func newCrossing(s int, p *park, addr netip.Addr, blocks bool) (*crossing, error) {
 	if info, err := unix.GetsockoptTCPInfo(s, unix.IPPROTO_TCP, unix.TCP_INFO); err != nil || info.State != tcpClose {
 		return nil, errNotFresh
 	}
-	var err error
-	if c.local, err = unix.Getsockname(s); err != nil {
+	if p == nil {
+		return nil, unix.EADDRNOTAVAIL
+	}
+	local, err := unix.Getsockname(s)
+	if err != nil {
 		return nil, err
 	}
-	to, err := c.bindOurs(want)
-	if err != nil {
+	c := &crossing{socket: s, local: local}
+	to, family := p.addr, unix.AF_INET6
+	if v4, ok := p.addr.(*unix.SockaddrInet4); ok {
+		family = unix.AF_INET
+		if addr.Is4In6() {
+			to = &unix.SockaddrInet6{Port: v4.Port, Addr: netip.AddrFrom4(v4.Addr).As16()}
+		}
+	}
+	if c.ours, err = boundSocket(family, p.addr); err != nil {
 		return nil, err
 	}
 	if err := c.depart(to, blocks); err != nil {
@@ -48,69 +59,24 @@ func newCrossing(s int, want netip.Addr, blocks bool) (*crossing, error) {
 	return c, nil
 }
 
-// States of a TCP socket, from include/net/tcp_states.h.
-const tcpClose = 7
-
-// bindOurs makes our socket, and returns its address as the process's socket needs
-// it to reach addr.
-func (c *crossing) bindOurs(addr netip.Addr) (to unix.Sockaddr, err error) {
-	family, at := unix.AF_INET, unix.Sockaddr(&unix.SockaddrInet4{Addr: someLoopback()})
-	if addr.Is6() && !addr.Is4In6() {
-		family, at = unix.AF_INET6, &unix.SockaddrInet6{Addr: netip.IPv6Loopback().As16()}
-	}
-	c.ours, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	if err = unix.Bind(c.ours, at); err == nil {
-		to, err = unix.Getsockname(c.ours)
-	}
-	if err != nil {
-		unix.Close(c.ours)
-		return nil, err
-	}
-	if v4, ok := to.(*unix.SockaddrInet4); ok && addr.Is4In6() {
-		to = &unix.SockaddrInet6{Port: v4.Port, Addr: netip.AddrFrom4(v4.Addr).As16()}
-	}
-	return to, nil
-}
-
-// someLoopback returns an address of 127.0.0.0/8, so that ports do not run out.
-func someLoopback() [4]byte {
-	n := rand.Uint32()
-	return [4]byte{127, byte(n >> 16), byte(n >> 8), byte(n)%254 + 1}
-}
-
-// dropAll is a filter that drops every packet.
-var dropAll = []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}
-
-// depart has the process's socket connect to ours, without an answer. Nobody but the
-// process that waits has a use for the socket, so it can be made not to block.
+// depart sends the process's socket on its way. Nobody but the process that waits has a
+// use for it, so it can be made not to block for a moment.
 func (c *crossing) depart(to unix.Sockaddr, blocks bool) error {
-	drop := unix.SockFprog{Len: uint16(len(dropAll)), Filter: &dropAll[0]}
-	if err := unix.SetsockoptSockFprog(c.socket, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &drop); err != nil {
-		return err
-	}
 	unix.SetsockoptInt(c.socket, unix.IPPROTO_TCP, unix.TCP_FASTOPEN_CONNECT, 0) // it would wait for data
 	if blocks {
 		if err := unix.SetNonblock(c.socket, true); err != nil {
-			c.detach()
 			return err
 		}
 		defer unix.SetNonblock(c.socket, false)
 	}
-	if err := unix.Connect(c.socket, to); err != unix.EINPROGRESS {
-		c.detach()
-		if err == nil {
-			err = errNotFresh
-		}
+	switch err := unix.Connect(c.socket, to); err {
+	case unix.EINPROGRESS:
+		return nil
+	case nil:
+		return errNotFresh
+	default:
 		return err
 	}
-	return nil
-}
-
-func (c *crossing) detach() {
-	unix.SetsockoptInt(c.socket, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0)
 }
 
 // boundTo returns the address from which the process wants to connect, or nil if any
@@ -129,9 +95,6 @@ func (c *crossing) boundTo() net.Addr {
 	return &net.TCPAddr{IP: ip.AsSlice()}
 }
 
-// crossTime is how long two sockets of this machine may take to connect.
-const crossTime = 5 * time.Second
-
 // complete connects the two, and returns our side. After an error fail has to follow.
 func (c *crossing) complete() (net.Conn, error) {
 	to, err := unix.Getsockname(c.socket)
@@ -141,11 +104,10 @@ func (c *crossing) complete() (net.Conn, error) {
 	if v6, ok := to.(*unix.SockaddrInet6); ok && netip.AddrFrom16(v6.Addr).Is4In6() {
 		to = &unix.SockaddrInet4{Port: v6.Port, Addr: netip.AddrFrom16(v6.Addr).Unmap().As4()}
 	}
-	c.detach()
 	if err := unix.Connect(c.ours, to); err != nil && err != unix.EINPROGRESS {
 		return nil, err
 	}
-	if err := connected(c.ours); err != nil {
+	if err := ready(c.ours, unix.POLLOUT); err != nil {
 		return nil, err
 	}
 	file := os.NewFile(uintptr(c.ours), "")
@@ -159,11 +121,14 @@ func (c *crossing) complete() (net.Conn, error) {
 	return conn, nil
 }
 
-// connected waits until a socket is.
-func connected(fd int) error {
-	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
-	for deadline := time.Now().Add(crossTime); ; {
-		n, err := unix.Poll(fds, int(time.Until(deadline).Milliseconds()))
+// readyTime is how long a connection on this machine may take to come about.
+const readyTime = 5 * time.Second
+
+// ready waits until a socket is, for events of poll.
+func ready(fd int, events int16) error {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: events}}
+	for deadline := time.Now().Add(readyTime); ; {
+		n, err := unix.Poll(fds, max(int(time.Until(deadline).Milliseconds()), 0))
 		if err == unix.EINTR {
 			continue
 		}
@@ -185,7 +150,6 @@ func connected(fd int) error {
 // error will be the answer to a connect, the process finds it in the socket: as a
 // reset, since nothing else can be put there.
 func (c *crossing) fail(answered bool) {
-	c.detach()
 	unix.Shutdown(c.socket, unix.SHUT_RDWR)
 	if answered {
 		unix.GetsockoptInt(c.socket, unix.SOL_SOCKET, unix.SO_ERROR) // which takes it away

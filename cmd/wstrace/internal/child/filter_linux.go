@@ -79,7 +79,12 @@ func install() (fd int, confined bool, err error) {
 	program := filter(arch)
 	f := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
 	seccomp := func() (int, error) {
-		fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, uintptr(unsafe.Pointer(&f)))
+		// A signal that comes while we are at work waits, from Linux 5.19 on.
+		const flags = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
+		fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags|unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, uintptr(unsafe.Pointer(&f)))
+		if errno == unix.EINVAL {
+			fd, _, errno = unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&f)))
+		}
 		if errno != 0 {
 			return 0, errno
 		}

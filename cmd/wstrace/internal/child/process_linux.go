@@ -12,9 +12,10 @@ import (
 
 // A process is one that waits for the answer to a system call.
 type process struct {
-	pid  int      // of the process, not of its thread
-	mem  *os.File // its memory
-	file int      // a descriptor of it
+	pid      int      // of the process, not of its thread
+	filtered bool     // it is under a seccomp filter
+	mem      *os.File // its memory
+	file     int      // a descriptor of it
 }
 
 // openProcess opens the process of a thread.
@@ -24,9 +25,12 @@ func openProcess(tid uint32) (*process, error) {
 		return nil, err
 	}
 	p := &process{pid: int(tid), mem: mem}
-	if id, ok := field("/proc/"+strconv.Itoa(int(tid))+"/status", "Tgid:"); ok {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	if id, ok := field(status, "Tgid:"); ok {
 		p.pid, _ = strconv.Atoi(id)
 	}
+	mode, _ := field(status, "Seccomp:")
+	p.filtered = mode == "2" // SECCOMP_MODE_FILTER
 	// The thread may have files of its own. Before Linux 6.9 a thread has no descriptor.
 	p.file, err = unix.PidfdOpen(int(tid), unix.O_EXCL)
 	if err == unix.EINVAL {
@@ -58,13 +62,23 @@ func Name(pid int) string {
 	return string(bytes.TrimSuffix(b, []byte("\n")))
 }
 
-// field returns the value in the line of a file that begins with key.
-func field(file, key string) (string, bool) {
-	b, err := os.ReadFile(file)
+// signalPends reports whether a signal waits for a thread that it does not block.
+func signalPends(tid uint32) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
 	if err != nil {
-		return "", false
+		return false
 	}
-	for line := range strings.Lines(string(b)) {
+	set := func(key string) uint64 {
+		v, _ := field(status, key)
+		n, _ := strconv.ParseUint(v, 16, 64)
+		return n
+	}
+	return (set("SigPnd:")|set("ShdPnd:"))&^set("SigBlk:") != 0
+}
+
+// field returns the value in the line that begins with key.
+func field(lines []byte, key string) (string, bool) {
+	for line := range strings.Lines(string(lines)) {
 		if v, ok := strings.CutPrefix(line, key); ok {
 			return strings.TrimSpace(v), true
 		}

@@ -234,7 +234,8 @@ func (p *Process) stopLike(sig syscall.Signal) {
 	default: // somebody else's doing, who will see to it that it goes on
 		return
 	}
-	if state, ok := field("/proc/"+strconv.Itoa(p.PID)+"/status", "State:"); !ok || !strings.HasPrefix(state, "T") {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID))
+	if state, _ := field(status, "State:"); !strings.HasPrefix(state, "T") {
 		return // it goes on already: we were stopped with it
 	}
 	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR|syscall.O_NOCTTY, 0); err != nil {

@@ -43,6 +43,7 @@ type tracer struct {
 	lead   *Lead
 	passed *Passed
 	netns  uint64 // cookie of our network namespace; 0 if there is none
+	parks  *parks
 
 	mu    sync.Mutex
 	dials map[uint64]*dial  // by the cookie of the socket
@@ -60,7 +61,12 @@ type tracer struct {
 // newTracer returns a tracer for the filter with descriptor fd, which it owns.
 func newTracer(fd int, lead *Lead, passed *Passed) (*tracer, error) {
 	t := &tracer{fd: fd, lead: lead, passed: passed, dials: make(map[uint64]*dial), led: make(map[uint64][]byte), ends: make(chan struct{}), over: make(chan struct{})}
+	var err error
+	if t.parks, err = openParks(); err != nil {
+		return nil, err
+	}
 	if err := unix.Pipe2(t.quit[:], unix.O_CLOEXEC); err != nil {
+		t.parks.close()
 		return nil, err
 	}
 	t.netns = ownNamespace()
@@ -97,6 +103,7 @@ func (t *tracer) stop() {
 	t.work.Wait()
 	unix.Close(t.quit[0])
 	unix.Close(t.fd)
+	t.parks.close()
 }
 
 // receive takes one notification, and has it answered.
@@ -145,10 +152,12 @@ func ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
 }
 
 // open opens the process that waits with n, and its socket, which is argument 0. It
-// returns nil if it can't, or if the process no longer waits.
+// returns nil if it can't. A process that no longer waits was killed, and its number
+// may be that of another by now; or a signal has interrupted its call, of which it may
+// think that it goes on, as a connect does. That is one only if it is under a filter.
 func (t *tracer) open(n *notification) (*process, int) {
 	p, err := openProcess(n.tid)
-	if err == nil && !t.waits(n) { // the number may be that of another process already
+	if err == nil && !t.waits(n) && !p.filtered {
 		p.close()
 		return nil, 0
 	}

@@ -83,6 +83,7 @@ func TestClients(t *testing.T) {
 		unset   string   // so that another variable has to do
 		command []string
 		says    string // answer unless given
+		flag    string // that takes the hash of our key
 	}{
 		"Go":               {command: []string{os.Args[0]}, set: []string{getURL + "=" + url}},
 		"Go, directory":    {command: []string{os.Args[0]}, set: []string{getURL + "=" + url, "SSL_CERT_DIR=/none"}, unset: "SSL_CERT_FILE"},
@@ -96,13 +97,15 @@ func TestClients(t *testing.T) {
 		"Java, with heap":  {command: []string{"java", java, url}, set: []string{"JAVA_TOOL_OPTIONS=-Xmx256m"}},
 		"OpenSSL":          {command: []string{"openssl", "s_client", "-connect", "localhost:" + port, "-verify_return_error"}, says: "Verify return code: 0 (ok)"},
 		"OpenSSL, by hash": {command: []string{"openssl", "s_client", "-connect", "localhost:" + port, "-verify_return_error"}, set: []string{"SSL_CERT_DIR=/etc/ssl/certs"}, unset: "SSL_CERT_FILE", says: "Verify return code: 0 (ok)"},
+		"Chromium": {command: []string{"/usr/bin/chromium", "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir=" + t.TempDir(), "--dump-dom", url},
+			flag: "--ignore-certificate-errors-spki-list=", says: "refs/heads/main"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			need(t, tt.command[0])
 			env := append(cleanEnv(t), tt.set...)
 			d := newDir(t, cert, env)
-			run := func(env []string) (string, error) {
-				cmd := exec.Command(tt.command[0], tt.command[1:]...)
+			run := func(env []string, more ...string) (string, error) {
+				cmd := exec.Command(tt.command[0], append(more, tt.command[1:]...)...)
 				cmd.Env = env
 				var stdout, stderr bytes.Buffer
 				cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -113,14 +116,18 @@ func TestClients(t *testing.T) {
 			if tt.says != "" {
 				says = tt.says
 			}
-			if out, err := run(env); err == nil {
+			if out, err := run(env); err == nil && strings.Contains(out, says) {
 				t.Errorf("without us it trusts the server: %s", out)
 			}
 			trusting := d.Env(env)
 			if tt.unset != "" {
 				trusting = environ.Set(trusting, tt.unset, "")
 			}
-			if out, err := run(trusting); err != nil || !strings.Contains(out, says) {
+			var more []string
+			if tt.flag != "" {
+				more = []string{tt.flag + d.SPKI()}
+			}
+			if out, err := run(trusting, more...); err != nil || !strings.Contains(out, says) {
 				t.Errorf("got %v and %s, want %s", err, out, says)
 			}
 		})

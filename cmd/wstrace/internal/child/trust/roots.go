@@ -96,9 +96,6 @@ func (r *roots) addDir(dir string) {
 
 // entries returns the names in a directory, up to a bound; none if it is none.
 func entries(dir string) []string {
-	if dir == "" {
-		return nil
-	}
 	f, err := os.Open(dir)
 	if err != nil {
 		return nil

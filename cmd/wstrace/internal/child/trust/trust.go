@@ -97,8 +97,12 @@ func New(ca *x509.Certificate, env []string) (*Dir, error) {
 func (d *Dir) fill(env []string) error {
 	var system, given roots
 	system.addSystem()
+	read := make(map[string]bool)
 	for _, name := range slices.Concat([]string{certDirVariable}, additive, always, ifSet) {
-		given.addNamed(environ.Get(env, name))
+		if value := environ.Get(env, name); value != "" && !read[value] {
+			read[value] = true
+			given.addNamed(value)
+		}
 	}
 	d.whole = len(system.certs) > 0
 	d.given = given.parsed()

@@ -179,92 +179,6 @@ func portOf(ln net.Listener) string {
 	return strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
 }
 
-// Scripts that are given the ports of both servers, and write "hello" for each
-// connection.
-var scripts = []struct {
-	name, file, script string
-	led                int // connections
-	modules            bool
-}{
-	{"http", "a.cjs", `
-		require('http').get('http://localhost:' + process.argv[2], r => r.pipe(process.stdout))`, 1, false},
-	{"http, address", "a.cjs", `
-		require('http').get('http://127.0.0.1:' + process.argv[2], r => r.pipe(process.stdout))`, 1, false},
-	{"http, agent", "a.cjs", `
-		const http = require('http'), agent = new http.Agent({keepAlive: true, timeout: 5000})
-		http.get({port: process.argv[2], agent}, r => { r.pipe(process.stdout); r.on('end', () => agent.destroy()) })`, 1, false},
-	{"http, own lookup", "a.cjs", `
-		require('http').get({host: 'name.invalid', port: process.argv[2], lookup: (name, how, done) =>
-			how.all ? done(null, [{address: '127.0.0.1', family: 4}]) : done(null, '127.0.0.1', 4)}, r => r.pipe(process.stdout))`, 1, false},
-	{"https", "a.cjs", `
-		require('https').get('https://localhost:' + process.argv[3], r => r.pipe(process.stdout))`, 1, false},
-	{"https, address", "a.cjs", `
-		require('https').get('https://127.0.0.1:' + process.argv[3], r => r.pipe(process.stdout))`, 1, false},
-	{"ESM", "a.mjs", `
-		import { get } from 'node:http'
-		import * as https from 'node:https'
-		import { connect } from 'node:tls'
-		get('http://localhost:' + process.argv[2], r => r.pipe(process.stdout))
-		https.get('https://localhost:' + process.argv[3], r => r.pipe(process.stdout))
-		const socket = connect(process.argv[3], 'localhost', {servername: 'localhost', ALPNProtocols: ['http/1.1']}, () =>
-			socket.write('GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n'))
-		socket.on('data', b => process.stdout.write(/hello$/.test(b) ? 'hello' : ''))`, 3, false},
-	{"fetch", "a.mjs", `
-		for (const url of ['http://localhost:' + process.argv[2], 'https://localhost:' + process.argv[3]])
-			process.stdout.write(await (await fetch(url)).text())`, 2, false},
-	{"net", "a.cjs", `
-		const net = require('net'), port = process.argv[2]
-		const ask = 'GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n'
-		const sockets = [net.connect(port), net.connect(port, '127.0.0.1'), net.createConnection({port: +port, host: 'localhost'}),
-			new net.Socket().connect(port), new net.Socket({allowHalfOpen: true}).connect({port}, function () { this.end() })]
-		for (const socket of sockets) {
-			socket.write(ask)
-			socket.on('data', b => process.stdout.write(/hello$/.test(b) ? 'hello' : ''))
-		}`, 5, false},
-	{"TLS, later in use", "a.cjs", `
-		const tls = require('tls'), port = process.argv[3]
-		const ask = 'GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n'
-		const sockets = [tls.connect(port, {servername: 'localhost'}), tls.connect({port: +port, host: '127.0.0.1', timeout: 5000})]
-		for (const socket of sockets) {
-			socket.write(ask)
-			socket.on('data', b => process.stdout.write(/hello$/.test(b) ? 'hello' : ''))
-		}`, 2, false},
-	{"http2", "a.cjs", `
-		const session = require('http2').connect('https://localhost:' + process.argv[3]), request = session.request({':path': '/'})
-		request.on('data', b => process.stdout.write(b))
-		request.on('end', () => session.close())`, 1, false},
-	{"worker", "a.mjs", `
-		import { Worker } from 'node:worker_threads'
-		new Worker("require('http').get('http://localhost:' + process.argv[2], r => r.pipe(process.stdout))", {eval: true, argv: process.argv.slice(2)})`, 1, false},
-	{"child", "a.cjs", `
-		require('child_process').fork(__dirname + '/https.cjs', process.argv.slice(2))`, 1, false},
-	{"ws", "a.cjs", `
-		const { WebSocket } = require('ws')
-		for (const url of ['ws://localhost:' + process.argv[2], 'wss://localhost:' + process.argv[3]]) {
-			const socket = new WebSocket(url)
-			socket.on('open', () => socket.send('hello'))
-			socket.on('message', b => { process.stdout.write(b); socket.close() })
-		}`, 2, true},
-	{"undici", "a.cjs", `
-		const { WebSocket, fetch } = require('undici')
-		fetch('https://localhost:' + process.argv[3]).then(r => r.text()).then(s => process.stdout.write(s))
-		for (const url of ['ws://localhost:' + process.argv[2], 'wss://localhost:' + process.argv[3]]) {
-			const socket = new WebSocket(url)
-			socket.onopen = () => socket.send('hello')
-			socket.onmessage = e => { process.stdout.write(e.data); socket.close() }
-		}`, 3, true},
-	{"global WebSocket", "a.cjs", `
-		const run = WebSocket => {
-			for (const url of ['ws://localhost:' + process.argv[2], 'wss://localhost:' + process.argv[3]]) {
-				const socket = new WebSocket(url)
-				socket.onopen = () => socket.send('hello')
-				socket.onmessage = e => { process.stdout.write(e.data); socket.close() }
-			}
-		}
-		if (globalThis.WebSocket) run(WebSocket)
-		else require('child_process').spawn(process.execPath, ['--experimental-websocket', '-e', '(' + run + ')(WebSocket)', '-', ...process.argv.slice(2)], {stdio: 'inherit'})`, 2, false},
-}
-
 func TestNode(t *testing.T) {
 	n := newNode(t)
 	if err := os.WriteFile(filepath.Join(n.dir, "https.cjs"), []byte(scripts[4].script), 0o600); err != nil {
@@ -327,7 +241,7 @@ func TestNodeFails(t *testing.T) {
 	}
 }
 
-// TestNodeLeft makes connections that are left alone.
+// TestNodeLeft makes connections that are left alone, or end before they are made.
 func TestNodeLeft(t *testing.T) {
 	n := newNode(t)
 	script := `
@@ -350,6 +264,19 @@ func TestNodeLeft(t *testing.T) {
 	n.env = environ.Append(n.env, "NODE_OPTIONS", "--require "+twice)
 	if out, led := n.run(t, "a.cjs", scripts[0].script, n.plain); out != "hello" || len(led) != 1 {
 		t.Errorf("with the preload of another wstrace: got %q and %v", out, led)
+	}
+	script = `
+		const net = require('net'), tls = require('tls'), port = process.argv[2]
+		for (const connect of [net.connect, tls.connect]) {
+			const socket = connect(port, 'localhost', {rejectUnauthorized: false})
+			socket.on('error', e => console.log(e)).on('close', failed => process.stdout.write('closed ' + failed + ' ')).destroy()
+		}
+		const stop = new AbortController()
+		fetch('https://localhost:' + port, {signal: stop.signal}).catch(e => process.stdout.write(e.name))
+		stop.abort()
+		net.connect(port, 'localhost').unref()`
+	if out, _ := n.run(t, "a.cjs", script, n.secure); out != "AbortErrorclosed false closed false" && out != "closed false closed false AbortError" {
+		t.Errorf("connections that end at once: got %q", out)
 	}
 	n.env = environ.Set(n.env, "WSTRACE_LEAD_IN", "")
 	if out, led := n.run(t, "a.cjs", scripts[0].script, n.plain); out != "hello" || len(led) > 0 {
