@@ -89,7 +89,7 @@ var programs = []*program{
 		build: "mcs -out:OUT/Hello.exe programs/Hello.cs", run: "sh programs/mono.sh OUT/Hello.exe URL CA", trusts: "its own store: `cert-sync --user ca.pem`"},
 	{name: "Perl: Mojolicious", needs: []tool{{"perl", "-MMojolicious", "-MIO::Socket::SSL", "-e1"}}, run: "perl programs/hello.pl URL"},
 	{name: "Ruby: faye-websocket", needs: []tool{{"ruby", "-e", "require 'faye/websocket'"}}, run: "ruby programs/hello.rb URL", first: true},
-	{name: "Tcl: websocket", needs: []tool{{"sh", "-c", "echo 'package require websocket; package require tls' | tclsh"}}, run: "tclsh programs/hello.tcl URL", first: true},
+	{name: "Tcl: websocket", needs: []tool{{"sh", "-c", "echo 'exit [catch {package require websocket; package require tls}]' | tclsh"}}, run: "tclsh programs/hello.tcl URL", first: true},
 
 	{name: "Chromium", user: true, needs: []tool{nodePackage("playwright-core"), {"/usr/bin/chromium", "--version"}, {"sh", "-c", "command -v certutil"}},
 		run: "node node/hello-chromium.mjs PAGE#URL CA", trusts: "its NSS store"},

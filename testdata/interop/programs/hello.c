@@ -44,7 +44,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
 		lws_callback_on_writable(wsi);
 		return 0;
 	case LWS_CALLBACK_CLIENT_WRITEABLE:
-		return send_message(wsi);
+		return got < 2 ? send_message(wsi) : 0; // then lws sends our Close
 	case LWS_CALLBACK_CLIENT_RECEIVE:
 		return on_message(wsi, in, len);
 	case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:

@@ -19,9 +19,9 @@ $ua->websocket($ARGV[0] => sub {
             $got < @messages ? $tx->send($messages[$got]) : $tx->finish(1000);
         });
     }
-    $tx->on(finish => sub { $code = $_[1]; Mojo::IOLoop->stop });
+    $tx->on(finish => sub { $code = $_[1] });
     $tx->send($messages[0]);
 });
 Mojo::IOLoop->singleton->reactor->on(error => sub { say STDERR $_[1]; exit 1 });
-Mojo::IOLoop->start;
+Mojo::IOLoop->start; # until there is nothing left to do
 exit($got == @messages && $code == 1000 ? 0 : 1);

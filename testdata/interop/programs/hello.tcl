@@ -22,9 +22,10 @@ proc handle {ws type data} {
         }
         binary {
             if {$data ne $::binary} { exit 1 }
-            websocket::close $ws 1000
+            websocket::send $ws 8 [binary format S 1000] ;# websocket::close sends nothing
         }
-        disconnect { exit 0 }
+        close { exit 0 }
+        disconnect { exit 1 }
         error { puts stderr $data; exit 1 }
     }
 }

@@ -8,7 +8,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -180,8 +179,7 @@ func (c gobwasConn) close() error {
 	if err := wsutil.WriteClientMessage(c, ws.OpClose, ws.NewCloseFrameBody(1000, "")); err != nil {
 		return err
 	}
-	// The answer comes after what else was under way.
-	if _, _, err := wsutil.ReadServerData(c); !errors.As(err, new(wsutil.ClosedError)) {
+	if _, err := ws.ReadFrame(c); err != nil { // wsutil would answer it
 		return err
 	}
 	return c.Close()
