@@ -39,6 +39,15 @@
 // sessions tell of it. How a connection ends is passed on: a half-close as a
 // half-close, a reset as a reset.
 //
+// # Connections that were led here
+//
+// [Proxy.ServeConn] takes a client's connection with the one to where it wanted to go.
+// It is relayed like the inside of a tunnel, and nothing is edited. If the server is a
+// proxy of the client's own and opens a tunnel, by CONNECT or SOCKS, the link begins
+// anew in it, with the same two connections: an exchange for each turn of the two,
+// and after the last the tunnel. TLS may begin in each tunnel, so that legs of TLS may
+// lie on one another.
+//
 // # Gates
 //
 // If NewGate makes a gate for a session, its frames go on as the gate decides:
@@ -57,7 +66,8 @@
 //
 // A client that begins TLS, in a tunnel or to a reverse proxy, gets a
 // certificate from Authority for the server it asks for; TLS with the server is
-// another connection, with UpstreamTLS. What fails is told where it can be: to
+// another connection, with UpstreamTLS. A client that was led here did not ask for us:
+// where it can't be served, or refuses us, its TLS is relayed as it is. What fails is told where it can be: to
 // the client in an alert or a 502, to the user in a session of its own and, once,
 // with a remedy in Log.
 //
@@ -76,8 +86,8 @@
 // # Ends
 //
 // The link's goroutine is owned by [Proxy.Serve], which returns when all have
-// ended. The upstream's is owned by its link, which waits for it. The writer of
-// an outbox is owned by the relay that starts it, and ends before the session
-// hears of the end of its direction. A connection that is closed, by its peer or
-// at the end of the context, ends them all.
+// ended, or is the caller's of [Proxy.ServeConn]. The upstream's is owned by its
+// link, which waits for it. The writer of an outbox is owned by the relay that
+// starts it, and ends before the session hears of the end of its direction. A
+// connection that is closed, by its peer or at the end of the context, ends them all.
 package proxy

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/proxy/internal/socks"
 )
 
 // An exchange is a request and its answer, or a tunnel. The link's goroutine
@@ -17,6 +18,9 @@ type exchange struct {
 	keepAlive bool   // the client may go on after the answer
 	sentEarly bool   // the client sent frames before the answer, which were relayed
 
+	tunnel string             // "host:port" that a tunnel leads to if the server, a proxy, opens it; "" for none
+	socks  *socks.Negotiation // of which this is a turn, or nil
+
 	answered chan struct{}
 	outcome  outcome
 	failure  *failure // iff outcomeRefused
@@ -26,6 +30,7 @@ type outcome uint8
 
 const (
 	outcomeKeep    outcome = iota // the answer is complete; another request may follow
+	outcomeTunnel                 // the server has opened a tunnel, in which all begins anew
 	outcomeUpgrade                // both directions are relayed from here on
 	outcomeLast                   // the server ended, or the client can't be reached
 	outcomeRefused                // the answer can't be relayed: failure
@@ -143,6 +148,14 @@ func (k *link) finish(x *exchange, err error) phase {
 	case x.outcome == outcomeUpgrade, x.outcome == outcomeKeep && (x.sentEarly || k.frameWaits(x)):
 		// A client that went on after a refusal is relayed until it notices.
 		k.relayed, k.clientEnded = x.session, err != nil
+		return phaseRelay
+	case x.outcome == outcomeTunnel && (err == nil || err == io.EOF):
+		x.Done(x.now())
+		return k.within(x.tunnel)
+	case x.outcome == outcomeKeep && x.socks != nil && err == nil:
+		return phaseNext
+	case x.outcome == outcomeKeep && x.socks != nil && err == io.EOF:
+		k.relayed, k.clientEnded = x.session, true
 		return phaseRelay
 	case x.outcome == outcomeKeep:
 		if err == nil {

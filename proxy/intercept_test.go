@@ -58,9 +58,18 @@ func (r *rig) config() *tls.Config { return r.origin.(*secureListener).config }
 
 func (p *peer) tls() *tls.Conn { return p.Conn.(*secureConn).Conn }
 
-// eachTLS runs a test in both modes that intercept TLS.
+// eachTLS runs a test in both modes that intercept all TLS.
 func eachTLS(t *testing.T, test func(t *testing.T, r *rig), set ...func(*Proxy)) {
-	for _, m := range []mode{inTLS, inTLSTunnel, inTLSDirect} {
+	eachOf(t, []mode{inTLS, inTLSTunnel}, test, set...)
+}
+
+// eachTLSMode runs a test in all modes that intercept TLS.
+func eachTLSMode(t *testing.T, test func(t *testing.T, r *rig), set ...func(*Proxy)) {
+	eachOf(t, []mode{inTLS, inTLSTunnel, inTLSDirect}, test, set...)
+}
+
+func eachOf(t *testing.T, modes []mode, test func(t *testing.T, r *rig), set ...func(*Proxy)) {
+	for _, m := range modes {
 		t.Run(string(m), func(t *testing.T) { test(t, newRig(t, m, set...)) })
 	}
 }
@@ -163,7 +172,7 @@ func TestALPN(t *testing.T) {
 		{[]string{"http/1.1"}, "http/1.1"},
 		{[]string{"h2", "http/1.1"}, "http/1.1"},
 	} {
-		eachTLS(t, func(t *testing.T, r *rig) {
+		eachTLSMode(t, func(t *testing.T, r *rig) {
 			r.config().NextProtos = []string{"h2", "http/1.1"}
 			config := example()
 			config.NextProtos = tt.offer
@@ -269,7 +278,7 @@ func TestClientWithoutNeed(t *testing.T) {
 // to its end, and bytes that are none.
 func TestClientHello(t *testing.T) {
 	t.Run("many segments", func(t *testing.T) {
-		eachTLS(t, func(t *testing.T, r *rig) {
+		eachTLSMode(t, func(t *testing.T, r *rig) {
 			below := r.dialBelow()
 			below.SetNoDelay(true)
 			c := newPeer(t, "client", &secureConn{tls.Client(&byteByByte{below}, example()), below})
@@ -572,7 +581,7 @@ func TestClientCertificate(t *testing.T) {
 // TestOtherProtocolsInTLS relays what is no HTTP.
 func TestOtherProtocolsInTLS(t *testing.T) {
 	t.Run("client first", func(t *testing.T) {
-		eachTLS(t, func(t *testing.T, r *rig) {
+		eachTLSMode(t, func(t *testing.T, r *rig) {
 			c := r.dial()
 			c.send("\x10\x0cMQTT")
 			s := r.accept()
@@ -629,7 +638,7 @@ func TestPass(t *testing.T) {
 
 // TestManyTLSSessionsAtOnce has them all begin at the same time, too.
 func TestManyTLSSessionsAtOnce(t *testing.T) {
-	eachTLS(t, func(t *testing.T, r *rig) {
+	eachTLSMode(t, func(t *testing.T, r *rig) {
 		go r.acceptAll(func(c net.Conn) {
 			if _, err := ws.Upgrade(c); err == nil {
 				io.Copy(struct{ io.Writer }{c}, c) // an echo as it came, masked

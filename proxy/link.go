@@ -30,6 +30,11 @@ type link struct {
 	server string // "host:port" of the one server that all is for; "" if each request names its own
 	method string // of the latest request
 
+	asked     *tlswire.ClientHello // what the client has asked for in TLS, if it was looked at
+	secure    bool                 // TLS was begun, in the innermost tunnel
+	unreadTLS string               // why TLS is not looked into; valid iff weighed
+	weighed   bool
+
 	hello       *clientHello // iff the client has begun TLS
 	clientTLS   *decode.TLS  // of the client's leg; nil if it is in plain
 	serverTLS   *decode.TLS  // of the server's leg
@@ -121,6 +126,8 @@ func (k *link) exchange() phase {
 	case err == nil:
 	case k.server != "" && errors.Is(err, errNotRequest):
 		return k.opaque(decode.FromClient, k.server, k.describe())
+	case k.via == viaDirect && isFailure(err):
+		return k.opaque(decode.FromClient, k.server, err.Error())
 	case errors.Is(err, errNotRequest):
 		raw := k.client.unread()
 		err = notRequest(raw)

@@ -82,8 +82,15 @@ type Proxy struct {
 	// into. If nil, TLS is relayed unread.
 	Authority *ca.Authority
 
-	// Pass reports whether TLS to a host is to be relayed unread all the same.
+	// Pass reports whether TLS to a host is to be relayed unread all the same. It is
+	// asked for the host of a tunnel, and for the name that the client asks for in
+	// TLS if that is another; for the name alone, if there is one, in [Proxy.ServeConn].
 	Pass func(host string) bool
+
+	// Only, if not nil, reports whether TLS to a host is looked into: the host of a
+	// tunnel, or in [Proxy.ServeConn] the name that the client asks for in TLS, if there
+	// is one. Pass has the last word.
+	Only func(host string) bool
 
 	// UpstreamTLS says whom to trust in TLS with servers, and how to show who
 	// we are; nil means the system's roots and no certificate.
@@ -108,6 +115,7 @@ type Proxy struct {
 	tickets  tls.ClientSessionCache
 	warned   sync.Map // the Reasons that were logged, as keys
 	sessions atomic.Int64
+	trust    trust // of clients whose connections were led here
 
 	mu   sync.Mutex
 	ours map[ends]int // upstream connections, as we see them; protected by mu

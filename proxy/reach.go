@@ -17,13 +17,16 @@ func (k *link) reach(addr string, x *exchange) error {
 		if up.addr == addr && up.hand(x) {
 			return nil
 		}
-		if up.hasToldClient() {
+		if up.hasToldClient() || k.via == viaDirect {
 			return errGone
 		}
 		k.leave()
 	}
 	if k.upstreamErr != nil {
 		return k.upstreamErr
+	}
+	if k.via == viaDirect { // there is no other connection
+		return net.ErrClosed
 	}
 	c, err := k.p.dial(k.ctx, addr)
 	if k.ctx.Err() != nil && err != nil {
@@ -37,9 +40,13 @@ func (k *link) reach(addr string, x *exchange) error {
 
 // use makes c the connection to the server at addr, with TLS if that is called
 // for, and hands it x, unless that is nil.
-func (k *link) use(addr string, c net.Conn, x *exchange) (err error) {
+func (k *link) use(addr string, c net.Conn, x *exchange) error {
+	return k.useLeg(addr, k.p.newLeg(c), x)
+}
+
+// useLeg is like use, for the leg of a connection.
+func (k *link) useLeg(addr string, l *leg, x *exchange) (err error) {
 	k.serverTLS = nil
-	l := k.p.newLeg(c)
 	if k.serverName != "" {
 		protos := alpn
 		if k.clientTLS != nil && k.clientTLS.ALPN == "" {
@@ -49,6 +56,12 @@ func (k *link) use(addr string, c net.Conn, x *exchange) (err error) {
 			return err
 		}
 	}
+	k.begin(addr, l, x)
+	return nil
+}
+
+// begin has the server at addr read from l, and hands it x, unless that is nil.
+func (k *link) begin(addr string, l *leg, x *exchange) {
 	up := &upstream{
 		leg: l, link: k, addr: addr,
 		next: make(chan *exchange, 1), left: make(chan struct{}), gone: make(chan struct{}),
@@ -63,7 +76,6 @@ func (k *link) use(addr string, c net.Conn, x *exchange) (err error) {
 		up.hand(x)
 	}
 	go up.serve()
-	return nil
 }
 
 // leave closes the upstream connection, if there is one, and waits for its
@@ -78,15 +90,17 @@ func (k *link) leave() {
 	close(k.up.left)
 	k.p.forget(k.up.Conn)
 	<-k.up.gone
+	k.up.release()
 	k.mu.Lock()
 	k.up = nil
 	k.mu.Unlock()
 }
 
-// detach takes the upstream connection from its goroutine. It returns nil if
-// the server has spoken or ended already.
-func (k *link) detach() net.Conn {
+// detach takes the leg of the server from its goroutine, and reports whether the
+// server has neither spoken nor ended.
+func (k *link) detach() (l *leg, silent bool) {
 	u := k.up
+	u.keep.Store(true)
 	close(u.left)
 	u.SetReadDeadline(longAgo)
 	<-u.gone
@@ -95,9 +109,5 @@ func (k *link) detach() net.Conn {
 	k.up = nil
 	k.mu.Unlock()
 	k.client.SetReadDeadline(time.Time{}) // the server may have ended the wait for it
-	if u.serverFirst != "" || !isTimeout(u.ended) {
-		k.p.forget(u.Conn)
-		return nil
-	}
-	return u.Conn
+	return u.leg, u.serverFirst == "" && isTimeout(u.ended)
 }

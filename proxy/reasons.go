@@ -8,6 +8,14 @@ type Reason string
 // ReasonKey is the key of the attribute.
 const ReasonKey = "reason"
 
+// Keys of further attributes, of the records with [ReasonUntrustedAuthority] that tell
+// of a client of [Proxy.ServeConn]: its process as [Target] has it, and the host.
+const (
+	PIDKey     = "pid"
+	ProcessKey = "process"
+	HostKey    = "host"
+)
+
 const (
 	// A client does not trust [Proxy.Authority], or seems not to.
 	ReasonUntrustedAuthority Reason = "authority-untrusted"

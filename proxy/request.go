@@ -60,7 +60,7 @@ func (k *link) describe() string {
 	case len(b) == 0:
 		return "client ends first"
 	case tlswire.IsHandshake(b):
-		return "TLS, not intercepted"
+		return cmp.Or(k.unreadTLS, notIntercepted)
 	case looksLikeHTTP2(b):
 		return "HTTP/2"
 	case looksLikeSOCKS(b):
@@ -131,6 +131,11 @@ func (k *link) request(h *decode.Head, n int) phase {
 		session: s, method: h.Method, websocket: decode.AsksForWebSocket(h), keepAlive: h.KeepAlive(),
 		answered: make(chan struct{}),
 	}
+	if k.via == viaDirect && h.Method == http.MethodConnect {
+		if to, err := connect(h); err == nil {
+			x.tunnel = to.addr
+		}
+	}
 	if fault := s.HeadFault(decode.FromClient); x.websocket && k.p.Strict && fault != "" {
 		err = refusal(http.StatusBadRequest, fault)
 	}
@@ -151,8 +156,13 @@ func (k *link) opaque(d decode.Dir, addr, why string) phase {
 	if k.clientTLS == nil && tlswire.IsHandshake(k.client.unread()) {
 		k.serverName = "" // it is for the server, as it is
 	}
-	s := k.open(decode.Info{Server: addr, URL: addr}, nil)
+	s := k.open(decode.Info{Server: addr, URL: k.named(addr)}, nil)
 	s.Opaque(d, k.client.when, why)
+	return k.unreadTo(addr, s)
+}
+
+// unreadTo relays all that comes from here on to addr, as bytes of s.
+func (k *link) unreadTo(addr string, s *session) phase {
 	x := &exchange{session: s, answered: make(chan struct{}), outcome: outcomeUpgrade}
 	close(x.answered)
 	if err := k.reach(addr, x); err != nil {
@@ -215,6 +225,10 @@ func (k *link) enter() phase {
 		}
 	}
 	if err == nil {
+		k.trusted()
+		if n, size := k.beginsSOCKS(); size > 0 {
+			return k.negotiate(n, size)
+		}
 		if k.startsTLS() {
 			return phaseFirst
 		}
@@ -230,6 +244,8 @@ func (k *link) enter() phase {
 		return k.opaque(decode.FromServer, k.server, "server ends first")
 	case f == nil: // no request, or the client has ended
 		return k.opaque(decode.FromClient, k.server, k.describe())
+	case k.via == viaDirect && f.status != http.StatusRequestTimeout:
+		return k.opaque(decode.FromClient, k.server, f.text)
 	case f.status == http.StatusRequestTimeout:
 		return k.opaque(decode.FromClient, k.server, "no HTTP request within "+k.p.handshakeTimeout().String())
 	}

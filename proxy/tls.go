@@ -21,24 +21,35 @@ var alpn = []string{"http/1.1"}
 // startsTLS reports whether the client's first bytes begin a TLS connection
 // that is to be looked into.
 func (k *link) startsTLS() bool {
-	if !tlswire.IsHandshake(k.client.unread()) || k.p.Authority == nil || k.clientTLS != nil || k.phase != phaseFirst || k.server == "" {
+	if !tlswire.IsHandshake(k.client.unread()) || k.secure || k.phase != phaseFirst || k.server == "" {
 		return false
 	}
-	host, _, _ := net.SplitHostPort(k.server)
-	return k.p.Pass == nil || !k.p.Pass(host)
+	if !k.weighed {
+		k.weighed, k.unreadTLS = true, k.whyUnread()
+	}
+	return k.unreadTLS == ""
 }
 
 // interceptTLS ends the client's TLS here and, in a tunnel, begins ours with
 // the server; if that fails, the answers to requests say so.
 func (k *link) interceptTLS() phase {
-	var c net.Conn
+	var l *leg
 	if k.up != nil {
-		c = k.detach()
+		var silent bool
+		switch l, silent = k.detach(); {
+		case !silent && k.via == viaDirect:
+			k.begin(k.server, l, nil)
+			return k.opaque(decode.FromServer, k.server, "server speaks first")
+		case !silent:
+			l.release()
+			k.p.forget(l.Conn)
+			l = nil
+		}
 	}
-	k.hello = new(clientHello)
+	k.hello, k.secure = new(clientHello), true
 	if err := k.acceptTLS(k.hello); err != nil {
-		if c != nil {
-			k.p.forget(c)
+		if l != nil {
+			k.p.forget(l.Conn)
 		}
 		k.clientTLS = &decode.TLS{SNI: k.hello.sni}
 		k.distrusted(err)
@@ -46,8 +57,8 @@ func (k *link) interceptTLS() phase {
 	}
 	if k.isTunnel() { // a reverse proxy speaks to its origin as it was told to
 		k.serverName = k.hello.name
-		if c != nil {
-			k.upstreamErr = k.use(k.server, c, nil)
+		if l != nil {
+			k.upstreamErr = k.useLeg(k.server, l, nil)
 		}
 	}
 	k.hello.done = time.Now()

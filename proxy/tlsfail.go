@@ -23,7 +23,7 @@ import (
 
 // distrusted ends a session that never was, because of the client's TLS.
 func (k *link) distrusted(err error) {
-	text, how := k.p.clientTLSText(k.hello, err), howEnded(err)
+	text, how := k.clientTLSText(err), howEnded(err)
 	if isAlert(err) { // about what we have said
 		how = decode.EndLocal
 	}
@@ -33,7 +33,7 @@ func (k *link) distrusted(err error) {
 	case errors.Is(err, context.DeadlineExceeded):
 		how = decode.EndTimeout
 	}
-	s := k.open(decode.Info{Server: k.server, URL: k.server}, nil)
+	s := k.open(decode.Info{Server: k.server, URL: k.named(k.server)}, nil)
 	now := s.now()
 	s.End(decode.FromClient, now, how, text)
 	s.End(decode.FromServer, now, decode.EndLocal, "")
@@ -42,14 +42,15 @@ func (k *link) distrusted(err error) {
 
 // clientTLSText says what went wrong with a client's TLS, and warns of it if it
 // can be mended.
-func (p *Proxy) clientTLSText(h *clientHello, err error) string {
+func (k *link) clientTLSText(err error) string {
+	p, h := k.p, k.hello
 	a, isAlert := alertOf(err)
 	switch {
 	case isAlert && aboutCertificate(a):
-		p.warn(ReasonUntrustedAuthority, "a client does not trust our certificate authority")
+		k.untrusted(doesNotTrust)
 		return fmt.Sprintf("client refuses our certificate for %q: %s", h.name, tlsText(err))
 	case h.answered && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)):
-		p.warn(ReasonUntrustedAuthority, "a client may not trust our certificate authority")
+		k.untrusted(mayNotTrust)
 		if h.done.IsZero() {
 			return fmt.Sprintf("client closes the connection when it sees our certificate for %q", h.name)
 		}

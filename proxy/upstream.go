@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
@@ -26,6 +27,7 @@ type upstream struct {
 	passEnd bool      // the client is to learn of the server's end; used by serve only
 	relayed *session  // whose bytes are relayed from here on, or nil; used by serve only
 
+	keep atomic.Bool    // another takes the connection over, with what is unread
 	next chan *exchange // holds at most one: the next is handed over after the last was answered
 	left chan struct{}  // closed when the link no longer needs the connection
 	gone chan struct{}  // closed when serve has returned
@@ -49,7 +51,7 @@ func (u *upstream) hand(x *exchange) bool {
 		u.serverFirst = ""
 		u.link.client.SetReadDeadline(time.Time{})
 	}
-	if x.websocket {
+	if x.websocket && u.link.via != viaDirect {
 		u.SetReadDeadline(time.Now().Add(u.link.p.handshakeTimeout()))
 	}
 	u.next <- x
@@ -89,7 +91,9 @@ func (u *upstream) serve() {
 	if u.relayed != nil { // from here, where the stack is small, for as long as it takes
 		u.link.relay(decode.FromServer, u.leg, u.link.client, u.relayed)
 	}
-	u.release()
+	if !u.keep.Load() {
+		u.release()
+	}
 }
 
 // answer waits for the server and relays what comes. It returns false when the
@@ -136,6 +140,8 @@ func (u *upstream) answer() bool {
 	case x.outcome == outcomeUpgrade: // a tunnel
 		u.relayed = x.session
 		return false
+	case x.socks != nil:
+		return u.negotiate(x)
 	}
 	return u.response(x)
 }
@@ -226,6 +232,9 @@ func (u *upstream) response(x *exchange) bool {
 		n := decode.HeadLen(b, seen)
 		seen = len(b)
 		if n > limit || n == 0 && len(b) > limit {
+			if u.link.via == viaDirect {
+				return u.upgrade(x, nil)
+			}
 			x.Data(decode.FromServer, u.when, b)
 			x.failure = failed(http.StatusBadGateway, "response head is longer than %d bytes", limit)
 			u.done(x, outcomeRefused)
@@ -247,6 +256,8 @@ func (u *upstream) response(x *exchange) bool {
 			u.tunnelRefused(x)
 		}
 		switch {
+		case h.Status/100 == 2 && x.tunnel != "":
+			return u.tunnel(x, n)
 		case h.Status == http.StatusSwitchingProtocols, h.Status/100 == 2 && x.method == http.MethodConnect:
 			return u.upgrade(x, h)
 		case h.Status >= 200:

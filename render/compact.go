@@ -417,7 +417,11 @@ func (p *printer) exchangeOrTunnel(ev *decode.Event) {
 		return
 	}
 	p.text("tunnel ")
-	p.wire(cmp.Or(ev.Info.Server, ev.Info.URL))
+	to := cmp.Or(ev.Info.Server, ev.Info.URL)
+	if ev.Info.Via == "direct" { // by its name, if that is known
+		to = cmp.Or(ev.Info.URL, to)
+	}
+	p.wire(to)
 }
 
 func (p *printer) bytes(ev *decode.Event, what string, n int64, why string) {

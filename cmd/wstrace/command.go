@@ -14,14 +14,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/child"
 	trustdir "github.com/wstrace/wstrace/cmd/wstrace/internal/child/trust"
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/child/viaenv"
-	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/proxy"
 	"github.com/wstrace/wstrace/proxy/ca"
 )
@@ -183,6 +181,7 @@ func (c *command) trustUs() {
 		return
 	}
 	c.spec.Env = c.trust.Env(c.spec.Env)
+	c.con.untrusted = func(process string) string { return untrustedHint(process, c.trust.SPKI(), c.trust.Bundle()) }
 	// The servers that the command trusts by its environment are trusted in its place.
 	if more := c.trust.Roots(); len(more) > 0 {
 		pool := c.p.UpstreamTLS.RootCAs
@@ -353,55 +352,6 @@ func someOf(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// settleTime is how long connections may take to end after the processes have that
-// made them, and settleStill how long it takes to notice that none is left.
-const (
-	settleTime  = 2 * time.Second
-	settleStill = 50 * time.Millisecond
-)
-
-// settle waits until the connections have ended, and ends those that don't.
-func (c *command) settle(cancel context.CancelFunc) {
-	deadline := time.After(settleTime)
-	for settled := false; !settled; {
-		var still <-chan time.Time
-		if c.ongoing.n.Load() == 0 {
-			still = time.After(settleStill)
-		}
-		select {
-		case <-c.ongoing.changed:
-		case <-still:
-			settled = true
-		case <-deadline:
-			settled = true
-		}
-	}
-	cancel()
-	c.served.Wait()
-}
-
-// ongoing is a sink that counts the sessions that are open.
-type ongoing struct {
-	n       atomic.Int64
-	changed chan struct{} // holds one if n has changed
-}
-
-// Emit counts ev.
-func (o *ongoing) Emit(ev *decode.Event) {
-	switch ev.Kind {
-	case decode.KindOpen:
-		o.n.Add(1)
-	case decode.KindClosed:
-		o.n.Add(-1)
-	default:
-		return
-	}
-	select {
-	case o.changed <- struct{}{}:
-	default:
-	}
-}
-
 // reportPassed says what was not looked into.
 func (c *command) reportPassed() {
 	p := &c.process.Passed
@@ -419,39 +369,5 @@ func (c *command) reportPassed() {
 	add(p.Managers.Load(), "connection with a service that starts processes for others, such as Docker")
 	if len(list) > 0 {
 		c.con.note("not looked into: %s", strings.Join(list, ", "))
-	}
-}
-
-// An awaited server is one that may not listen yet.
-type awaited struct {
-	ended   <-chan struct{} // closed when no process of it is left
-	timeout time.Duration   // of an attempt
-
-	mu    sync.Mutex
-	ready bool // it has listened
-}
-
-// retryEvery is how often a server is asked that does not listen yet.
-const retryEvery = 50 * time.Millisecond
-
-// dial connects to addr. The first time it waits until something listens there.
-func (a *awaited) dial(ctx context.Context, addr string) (net.Conn, error) {
-	d := net.Dialer{Timeout: a.timeout}
-	for {
-		conn, err := d.DialContext(ctx, "tcp", addr)
-		a.mu.Lock()
-		a.ready = a.ready || err == nil
-		ready := a.ready
-		a.mu.Unlock()
-		if ready || !errors.Is(err, syscall.ECONNREFUSED) {
-			return conn, err
-		}
-		select {
-		case <-time.After(retryEvery):
-		case <-a.ended:
-			return nil, err
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
 	}
 }

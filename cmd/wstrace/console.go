@@ -21,6 +21,10 @@ type console struct {
 	quiet   bool                // no notices
 	verbose bool                // debug messages too
 	hide    func(string) string // takes out secrets; nil if it need not be
+
+	// untrusted returns the hint for a process that does not trust our authority; nil
+	// without a command.
+	untrusted func(process string) string
 }
 
 // note writes a notice.
@@ -109,12 +113,21 @@ func (c *console) Enabled(_ context.Context, l slog.Level) bool {
 
 func (c *console) Handle(_ context.Context, r slog.Record) error {
 	c.say("%s", r.Message)
+	var hint string
 	r.Attrs(func(a slog.Attr) bool {
-		if reason, ok := a.Value.Any().(proxy.Reason); ok && remedies[reason] != "" {
-			c.hint("%s", remedies[reason])
+		switch v := a.Value.Any().(type) {
+		case proxy.Reason:
+			hint = remedies[v]
+		case string:
+			if a.Key == proxy.ProcessKey && c.untrusted != nil {
+				hint = c.untrusted(v)
+			}
 		}
 		return true
 	})
+	if hint != "" {
+		c.hint("%s", hint)
+	}
 	return nil
 }
 

@@ -6,12 +6,18 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/wstrace/wstrace/cmd/wstrace/internal/child"
 )
 
 var update = flag.Bool("update", false, "write what the commands print into the scripts")
 
+// programs are in the PATH of tests: wstrace, and what it may run.
+var programs = map[string]func(){"wstrace": main, "wsc": wsc}
+
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"wstrace": main})
+	child.Become() // wstrace starts itself by /proc/self/exe, whose name is not wstrace here
+	testscript.Main(m, programs)
 }
 
 // gorace keeps programs with the race detector from sleeping before they exit.

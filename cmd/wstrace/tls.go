@@ -92,10 +92,10 @@ func (f *tlsFlags) addTo(p *proxy.Proxy, con *console) (keyLog io.Closer, err er
 	if p.UpstreamTLS, err = f.serverFlags.config(); err != nil {
 		return nil, err
 	}
-	switch {
-	case len(f.only) > 0:
-		p.Pass = func(host string) bool { return f.pass.match(host) || !f.only.match(host) }
-	case len(f.pass) > 0:
+	if len(f.only) > 0 {
+		p.Only = f.only.match
+	}
+	if len(f.pass) > 0 {
 		p.Pass = f.pass.match
 	}
 	if p.Authority, err = openAuthority(f.caDir); err != nil {

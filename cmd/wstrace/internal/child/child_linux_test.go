@@ -557,3 +557,53 @@ func TestMany(t *testing.T) {
 		t.Errorf("%d were led", len(r.taken))
 	}
 }
+
+// BenchmarkConnect measures how long a connect takes that is led, and how many times
+// that of one that is not.
+func BenchmarkConnect(b *testing.B) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { io.Copy(io.Discard, c); c.Close() }()
+		}
+	}()
+	self, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	measure := func(lead *Lead) float64 {
+		out, err := os.Create(filepath.Join(b.TempDir(), "out"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer out.Close()
+		p, err := Start(&Command{
+			Path: "/bin/sh", Args: []string{"sh", "-c", `exec "$0" "$@" >` + out.Name(), self, l.Addr().String(), fmt.Sprint(b.N)},
+			Env: append(os.Environ(), play+"=time"), Lead: lead,
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		<-p.Ended()
+		p.Close()
+		var ns float64
+		if _, err := fmt.Fscan(out, &ns); err != nil {
+			b.Fatal(err)
+		}
+		return ns / float64(b.N)
+	}
+	plain := measure(nil)
+	lead := &Lead{Own: func(netip.AddrPort) bool { return false }, Take: func(c Conn) { go c.relay() }}
+	ns := measure(lead)
+	b.ReportMetric(ns, "ns/connect")
+	b.ReportMetric(ns/plain, "of-plain")
+	b.ReportMetric(0, "ns/op")
+}

@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"sync"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +29,7 @@ var roles = map[string]func(args []string) error{
 	"mptcp":    mptcpRole,
 	"alone":    aloneRole,
 	"many":     manyRole,
+	"time":     timeRole,
 }
 
 func sockaddr(s string) (family int, sa unix.Sockaddr) {
@@ -272,5 +275,25 @@ func manyRole(args []string) error {
 	}
 	all.Wait()
 	fmt.Println(n-failed, "connected")
+	return nil
+}
+
+// timeRole connects as often as it is told, one time after another, and prints how many
+// nanoseconds that took.
+func timeRole(args []string) error {
+	n, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	for range n {
+		c, err := net.Dial("tcp", args[0])
+		if err != nil {
+			return err
+		}
+		c.(*net.TCPConn).SetLinger(0) // so that ports do not run out
+		c.Close()
+	}
+	fmt.Println(time.Since(start).Nanoseconds())
 	return nil
 }

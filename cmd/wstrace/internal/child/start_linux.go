@@ -115,7 +115,7 @@ func (p *Process) trace(lead *Lead, socket int) error {
 	}
 	if err := probe(p.PID); err != nil {
 		unix.Close(fd)
-		return &ErrNotTraced{Why: "the sockets of other processes can't be had here: " + err.Error(), Remedy: "in Docker, docker run --cap-add SYS_PTRACE permits it"}
+		return &ErrNotTraced{Why: "the sockets of other processes can't be had here: " + err.Error(), Remedy: ptraceRemedy()}
 	}
 	p.Confined = r.step == stepConfined
 	if p.tracer, err = newTracer(fd, lead, &p.Passed); err != nil {
@@ -125,6 +125,15 @@ func (p *Process) trace(lead *Lead, socket int) error {
 	go p.tracer.run()
 	_, err = unix.Write(socket, []byte{1})
 	return err
+}
+
+// ptraceRemedy says what lets us have the sockets of our children.
+func ptraceRemedy() string {
+	scope, _ := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope")
+	if s := strings.TrimSpace(string(scope)); s != "" && s > "1" { // 1 permits it with children
+		return "kernel.yama.ptrace_scope is " + s + ", and 1 permits it"
+	}
+	return "in Docker, docker run --cap-add SYS_PTRACE permits it"
 }
 
 // notTraced says why the filter can't be had.

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// An awaited server is one that may not listen yet.
+type awaited struct {
+	ended   <-chan struct{} // closed when no process of it is left
+	timeout time.Duration   // of an attempt
+
+	mu    sync.Mutex
+	ready bool // it has listened
+}
+
+// retryEvery is how often a server is asked that does not listen yet.
+const retryEvery = 50 * time.Millisecond
+
+// dial connects to addr. The first time it waits until something listens there.
+func (a *awaited) dial(ctx context.Context, addr string) (net.Conn, error) {
+	d := net.Dialer{Timeout: a.timeout}
+	for {
+		conn, err := d.DialContext(ctx, "tcp", addr)
+		a.mu.Lock()
+		a.ready = a.ready || err == nil
+		ready := a.ready
+		a.mu.Unlock()
+		if ready || !errors.Is(err, syscall.ECONNREFUSED) {
+			return conn, err
+		}
+		select {
+		case <-time.After(retryEvery):
+		case <-a.ended:
+			return nil, err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
