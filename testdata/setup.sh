@@ -15,6 +15,9 @@ missing() {
 	python() {
 		need "$1" /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec(sys.argv[1]))' "$2"
 	}
+	typelib() {
+		need "$1" /usr/bin/python3 -c 'import gi, sys; gi.require_version(*sys.argv[1:])' "$2" "$3"
+	}
 	need gcc command -v gcc
 	need libc6-dev test -e /usr/include/stdlib.h
 	need nodejs command -v node
@@ -34,6 +37,36 @@ missing() {
 	python python3-aiohttp aiohttp
 	python python3-websocket websocket
 	python python3-wsproto wsproto
+	python python3-tornado tornado
+	python python3-trio-websocket trio_websocket
+	python python3-ws4py ws4py
+	python python3-autobahn autobahn
+	python python3-pyqt5.qtwebsockets PyQt5.QtWebSockets
+	need g++ command -v g++
+	need make command -v make
+	need libokhttp-java test -e /usr/share/java/okhttp.jar
+	need libtomcat9-java test -e /usr/share/java/tomcat9-websocket.jar
+	need libjetty9-java test -e /usr/share/java/jetty9-client.jar
+	need libjetty9-extra-java test -e /usr/share/java/jetty9-websocket-client.jar
+	need libssl-dev test -e /usr/include/openssl/ssl.h
+	need libwebsockets-dev test -e /usr/include/libwebsockets.h
+	need libwebsocketpp-dev test -e /usr/include/websocketpp/client.hpp
+	need libboost-system-dev sh -c 'test -e /usr/lib/*/libboost_system.so'
+	need libpoco-dev test -e /usr/include/Poco/Net/WebSocket.h
+	python python3-gi gi
+	typelib gir1.2-soup-3.0 Soup 3.0
+	typelib gir1.2-webkit2-4.1 WebKit2 4.1
+	need glib-networking sh -c 'test -e /usr/lib/*/gio/modules/libgiognutls.so'
+	need xvfb command -v Xvfb
+	need libmojolicious-perl perl -MMojolicious -e1
+	need libio-socket-ssl-perl perl -MIO::Socket::SSL -e1
+	need ruby-faye-websocket ruby -e "require 'faye/websocket'"
+	need tcllib sh -c 'echo "exit [catch {package require websocket}]" | tclsh'
+	need tcl-tls sh -c 'echo "exit [catch {package require tls}]" | tclsh'
+	need mono-mcs command -v mcs
+	need mono-runtime command -v mono
+	need ca-certificates-mono command -v cert-sync
+	need firefox-esr command -v firefox-esr
 }
 
 # apt_get runs apt-get. While another package manager is at work it waits, in the

@@ -71,8 +71,8 @@ func newTap(t *testing.T, target string, secure *tls.Config) *tap {
 	return tp
 }
 
-// only returns the one connection that there was, when it has ended.
-func (tp *tap) only(ctx context.Context) (*flow, error) {
+// all returns the connections that there were, when they have ended.
+func (tp *tap) all(ctx context.Context) ([]*flow, error) {
 	tp.stop()
 	ended := make(chan struct{})
 	go func() {
@@ -84,10 +84,19 @@ func (tp *tap) only(ctx context.Context) (*flow, error) {
 	case <-ctx.Done():
 		return nil, errors.New("a connection does not end")
 	}
-	if len(tp.flows) != 1 {
-		return nil, fmt.Errorf("%d connections, want 1", len(tp.flows))
+	return tp.flows, nil
+}
+
+// only returns the one connection that there was, when it has ended.
+func (tp *tap) only(ctx context.Context) (*flow, error) {
+	flows, err := tp.all(ctx)
+	if err == nil && len(flows) != 1 {
+		err = fmt.Errorf("%d connections, want 1", len(flows))
 	}
-	return tp.flows[0], nil
+	if err != nil {
+		return nil, err
+	}
+	return flows[0], nil
 }
 
 func (f *flow) relay(c net.Conn, target string) {

@@ -48,7 +48,7 @@ const stacks = {
     },
     async client (url) {
       const { io } = await import('socket.io-client')
-      const socket = io(url.replace('ws:', 'http:'), { transports: ['websocket'], reconnection: false })
+      const socket = io(url.replace('ws', 'http'), { transports: ['websocket'], reconnection: false })
       const [{ to }] = await new Promise((resolve, reject) => {
         socket.on('hello', (...args) => resolve(args))
         socket.on('connect_error', reject)
@@ -136,7 +136,7 @@ const stacks = {
     async client (url) {
       const signalR = await import('@microsoft/signalr')
       const hub = new signalR.HubConnectionBuilder()
-        .withUrl(url.replace('ws:', 'http:') + '/hub', { skipNegotiation: true, transport: signalR.HttpTransportType.WebSockets })
+        .withUrl(url.replace('ws', 'http') + '/hub', { skipNegotiation: true, transport: signalR.HttpTransportType.WebSockets })
         .configureLogging(signalR.LogLevel.None).build()
       const news = new Queue()
       hub.on('news', text => news.put(text))
