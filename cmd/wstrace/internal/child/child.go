@@ -11,6 +11,8 @@
 //	trace.go     receives what the filter reports
 //	wanted.go    where a connect leads, and whether it is to be led
 //	connect.go   answers a connect: dials in the program's place
+//	peername.go  answers getpeername
+//	diag.go      asks the kernel what became of a socket
 //	cross.go     links the program's socket with one of ours
 //	park.go      where the program's socket waits for that
 //	process.go   reads the memory and the sockets of a process
@@ -22,6 +24,7 @@ import (
 	"net/netip"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -74,7 +77,28 @@ type Passed struct {
 	Device     atomic.Int64 // of sockets that are bound to a network device
 	Unreadable atomic.Int64 // attempts of processes that can't be read
 	Protocol   atomic.Int64 // of other stream protocols, such as MPTCP
+	Shortage   atomic.Int64 // attempts for which we lacked descriptors or memory
 	Managers   atomic.Int64 // connections with a service that starts processes for others, such as Docker
+}
+
+// countFailure counts an attempt to connect that could not be looked at.
+func (p *Passed) countFailure(err error) {
+	if isShortage(err) {
+		p.Shortage.Add(1)
+		return
+	}
+	p.Unreadable.Add(1)
+}
+
+// isShortage reports whether err is that we lack descriptors or memory, for which the
+// process is not to blame.
+func isShortage(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // ErrNotTraced says that a command can't be run so that its connections are led to

@@ -1,7 +1,7 @@
 package child
 
 import (
-	"encoding/binary"
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -18,22 +18,40 @@ const answerWithin = 250 * time.Millisecond
 
 // A dial is an attempt to connect in the place of a process.
 type dial struct {
+	*crossing
+	want   Wanted
+	raw    []byte // the address as the process gave it
+	cookie uint64 // of the process's socket
+	pid    int    // whose descriptor the socket is
+	fd     int
+	source *net.TCPAddr // from which the process wants to connect; nil if any will do
+	cancel context.CancelFunc
+
 	done chan struct{} // closed when it is over
 	err  error         // why it has failed; set before done is closed
 
-	told    bool            // the process has been told that it is under way; under tracer.mu
-	waiting []*notification // for the answer; under tracer.mu
+	told    bool            // the process has been told that it is under way; protected by tracer.mu
+	waiting []*notification // for the answer; protected by tracer.mu
 }
 
 // connect answers connect(2).
 func (t *tracer) connect(n *notification) answer {
-	p, s := t.open(n)
-	if p == nil {
+	p, s, err := t.open(n)
+	switch {
+	case err != nil:
+		t.passed.countFailure(err)
+		return leave
+	case p == nil:
 		return leave
 	}
 	defer p.close()
-	raw := make([]byte, min(n.args[2], 128))
-	if _, err := p.mem.ReadAt(raw, int64(n.args[1])); err != nil || len(raw) < 2 {
+	size := int32(n.args[2])
+	if size < 2 || size > unix.SizeofSockaddrAny {
+		unix.Close(s)
+		return leave // the kernel says what is wrong with it
+	}
+	raw := make([]byte, size)
+	if _, err := p.mem.ReadAt(raw, int64(n.args[1])); err != nil {
 		unix.Close(s)
 		return leave
 	}
@@ -63,22 +81,24 @@ func (t *tracer) await(n *notification, s int, want Wanted, raw []byte) answer {
 
 	t.mu.Lock()
 	d := t.dials[cookie]
+	if d != nil && tcpState(s) == tcpClose { // it is about something else by now
+		t.drop(d)
+		d = nil
+	}
 	switch {
 	case d == nil:
 		addr, _ := inetAddr(raw) // of IPv6 if the socket is, also for IPv4
-		c, err := newCrossing(s, t.parks.of(addr.Addr()), addr.Addr(), blocks)
+		c, err := newCrossing(s, t.parks, addr.Addr(), blocks)
 		if err != nil {
 			t.mu.Unlock()
 			unix.Close(s)
-			var errno syscall.Errno
-			if !errors.As(err, &errno) { // it is connected already, or listens: for the kernel to say
-				return leave
-			}
-			return answer{errno: errno}
+			return t.notBegun(err)
 		}
-		d = &dial{done: make(chan struct{})}
+		d = &dial{crossing: c, want: want, raw: raw, cookie: cookie, pid: want.PID, fd: int(int32(n.args[0])), source: c.boundTo(), done: make(chan struct{})}
+		var ctx context.Context
+		ctx, d.cancel = context.WithCancel(t.ctx)
 		t.dials[cookie] = d
-		t.work.Go(func() { t.dial(d, c, cookie, want, raw) })
+		t.work.Go(func() { t.dial(ctx, d) })
 	case !blocks && d.told: // another connect, and not the one that was interrupted
 		t.mu.Unlock()
 		unix.Close(s)
@@ -96,12 +116,35 @@ func (t *tracer) await(n *notification, s int, want Wanted, raw []byte) answer {
 		return leave // the kernel waits, and sees the signal
 	}
 	switch {
+	case isShortage(d.err):
+		return leave
 	case d.err != nil:
 		return answer{errno: dialErrno(d.err)}
 	case !blocks:
 		return answer{errno: unix.EINPROGRESS} // as TCP does; it can be written to at once
 	}
 	return answer{}
+}
+
+// notBegun returns the answer to a connect for which no dial could begin.
+func (t *tracer) notBegun(err error) answer {
+	var errno syscall.Errno
+	switch {
+	case isShortage(err):
+		t.passed.countFailure(err)
+		return leave
+	case errors.As(err, &errno):
+		return answer{errno: errno}
+	}
+	return leave // it is connected already, or listens: for the kernel to say
+}
+
+// drop ends a dial for which nobody waits any more. The caller holds t.mu.
+func (t *tracer) drop(d *dial) {
+	if t.dials[d.cookie] == d {
+		delete(t.dials, d.cookie)
+	}
+	d.cancel()
 }
 
 // What ends the wait for a dial.
@@ -113,9 +156,10 @@ const (
 	waitSignal // for the process, which must not wait longer
 )
 
-// signalEvery is how often it is asked whether a signal has come for a process whose
-// connect blocks. The kernel holds it back as long as we have not answered.
-const signalEvery = 50 * time.Millisecond
+// lookEvery is how often it is asked whether a connect is still waited for: whether a
+// signal has come for its process, which the kernel holds back as long as we have not
+// answered, or its socket has ended.
+const lookEvery = 50 * time.Millisecond
 
 // wait waits for the end of d, at most until limit has passed, unless that is 0.
 func (t *tracer) wait(n *notification, d *dial, limit time.Duration, blocks bool) waitEnd {
@@ -126,7 +170,7 @@ func (t *tracer) wait(n *notification, d *dial, limit time.Duration, blocks bool
 		timeout = timer.C
 	}
 	if blocks {
-		ticker := time.NewTicker(signalEvery)
+		ticker := time.NewTicker(lookEvery)
 		defer ticker.Stop()
 		look = ticker.C
 	}
@@ -138,17 +182,76 @@ func (t *tracer) wait(n *notification, d *dial, limit time.Duration, blocks bool
 			if signalPends(n.tid) {
 				return waitSignal
 			}
+			t.lookAt(d)
 		case <-timeout:
-			t.mu.Lock()
-			defer t.mu.Unlock()
-			select {
-			case <-d.done:
-				return waitDone
-			default:
-				d.told = true // unless a signal comes first
-				return waitTimeout
-			}
+			return t.tell(d)
 		}
+	}
+}
+
+// lookAt ends d if the process's socket is no longer on its way: somebody has shut it
+// down, or it has a limit of its own.
+func (t *tracer) lookAt(d *dial) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.dials[d.cookie] != d || d.socket < 0 {
+		return
+	}
+	if err := d.ended(); err != nil {
+		t.drop(d)
+		t.finish(d, err)
+	}
+}
+
+// tell notes that the process is told that its connect is under way. From then on the
+// socket is its own alone.
+func (t *tracer) tell(d *dial) waitEnd {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	select {
+	case <-d.done:
+		return waitDone
+	default:
+	}
+	if !d.told {
+		d.told = true // unless a signal comes first
+		if t.dials[d.cookie] == d {
+			d.letGo()
+			t.work.Go(func() { t.watch(d) })
+		}
+	}
+	return waitTimeout
+}
+
+// watch ends d when the process has closed its socket, or the socket is about
+// something else.
+func (t *tracer) watch(d *dial) {
+	ticker := time.NewTicker(answerWithin)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-d.done:
+			return
+		case <-ticker.C:
+		}
+		switch state, err := diagState(addrOf(d.from), addrOf(d.to), d.cookie); {
+		case err != nil: // the kernel can't say
+			return
+		case state != tcpSynSent:
+			t.mu.Lock()
+			t.drop(d)
+			t.mu.Unlock()
+		}
+	}
+}
+
+// finish ends d with err. The caller holds t.mu.
+func (t *tracer) finish(d *dial, err error) {
+	select {
+	case <-d.done:
+	default:
+		d.err = err
+		close(d.done)
 	}
 }
 
@@ -163,35 +266,99 @@ func sendTimeout(s int) time.Duration {
 
 // dial connects to what a process wants, links that with its socket, and hands both
 // on.
-func (t *tracer) dial(d *dial, c *crossing, cookie uint64, want Wanted, raw []byte) {
-	dialer := net.Dialer{Timeout: t.lead.DialTimeout, LocalAddr: c.boundTo(), KeepAlive: -1}
-	server, err := dialer.DialContext(t.ctx, "tcp", want.Addr.String())
-	if t.lead.Tried != nil {
-		t.lead.Tried(want, err)
+func (t *tracer) dial(ctx context.Context, d *dial) {
+	defer d.cancel()
+	server, err := t.reach(ctx, d)
+	t.mu.Lock()
+	given := t.dials[d.cookie] != d
+	if err == nil && !given {
+		t.led[d.cookie] = peerOf(d.raw) // the process may ask as soon as it is connected
+	}
+	t.mu.Unlock()
+	if given && err == nil {
+		server.Close()
+		err = errGivenUp
+	}
+	if t.lead.Tried != nil && !given {
+		t.lead.Tried(d.want, err)
 	}
 	var client net.Conn
 	if err == nil {
-		t.mu.Lock()
-		t.led[cookie] = raw // the process may ask as soon as it is connected
-		t.mu.Unlock()
-		if client, err = c.complete(); err != nil {
+		if client, err = d.complete(); err != nil {
 			server.Close()
 		}
 	}
 
 	t.mu.Lock()
 	if err != nil {
-		c.fail(!d.told && t.anyWaits(d.waiting))
-		delete(t.led, cookie)
+		delete(t.led, d.cookie)
+		if t.dials[d.cookie] == d {
+			t.fail(d, err)
+		}
 	}
-	d.err = err
-	close(d.done)
-	delete(t.dials, cookie)
+	if err == nil && d.blocks && d.socket >= 0 {
+		d.settle()
+	}
+	t.drop(d)
+	t.finish(d, err)
+	d.release()
 	t.mu.Unlock()
-	if err != nil {
+	if err == nil {
+		t.lead.Take(Conn{Wanted: d.want, Client: client, Server: server, Done: func() { t.done(d.cookie) }})
+	}
+}
+
+// reach dials. If the process has bound its socket, ours is bound to the same address,
+// and to the same port if that can be had.
+func (t *tracer) reach(ctx context.Context, d *dial) (net.Conn, error) {
+	to, own := d.want.Addr.String(), d.source != nil && d.source.Port != 0
+	dialer := net.Dialer{Timeout: t.lead.DialTimeout, KeepAlive: -1, Control: func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) {
+			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_OOBINLINE, 1) // else urgent data would be lost
+			if own {
+				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+			}
+		})
+	}}
+	if d.source != nil {
+		dialer.LocalAddr = d.source
+	}
+	c, err := dialer.DialContext(ctx, "tcp", to)
+	if own && isBindError(err) {
+		own = false
+		dialer.LocalAddr = &net.TCPAddr{IP: d.source.IP}
+		c, err = dialer.DialContext(ctx, "tcp", to)
+	}
+	return c, err
+}
+
+func isBindError(err error) bool {
+	var e *os.SyscallError
+	return errors.As(err, &e) && e.Syscall == "bind" || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EADDRINUSE)
+}
+
+// fail has the process learn that its connect has failed. The caller holds t.mu.
+func (t *tracer) fail(d *dial, err error) {
+	if isShortage(err) {
+		t.passed.countFailure(err)
+	}
+	if !d.told || d.socket >= 0 {
+		d.crossing.fail(d.socket, !d.told && t.anyWaits(d.waiting))
 		return
 	}
-	t.lead.Take(Conn{Wanted: want, Client: client, Server: server, Done: func() { t.done(cookie) }})
+	s := -1
+	if p, err := openProcess(uint32(d.pid)); err == nil {
+		defer p.close()
+		if s, err = p.socket(d.fd); err != nil {
+			s = -1
+		} else {
+			defer unix.Close(s)
+			if cookie, err := unix.GetsockoptUint64(s, unix.SOL_SOCKET, unix.SO_COOKIE); err != nil || cookie != d.cookie {
+				s = -1
+			}
+		}
+	}
+	d.crossing.fail(s, false)
 }
 
 // done forgets, in time, where the process of a socket wanted to connect.
@@ -223,6 +390,8 @@ func dialErrno(err error) syscall.Errno {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return unix.ETIMEDOUT
+	case errors.Is(err, context.Canceled), errors.Is(err, errGivenUp):
+		return unix.ECONNRESET
 	case errors.As(err, &errno):
 		return errno
 	}
@@ -231,52 +400,4 @@ func dialErrno(err error) syscall.Errno {
 		return unix.ETIMEDOUT
 	}
 	return unix.ECONNREFUSED
-}
-
-// peerName answers getpeername(2): with the address that the process wanted.
-func (t *tracer) peerName(n *notification) answer {
-	p, s := t.open(n)
-	if p == nil {
-		return leave
-	}
-	defer p.close()
-	defer unix.Close(s)
-	cookie, err := unix.GetsockoptUint64(s, unix.SOL_SOCKET, unix.SO_COOKIE)
-	if err != nil {
-		return leave
-	}
-	t.mu.Lock()
-	raw := t.led[cookie]
-	t.mu.Unlock()
-	if raw == nil {
-		return leave
-	}
-	if _, err := unix.Getpeername(s); err != nil { // it has ended
-		return leave
-	}
-	size := make([]byte, 4)
-	if _, err := p.mem.ReadAt(size, int64(n.args[2])); err != nil {
-		return leave
-	}
-	room := int32(binary.NativeEndian.Uint32(size))
-	if room < 0 {
-		return leave
-	}
-	if len(raw) > unix.SizeofSockaddrInet6 {
-		raw = raw[:unix.SizeofSockaddrInet6]
-	}
-	if binary.NativeEndian.Uint16(raw) == unix.AF_INET {
-		raw = raw[:unix.SizeofSockaddrInet4]
-	}
-	if !t.waits(n) {
-		return leave
-	}
-	if _, err := p.mem.WriteAt(raw[:min(int(room), len(raw))], int64(n.args[1])); err != nil {
-		return answer{errno: unix.EFAULT}
-	}
-	binary.NativeEndian.PutUint32(size, uint32(len(raw)))
-	if _, err := p.mem.WriteAt(size, int64(n.args[2])); err != nil {
-		return answer{errno: unix.EFAULT}
-	}
-	return answer{}
 }

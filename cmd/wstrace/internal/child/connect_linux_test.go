@@ -127,7 +127,7 @@ sys.stdout.write(s.makefile().readline())
 		s.waitAsked(t)
 		for range 10 {
 			r.Signal(unix.SIGALRM)
-			time.Sleep(signalEvery)
+			time.Sleep(lookEvery)
 		}
 		s.answer(t)
 		<-r.Ended()

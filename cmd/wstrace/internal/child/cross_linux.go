@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,60 +17,89 @@ import (
 // answered, our socket connects to it from the park's address: two that connect to
 // each other become one connection (RFC 9293 §3.5, simultaneous open).
 type crossing struct {
-	socket int           // of the process
-	local  unix.Sockaddr // of socket, before it was on its way
+	socket int           // of the process; -1 once we have let go of it
+	blocks bool          // the process's connect does
+	bound  unix.Sockaddr // what socket was bound to before it was on its way
+	from   unix.Sockaddr // its address on the way
+	to     unix.Sockaddr // the park's address, as socket has it
 	ours   int           // bound to the park's address; -1 once it is handed on
 }
 
-// errNotFresh says that a socket is connected, on its way, or listens.
-var errNotFresh = errors.New("socket is in use")
+var (
+	// errNotFresh says that a socket is connected, on its way, or listens.
+	errNotFresh = errors.New("socket is in use")
 
-// tcpClose is the state of a TCP socket that has done nothing yet, from
-// include/net/tcp_states.h.
-const tcpClose = 7
+	// errGivenUp says that the process no longer waits for the connection.
+	errGivenUp = errors.New("the process has given up")
+)
+
+// States of a TCP socket, from include/net/tcp_states.h.
+const (
+	tcpEstablished = 1
+	tcpSynSent     = 2
+	tcpClose       = 7
+)
 
 // newCrossing begins a crossing for socket s, which wants to connect to addr. If there
-// is no error, s is closed by complete or fail.
-func newCrossing(s int, p *park, addr netip.Addr, blocks bool) (*crossing, error) {
-	if info, err := unix.GetsockoptTCPInfo(s, unix.IPPROTO_TCP, unix.TCP_INFO); err != nil || info.State != tcpClose {
+// is no error, s belongs to it.
+func newCrossing(s int, ps *parks, addr netip.Addr, blocks bool) (*crossing, error) {
+	if tcpState(s) != tcpClose {
 		return nil, errNotFresh
 	}
-	if p == nil {
-		return nil, unix.EADDRNOTAVAIL
-	}
-	local, err := unix.Getsockname(s)
-	if err != nil {
+	c := &crossing{socket: s, blocks: blocks, ours: -1}
+	var err error
+	if c.bound, err = unix.Getsockname(s); err != nil {
 		return nil, err
 	}
-	c := &crossing{socket: s, local: local}
-	to, family := p.addr, unix.AF_INET6
-	if v4, ok := p.addr.(*unix.SockaddrInet4); ok {
-		family = unix.AF_INET
-		if addr.Is4In6() {
-			to = &unix.SockaddrInet6{Port: v4.Port, Addr: netip.AddrFrom4(v4.Addr).As16()}
+	for i := range maxParks { // a socket with a port of its own can go to each once
+		if err = c.begin(ps, i, addr); err != unix.EADDRNOTAVAIL {
+			break
 		}
 	}
-	if c.ours, err = boundSocket(family, p.addr); err != nil {
-		return nil, err
-	}
-	if err := c.depart(to, blocks); err != nil {
-		unix.Close(c.ours)
+	if err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
+// begin begins the crossing at park i.
+func (c *crossing) begin(ps *parks, i int, addr netip.Addr) error {
+	p, err := ps.at(addr.Is6() && !addr.Is4In6(), i)
+	if err != nil {
+		return err
+	}
+	family := unix.AF_INET6
+	c.to = p.addr
+	if v4, ok := p.addr.(*unix.SockaddrInet4); ok {
+		family = unix.AF_INET
+		if addr.Is4In6() {
+			c.to = &unix.SockaddrInet6{Port: v4.Port, Addr: netip.AddrFrom4(v4.Addr).As16()}
+		}
+	}
+	if c.ours, err = boundSocket(family, p.addr); err != nil {
+		return err
+	}
+	if err = c.depart(); err == nil {
+		c.from, err = unix.Getsockname(c.socket)
+	}
+	if err != nil {
+		unix.Close(c.ours)
+		c.ours = -1
+	}
+	return err
+}
+
 // depart sends the process's socket on its way. Nobody but the process that waits has a
 // use for it, so it can be made not to block for a moment.
-func (c *crossing) depart(to unix.Sockaddr, blocks bool) error {
+func (c *crossing) depart() error {
 	unix.SetsockoptInt(c.socket, unix.IPPROTO_TCP, unix.TCP_FASTOPEN_CONNECT, 0) // it would wait for data
-	if blocks {
+	if c.blocks {
 		if err := unix.SetNonblock(c.socket, true); err != nil {
 			return err
 		}
 		defer unix.SetNonblock(c.socket, false)
 	}
-	switch err := unix.Connect(c.socket, to); err {
+	switch err := unix.Connect(c.socket, c.to); err {
 	case unix.EINPROGRESS:
 		return nil
 	case nil:
@@ -79,31 +109,49 @@ func (c *crossing) depart(to unix.Sockaddr, blocks bool) error {
 	}
 }
 
-// boundTo returns the address from which the process wants to connect, or nil if any
-// will do.
-func (c *crossing) boundTo() net.Addr {
-	var ip netip.Addr
-	switch a := c.local.(type) {
-	case *unix.SockaddrInet4:
-		ip = netip.AddrFrom4(a.Addr)
-	case *unix.SockaddrInet6:
-		ip = netip.AddrFrom16(a.Addr).Unmap()
+func tcpState(s int) uint8 {
+	info, err := unix.GetsockoptTCPInfo(s, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return 0
 	}
-	if !ip.IsValid() || ip.IsUnspecified() {
+	return info.State
+}
+
+// addrOf returns an IP address and port, without the form that IPv6 has for IPv4.
+func addrOf(sa unix.Sockaddr) netip.AddrPort {
+	switch a := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// boundTo returns the address from which the process wants to connect, or nil if any
+// will do. The same port can be had for another socket if both permit that.
+func (c *crossing) boundTo() *net.TCPAddr {
+	a := addrOf(c.bound)
+	if a.Port() == 0 && a.Addr().IsUnspecified() || !a.IsValid() {
 		return nil
 	}
-	return &net.TCPAddr{IP: ip.AsSlice()}
+	if a.Port() != 0 {
+		unix.SetsockoptInt(c.socket, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	}
+	to := &net.TCPAddr{Port: int(a.Port())}
+	if !a.Addr().IsUnspecified() {
+		to.IP = a.Addr().AsSlice()
+	}
+	return to
 }
 
 // complete connects the two, and returns our side. After an error fail has to follow.
 func (c *crossing) complete() (net.Conn, error) {
-	to, err := unix.Getsockname(c.socket)
-	if err != nil {
-		return nil, err
-	}
+	to := c.from
 	if v6, ok := to.(*unix.SockaddrInet6); ok && netip.AddrFrom16(v6.Addr).Is4In6() {
 		to = &unix.SockaddrInet4{Port: v6.Port, Addr: netip.AddrFrom16(v6.Addr).Unmap().As4()}
 	}
+	unix.SetsockoptInt(c.ours, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1) // else urgent data would be lost
 	if err := unix.Connect(c.ours, to); err != nil && err != unix.EINPROGRESS {
 		return nil, err
 	}
@@ -113,12 +161,7 @@ func (c *crossing) complete() (net.Conn, error) {
 	file := os.NewFile(uintptr(c.ours), "")
 	c.ours = -1
 	defer file.Close()
-	conn, err := net.FileConn(file)
-	if err != nil {
-		return nil, err
-	}
-	unix.Close(c.socket)
-	return conn, nil
+	return net.FileConn(file)
 }
 
 // readyTime is how long a connection on this machine may take to come about.
@@ -138,24 +181,73 @@ func ready(fd int, events int16) error {
 		if n == 0 {
 			return unix.ETIMEDOUT
 		}
-		e, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
-		if err == nil && e != 0 {
-			err = unix.Errno(e)
-		}
-		return err
+		return socketError(fd)
 	}
 }
 
-// fail gives the process's socket up, so that it can be connected again. Unless the
-// error will be the answer to a connect, the process finds it in the socket: as a
-// reset, since nothing else can be put there.
-func (c *crossing) fail(answered bool) {
-	unix.Shutdown(c.socket, unix.SHUT_RDWR)
-	if answered {
-		unix.GetsockoptInt(c.socket, unix.SOL_SOCKET, unix.SO_ERROR) // which takes it away
+// socketError returns the error of a socket, and takes it away.
+func socketError(fd int) error {
+	e, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && e != 0 {
+		err = unix.Errno(e)
 	}
-	unix.Close(c.socket)
+	return err
+}
+
+// settle has the kernel know that the connect of the process, which blocks, is over.
+func (c *crossing) settle() { unix.Connect(c.socket, c.to) }
+
+// letGo closes our descriptor of the process's socket, so that the process alone has it.
+func (c *crossing) letGo() {
+	if c.socket >= 0 {
+		unix.Close(c.socket)
+		c.socket = -1
+	}
+}
+
+// release ends a crossing. The process's socket stays as it is.
+func (c *crossing) release() {
+	c.letGo()
 	if c.ours >= 0 {
 		unix.Close(c.ours)
+		c.ours = -1
 	}
+}
+
+// ended returns why the process's socket is no longer on its way, as the connect that
+// blocks would, and makes it ready to be connected again. It returns nil while it is.
+func (c *crossing) ended() error {
+	if tcpState(c.socket) != tcpClose {
+		return nil
+	}
+	err := socketError(c.socket)
+	if err == nil {
+		err = unix.ECONNABORTED
+	}
+	disconnect(c.socket)
+	return err
+}
+
+// fail makes the process's socket s, which is on its way, ready to be connected again.
+// Unless the error will be the answer to a connect, the process finds it in the socket:
+// as a reset, since nothing else can be put there.
+func (c *crossing) fail(s int, answered bool) {
+	switch {
+	case s >= 0 && tcpState(s) == tcpSynSent:
+		disconnect(s)
+		if answered {
+			socketError(s)
+		}
+	case s < 0 && c.ours >= 0: // we have lost sight of it
+		unix.SetsockoptLinger(c.ours, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		if conn, err := c.complete(); err == nil {
+			conn.Close()
+		}
+	}
+}
+
+// disconnect ends what a socket is about (connect(2): AF_UNSPEC).
+func disconnect(s int) {
+	var none unix.RawSockaddrInet6 // AF_UNSPEC
+	unix.Syscall(unix.SYS_CONNECT, uintptr(s), uintptr(unsafe.Pointer(&none)), unix.SizeofSockaddrInet4)
 }

@@ -3,7 +3,7 @@ package child
 import (
 	"fmt"
 	"net/netip"
-	"sync/atomic"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -79,30 +79,39 @@ func boundSocket(family int, at unix.Sockaddr) (int, error) {
 	return fd, nil
 }
 
-// parks are those that a tracer has: several, as a port can wait for the end of
-// connections that were.
+// parks are those that a tracer has: more than one if sockets need another.
 type parks struct {
-	v4, v6 []*park
-	next   atomic.Uint32
+	mu     sync.Mutex
+	v4, v6 []*park // protected by mu
 }
 
-const parksOfKind = 4
+// maxParks is how many parks there may be of each kind. A socket that is bound to a
+// port can be in each once.
+const maxParks = 256
 
-// openParks opens the parks. Without IPv6 there are none for that.
+// openParks opens the first park.
 func openParks() (*parks, error) {
 	ps := new(parks)
-	for range parksOfKind {
-		p, err := newPark(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+	_, err := ps.at(false, 0)
+	return ps, err
+}
+
+// at returns park i, which it opens if it is the next one.
+func (ps *parks) at(v6 bool, i int) (*park, error) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	list, ip := &ps.v4, netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	if v6 {
+		list, ip = &ps.v6, netip.IPv6Loopback()
+	}
+	if i == len(*list) {
+		p, err := newPark(ip)
 		if err != nil {
-			ps.close()
 			return nil, err
 		}
-		ps.v4 = append(ps.v4, p)
-		if p, err := newPark(netip.IPv6Loopback()); err == nil {
-			ps.v6 = append(ps.v6, p)
-		}
+		*list = append(*list, p)
 	}
-	return ps, nil
+	return (*list)[i], nil
 }
 
 func (ps *parks) close() {
@@ -111,17 +120,4 @@ func (ps *parks) close() {
 			p.close()
 		}
 	}
-}
-
-// of returns a park for a socket that wants to connect to addr, or nil if there is
-// none.
-func (ps *parks) of(addr netip.Addr) *park {
-	list := ps.v4
-	if addr.Is6() && !addr.Is4In6() {
-		list = ps.v6
-	}
-	if len(list) == 0 {
-		return nil
-	}
-	return list[int(ps.next.Add(1))%len(list)]
 }

@@ -152,14 +152,15 @@ func ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
 }
 
 // open opens the process that waits with n, and its socket, which is argument 0. It
-// returns nil if it can't. A process that no longer waits was killed, and its number
-// may be that of another by now; or a signal has interrupted its call, of which it may
-// think that it goes on, as a connect does. That is one only if it is under a filter.
-func (t *tracer) open(n *notification) (*process, int) {
+// returns nil if there is none, or if the process no longer waits: it was killed, and its
+// number may be that of another by now. But a signal may have interrupted its call, of
+// which it may think that it goes on, as a connect does; that is one only if it is under
+// a filter.
+func (t *tracer) open(n *notification) (*process, int, error) {
 	p, err := openProcess(n.tid)
 	if err == nil && !t.waits(n) && !p.filtered {
 		p.close()
-		return nil, 0
+		return nil, 0, nil
 	}
 	s := 0
 	if err == nil {
@@ -168,13 +169,12 @@ func (t *tracer) open(n *notification) (*process, int) {
 		}
 	}
 	if err == unix.EBADF || err != nil && !t.waits(n) {
-		return nil, 0
+		return nil, 0, nil
 	}
 	if err != nil {
-		t.passed.Unreadable.Add(1)
-		return nil, 0
+		return nil, 0, err
 	}
-	return p, s
+	return p, s, nil
 }
 
 // probe reports why the files and the memory of a process can't be used, or nil.

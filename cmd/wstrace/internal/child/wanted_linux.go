@@ -39,7 +39,7 @@ func (t *tracer) wanted(p *process, s int, raw []byte, n *notification) (Wanted,
 	case protocol != unix.IPPROTO_TCP:
 		t.passed.Protocol.Add(1)
 		return Wanted{}, false
-	case t.lead.Own(netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())):
+	case t.lead.Own(unmapped(peerOf(raw))):
 		return Wanted{}, false
 	case t.elsewhere(s, p.pid):
 		t.passed.Namespace.Add(1)
@@ -49,7 +49,13 @@ func (t *tracer) wanted(p *process, s int, raw []byte, n *notification) (Wanted,
 		t.passed.Device.Add(1)
 		return Wanted{}, false
 	}
-	return Wanted{Addr: netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()), PID: p.pid, Process: p.name()}, true
+	return Wanted{Addr: unmapped(raw), PID: p.pid, Process: p.name()}, true
+}
+
+// unmapped returns the address in a sockaddr, without the form that IPv6 has for IPv4.
+func unmapped(raw []byte) netip.AddrPort {
+	addr, _ := inetAddr(raw)
+	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 }
 
 // inetAddr returns the address in a sockaddr_in or sockaddr_in6.
