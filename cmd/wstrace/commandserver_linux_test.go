@@ -135,7 +135,7 @@ func TestCommandServerLast(t *testing.T) {
 	if br != nil {
 		in = br
 	}
-	f, err := ws.ReadFrame(in)
+	f, err := readFrame(in)
 	if err != nil || len(f.Payload) != lastLen {
 		t.Errorf("the last frame has %d bytes, %v", len(f.Payload), err)
 	}

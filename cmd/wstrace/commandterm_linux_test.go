@@ -143,6 +143,22 @@ func TestCommandJob(t *testing.T) {
 	}
 }
 
+// interruptPrompt types Ctrl-C at the prompt of the shell inside, and waits until that
+// reads again: what is typed before is lost.
+func (s *screen) interruptPrompt() {
+	s.t.Helper()
+	s.keys("C-c")
+	s.await(`\^C\ninner>$`)
+	for deadline := time.Now().Add(patience); !regexp.MustCompile(`inner> #+$`).MatchString(s.text()); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("the shell does not read:\n%s", s.text())
+		}
+		s.keys("-l", "#")
+	}
+	s.keys("C-u")
+	s.await(`inner>$`)
+}
+
 // TestCommandShell has a shell in wstrace, at whose prompt Ctrl-C ends nothing, and
 // whose jobs are jobs.
 func TestCommandShell(t *testing.T) {
@@ -154,18 +170,18 @@ func TestCommandShell(t *testing.T) {
 			s := newScreen(t, "sh", "-i")
 			s.enter("PS1='outer> ' wstrace --via " + via + " -- env PS1='inner> ' bash --norc --noprofile -i")
 			s.await(`(?m)^inner> ?$`)
-			s.keys("C-c")
-			s.await(`inner> \^C\ninner>$`)
-			s.enter("sleep 1000")
+			s.interruptPrompt()
+			s.enter("sh -c 'echo run''ning; exec sleep 1000'")
+			s.await(`(?m)^running$`)
 			s.keys("C-z")
-			s.await(`Stopped +sleep 1000\ninner>$`)
+			s.await(`Stopped +sh -c [^\n]*\ninner>$`)
 			s.enter("kill %1; wait; clear; stty tostop; echo st''ty")
 			s.await(`(?m)^stty\ninner>$`)
 			if via == "seccomp" { // wstrace is not in the foreground when it writes
 				s.enter("wsc ws://" + server + " one")
 				s.await(`(?s)#1 < text .*"one".*#1 = closed 1000`)
 			}
-			s.keys("C-c")
+			s.interruptPrompt()
 			s.enter("exit 5")
 			s.await(`(?m)^wstrace: . sessions?: .*`)
 			s.enter("echo status $?")
