@@ -256,6 +256,35 @@ func TestDirectConnect(t *testing.T) {
 	})
 }
 
+// A client that leaves a tunnel in plain, right after TLS with its own proxy, refuses
+// no certificate.
+func TestDirectConnectInTLS(t *testing.T) {
+	r := newRig(t, inTLSDirect)
+	connect, opened := "CONNECT b.test:80 HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n"
+	c := r.dial()
+	c.send(connect)
+	s := r.accept()
+	s.want("the CONNECT", connect)
+	answer(c, s, opened)
+	c.closeWrite()
+	s.wantEnd("the client ends", decode.EndFIN)
+	s.Close()
+	r.wait(t, 2, "closed")
+	r.wantReason("")
+}
+
+// The name that a client asks for in a tunnel may be one to pass, too.
+func TestPassByName(t *testing.T) {
+	r := newRig(t, inTLSTunnel, func(p *Proxy) { p.Pass = func(host string) bool { return host == "example.test" } })
+	config := example()
+	config.InsecureSkipVerify = true
+	c := r.dialTLS(config)
+	go c.tls().Handshake()
+	r.accept().send("hello")
+	c.want("the server's bytes", "hello")
+	r.wait(t, 1, "> opaque: TLS, not intercepted")
+}
+
 // intercepts has the proxy look into TLS, with any server.
 func intercepts(p *Proxy) {
 	p.Authority = authority()

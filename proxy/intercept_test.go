@@ -268,7 +268,7 @@ func TestClientDoesNotTrustUs(t *testing.T) {
 
 // Browsers connect ahead of need, and close what they did not need.
 func TestClientWithoutNeed(t *testing.T) {
-	k := &link{clientTLS: new(decode.TLS), hello: &clientHello{answered: true, done: time.Now().Add(-2 * soon)}}
+	k := &link{secure: true, clientTLS: new(decode.TLS), hello: &clientHello{answered: true, done: time.Now().Add(-2 * soon)}}
 	if k.gone(io.EOF) {
 		t.Error("a client that goes away after a while is taken for one that does not trust us")
 	}

@@ -127,8 +127,9 @@ func (l *leg) fill() error {
 	if err == nil {
 		err = io.EOF
 	}
-	if (err == io.EOF || err == io.ErrUnexpectedEOF) && !l.shut.Load() && wasReset(l.base()) {
-		// A write was told of the reset, so the read is not.
+	if (err == io.EOF || err == io.ErrUnexpectedEOF) && wasReset(l.base()) && !l.shut.Load() {
+		// A write was told of the reset, so the read is not. Our own end, which may
+		// come between, looks the same: therefore shut is asked last.
 		err = syscall.ECONNRESET
 	}
 	return err

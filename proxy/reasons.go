@@ -2,7 +2,9 @@ package proxy
 
 // A Reason says why something failed that its user can mend, so that a program
 // can name the remedy in its own words. It is the attribute [ReasonKey] of the
-// record that [Proxy.Log] takes of the first such failure.
+// record that [Proxy.Log] takes of the first such failure; of a client of
+// [Proxy.ServeConn] that does not trust [Proxy.Authority], the first of its process
+// with each host.
 type Reason string
 
 // ReasonKey is the key of the attribute.

@@ -132,7 +132,7 @@ const soon = time.Second
 // gone takes the end, with err, of a client between requests, and reports
 // whether it was because of the client's TLS.
 func (k *link) gone(err error) bool {
-	if k.clientTLS == nil || k.phase != phaseFirst || isTimeout(err) || !isAlert(err) && time.Since(k.hello.done) > soon {
+	if !k.secure || k.clientTLS == nil || k.phase != phaseFirst || isTimeout(err) || !isAlert(err) && time.Since(k.hello.done) > soon {
 		return false
 	}
 	k.distrusted(err)

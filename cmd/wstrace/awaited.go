@@ -14,8 +14,16 @@ type awaited struct {
 	ended   <-chan struct{} // closed when no process of it is left
 	timeout time.Duration   // of an attempt
 
-	mu    sync.Mutex
-	ready bool // it has listened
+	mu      sync.Mutex
+	ready   bool // it has listened
+	refused bool // it has not, and clients have waited
+}
+
+// hasRefused reports whether clients have waited for a server that never listened.
+func (a *awaited) hasRefused() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.refused
 }
 
 // retryEvery is how often a server is asked that does not listen yet.
@@ -36,6 +44,9 @@ func (a *awaited) dial(ctx context.Context, addr string) (net.Conn, error) {
 		select {
 		case <-time.After(retryEvery):
 		case <-a.ended:
+			a.mu.Lock()
+			a.refused = true
+			a.mu.Unlock()
 			return nil, err
 		case <-ctx.Done():
 			return nil, ctx.Err()

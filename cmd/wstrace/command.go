@@ -34,6 +34,7 @@ type command struct {
 
 	trust   *trustdir.Dir // nil if TLS is not looked into
 	process *child.Process
+	signals chan os.Signal // that came since it has been started
 	served  sync.WaitGroup // connections, and what serves them
 	ongoing ongoing
 	await   awaited // of a server
@@ -46,7 +47,7 @@ func newCommand(con *console, flags *liveFlags, p *proxy.Proxy, argv []string) (
 	if err != nil {
 		return nil, notRun(argv[0], &child.ExecError{Err: err})
 	}
-	c := &command{con: con, flags: flags, p: p}
+	c := &command{con: con, flags: flags, p: p, signals: make(chan os.Signal, 16)}
 	c.spec = child.Command{Path: path, Args: argv, Env: os.Environ()}
 	return c, nil
 }
@@ -84,6 +85,7 @@ func notRun(name string, err *child.ExecError) error {
 func (c *command) run(ctx context.Context, r *liveProxy) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer signal.Stop(c.signals)
 	c.ongoing.changed = make(chan struct{}, 1)
 	r.flow.watch(&c.ongoing)
 	var err error
@@ -100,6 +102,7 @@ func (c *command) run(ctx context.Context, r *liveProxy) error {
 	c.waitFor(ctx)
 	c.process.Close()
 	c.settle(cancel)
+	signal.Stop(c.signals)
 	c.reportPassed()
 	if c.trust != nil {
 		if err := c.trust.Close(); err != nil {
@@ -153,7 +156,11 @@ func (c *command) startClient(ctx context.Context, r *liveProxy) (err error) {
 		case !errors.As(err, &not):
 			return err
 		case c.flags.via.value == "seccomp":
-			return hinted{fmt.Errorf("the connections of the command can't be caught: %w", not), not.Remedy}
+			err = fmt.Errorf("the connections of the command can't be caught: %w", not)
+			if not.Remedy != "" {
+				err = hinted{err, not.Remedy}
+			}
+			return err
 		}
 		c.con.say("connections of the command can't be caught, so its environment names the proxy: %v", not)
 		if not.Remedy != "" {
@@ -295,8 +302,14 @@ func (c *command) trustPath() string {
 	return ""
 }
 
-// start starts the command.
+// start starts the command. From then on signals are caught: it may have said to
+// somebody that it is there.
 func (c *command) start() (*child.Process, error) {
+	for _, s := range append([]os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}, commandSignals...) {
+		if !signal.Ignored(s) {
+			signal.Notify(c.signals, s)
+		}
+	}
 	p, err := child.Start(&c.spec)
 	var exec *child.ExecError
 	if errors.As(err, &exec) {
@@ -309,13 +322,6 @@ func (c *command) start() (*child.Process, error) {
 // sends signals to the command too; others are passed on to it. When it has ended, a
 // signal ends the wait.
 func (c *command) waitFor(ctx context.Context) {
-	signals := make(chan os.Signal, 16)
-	for _, s := range append([]os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}, commandSignals...) {
-		if !signal.Ignored(s) {
-			signal.Notify(signals, s)
-		}
-	}
-	defer signal.Stop(signals)
 	ignoreBackground()
 	exited, left := c.process.Exited(), (<-chan time.Time)(nil)
 	for {
@@ -324,13 +330,14 @@ func (c *command) waitFor(ctx context.Context) {
 			return
 		case <-exited:
 			exited = nil
+			c.dropSignals()
 			left = time.After(moment)
 		case <-left:
 			if still := c.process.Left(); len(still) > 0 {
 				c.con.say("%s has ended, and wstrace goes on for what it has left: %s", filepath.Base(c.spec.Args[0]), someOf(still))
 				c.con.hint("Ctrl-C ends wstrace; new connections of what still runs fail then")
 			}
-		case s := <-signals:
+		case s := <-c.signals:
 			if exited == nil {
 				return
 			}
@@ -338,6 +345,17 @@ func (c *command) waitFor(ctx context.Context) {
 				c.process.Signal(s)
 			}
 		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// dropSignals forgets signals that came when the command had not ended: they meant that.
+func (c *command) dropSignals() {
+	for {
+		select {
+		case <-c.signals:
+		default:
 			return
 		}
 	}

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gobwas/ws"
 )
 
 // A commandRun is a program in the background, wstrace or one that becomes it, with a
@@ -233,6 +235,34 @@ func TestCommandLeft(t *testing.T) {
 	got, err := exec.Command("wstrace", "show", "-q", trace).Output()
 	if err != nil || !regexp.MustCompile(`#1 < text .* "two"\n.* #1 = closed 1006 by wstrace after .*\n$`).Match(got) {
 		t.Errorf("the recording reads, with %v:\n%s", err, got)
+	}
+}
+
+// TestCommandLast has a client that ends after its last frame, which arrives.
+func TestCommandLast(t *testing.T) {
+	got := make(chan int, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, rw, _, err := ws.UpgradeHTTP(r, w)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		f, err := readFrame(rw)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- len(f.Payload)
+	}))
+	t.Cleanup(server.Close)
+	for _, via := range []string{"seccomp", "env"} {
+		r := startCommand(t, "wstrace", "--via", via, "--", "sender", server.Listener.Addr().String())
+		if n := <-got; n != lastLen {
+			t.Errorf("%s: the last frame has %d bytes", via, n)
+		}
+		r.end(0)
+		r.has(`.* #1 > bin .*`)
+		r.has(`.* #1 = closed 1006 by (client|server) \(end without close\) .*`)
 	}
 }
 

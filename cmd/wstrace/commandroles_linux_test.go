@@ -17,6 +17,7 @@ import (
 	"syscall"
 	pointers "unsafe" // whose name is taken in this package
 
+	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,6 +26,7 @@ func init() {
 	programs["catcher"] = catcher
 	programs["dialer"] = dialer
 	programs["lateserver"] = lateServer
+	programs["sender"] = sender
 	programs["without"] = without
 }
 
@@ -74,7 +76,8 @@ func reusePort(_, _ string, c syscall.RawConn) error {
 }
 
 // lateServer ADDR is the server of wsecho at ADDR, as the lines on stdin have it: up,
-// down, or exit STATUS. It says what it has done. SIGTERM is exit 6.
+// down, or exit STATUS. It says what it has done. SIGTERM is exit 6. A client at /last
+// gets a frame of lastLen, with which the server exits.
 func lateServer() {
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, syscall.SIGTERM)
@@ -94,7 +97,10 @@ func lateServer() {
 				fmt.Println(err)
 				os.Exit(1)
 			}
-			s = &http.Server{Handler: http.HandlerFunc(echo), ErrorLog: log.New(io.Discard, "", 0)}
+			handler := http.NewServeMux()
+			handler.HandleFunc("/", echo)
+			handler.HandleFunc("/last", last)
+			s = &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}
 			go s.Serve(l)
 		case "down":
 			s.Close()
@@ -106,6 +112,38 @@ func lateServer() {
 		fmt.Println(lines.Text())
 	}
 	select {} // until a signal comes
+}
+
+const lastLen = 1 << 20
+
+func last(w http.ResponseWriter, r *http.Request) {
+	c, _, _, err := ws.UpgradeHTTP(r, w)
+	if err == nil {
+		err = ws.WriteFrame(c, ws.NewBinaryFrame(make([]byte, lastLen)))
+	}
+	if err != nil {
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// sender ADDR sends a frame of lastLen to a server, by the proxy that its environment
+// names if there is one, and exits.
+func sender() {
+	d := ws.Dialer{Timeout: patience}
+	if proxy := os.Getenv("HTTP_PROXY"); proxy != "" {
+		d.NetDial = func(ctx context.Context, _, addr string) (net.Conn, error) {
+			return connect(ctx, strings.TrimPrefix(proxy, "http://"), addr)
+		}
+	}
+	c, _, _, err := d.Dial(context.Background(), "ws://"+os.Args[1])
+	if err == nil {
+		err = ws.WriteFrame(c, ws.MaskFrameInPlace(ws.NewBinaryFrame(make([]byte, lastLen))))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 // without CALL ERROR CMD [ARG...] runs a command for which the system call CALL fails:

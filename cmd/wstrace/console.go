@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
@@ -15,7 +16,7 @@ import (
 
 // A console writes what is not an event: lines that begin with "wstrace: ". It
 // is also the handler of the proxy's log, and shows the message of a record and,
-// if it has a reason, the remedy.
+// if it has a reason, the remedy, each once.
 type console struct {
 	w       io.Writer
 	quiet   bool                // no notices
@@ -25,6 +26,8 @@ type console struct {
 	// untrusted returns the hint for a process that does not trust our authority; nil
 	// without a command.
 	untrusted func(process string) string
+
+	told sync.Map // the remedies, as keys
 }
 
 // note writes a notice.
@@ -125,7 +128,7 @@ func (c *console) Handle(_ context.Context, r slog.Record) error {
 		}
 		return true
 	})
-	if hint != "" {
+	if _, told := c.told.LoadOrStore(hint, true); hint != "" && !told {
 		c.hint("%s", hint)
 	}
 	return nil

@@ -40,6 +40,7 @@ func TestScripts(t *testing.T) {
 			env.Values[liveRuns{}] = map[string]*liveRun{}
 			return nil
 		},
-		Cmds: scriptCmds,
+		Cmds:      scriptCmds,
+		Condition: scriptCondition,
 	})
 }

@@ -48,6 +48,19 @@ var scriptCmds = map[string]func(ts *testscript.TestScript, neg bool, args []str
 	"cut":       cutFile,
 }
 
+// scriptCondition has [program:NAME]: it is there, and in CI has to be.
+func scriptCondition(cond string) (bool, error) {
+	name, ok := strings.CutPrefix(cond, "program:")
+	if !ok {
+		return false, fmt.Errorf("unknown condition %q", cond)
+	}
+	_, err := exec.LookPath(name)
+	if err != nil && os.Getenv("CI") == "true" {
+		return false, err
+	}
+	return err == nil, nil
+}
+
 // signalsByName are those that scripts send.
 var signalsByName = map[string]os.Signal{"HUP": syscall.SIGHUP, "TERM": syscall.SIGTERM}
 

@@ -9,15 +9,18 @@ import (
 )
 
 // settleTime is how long connections may take to end after the processes have that
-// made them, and settleStill how long it takes to notice that none is left.
+// made them, and settleStill how long it takes to notice that none is left. In
+// refusalTime clients learn that the server which they have waited for never came.
 const (
 	settleTime  = 2 * time.Second
 	settleStill = 50 * time.Millisecond
+	refusalTime = 500 * time.Millisecond
 )
 
 // settle waits until the connections have ended, and ends those that don't: at once if
 // processes still run, which a signal has said not to wait for.
 func (c *command) settle(cancel context.CancelFunc) {
+	c.dropSignals()
 	deadline := time.After(settleTime)
 	settled := true
 	select {
@@ -27,10 +30,16 @@ func (c *command) settle(cancel context.CancelFunc) {
 	}
 	for !settled {
 		var still <-chan time.Time
-		if c.ongoing.n.Load() == 0 {
+		switch {
+		case c.ongoing.n.Load() > 0:
+		case c.await.hasRefused():
+			still = time.After(refusalTime)
+		default:
 			still = time.After(settleStill)
 		}
 		select {
+		case <-c.signals: // waiting is no longer wanted
+			settled = true
 		case <-c.ongoing.changed:
 		case <-still:
 			settled = true

@@ -111,7 +111,7 @@ func TestConsole(t *testing.T) {
 		log.Debug("debug")
 		log.Info("info", "ignored", 1)
 		log.Warn("warn", proxy.ReasonKey, proxy.ReasonInvalidCertificate)
-		log.Error("error\nsecond line")
+		log.Error("error\nsecond line", proxy.ReasonKey, proxy.ReasonInvalidCertificate) // its remedy was told
 		log.Error("a\x1b[2J\u0085\xff")
 		want := everything
 		for _, line := range test.without {

@@ -9,6 +9,7 @@
 //	stage.go     what runs in the new process until it becomes the command
 //	filter.go    the filter
 //	trace.go     receives what the filter reports
+//	wanted.go    where a connect leads, and whether it is to be led
 //	connect.go   answers a connect: dials in the program's place
 //	cross.go     links the program's socket with one of ours
 //	park.go      where the program's socket waits for that
