@@ -106,8 +106,12 @@ func echoFrames(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
 		base64.StdEncoding.EncodeToString(accept[:]))
 	for {
-		f, err := ws.ReadFrame(rw)
-		if err != nil {
+		h, err := ws.ReadHeader(rw)
+		if err != nil || h.Length > usual {
+			return
+		}
+		f := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
+		if _, err := io.ReadFull(rw, f.Payload); err != nil {
 			return
 		}
 		f = ws.UnmaskFrame(f)

@@ -187,7 +187,7 @@ func (c gobwasConn) close() error {
 	if err := wsutil.WriteClientMessage(c, ws.OpClose, ws.NewCloseFrameBody(1000, "")); err != nil {
 		return err
 	}
-	if _, err := ws.ReadFrame(c); err != nil { // wsutil would answer it
+	if _, err := ws.ReadHeader(c); err != nil { // wsutil would answer it
 		return err
 	}
 	return c.Close()
