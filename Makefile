@@ -19,7 +19,7 @@ setup: # what the tests need besides Go
 test: setup # everything but what soak adds
 	go test -race ./...
 	go test -run 'AllocatesNothing|NoAllocations' ./decode/... ./proxy ./render # the race detector allocates
-	set -o pipefail; cd testdata/interop && go test -race -v ./... | $(progress)
+	set -o pipefail; cd testdata/interop && go test -race -v -timeout 20m ./... | $(progress)
 
 soak: setup # every conversation, and COUNT times what many connections do at once
 	set -o pipefail; cd testdata/interop && SOAK=true go test -race -v -count 1 -timeout 1h ./... | $(progress)

@@ -52,7 +52,6 @@ type lab struct {
 }
 
 func newLab(t *testing.T) *lab {
-	need(t, mountable())
 	dir := openDir(t)
 	servers, err := ca.Load(filepath.Join(dir, "servers"))
 	if err != nil {
@@ -107,8 +106,12 @@ func echoFrames(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
 		base64.StdEncoding.EncodeToString(accept[:]))
 	for {
-		f, err := ws.ReadFrame(rw)
-		if err != nil {
+		h, err := ws.ReadHeader(rw)
+		if err != nil || h.Length > usual {
+			return
+		}
+		f := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
+		if _, err := io.ReadFull(rw, f.Payload); err != nil {
 			return
 		}
 		f = ws.UnmaskFrame(f)
@@ -183,7 +186,7 @@ func (l *lab) test(t *testing.T, p *program, to target) {
 		at += "/"
 	}
 	recorded := filepath.Join(home, "recorded.wst")
-	argv := []string{"unshare", "--mount", "sh", "-e", "-c", `mount --bind "$1" /etc/hosts; [ -z "$2" ] || mount --bind "$2" /etc/ssl/certs/ca-certificates.crt; shift 2; exec "$@"`, "sh", filepath.Join(l.hosts, "all"), ""}
+	argv := []string{"unshare", "--mount", "sh", "-e", "-c", `mount --bind "$1" /etc/hosts; [ -z "$2" ] || mount --bind "$2" /etc/ssl/certs; shift 2; exec "$@"`, "sh", filepath.Join(l.hosts, "all"), ""}
 	if p.first {
 		argv[len(argv)-2] = filepath.Join(l.hosts, "some")
 	}
@@ -216,23 +219,15 @@ func (l *lab) test(t *testing.T, p *program, to target) {
 	compare(t, p, flows, readSessions(t, recorded))
 }
 
-// store returns a file with the system's authorities and one more.
+// store returns a folder like that of the system's authorities, with one more.
 func (l *lab) store(t *testing.T, dir, authority string) string {
 	t.Helper()
-	file := filepath.Join(dir, "store.pem")
-	pem, err := os.ReadFile("/etc/ssl/certs/ca-certificates.crt")
-	if err == nil {
-		var own []byte
-		own, err = os.ReadFile(authority)
-		pem = append(pem, own...)
+	store := filepath.Join(dir, "certs")
+	script := `cp -a /etc/ssl/certs "$1" && cat "$2" >> "$1/ca-certificates.crt" && cp "$2" "$1/$(openssl x509 -noout -subject_hash -in "$2").0"`
+	if out, err := exec.Command("sh", "-c", script, "sh", store, authority).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
-	if err == nil {
-		err = os.WriteFile(file, pem, 0o666)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return file
+	return store
 }
 
 // chown gives dir and all in it to nobody.
@@ -270,9 +265,11 @@ func (l *lab) tls() *tls.Config {
 
 // A session is a session of a recording.
 type session struct {
-	up, down     []byte // all bytes, of a WebSocket connection
-	upgraded     bool
-	said         []string // the client's messages in one frame
+	up, down []byte // all bytes
+	streams  [2]trace.Stream
+	pid      int64
+	upgraded bool
+	said     []string // the client's frames
 }
 
 // readSessions reads a recording.
@@ -293,22 +290,25 @@ func readSessions(t *testing.T, file string) []*session {
 		if err != nil {
 			t.Fatal(err)
 		}
-		switch s := byID[rec.C]; rec.Kind {
-		case trace.KindOpen:
-			s := new(session)
+		s := byID[rec.C]
+		if rec.Kind == trace.KindOpen {
+			s = &session{pid: rec.PID, streams: [2]trace.Stream{{Dir: decode.FromClient}, {Dir: decode.FromServer}}}
 			byID[rec.C], all = s, append(all, s)
+		}
+		if s == nil {
+			continue
+		}
+		for i, b := range []*[]byte{&s.up, &s.down} {
+			if *b, err = s.streams[i].Append(*b, rec); err != nil {
+				t.Fatal(err)
+			}
+		}
+		switch rec.Kind {
 		case trace.KindRes:
 			s.upgraded = s.upgraded || rec.Head.Status == http.StatusSwitchingProtocols
 		case trace.KindFrame:
 			if rec.Dir == decode.FromClient {
 				s.said = append(s.said, fmt.Sprintf("%s %q", decode.OpName(rec.Op), rec.Payload))
-			}
-		}
-	}
-	for c, s := range byID {
-		for d, b := range map[decode.Dir]*[]byte{decode.FromClient: &s.up, decode.FromServer: &s.down} {
-			if *b, err = trace.Bytes(trace.NewReader(bytes.NewReader(text)), c, d); err != nil {
-				t.Errorf("session %d: %v", c, err)
 			}
 		}
 	}

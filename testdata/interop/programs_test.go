@@ -52,7 +52,7 @@ var programs = []*program{
 	{name: "Python: tornado", needs: []tool{pythonModule("tornado")}, run: python + " programs/hello.py tornado URL"},
 	{name: "Python: wsproto", needs: []tool{pythonModule("wsproto")}, run: python + " programs/hello.py wsproto URL"},
 	{name: "Python: trio-websocket", needs: []tool{pythonModule("trio_websocket")}, run: python + " programs/hello.py trio URL"},
-	{name: "Python: ws4py", needs: []tool{pythonModule("ws4py")}, run: python + " programs/hello.py ws4py URL", first: true, trusts: "nothing: it takes any certificate"},
+	{name: "Python: ws4py", needs: []tool{pythonModule("ws4py")}, run: python + " programs/hello.py ws4py URL", first: true, trusts: "taking any certificate"},
 	{name: "Python: autobahn", needs: []tool{pythonModule("autobahn")}, run: python + " programs/hello.py autobahn URL"},
 
 	{name: "Node: ws", needs: []tool{nodePackage("ws")}, run: "node node/hello.mjs ws URL"},
@@ -85,8 +85,10 @@ var programs = []*program{
 	{name: "C++: Qt 5", needs: []tool{pythonModule("PyQt5.QtWebSockets")}, run: python + " programs/hello.py qt URL",
 		store: true, trusts: "the system's store"},
 
+	// Mono waits for ever if a connect that does not block is refused at once, as the kernel
+	// never does it.
 	{name: "C#: Mono's ClientWebSocket", needs: []tool{{"mcs", "--version"}, {"mono", "--version"}, {"sh", "-c", "command -v cert-sync"}},
-		build: "mcs -out:OUT/Hello.exe programs/Hello.cs", run: "sh programs/mono.sh OUT/Hello.exe URL CA", trusts: "its own store: `cert-sync --user ca.pem`"},
+		build: "mcs -out:OUT/Hello.exe programs/Hello.cs", run: "sh programs/mono.sh OUT/Hello.exe URL CA", first: true, trusts: "its own store: `cert-sync --user ca.pem`"},
 	{name: "Perl: Mojolicious", needs: []tool{{"perl", "-MMojolicious", "-MIO::Socket::SSL", "-e1"}}, run: "perl programs/hello.pl URL"},
 	{name: "Ruby: faye-websocket", needs: []tool{{"ruby", "-e", "require 'faye/websocket'"}}, run: "ruby programs/hello.rb URL", first: true},
 	{name: "Tcl: websocket", needs: []tool{{"sh", "-c", "echo 'exit [catch {package require websocket; package require tls}]' | tclsh"}}, run: "tclsh programs/hello.tcl URL", first: true},
@@ -139,6 +141,7 @@ func (to target) String() string {
 // TestPrograms runs programs under wstrace, and compares what was recorded with what
 // their servers got and sent.
 func TestPrograms(t *testing.T) {
+	need(t, mountable())
 	lab := newLab(t)
 	for _, p := range programs {
 		t.Run(p.name, func(t *testing.T) {

@@ -1,8 +1,9 @@
 // Command go is a client written with one of several libraries for Go:
 //
-//	go LIBRARY URL
+//	go LIBRARY URL [TIMES]
 //
-// It sends a text and a binary message, waits for their echoes and closes.
+// It sends a text and a binary message, waits for their echoes and closes, and does so as
+// often as it is told.
 package main
 
 import (
@@ -12,6 +13,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"strconv"
 
 	coder "github.com/coder/websocket"
 	fasthttp "github.com/fasthttp/websocket"
@@ -47,9 +49,15 @@ var libraries = map[string]func(url string) (conn, error){
 }
 
 func main() {
-	if err := run(os.Args[1], os.Args[2]); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	times := 1
+	if len(os.Args) > 3 {
+		times, _ = strconv.Atoi(os.Args[3])
+	}
+	for range times {
+		if err := run(os.Args[1], os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	}
 }
 
@@ -179,7 +187,7 @@ func (c gobwasConn) close() error {
 	if err := wsutil.WriteClientMessage(c, ws.OpClose, ws.NewCloseFrameBody(1000, "")); err != nil {
 		return err
 	}
-	if _, err := ws.ReadFrame(c); err != nil { // wsutil would answer it
+	if _, err := ws.ReadHeader(c); err != nil { // wsutil would answer it
 		return err
 	}
 	return c.Close()
