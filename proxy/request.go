@@ -20,7 +20,7 @@ func (k *link) readHead(deadline time.Time) (int, error) {
 	c := k.client
 	k.setDeadline(deadline)
 	defer k.setDeadline(time.Time{})
-	for seen := 0; ; {
+	for seen, wait := 0, k.p.handshakeTimeout(); ; {
 		b := c.unread()
 		n := decode.HeadLen(b, seen)
 		seen = len(b)
@@ -33,13 +33,25 @@ func (k *link) readHead(deadline time.Time) (int, error) {
 		if n > 0 {
 			return n, nil
 		}
+		if k.via == viaDirect && bytes.IndexByte(b, '\n') < 0 { // it may be anything
+			wait = hesitation
+			k.setDeadline(time.Now().Add(wait))
+		} else if wait == hesitation {
+			wait = k.p.handshakeTimeout()
+			k.setDeadline(deadline)
+		}
 		if err := c.fill(); isTimeout(err) {
-			return 0, failed(http.StatusRequestTimeout, "request head is not complete after %v", k.p.handshakeTimeout())
+			return 0, failed(http.StatusRequestTimeout, "request head is not complete after %v", wait)
 		} else if err != nil {
 			return 0, err
 		}
 	}
 }
+
+// hesitation is how long the first bytes of a client that was led here are held back
+// that may begin something to look into. It may speak another protocol, and waits for
+// the answer then.
+const hesitation = 500 * time.Millisecond
 
 // setDeadline limits the wait for the client. A server that does not wait for
 // the first request of a tunnel may have ended it already; then it stays so.
@@ -244,7 +256,7 @@ func (k *link) enter() phase {
 		return k.opaque(decode.FromServer, k.server, "server ends first")
 	case f == nil: // no request, or the client has ended
 		return k.opaque(decode.FromClient, k.server, k.describe())
-	case k.via == viaDirect && f.status != http.StatusRequestTimeout:
+	case k.via == viaDirect:
 		return k.opaque(decode.FromClient, k.server, f.text)
 	case f.status == http.StatusRequestTimeout:
 		return k.opaque(decode.FromClient, k.server, "no HTTP request within "+k.p.handshakeTimeout().String())

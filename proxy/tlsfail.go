@@ -23,15 +23,15 @@ import (
 
 // distrusted ends a session that never was, because of the client's TLS.
 func (k *link) distrusted(err error) {
-	text, how := k.clientTLSText(err), howEnded(err)
+	text, how := "", howEnded(err)
 	if isAlert(err) { // about what we have said
 		how = decode.EndLocal
 	}
-	switch {
-	case k.ctx.Err() != nil: // it was us
-		text = ""
-	case errors.Is(err, context.DeadlineExceeded):
-		how = decode.EndTimeout
+	if k.ctx.Err() == nil { // else it was us
+		text = k.clientTLSText(err)
+		if errors.Is(err, context.DeadlineExceeded) {
+			how = decode.EndTimeout
+		}
 	}
 	s := k.open(decode.Info{Server: k.server, URL: k.named(k.server)}, nil)
 	now := s.now()

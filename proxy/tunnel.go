@@ -35,13 +35,13 @@ func (k *link) beginsSOCKS() (n *socks.Negotiation, size int) {
 		return nil, 0
 	}
 	n = new(socks.Negotiation)
-	return n, k.readSOCKS(n)
+	return n, k.readSOCKS(n, hesitation)
 }
 
-// readSOCKS waits for the next message of the client, and returns its length, or less
-// than 0 if there is none.
-func (k *link) readSOCKS(n *socks.Negotiation) int {
-	k.setDeadline(time.Now().Add(k.p.handshakeTimeout()))
+// readSOCKS waits for the next message of the client, for a limited time, and returns
+// its length, or less than 0 if there is none.
+func (k *link) readSOCKS(n *socks.Negotiation, wait time.Duration) int {
+	k.setDeadline(time.Now().Add(wait))
 	defer k.setDeadline(time.Time{})
 	for {
 		if size := n.Client(k.client.unread()); size != 0 {
@@ -72,7 +72,7 @@ func (k *link) negotiate(n *socks.Negotiation, size int) phase {
 		if next := k.finish(x, err); next != phaseNext {
 			return next
 		}
-		size = k.readSOCKS(n)
+		size = k.readSOCKS(n, k.p.handshakeTimeout())
 	}
 	return k.unreadTo(k.server, s)
 }

@@ -44,7 +44,11 @@ func (k *link) whyUnread() string {
 // readClientHello waits for the client's first message and returns what it says, or
 // nil if there is none. It stays unread.
 func (k *link) readClientHello() *tlswire.ClientHello {
-	k.setDeadline(time.Now().Add(k.p.handshakeTimeout()))
+	wait := k.p.handshakeTimeout()
+	if k.via == viaDirect {
+		wait = hesitation
+	}
+	k.setDeadline(time.Now().Add(wait))
 	defer k.setDeadline(time.Time{})
 	for {
 		switch h, n := tlswire.ParseClientHello(k.client.unread()); {
@@ -110,23 +114,38 @@ type clientAt struct {
 // refused it: the latest maxTrust of them.
 type trust struct {
 	mu     sync.Mutex
-	known  map[clientAt]bool // true: refused; protected by mu
-	latest []clientAt        // the keys of known, from next on by age; protected by mu
-	next   int               // protected by mu
+	known  map[clientAt]attitude // protected by mu
+	latest []clientAt            // the keys of known, from next on by age; protected by mu
+	next   int                   // protected by mu
 }
+
+// An attitude is what a client thinks of our certificate.
+type attitude uint8
+
+const (
+	unknown    attitude = iota
+	suspectsUs          // it has ended without a word, as one that refuses it may
+	tookUs
+	refusedUs
+)
 
 // maxTrust is more than the processes that run at a time, and their hosts.
 const maxTrust = 4096
 
 // refused takes that c has refused our certificate, or if that is not sure, seems to
-// have; a client that has taken it once has not then. It reports whether that is new.
+// have for the second time; a client that has taken it once has not then. It reports
+// whether that is new.
 func (t *trust) refused(c clientAt, sure bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if was, known := t.known[c]; was || known && !sure {
+	switch was := t.known[c]; {
+	case was == refusedUs, was == tookUs && !sure:
+		return false
+	case was == unknown && !sure:
+		t.set(c, suspectsUs)
 		return false
 	}
-	t.set(c, true)
+	t.set(c, refusedUs)
 	return true
 }
 
@@ -134,20 +153,20 @@ func (t *trust) refused(c clientAt, sure bool) bool {
 func (t *trust) took(c clientAt) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, known := t.known[c]; !known {
-		t.set(c, false)
+	if t.known[c] != refusedUs {
+		t.set(c, tookUs)
 	}
 }
 
 func (t *trust) isRefused(c clientAt) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.known[c]
+	return t.known[c] == refusedUs
 }
 
-func (t *trust) set(c clientAt, refused bool) {
+func (t *trust) set(c clientAt, now attitude) {
 	if t.known == nil {
-		t.known = make(map[clientAt]bool)
+		t.known = make(map[clientAt]attitude)
 	}
 	if _, known := t.known[c]; !known {
 		if len(t.latest) < maxTrust {
@@ -158,5 +177,5 @@ func (t *trust) set(c clientAt, refused bool) {
 			t.next = (t.next + 1) % maxTrust
 		}
 	}
-	t.known[c] = refused
+	t.known[c] = now
 }

@@ -34,8 +34,9 @@ type command struct {
 
 	trust   *trustdir.Dir // nil if TLS is not looked into
 	process *child.Process
-	signals chan os.Signal // that came since it has been started
+	signals chan os.Signal // that have come since the run began
 	served  sync.WaitGroup // connections, and what serves them
+	conns   conns
 	ongoing ongoing
 	await   awaited // of a server
 }
@@ -85,7 +86,9 @@ func notRun(name string, err *child.ExecError) error {
 func (c *command) run(ctx context.Context, r *liveProxy) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	c.catchSignals()
 	defer signal.Stop(c.signals)
+	defer c.removeTrust()
 	c.ongoing.changed = make(chan struct{}, 1)
 	r.flow.watch(&c.ongoing)
 	var err error
@@ -104,16 +107,19 @@ func (c *command) run(ctx context.Context, r *liveProxy) error {
 	c.settle(cancel)
 	signal.Stop(c.signals)
 	c.reportPassed()
-	if c.trust != nil {
-		if err := c.trust.Close(); err != nil {
-			c.con.fail(fmt.Errorf("remove the temporary directory: %w", err))
-		}
-	}
 	err = r.flow.end(nil)
 	if status := c.process.Status(); status != 0 {
 		return statusError{errReported, status}
 	}
 	return err
+}
+
+func (c *command) removeTrust() {
+	if c.trust != nil {
+		if err := c.trust.Close(); err != nil {
+			c.con.fail(fmt.Errorf("remove the temporary directory: %w", err))
+		}
+	}
 }
 
 // startServer runs the command as the server behind the proxy, which clients reach
@@ -133,7 +139,7 @@ func (c *command) startServer(ctx context.Context, r *liveProxy) (err error) {
 // serve serves the listener in the background.
 func (c *command) serve(ctx context.Context, r *liveProxy) {
 	c.served.Go(func() {
-		if err := c.p.Serve(ctx, r.listener); err != nil {
+		if err := c.p.Serve(ctx, &clientListener{r.listener, &c.conns}); err != nil {
 			c.con.fail(err)
 		}
 	})
@@ -141,7 +147,9 @@ func (c *command) serve(ctx context.Context, r *liveProxy) {
 
 // startClient runs the command so that its connections come to the proxy.
 func (c *command) startClient(ctx context.Context, r *liveProxy) (err error) {
-	c.trustUs()
+	if err := c.trustUs(); err != nil {
+		return err
+	}
 	r.led = true
 	if c.flags.via.value != "env" {
 		err = c.startLed(ctx, r)
@@ -171,21 +179,26 @@ func (c *command) startClient(ctx context.Context, r *liveProxy) (err error) {
 }
 
 // trustUs makes the temporary directory by which the command trusts our authority.
-func (c *command) trustUs() {
-	if c.p.Authority == nil {
-		return
+func (c *command) trustUs() error {
+	var cert *x509.Certificate
+	if c.p.Authority != nil {
+		dir, err := caDir(c.flags.tls.caDir)
+		if err == nil {
+			c.p.Authority, err = ca.Load(dir) // now, not when it is first needed
+		}
+		if err != nil {
+			c.p.Authority = nil
+			c.con.fail(fmt.Errorf("TLS is relayed without reading it: the authority in %q: %w", dir, caError(err)))
+		} else {
+			cert = c.p.Authority.Certificate()
+		}
 	}
-	dir, err := caDir(c.flags.tls.caDir)
-	if err == nil {
-		c.p.Authority, err = ca.Load(dir) // now, not when it is first needed
+	var err error
+	if c.trust, err = trustdir.New(cert, c.spec.Env); err != nil {
+		return fmt.Errorf("make a temporary directory: %w", cause(err))
 	}
-	if err == nil {
-		c.trust, err = trustdir.New(c.p.Authority.Certificate(), c.spec.Env)
-	}
-	if err != nil {
-		c.p.Authority = nil
-		c.con.fail(fmt.Errorf("TLS is relayed without reading it: %w", caError(err)))
-		return
+	if cert == nil {
+		return nil
 	}
 	c.spec.Env = c.trust.Env(c.spec.Env)
 	c.con.untrusted = func(process string) string { return untrustedHint(process, c.trust.SPKI(), c.trust.Bundle()) }
@@ -202,6 +215,7 @@ func (c *command) trustUs() {
 		}
 		c.p.UpstreamTLS.RootCAs = pool
 	}
+	return nil
 }
 
 // startLed runs the command under the filter.
@@ -210,8 +224,12 @@ func (c *command) startLed(ctx context.Context, r *liveProxy) (err error) {
 	lead := &child.Lead{
 		Own: own,
 		Take: func(conn child.Conn) {
+			c.conns.add(conn.Client, false)
+			c.conns.add(conn.Server, true)
+			c.ongoing.add(1)
 			c.served.Go(func() {
 				defer conn.Done()
+				defer c.ongoing.add(-1)
 				c.p.ServeConn(ctx, conn.Client, proxy.Target{Addr: conn.Addr.String(), Conn: conn.Server, PID: conn.PID, Process: conn.Process})
 			})
 		},
@@ -262,7 +280,7 @@ func (c *command) startByEnv(ctx context.Context, r *liveProxy) (err error) {
 		return err
 	}
 	addr, _ := r.listener.Addr().(*net.TCPAddr)
-	if c.spec.Env, err = viaenv.Env(c.spec.Env, addr, lead, c.trustPath()); err != nil {
+	if c.spec.Env, err = viaenv.Env(c.spec.Env, addr, lead, c.trust.Path()); err != nil {
 		lead.Close()
 		return err
 	}
@@ -272,8 +290,14 @@ func (c *command) startByEnv(ctx context.Context, r *liveProxy) (err error) {
 	c.serve(ctx, r)
 	c.served.Go(func() {
 		err := lead.Serve(ctx, func(ctx context.Context, conn net.Conn, to viaenv.Target) {
+			c.conns.add(conn, false)
+			c.conns.add(to.Conn, true)
+			c.ongoing.add(1)
+			defer c.ongoing.add(-1)
 			c.p.ServeConn(ctx, conn, proxy.Target{Addr: to.Addr, Conn: to.Conn, PID: to.PID, Process: to.Process})
-		}, nil)
+		}, func(to viaenv.Target, err error) {
+			c.con.say("%s[%d]: dial upstream %q: %v", to.Process, to.PID, to.Addr, cause(err))
+		})
 		if err != nil {
 			c.con.fail(err)
 		}
@@ -294,21 +318,25 @@ func (c *command) startByEnv(ctx context.Context, r *liveProxy) (err error) {
 	return nil
 }
 
-// trustPath returns the folder for files that the command is pointed to.
-func (c *command) trustPath() string {
-	if c.trust != nil {
-		return c.trust.Path()
-	}
-	return ""
-}
-
-// start starts the command. From then on signals are caught: it may have said to
-// somebody that it is there.
-func (c *command) start() (*child.Process, error) {
+// catchSignals catches what is for the command from here on.
+func (c *command) catchSignals() {
 	for _, s := range append([]os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}, commandSignals...) {
 		if !signal.Ignored(s) {
 			signal.Notify(c.signals, s)
 		}
+	}
+}
+
+// start starts the command, unless a signal has come before.
+func (c *command) start() (*child.Process, error) {
+	select {
+	case s := <-c.signals:
+		status := child.Status(exitFailed)
+		if sig, ok := s.(syscall.Signal); ok {
+			status = 128 + child.Status(sig)
+		}
+		return nil, statusError{errReported, status}
+	default:
 	}
 	p, err := child.Start(&c.spec)
 	var exec *child.ExecError
@@ -338,10 +366,12 @@ func (c *command) waitFor(ctx context.Context) {
 				c.con.hint("Ctrl-C ends wstrace; new connections of what still runs fail then")
 			}
 		case s := <-c.signals:
-			if exited == nil {
+			switch {
+			case exited == nil && isStop(s):
+				child.StopSelf()
+			case exited == nil:
 				return
-			}
-			if s != os.Interrupt && !isQuit(s) || !fromTerminal() {
+			case !ofKeyboard(s) || !fromTerminal():
 				c.process.Signal(s)
 			}
 		case <-ctx.Done():
@@ -374,17 +404,18 @@ func someOf(names []string) string {
 func (c *command) reportPassed() {
 	p := &c.process.Passed
 	var list []string
-	add := func(n int64, what string) {
+	add := func(n int64, what, which string) {
 		if n > 0 {
-			list = append(list, plural(n, what))
+			list = append(list, plural(n, what)+which)
 		}
 	}
-	add(p.UDP.Load(), "UDP socket")
-	add(p.Protocol.Load(), "socket that is not TCP's")
-	add(p.Namespace.Load(), "connection in another network namespace")
-	add(p.Device.Load(), "connection bound to a device")
-	add(p.Unreadable.Load(), "attempt to connect by a process that can't be read")
-	add(p.Managers.Load(), "connection with a service that starts processes for others, such as Docker")
+	add(p.UDP.Load(), "UDP socket", "")
+	add(p.Protocol.Load(), "connection", " of another protocol than TCP")
+	add(p.Namespace.Load(), "connection", " in another network namespace")
+	add(p.Device.Load(), "connection", " bound to a network device")
+	add(p.Unreadable.Load(), "connection", " of a process that can't be read")
+	add(p.Shortage.Load(), "connection", " for which wstrace had no descriptor left (ulimit -n)")
+	add(p.Managers.Load(), "connection", " with a service that starts processes for others, such as Docker")
 	if len(list) > 0 {
 		c.con.note("not looked into: %s", strings.Join(list, ", "))
 	}

@@ -6,7 +6,9 @@ import "os"
 
 var commandSignals []os.Signal
 
-func isQuit(os.Signal) bool { return false }
+func ofKeyboard(s os.Signal) bool { return s == os.Interrupt }
+
+func isStop(os.Signal) bool { return false }
 
 func ignoreBackground() {}
 

@@ -10,10 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// commandSignals are passed on to a command, besides those that end a run.
-var commandSignals = []os.Signal{syscall.SIGQUIT, syscall.SIGUSR2}
+// commandSignals are for a command, besides those that end a run.
+var commandSignals = []os.Signal{syscall.SIGQUIT, syscall.SIGUSR2, syscall.SIGTSTP}
 
-func isQuit(s os.Signal) bool { return s == syscall.SIGQUIT }
+// ofKeyboard reports whether the keyboard may send s.
+func ofKeyboard(s os.Signal) bool {
+	return s == syscall.SIGINT || s == syscall.SIGQUIT || s == syscall.SIGTSTP
+}
+
+func isStop(s os.Signal) bool { return s == syscall.SIGTSTP }
 
 // ignoreBackground lets us write to the terminal when the command has taken it over,
 // as a shell does.

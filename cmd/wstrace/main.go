@@ -29,10 +29,8 @@ func main() {
 	child.Become() // what it was started for, if that was to be a command
 
 	// A reader of our output that goes away is an error of Write, no reason to
-	// die: the traffic goes on. What was ignored from the start stays so for commands.
-	if !signal.Ignored(syscall.SIGPIPE) {
-		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	}
+	// die: the traffic goes on.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
 	os.Exit(run(os.Args[1:]))
 }

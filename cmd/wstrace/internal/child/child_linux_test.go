@@ -177,7 +177,7 @@ type slowServer struct {
 
 func newSlowServer(t *testing.T) *slowServer {
 	t.Helper()
-	p, err := newPark(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+	p, err := newPark(false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,6 +51,9 @@ func Start(c *Command) (*Process, error) {
 	return p, nil
 }
 
+// StopSelf does nothing here.
+func StopSelf() {}
+
 // Exited is closed when the command has ended.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 

@@ -27,8 +27,9 @@ type dial struct {
 	source *net.TCPAddr // from which the process wants to connect; nil if any will do
 	cancel context.CancelFunc
 
-	done chan struct{} // closed when it is over
-	err  error         // why it has failed; set before done is closed
+	done    chan struct{} // closed when it is over
+	err     error         // why it has failed; set before done is closed
+	refused bool          // err is in the process's socket; set before done is closed
 
 	told    bool            // the process has been told that it is under way; protected by tracer.mu
 	waiting []*notification // for the answer; protected by tracer.mu
@@ -118,6 +119,8 @@ func (t *tracer) await(n *notification, s int, want Wanted, raw []byte) answer {
 	switch {
 	case isShortage(d.err):
 		return leave
+	case d.refused:
+		return answer{errno: unix.EINPROGRESS} // the socket has the error
 	case d.err != nil:
 		return answer{errno: dialErrno(d.err)}
 	case !blocks:
@@ -343,7 +346,11 @@ func (t *tracer) fail(d *dial, err error) {
 		t.passed.countFailure(err)
 	}
 	if !d.told || d.socket >= 0 {
-		d.crossing.fail(d.socket, !d.told && t.anyWaits(d.waiting))
+		answered := !d.told && t.anyWaits(d.waiting)
+		d.crossing.fail(d.socket, answered)
+		if answered && !d.blocks && errors.Is(err, unix.ECONNREFUSED) {
+			d.refused = d.refuse() == unix.EINPROGRESS
+		}
 		return
 	}
 	s := -1

@@ -228,6 +228,23 @@ func (c *crossing) ended() error {
 	return err
 }
 
+// refuse has the process's socket refused, as a loopback address does it where nobody
+// listens: a connect that does not block is under way before it is refused, and some
+// programs can't do with less. It returns what connect says.
+func (c *crossing) refuse() error {
+	_, v6 := c.to.(*unix.SockaddrInet6)
+	v4 := addrOf(c.to).Addr().Is4()
+	to, r, err := newRefuser(!v4)
+	if err != nil {
+		return unix.ECONNREFUSED
+	}
+	defer unix.Close(r)
+	if at, ok := to.(*unix.SockaddrInet4); ok && v6 {
+		to = &unix.SockaddrInet6{Port: at.Port, Addr: netip.AddrFrom4(at.Addr).As16()}
+	}
+	return unix.Connect(c.socket, to)
+}
+
 // fail makes the process's socket s, which is on its way, ready to be connected again.
 // Unless the error will be the answer to a connect, the process finds it in the socket:
 // as a reset, since nothing else can be put there.

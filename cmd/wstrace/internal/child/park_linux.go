@@ -18,23 +18,18 @@ type park struct {
 	filler   int // the connection that fills the queue
 }
 
-// newPark opens a park at the loopback address ip.
-func newPark(ip netip.Addr) (*park, error) {
+// newPark opens a park.
+func newPark(v6 bool) (*park, error) {
 	p := &park{listener: -1, filler: -1}
-	if err := p.open(ip); err != nil {
+	if err := p.open(v6); err != nil {
 		p.close()
-		return nil, fmt.Errorf("listen on %v: %w", ip, err)
+		return nil, fmt.Errorf("listen on this machine: %w", err)
 	}
 	return p, nil
 }
 
-func (p *park) open(ip netip.Addr) (err error) {
-	family, at := unix.AF_INET, unix.Sockaddr(&unix.SockaddrInet4{})
-	if ip.Is4() {
-		at = &unix.SockaddrInet4{Addr: ip.As4()}
-	} else {
-		family, at = unix.AF_INET6, &unix.SockaddrInet6{Addr: ip.As16()}
-	}
+func (p *park) open(v6 bool) (err error) {
+	family, at := loopback(v6)
 	if p.listener, err = boundSocket(family, at); err != nil {
 		return err
 	}
@@ -51,6 +46,14 @@ func (p *park) open(ip netip.Addr) (err error) {
 		return err
 	}
 	return ready(p.listener, unix.POLLIN) // the queue is full
+}
+
+// loopback returns the address of this machine, and any port.
+func loopback(v6 bool) (family int, at unix.Sockaddr) {
+	if v6 {
+		return unix.AF_INET6, &unix.SockaddrInet6{Addr: netip.IPv6Loopback().As16()}
+	}
+	return unix.AF_INET, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
 }
 
 func (p *park) close() {
@@ -79,6 +82,20 @@ func boundSocket(family int, at unix.Sockaddr) (int, error) {
 	return fd, nil
 }
 
+// newRefuser returns an address of this machine where every connect is refused, as long as
+// the socket is open.
+func newRefuser(v6 bool) (addr unix.Sockaddr, socket int, err error) {
+	family, at := loopback(v6)
+	if socket, err = boundSocket(family, at); err != nil {
+		return nil, -1, err
+	}
+	if addr, err = unix.Getsockname(socket); err != nil {
+		unix.Close(socket)
+		return nil, -1, err
+	}
+	return addr, socket, nil
+}
+
 // parks are those that a tracer has: more than one if sockets need another.
 type parks struct {
 	mu     sync.Mutex
@@ -100,12 +117,12 @@ func openParks() (*parks, error) {
 func (ps *parks) at(v6 bool, i int) (*park, error) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	list, ip := &ps.v4, netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	list := &ps.v4
 	if v6 {
-		list, ip = &ps.v6, netip.IPv6Loopback()
+		list = &ps.v6
 	}
 	if i == len(*list) {
-		p, err := newPark(ip)
+		p, err := newPark(v6)
 		if err != nil {
 			return nil, err
 		}

@@ -238,10 +238,8 @@ func (p *Process) wait() {
 
 // stopLike stops us as the command was, by the terminal, so that the shell sees it.
 func (p *Process) stopLike(sig syscall.Signal) {
-	switch sig {
-	case syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU:
-	default: // somebody else's doing, who will see to it that it goes on
-		return
+	if group, err := syscall.Getpgid(p.PID); sig == syscall.SIGSTOP && (err != nil || group == syscall.Getpgrp()) {
+		return // somebody else's doing, who will see to it that it goes on; no shell that suspends itself
 	}
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID))
 	if state, _ := field(status, "State:"); !strings.HasPrefix(state, "T") {
@@ -252,8 +250,15 @@ func (p *Process) stopLike(sig syscall.Signal) {
 	} else {
 		tty.Close()
 	}
-	unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGSTOP) // all of us, before the next line
+	StopSelf()
 	syscall.Kill(p.PID, syscall.SIGCONT)
+}
+
+// StopSelf stops this process until somebody continues it.
+func StopSelf() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGSTOP) // before anything else happens in this thread
 }
 
 // Exited is closed when the command has ended.

@@ -73,7 +73,7 @@ type Dir struct {
 
 // New makes the directory for a command that would have the environment env: it is to
 // trust ca, what the system trusts, and what env makes programs trust already. Files
-// that env names and that can't be read are left out. New also removes the directories
+// that env names and that can't be read are left out. If ca is nil, there is nothing in it. New also removes the directories
 // that were left behind, by processes of this user that were killed. The caller must
 // call Close.
 func New(ca *x509.Certificate, env []string) (*Dir, error) {
@@ -95,6 +95,9 @@ func New(ca *x509.Certificate, env []string) (*Dir, error) {
 
 // fill writes the files.
 func (d *Dir) fill(env []string) error {
+	if d.ca == nil {
+		return nil
+	}
 	var system, given roots
 	system.addSystem()
 	read := make(map[string]bool)
@@ -136,6 +139,9 @@ func (d *Dir) Bundle() string { return d.file(bundleName) }
 // command trust the authority. Where the system's roots are not known, only what adds
 // to a program's own roots is set.
 func (d *Dir) Env(env []string) []string {
+	if d.ca == nil {
+		return env
+	}
 	names := slices.Clone(additive)
 	if d.whole {
 		names = append(names, always...)
