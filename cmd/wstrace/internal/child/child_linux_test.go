@@ -116,7 +116,7 @@ func (c *Conn) relay() {
 	var both sync.WaitGroup
 	for _, way := range [][2]net.Conn{{c.Server, c.Client}, {c.Client, c.Server}} {
 		both.Go(func() {
-			io.Copy(way[0], way[1])
+			io.Copy(struct{ io.Writer }{way[0]}, struct{ io.Reader }{way[1]}) // splice stops at urgent data
 			way[0].(*net.TCPConn).CloseWrite()
 		})
 	}
@@ -192,21 +192,29 @@ func (p *park) park4() *unix.SockaddrInet4 { return p.addr.(*unix.SockaddrInet4)
 // answer accepts whoever waits, and says hello. The kernel asks again after a second.
 func (s *slowServer) answer(t *testing.T) {
 	t.Helper()
-	accept := func() int {
-		if err := ready(s.listener, unix.POLLIN); err != nil {
-			t.Error(err)
-			return -1
-		}
-		fd, _, err := unix.Accept4(s.listener, unix.SOCK_CLOEXEC)
-		if err != nil {
-			t.Error(err)
-		}
-		return fd
-	}
-	unix.Close(accept()) // the one that filled the queue
-	fd := accept()
+	s.drain(t)
+	fd := s.accept(t)
 	unix.Write(fd, []byte("hello\n"))
 	unix.Close(fd)
+}
+
+// drain makes room in the queue.
+func (s *slowServer) drain(t *testing.T) {
+	t.Helper()
+	unix.Close(s.accept(t))
+}
+
+func (s *slowServer) accept(t *testing.T) int {
+	t.Helper()
+	if err := ready(s.listener, unix.POLLIN); err != nil {
+		t.Error(err)
+		return -1
+	}
+	fd, _, err := unix.Accept4(s.listener, unix.SOCK_CLOEXEC)
+	if err != nil {
+		t.Error(err)
+	}
+	return fd
 }
 
 // waitAsked waits until somebody is on the way to the server.

@@ -30,6 +30,13 @@ var roles = map[string]func(args []string) error{
 	"alone":    aloneRole,
 	"many":     manyRole,
 	"time":     timeRole,
+	"moveon":   moveOnRole,
+	"shut":     shutRole,
+	"limit":    limitRole,
+	"bound":    boundRole,
+	"urgent":   urgentRole,
+	"is":       isRole,
+	"hold":     holdRole,
 }
 
 func sockaddr(s string) (family int, sa unix.Sockaddr) {
@@ -295,5 +302,161 @@ func timeRole(args []string) error {
 		c.Close()
 	}
 	fmt.Println(time.Since(start).Nanoseconds())
+	return nil
+}
+
+// moveOnRole gives a connect up in some way, connects the same socket elsewhere, and
+// waits for a pipe before it uses that.
+func moveOnRole(args []string) error {
+	_, slow := sockaddr(args[1])
+	_, to := sockaddr(args[2])
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	if err := unix.Connect(s, slow); err != unix.EINPROGRESS {
+		return fmt.Errorf("connect: %w", err)
+	}
+	if args[0] == "shutdown" {
+		err = unix.Shutdown(s, unix.SHUT_RDWR)
+	} else {
+		disconnect(s)
+	}
+	if err != nil {
+		return err
+	}
+	unix.GetsockoptInt(s, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err := unix.SetNonblock(s, false); err != nil {
+		return err
+	}
+	if err := unix.Connect(s, to); err != nil {
+		return fmt.Errorf("connect again: %w", err)
+	}
+	fmt.Println("moved on")
+	if _, err := os.ReadFile(args[3]); err != nil {
+		return err
+	}
+	return hear(s)
+}
+
+// shutRole shuts a socket down while its connect blocks.
+func shutRole(args []string) error {
+	_, to := sockaddr(args[0])
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return err
+	}
+	ended := make(chan error)
+	go func() { ended <- unix.Connect(s, to) }()
+	for err = unix.ENOTCONN; err == unix.ENOTCONN; { // until it is on its way
+		err = unix.Shutdown(s, unix.SHUT_RDWR)
+	}
+	fmt.Printf("shutdown: %v, connect: %v\n", err, <-ended)
+	return nil
+}
+
+// limitRole has a socket that gives up by itself, and connects it elsewhere.
+func limitRole(args []string) error {
+	_, slow := sockaddr(args[0])
+	_, to := sockaddr(args[1])
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return err
+	}
+	if err := unix.SetsockoptInt(s, unix.IPPROTO_TCP, unix.TCP_SYNCNT, 1); err != nil {
+		return err
+	}
+	fmt.Printf("connect: %v\n", unix.Connect(s, slow))
+	if err := unix.Connect(s, to); err != nil {
+		return err
+	}
+	return hear(s)
+}
+
+// boundRole connects from one port to all servers.
+func boundRole(args []string) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // to find one that is free
+	if err != nil {
+		return err
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	l.Close()
+	for _, arg := range args {
+		_, to := sockaddr(arg)
+		s, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+		if err != nil {
+			return err
+		}
+		if err := unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			return err
+		}
+		if err := unix.Bind(s, &unix.SockaddrInet4{Port: port}); err != nil {
+			return err
+		}
+		if err := unix.Connect(s, to); err != nil {
+			return err
+		}
+	}
+	fmt.Println(port)
+	return nil
+}
+
+func urgentRole(args []string) error {
+	_, to := sockaddr(args[0])
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return err
+	}
+	if err := unix.Connect(s, to); err != nil {
+		return err
+	}
+	for _, part := range []struct {
+		text  string
+		flags int
+	}{{"abc", 0}, {"!", unix.MSG_OOB}, {"def\n", 0}} {
+		if err := unix.Send(s, []byte(part.text), part.flags); err != nil {
+			return err
+		}
+	}
+	if err := hear(s); err != nil {
+		return err
+	}
+	return nil
+}
+
+// isRole connects a socket that is connected, and to nobody's address.
+func isRole(args []string) error {
+	_, to := sockaddr(args[0])
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return err
+	}
+	to.(*unix.SockaddrInet4).Addr = [4]byte{}
+	fmt.Printf("%v, %v\n", unix.Connect(s, to), unix.Connect(s, to))
+	peer, err := unix.Getpeername(s)
+	if err != nil {
+		return err
+	}
+	fmt.Println(text(peer))
+	return nil
+}
+
+// holdRole holds many connections.
+func holdRole(args []string) error {
+	_, to := sockaddr(args[0])
+	n, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	for range n {
+		s, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+		if err != nil {
+			return err
+		}
+		if err := unix.Connect(s, to); err != nil {
+			return err
+		}
+	}
+	fmt.Println(n, "connected")
 	return nil
 }
