@@ -81,8 +81,7 @@ func TestLeft(t *testing.T) {
 // TestDescriptors has a command that gets descriptors of its own by number, as from
 // make, and none of ours.
 func TestDescriptors(t *testing.T) {
-	want, err := exec.Command("sh", "-c", `exec >"$0"; ls /proc/self/fd; cat "$0"`, filepath.Join(t.TempDir(), "out")).Output()
-	want, err = exec.Command("sh", "-c", `exec 3<"$0" 4>/dev/null; exec ls /proc/self/fd`, os.Args[0]).Output()
+	want, err := exec.Command("sh", "-c", `exec 3<"$0" 4>/dev/null; exec ls /proc/self/fd`, os.Args[0]).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
