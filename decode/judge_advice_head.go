@@ -38,7 +38,8 @@ func (j *judge) adviseRequest(h *Head) {
 		if strings.HasPrefix(strings.ToLower(origin), "https://") && !isLoopback(host) && !IsPlaceholder(host) {
 			say("Origin", "mixed-content", "the page of %.60q came over https, the connection is ws", origin)
 		}
-		if server := j.serverHost(); server != "" && !isLoopback(server) && !IsPlaceholder(server) {
+		// A name may be that of this machine, which the address tells if it is known.
+		if server := j.serverHost(); server != "" && !isLoopback(server) && !isLoopback(hostOf(j.info.Server)) && !IsPlaceholder(server) {
 			say("", "plaintext-remote", "ws:// to %.60q, everyone on the way can read and change it", server)
 		}
 	}
