@@ -80,11 +80,9 @@ func untrustedHint(process, spki, bundle string) string {
 		return "a Node program that sets the option ca trusts nothing else; wstrace ca export prints what to add; " +
 			"--pass HOST relays TLS to HOST without reading it"
 	}
-	return proxyRemedy
+	return "it may have a list of authorities of its own: the file that wstrace ca path names has to be in it, " +
+		"or wstrace ca install puts it into the system's; --pass HOST relays TLS to HOST without reading it"
 }
-
-// proxyRemedy is the hint for a client of which nothing is known.
-var proxyRemedy = remedies[proxy.ReasonUntrustedAuthority]
 
 // aroundHint says what makes a command's process come to the proxy at addr, where the
 // environment does not.

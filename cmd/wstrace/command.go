@@ -102,7 +102,7 @@ func (c *command) run(ctx context.Context, r *liveProxy) error {
 		c.served.Wait()
 		return r.flow.abandonBegun(err)
 	}
-	c.waitFor(ctx)
+	r.stopped = c.waitFor(ctx)
 	c.process.Close()
 	c.settle(cancel)
 	signal.Stop(c.signals)
@@ -130,6 +130,10 @@ func (c *command) startServer(ctx context.Context, r *liveProxy) (err error) {
 	}
 	c.await.ended = c.process.Ended()
 	c.await.timeout = c.flags.dial
+	c.await.waits = func() {
+		c.con.say("nothing listens at %s yet: clients wait until %s does", c.p.Upstream.Host, filepath.Base(c.spec.Args[0]))
+		c.con.hint("the URL has to have the port that the server listens on")
+	}
 	c.p.Dial = c.await.dial
 	r.announce()
 	c.serve(ctx, r)
@@ -175,6 +179,7 @@ func (c *command) startClient(ctx context.Context, r *liveProxy) (err error) {
 			c.con.hint("%s", not.Remedy)
 		}
 	}
+	r.byEnv = true
 	return c.startByEnv(ctx, r)
 }
 
@@ -252,7 +257,7 @@ func (c *command) startLed(ctx context.Context, r *liveProxy) (err error) {
 		return err
 	}
 	if c.process.Confined {
-		c.con.note("sudo and other setuid programs fail in it: without root, the kernel lets nobody watch them")
+		c.con.note("sudo and other setuid programs fail when they run under wstrace, unless you are root")
 	}
 	return nil
 }
@@ -305,6 +310,9 @@ func (c *command) startByEnv(ctx context.Context, r *liveProxy) (err error) {
 	if c.process, err = c.start(); err != nil {
 		return err
 	}
+	if child.Filtered() { // then addresses are not what they seem
+		return nil
+	}
 	c.served.Go(func() {
 		given := make(map[string]bool) // hints
 		viaenv.Watch(ctx, c.process.PID, []*net.TCPAddr{addr, lead.Addr()}, func(around viaenv.Connection) {
@@ -348,14 +356,14 @@ func (c *command) start() (*child.Process, error) {
 
 // waitFor waits until the command has ended, and all that it has left. The terminal
 // sends signals to the command too; others are passed on to it. When it has ended, a
-// signal ends the wait.
-func (c *command) waitFor(ctx context.Context) {
+// signal ends the wait. It returns whether a signal has come for the command.
+func (c *command) waitFor(ctx context.Context) (stopped bool) {
 	ignoreBackground()
 	exited, left := c.process.Exited(), (<-chan time.Time)(nil)
 	for {
 		select {
 		case <-c.process.Ended():
-			return
+			return stopped
 		case <-exited:
 			exited = nil
 			c.dropSignals()
@@ -366,16 +374,17 @@ func (c *command) waitFor(ctx context.Context) {
 				c.con.hint("Ctrl-C ends wstrace; new connections of what still runs fail then")
 			}
 		case s := <-c.signals:
+			stopped = stopped || !isStop(s)
 			switch {
 			case exited == nil && isStop(s):
 				child.StopSelf()
 			case exited == nil:
-				return
+				return stopped
 			case !ofKeyboard(s) || !fromTerminal():
 				c.process.Signal(s)
 			}
 		case <-ctx.Done():
-			return
+			return stopped
 		}
 	}
 }

@@ -144,7 +144,9 @@ type liveProxy struct {
 	flow     *flow
 	tips     *hints
 	listener net.Listener // nil if there is none
-	led      bool         // connections of a command come to us whatever it does
+	led      bool         // it runs a command whose connections come to us
+	byEnv    bool         // because of its environment alone
+	stopped  bool         // a signal came for the command
 }
 
 // serve serves until a signal comes, and ends the flow.
@@ -165,8 +167,17 @@ func (r *liveProxy) announce() {
 
 // atEnd says why nothing may have come. So many sessions passed unseen.
 func (r *liveProxy) atEnd(passed int64) {
-	if r.listener != nil && !r.led {
-		r.tips.atEnd(r.p.Upstream, r.listener.Addr(), r.flow.totals.sessions+passed)
+	sessions := r.flow.totals.sessions + passed
+	switch {
+	case r.led && sessions > 0:
+	case r.byEnv:
+		r.con.hint("no connection came: many programs take no proxy from their environment, above all for this machine, " +
+			"and short connections around it are not noticed; for one server, run wstrace URL and point the program at wstrace")
+	case r.led && r.stopped: // as one stops a server
+		r.con.hint("connections that come to the command are not seen so; for a server it is wstrace URL -- CMD")
+	case r.led:
+	case r.listener != nil:
+		r.tips.atEnd(r.p.Upstream, r.listener.Addr(), sessions)
 	}
 }
 

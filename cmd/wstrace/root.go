@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -131,14 +132,29 @@ func rootArgs(cmd *cobra.Command, args []string) error {
 		return usagef("want a command after --")
 	case len(args) == 0:
 		return nil
+	case !isURL(args[0]) && meantCommand(cmd, args):
+		return usageError{hinted{fmt.Errorf("unknown command %q", args[0]), "to run a program: wstrace -- " + strings.Join(args, " ")}}
 	case isRecording(args[0]):
 		return usageError{hinted{fmt.Errorf("unknown command %q", args[0]), "to print a recording: wstrace show " + args[0]}}
 	case !strings.Contains(args[0], "://") && meantURL(args[0]) == "":
 		return unknownCommand(cmd, args[0])
 	case len(args) > 1:
-		return usagef("want one URL, got %d arguments", len(args))
+		return usageError{hinted{fmt.Errorf("want one URL, got %d arguments", len(args)), "to run a server: wstrace URL -- CMD"}}
 	}
 	return nil
+}
+
+func isURL(arg string) bool { return strings.Contains(arg, "://") }
+
+// meantCommand reports whether arguments are a program and its arguments, before which
+// "--" is missing.
+func meantCommand(cmd *cobra.Command, args []string) bool {
+	cmd.SuggestionsMinimumDistance = 1
+	if len(args) == 1 && (!strings.Contains(args[0], "/") || len(cmd.SuggestionsFor(args[0])) > 0) {
+		return false
+	}
+	path, err := exec.LookPath(args[0])
+	return err == nil && path != ""
 }
 
 // isRecording reports whether name is that of a file, or looks like one of a

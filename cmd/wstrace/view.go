@@ -117,7 +117,7 @@ func (v *view) addTo(f *flow, live, always bool) error {
 	case v.to != "":
 		name = v.to
 	case v.beside && v.form.value != "compact" && !v.stat:
-		return usagef("-o %s needs --to FILE: stdout is the command's", v.form.value)
+		return usagef("-o %s needs --to FILE, such as /dev/stderr: stdout is the command's", v.form.value)
 	case v.beside:
 		name = toStderr
 	}

@@ -72,5 +72,8 @@ func (p *Process) Close() {}
 // Left returns nothing here.
 func (p *Process) Left() []string { return nil }
 
+// Filtered returns false here.
+func Filtered() bool { return false }
+
 // Name returns "": it is not known here.
 func Name(int) string { return "" }

@@ -86,6 +86,14 @@ func field(lines []byte, key string) (string, bool) {
 	return "", false
 }
 
+// Filtered reports whether this process is under a seccomp filter itself, which may be
+// that of another wstrace.
+func Filtered() bool {
+	status, _ := os.ReadFile("/proc/self/status")
+	mode, _ := field(status, "Seccomp:")
+	return mode == "2"
+}
+
 // descendants returns the processes below pid, as "make[123]".
 func descendants(pid int) []string {
 	entries, err := os.ReadDir("/proc")
