@@ -5,8 +5,6 @@ import (
 	"net"
 	"path"
 	"strings"
-
-	"github.com/wstrace/wstrace/proxy"
 )
 
 // A programKind is a kind of program, as hints tell them apart.
@@ -80,8 +78,8 @@ func untrustedHint(process, spki, bundle string) string {
 		return "a Node program that sets the option ca trusts nothing else; wstrace ca export prints what to add; " +
 			"--pass HOST relays TLS to HOST without reading it"
 	}
-	return "it may have a list of authorities of its own: the file that wstrace ca path names has to be in it, " +
-		"or wstrace ca install puts it into the system's; --pass HOST relays TLS to HOST without reading it"
+	return "it may have a list of authorities of its own, in which what wstrace ca export prints has to be, " +
+		"or the system's, into which wstrace ca install puts it; --pass HOST relays TLS to HOST without reading it"
 }
 
 // aroundHint says what makes a command's process come to the proxy at addr, where the

@@ -174,7 +174,7 @@ func (r *liveProxy) atEnd(passed int64) {
 		r.con.hint("no connection came: many programs take no proxy from their environment, above all for this machine, " +
 			"and short connections around it are not noticed; for one server, run wstrace URL and point the program at wstrace")
 	case r.led && r.stopped: // as one stops a server
-		r.con.hint("connections that come to the command are not seen so; for a server it is wstrace URL -- CMD")
+		r.con.hint("only connections that the command makes are seen; for those that come to it, as to a server, run wstrace URL -- CMD")
 	case r.led:
 	case r.listener != nil:
 		r.tips.atEnd(r.p.Upstream, r.listener.Addr(), sessions)
