@@ -339,6 +339,10 @@ func (c *command) catchSignals() {
 func (c *command) start() (*child.Process, error) {
 	select {
 	case s := <-c.signals:
+		if isStop(s) {
+			child.StopSelf()
+			break
+		}
 		status := child.Status(exitFailed)
 		if sig, ok := s.(syscall.Signal); ok {
 			status = 128 + child.Status(sig)
