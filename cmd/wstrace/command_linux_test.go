@@ -335,7 +335,7 @@ func alive(pid int) bool {
 // TestCommandUser runs a command as root, which may gain privileges, and as another
 // user, who is told that it may not.
 func TestCommandUser(t *testing.T) {
-	const confined = `wstrace: sudo and other setuid programs fail in it: without root, the kernel lets nobody watch them`
+	const confined = `wstrace: sudo and other setuid programs fail when they run under wstrace, unless you are root`
 	argv := []string{"wstrace", "--", "grep", "NoNewPrivs", "/proc/self/status"}
 	env := []string(nil)
 	if os.Geteuid() == 0 {

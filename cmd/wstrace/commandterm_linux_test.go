@@ -135,7 +135,7 @@ func TestCommandJob(t *testing.T) {
 					s.await(`fg\n[^\n]*wstrace`)
 				}
 				s.keys("C-c")
-				s.await(`(\^C)?wstrace: 0 sessions: .*\n` + prompt + `>$`)
+				s.await(`(\^C)?wstrace: 0 sessions: [^\n]*\nwstrace: hint: (.*\n)*` + prompt + `>$`)
 				s.enter("echo status $?")
 				s.await(`(?m)^status 130$`)
 			})
