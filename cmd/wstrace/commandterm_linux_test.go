@@ -183,7 +183,7 @@ func TestCommandShell(t *testing.T) {
 			}
 			s.interruptPrompt()
 			s.enter("exit 5")
-			s.await(`(?m)^wstrace: . sessions?: .*`)
+			s.await(`wstrace: . sessions?: [^\n]*\n(.*\n)*` + prompt + `>$`)
 			s.enter("echo status $?")
 			s.await(`(?m)^status 5$`)
 		})
