@@ -74,6 +74,3 @@ func (p *Process) Left() []string { return nil }
 
 // Filtered returns false here.
 func Filtered() bool { return false }
-
-// Name returns "": it is not known here.
-func Name(int) string { return "" }

@@ -69,7 +69,7 @@ func (t *tracer) connect(n *notification) answer {
 // interrupted the connect before.
 func (t *tracer) await(n *notification, s int, want Wanted, raw []byte) answer {
 	flags, err := unix.FcntlInt(uintptr(s), unix.F_GETFL, 0)
-	cookie, err2 := unix.GetsockoptUint64(s, unix.SOL_SOCKET, unix.SO_COOKIE)
+	cookie, err2 := cookieOf(s)
 	if err != nil || err2 != nil {
 		unix.Close(s)
 		return leave
@@ -360,7 +360,7 @@ func (t *tracer) fail(d *dial, err error) {
 			s = -1
 		} else {
 			defer unix.Close(s)
-			if cookie, err := unix.GetsockoptUint64(s, unix.SOL_SOCKET, unix.SO_COOKIE); err != nil || cookie != d.cookie {
+			if cookie, err := cookieOf(s); err != nil || cookie != d.cookie {
 				s = -1
 			}
 		}

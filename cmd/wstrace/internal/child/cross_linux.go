@@ -35,9 +35,8 @@ var (
 
 // States of a TCP socket, from include/net/tcp_states.h.
 const (
-	tcpEstablished = 1
-	tcpSynSent     = 2
-	tcpClose       = 7
+	tcpSynSent = 2
+	tcpClose   = 7
 )
 
 // newCrossing begins a crossing for socket s, which wants to connect to addr. If there
@@ -107,6 +106,11 @@ func (c *crossing) depart() error {
 	default:
 		return err
 	}
+}
+
+// cookieOf returns the number of a socket, which no other socket ever has.
+func cookieOf(s int) (uint64, error) {
+	return unix.GetsockoptUint64(s, unix.SOL_SOCKET, unix.SO_COOKIE)
 }
 
 func tcpState(s int) uint8 {

@@ -32,7 +32,7 @@ func (t *tracer) peerName(n *notification) answer {
 	}
 	defer p.close()
 	defer unix.Close(s)
-	cookie, err := unix.GetsockoptUint64(s, unix.SOL_SOCKET, unix.SO_COOKIE)
+	cookie, err := cookieOf(s)
 	if err != nil {
 		return leave
 	}

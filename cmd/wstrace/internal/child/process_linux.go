@@ -29,8 +29,7 @@ func openProcess(tid uint32) (*process, error) {
 	if id, ok := field(status, "Tgid:"); ok {
 		p.pid, _ = strconv.Atoi(id)
 	}
-	mode, _ := field(status, "Seccomp:")
-	p.filtered = mode == "2" // SECCOMP_MODE_FILTER
+	p.filtered = isFiltered(status)
 	// The thread may have files of its own. Before Linux 6.9 a thread has no descriptor.
 	p.file, err = unix.PidfdOpen(int(tid), unix.O_EXCL)
 	if err == unix.EINVAL {
@@ -53,12 +52,9 @@ func (p *process) socket(fd int) (int, error) {
 	return unix.PidfdGetfd(p.file, fd, 0)
 }
 
-// name returns the name of the process, or "".
-func (p *process) name() string { return Name(p.pid) }
-
-// Name returns the name of a process, as ps has it, or "".
-func Name(pid int) string {
-	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+// name returns the name of the process, as ps has it, or "".
+func (p *process) name() string {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", p.pid))
 	return string(bytes.TrimSuffix(b, []byte("\n")))
 }
 
@@ -90,8 +86,13 @@ func field(lines []byte, key string) (string, bool) {
 // that of another wstrace.
 func Filtered() bool {
 	status, _ := os.ReadFile("/proc/self/status")
+	return isFiltered(status)
+}
+
+// isFiltered reports whether a process with this status is under a seccomp filter.
+func isFiltered(status []byte) bool {
 	mode, _ := field(status, "Seccomp:")
-	return mode == "2"
+	return mode == "2" // SECCOMP_MODE_FILTER
 }
 
 // descendants returns the processes below pid, as "make[123]".

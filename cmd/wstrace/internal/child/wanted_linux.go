@@ -112,7 +112,7 @@ func (t *tracer) countManager(path []byte) {
 
 // countDatagrams counts a datagram socket if it lasts.
 func (t *tracer) countDatagrams(pid, fd, s int) {
-	cookie, err := unix.GetsockoptUint64(s, unix.SOL_SOCKET, unix.SO_COOKIE)
+	cookie, err := cookieOf(s)
 	if err != nil {
 		return
 	}
@@ -127,7 +127,7 @@ func (t *tracer) countDatagrams(pid, fd, s int) {
 			return
 		}
 		defer unix.Close(s)
-		if again, err := unix.GetsockoptUint64(s, unix.SOL_SOCKET, unix.SO_COOKIE); err == nil && again == cookie {
+		if again, err := cookieOf(s); err == nil && again == cookie {
 			t.passed.UDP.Add(1)
 		}
 	})
