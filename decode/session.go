@@ -500,7 +500,8 @@ func (s *Session) close() {
 	for d := range s.halves {
 		s.totals.Bytes[d] += s.halves[d].bodyLen
 	}
-	if s.hs.Accepted && !s.verdict.closed && !s.info.incomplete() {
+	silent := s.info.NoFrames && s.ended == 0 // about how it ended
+	if s.hs.Accepted && !s.verdict.closed && !s.info.incomplete() && !silent {
 		s.totals.Code = CodeAbnormal
 	}
 	if s.conn != nil {

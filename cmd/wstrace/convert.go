@@ -14,6 +14,7 @@ import (
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/source"
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/har"
 	"github.com/wstrace/wstrace/decode/trace"
 )
 
@@ -47,6 +48,12 @@ type outOptions struct {
 // outFormats are the formats that convert can make.
 var outFormats = []outFormat{
 	{"wst", 0, func(w io.Writer, _ *outOptions) closingSink { return traceSink{trace.NewWriter(w, convertOptions())} }},
+	{"har", lackFrames | lackTunnels | lackInterim | lackJunk | lackGaps | lackChanges, openHAR},
+}
+
+// openHAR returns what writes a HAR.
+func openHAR(w io.Writer, o *outOptions) closingSink {
+	return har.NewWriter(w, har.Options{By: traceOptions().By, Spool: o.spool, Control: o.harControl})
 }
 
 // convertOptions are those of a trace that was made of another file.
@@ -136,6 +143,7 @@ replaced only when all is written. A trace that is made of a trace has the same 
 	ignores(cmd, "output", "to", "preview", "messages", "color", "time", "number")
 	c.filter.register(cmd, "convert only sessions in which `EXPR` selects something, see wstrace help filter")
 	cmd.Flags().Var(&c.sessions, "session", "convert only session `N`, or N,M,…")
+	cmd.Flags().BoolVar(&c.options.harControl, "har-control", false, "write control frames into a HAR as messages, not only for wstrace to read; few programs expect them")
 	cmd.Flags().BoolVar(&c.keepGoing, "keep-going", false, "skip what is damaged and continue")
 	return cmd
 }
@@ -398,8 +406,10 @@ func (l *leftOut) see(ev *decode.Event) {
 	if l.format.lacks == 0 {
 		return
 	}
-	if m := ev.Message; m != nil && m.Cut && !repeats(ev) || ev.Body != nil && ev.Body.Cut {
-		l.cut++
+	for _, m := range []*decode.Message{ev.Message, ev.Body} {
+		if m != nil && m.Cut && len(m.Data) == maxWhole && !repeats(ev) {
+			l.cut++
+		}
 	}
 	switch ev.Kind {
 	case decode.KindFrame:

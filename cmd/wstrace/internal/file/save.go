@@ -20,7 +20,7 @@ func Save(name string, c Compression, write func(io.Writer) error) error {
 	st, err := os.Stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return create(name, c, write)
+		return saveNew(name, c, write)
 	case err != nil:
 		return err
 	case st.Mode().IsRegular():
@@ -33,8 +33,8 @@ func Save(name string, c Compression, write func(io.Writer) error) error {
 	return cmp.Or(saveTo(f, c, write), f.Close())
 }
 
-// create makes the file called name.
-func create(name string, c Compression, write func(io.Writer) error) error {
+// saveNew makes the file called name.
+func saveNew(name string, c Compression, write func(io.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
 	if err != nil {
 		return err

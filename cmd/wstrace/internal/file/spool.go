@@ -2,15 +2,15 @@ package file
 
 import "os"
 
-// A Spool keeps what does not fit into memory, in a temporary file that is gone when
-// the Spool is closed. The zero value is ready for use, and makes the file at the
-// first Write.
+// A Spool keeps what does not fit into memory, in a temporary file for its owner
+// alone, which is gone when the Spool is closed. The zero value is ready for use, and
+// makes the file at the first WriteAt.
 type Spool struct {
 	f *os.File
 }
 
-// Write adds p at the end.
-func (s *Spool) Write(p []byte) (int, error) {
+// WriteAt writes p at an offset.
+func (s *Spool) WriteAt(p []byte, off int64) (int, error) {
 	if s.f == nil {
 		f, err := os.CreateTemp("", "wstrace-*")
 		if err != nil {
@@ -19,7 +19,7 @@ func (s *Spool) Write(p []byte) (int, error) {
 		os.Remove(f.Name()) // Windows refuses while it is open: Close does it there
 		s.f = f
 	}
-	return s.f.Write(p)
+	return s.f.WriteAt(p, off)
 }
 
 // ReadAt reads what was written.

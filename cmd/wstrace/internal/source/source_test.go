@@ -184,8 +184,11 @@ func TestRecognize(t *testing.T) {
 		"\x0a\x0d\x0d\x0a\x1c":        unknown(`"\n\r\r\n\x1c"`), // pcapng
 		"PK\x03\x04":                  unknown(`"PK\x03\x04"`),
 		"\x89PNG\r\n\x1a\n":           unknown(`"\x89PNG\r\n\x1a\n"`),
-		`{"log":{"version":"1.2"}}`:   unknown(`"{\"log\":{\"version\":\"1.2\"}"`),
-		"{\n\"log\":{}}":              unknown(`"{\n\"log\":{}}"`),
+		`{"log":{"version":"1.2"}}`:   "",
+		"{\n\"log\":{}}":              "",
+		"\uFEFF {\"log\" : {":         "",
+		`{"log":[]}`:                  unknown(`"{\"log\":[]}"`),
+		`{"lo`:                        "",
 		strings.Repeat(" ", 1e6):      unknown(`"` + strings.Repeat(" ", shownHead) + `"`),
 		strings.Repeat("{ ", 1e5):     unknown(`"` + strings.Repeat("{ ", shownHead/2) + `"`),
 		"# a comment\n\n":             "",
