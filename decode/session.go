@@ -501,6 +501,7 @@ func (s *Session) close() {
 		s.totals.Bytes[d] += s.halves[d].bodyLen
 	}
 	silent := s.info.NoFrames && s.ended == 0 // about how it ended
+	s.totals.Unknown = s.totals.Unknown || silent
 	if s.hs.Accepted && !s.verdict.closed && !s.info.incomplete() && !silent {
 		s.totals.Code = CodeAbnormal
 	}

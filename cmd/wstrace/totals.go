@@ -14,6 +14,7 @@ import (
 
 // totals is a sink that adds up a whole run.
 type totals struct {
+	bare      [2]int64                 // by decode.Dir: messages without frames
 	sessions  int64                    // exchanges and tunnels are among them
 	exchanges plain                    // that did not ask for websocket
 	tunnels   plain                    // whose bytes were only counted
@@ -91,6 +92,10 @@ func (t *totals) Emit(ev *decode.Event) {
 			t.exchanges.add(ev.Totals.Bytes)
 		default:
 			t.add(ev.Totals.Frames, ev.Totals.Bytes)
+		}
+		if ev.Info.NoFrames {
+			t.bare[0] += ev.Totals.Messages[0]
+			t.bare[1] += ev.Totals.Messages[1]
 		}
 		for _, c := range ev.Totals.Rules {
 			t.broke(c.ID, c.N)
@@ -170,8 +175,8 @@ func (t *totals) print(con *console) {
 		others += "; " + plural(t.tunnels.n, "tunnel") + t.tunnels.String()
 	}
 	con.note("%s: %s, %s >; %s, %s <%s", plural(t.sessions-t.exchanges.n-t.tunnels.n, "session"),
-		plural(t.frames[decode.FromClient], "frame"), render.AppendSize(nil, t.bytes[decode.FromClient]),
-		plural(t.frames[decode.FromServer], "frame"), render.AppendSize(nil, t.bytes[decode.FromServer]), others)
+		t.units(decode.FromClient), render.AppendSize(nil, t.bytes[decode.FromClient]),
+		t.units(decode.FromServer), render.AppendSize(nil, t.bytes[decode.FromServer]), others)
 	for _, d := range [...]decode.Dir{decode.FromClient, decode.FromServer} {
 		t.printSide(con, d)
 	}
@@ -191,6 +196,17 @@ func (t *totals) print(con *console) {
 		list[i] = strconv.FormatInt(t.violations[id], 10) + " " + string(id)
 	}
 	con.note("%s: %s", plural(n, "violation"), strings.Join(list, ", "))
+}
+
+// units returns how many frames a side sent, and messages of which no frames are known.
+func (t *totals) units(d decode.Dir) string {
+	switch {
+	case t.bare[d] == 0:
+		return plural(t.frames[d], "frame")
+	case t.frames == [2]int64{}:
+		return plural(t.bare[d], "message")
+	}
+	return plural(t.frames[d], "frame") + " and " + plural(t.bare[d], "message")
 }
 
 // printSide writes what compression did for one side, and what became of its

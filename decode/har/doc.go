@@ -10,12 +10,13 @@
 //	log       "version" (1)
 //	entry     "session", "client", "server", "via", "ext", "pid", "process", "tls"
 //	          "handshake": false   the heads are not known, the request is made up
-//	          "cont", "open"       the session began before, or did not end
+//	          "cont", "open"       something of the session is missing, it did not end
 //	          "bytes"              on the wire behind the heads, by the client and the server
 //	          "close"              how it ended: "code", "reason", "by"; for people
 //	          "events"             control frames, remarks and ends, each with its "time" and
 //	                               "after" how many messages it came
-//	head      "raw"                in base64, if it is not spelled as usual or incomplete
+//	head      "target"             of a request, if the URL does not tell it
+//	          "raw"                in base64, if it is not spelled as usual or incomplete
 //	body      "encoding"           base64, for postData, which has no such key
 //	          "b64"                its bytes as they came, if text has them without gzip
 //	          "len", "cut"         there is more of it, so long is all

@@ -27,7 +27,9 @@ func (e *entry) play() error {
 
 	info := e.info
 	info.Conn, info.Time, info.URL, info.NoFrames = e.number(), begin, req.url, websocket
-	info.Via, info.Server = cmp.Or(info.Via, "har"), cmp.Or(info.Server, origin(req.url))
+	if !e.ours {
+		info.Via, info.Server = "har", origin(req.url)
+	}
 	if websocket {
 		e.source.messages = true
 	}
@@ -143,7 +145,9 @@ func (e *entry) finishHeads() {
 	if req.Proto == "HTTP/1.1" && res.Status == 101 {
 		res.Proto = "HTTP/1.1"
 	}
-	req.Target = target(req)
+	if req.Target == "" {
+		req.Target = targetOf(req.Method, req.url)
+	}
 	for _, h := range []*head{req, res} {
 		h.body.finish()
 		switch {
@@ -181,14 +185,11 @@ func proto(s string) string {
 	return "HTTP/1.1" // HTTP/3 has no spelling of its own here
 }
 
-// target returns the target of a request.
-func target(h *head) string {
-	if strings.EqualFold(h.Method, "CONNECT") {
-		return h.url
-	}
-	_, rest, ok := strings.Cut(h.url, "://")
-	if !ok {
-		return cmp.Or(h.url, "/")
+// targetOf returns the target of a request for a URL: its path and query.
+func targetOf(method, url string) string {
+	_, rest, ok := strings.Cut(url, "://")
+	if method == "CONNECT" || !ok {
+		return url
 	}
 	rest, _, _ = strings.Cut(rest, "#")
 	i := strings.IndexAny(rest, "/?")

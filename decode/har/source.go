@@ -331,8 +331,11 @@ func (e *entry) headKey(h *head, key string) error {
 		return l.integer(&h.body.declared)
 	case "_wstrace":
 		return l.object(func(key string) error {
-			if key == "raw" {
+			switch key {
+			case "raw":
 				return e.base64(&h.raw, maxHead)
+			case "target":
+				return l.into(&h.Target, maxHead)
 			}
 			return l.skip()
 		})

@@ -49,6 +49,7 @@ type pending struct {
 	answered time.Time // when the response came
 	last     time.Time // of the last event
 	accepted bool
+	lossy    bool          // there is more of it than can be written
 	bodies   [2]storedBody // by decode.Dir
 
 	messages stream
@@ -107,11 +108,13 @@ func (w *Writer) Emit(ev *decode.Event) {
 	case decode.KindFrame:
 		w.frame(p, ev)
 	case decode.KindMessage:
-		if m := ev.Message; m.Frames == 0 && m.Op >= 8 {
+		if m := ev.Message; m.Frames == 0 && m.Op > ws.OpBinary {
 			w.control(p, ev, m.Op, m.Data)
 		} else if m.Frames == 0 || m.Unfinished {
 			w.message(p, ev)
 		}
+	case decode.KindJunk, decode.KindGap:
+		p.lossy = true
 	case decode.KindNotice:
 		w.happened(p, ev, func(dst []byte) []byte { return appendString(append(dst, `"note":`...), ev.Text) })
 	case decode.KindEnd:
@@ -283,6 +286,9 @@ func (w *Writer) body(to *storedBody, m *decode.Message) {
 	to.len = int64(len(text))
 	if m.Cut {
 		to.len = m.Len
+		if len(text) == 0 {
+			return // only its length is known
+		}
 		if whole := decode.WholeChars(text); utf8.Valid(whole) {
 			text = whole
 		}
@@ -384,7 +390,7 @@ func (w *Writer) entry(p *pending, totals *decode.Totals) {
 			w.store.drop(s)
 		}
 	}()
-	websocket := p.accepted || p.sent > 0 || p.request != nil && decode.AsksForWebSocket(p.request)
+	websocket := p.accepted || p.info.NoFrames || p.sent > 0 || p.request != nil && decode.AsksForWebSocket(p.request)
 	if p.request == nil && !websocket {
 		return // a tunnel, or nothing at all
 	}
@@ -459,7 +465,7 @@ func (w *Writer) own(o *object, p *pending, totals *decode.Totals) {
 	if p.request == nil {
 		o.raw("handshake", []byte("false"))
 	}
-	if i.Cont || i.Piece {
+	if i.Cont || i.Piece || p.lossy {
 		o.flag("cont")
 	}
 	if totals == nil {
@@ -521,7 +527,7 @@ func (w *Writer) request(p *pending) {
 	}
 	b = strconv.AppendInt(append(b, `],"bodySize":`...), p.bodies[decode.FromClient].len, 10)
 	if p.request != nil {
-		b = appendRaw(b, h)
+		b = appendRaw(b, h, target)
 	}
 	if p.bodies[decode.FromClient].keys.n > 0 {
 		b = appendString(append(b, `,"postData":{"mimeType":`...), h.Get("Content-Type"))
@@ -585,9 +591,13 @@ func (w *Writer) appendHead(dst []byte, h *decode.Head) []byte {
 	return strconv.AppendInt(append(dst, `],"headersSize":`...), size, 10)
 }
 
-// appendRaw appends the bytes of a head, if its parts don't tell them.
-func appendRaw(dst []byte, h *decode.Head) []byte {
+// appendRaw appends the bytes of a head, if its parts don't tell them, or the target
+// of a request, if the URL doesn't.
+func appendRaw(dst []byte, h *decode.Head, url string) []byte {
 	o := object{dst: dst}
+	if h.Target != targetOf(h.Method, url) {
+		o.text("target", h.Target)
+	}
 	if h.Raw != "" && (!utf8.ValidString(h.Raw) || !h.Canonical()) {
 		o.raw("raw", appendBase64(nil, []byte(h.Raw)))
 	}
@@ -611,7 +621,7 @@ func (w *Writer) response(p *pending, totals *decode.Totals) {
 		}
 	}
 	b = strconv.AppendInt(append(b, `,"bodySize":`...), wire, 10)
-	b = appendRaw(b, h)
+	b = appendRaw(b, h, "")
 	b = strconv.AppendInt(append(b, `,"content":{"size":`...), size, 10)
 	b = appendString(append(b, `,"mimeType":`...), cmp.Or(h.Get("Content-Type"), "x-unknown"))
 	if body.keys.n > 0 {
