@@ -26,7 +26,7 @@ func (e *entry) play() error {
 	bare := e.bare || websocket && (e.sent > 0 || res.Status == 101) && !accepted
 
 	info := e.info
-	info.Conn, info.Time, info.URL, info.NoFrames = e.number(), begin, req.url, websocket
+	info.Conn, info.Time, info.URL, info.NoFrames = e.source.After+e.n, begin, req.url, websocket
 	if !e.ours {
 		info.Via, info.Server = "har", origin(req.url)
 	}
@@ -84,13 +84,12 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// number returns the number of the session.
-func (e *entry) number() int64 {
+// number gives the entry its number.
+func (e *entry) number() {
 	if e.n++; e.ours && e.session > 0 && e.session < 1<<53 {
 		e.n = e.session
 	}
 	e.source.last = max(e.source.last, e.source.After+e.n)
-	return e.source.After + e.n
 }
 
 // notices are what a person should know of an entry.
@@ -257,7 +256,10 @@ func (e *entry) head(s *decode.Session, d decode.Dir, t time.Time, h *head) {
 func (e *entry) body(s *decode.Session, d decode.Dir, t time.Time, b *body) int64 {
 	if !b.there {
 		n := b.size
-		if b.declared > 0 {
+		switch {
+		case e.ours:
+			n = b.len // what there is besides was not recorded
+		case b.declared > 0:
 			n = b.declared
 		}
 		if n > 0 {

@@ -117,7 +117,8 @@ func (p *player) entry() error {
 	if p.store.err != nil {
 		return p.store.err
 	}
-	if err == nil || e.known() {
+	e.number()
+	if e.known() {
 		if bad := e.play(); err == nil {
 			err = bad
 		}

@@ -286,8 +286,10 @@ func (w *Writer) body(to *storedBody, m *decode.Message) {
 	to.len = int64(len(text))
 	if m.Cut {
 		to.len = m.Len
-		if len(text) == 0 {
-			return // only its length is known
+		if len(text) == 0 { // only its length is known
+			w.store.add(&to.keys, strconv.AppendInt([]byte(`"_wstrace":{"cut":true,"len":`), m.Len, 10))
+			w.store.add(&to.keys, []byte{'}'})
+			return
 		}
 		if whole := decode.WholeChars(text); utf8.Valid(whole) {
 			text = whole
