@@ -8,13 +8,14 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gobwas/ws"
+
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/render"
 )
 
 // totals is a sink that adds up a whole run.
 type totals struct {
-	bare      [2]int64                 // by decode.Dir: messages without frames
 	sessions  int64                    // exchanges and tunnels are among them
 	exchanges plain                    // that did not ask for websocket
 	tunnels   plain                    // whose bytes were only counted
@@ -39,6 +40,7 @@ func (p *plain) String() string { return string(render.AppendSize([]byte(", "), 
 // A tally counts what went over the wire, by Dir, and what was wrong with it.
 type tally struct {
 	frames, bytes [2]int64
+	bare          [2]int64 // messages of which no frames are known
 	violations    map[decode.RuleID]int64
 	tunnel        bool // of one session: it is a tunnel
 }
@@ -50,10 +52,11 @@ func (t *tally) broke(id decode.RuleID, n int64) {
 	t.violations[id] += n
 }
 
-func (t *tally) add(frames, bytes [2]int64) {
+func (t *tally) add(of *tally) {
 	for d := range t.frames {
-		t.frames[d] += frames[d]
-		t.bytes[d] += bytes[d]
+		t.frames[d] += of.frames[d]
+		t.bytes[d] += of.bytes[d]
+		t.bare[d] += of.bare[d]
 	}
 }
 
@@ -81,6 +84,14 @@ func (t *totals) Emit(ev *decode.Event) {
 		if t.partial && !ev.Out {
 			t.frame(ev)
 		}
+	case decode.KindMessage:
+		if m := ev.Message; t.partial && m.Frames == 0 && ev.Info.NoFrames {
+			open := t.of(ev)
+			open.bytes[ev.Dir] += m.Len
+			if m.Op <= ws.OpBinary {
+				open.bare[ev.Dir]++
+			}
+		}
 	case decode.KindClosed:
 		open := t.open.Lookup(ev.Conn)
 		switch hs := ev.Handshake; {
@@ -91,11 +102,11 @@ func (t *totals) Emit(ev *decode.Event) {
 		case hs != nil && plainRequest(hs):
 			t.exchanges.add(ev.Totals.Bytes)
 		default:
-			t.add(ev.Totals.Frames, ev.Totals.Bytes)
-		}
-		if ev.Info.NoFrames {
-			t.bare[0] += ev.Totals.Messages[0]
-			t.bare[1] += ev.Totals.Messages[1]
+			of := tally{frames: ev.Totals.Frames, bytes: ev.Totals.Bytes}
+			if ev.Info.NoFrames {
+				of.bare = ev.Totals.Messages
+			}
+			t.add(&of)
 		}
 		for _, c := range ev.Totals.Rules {
 			t.broke(c.ID, c.N)
@@ -153,7 +164,7 @@ func (t *totals) frame(ev *decode.Event) {
 
 // never adds up a session that is never closed.
 func (t *totals) never(_ int64, open *tally) {
-	t.add(open.frames, open.bytes)
+	t.add(open)
 	for id, n := range open.violations {
 		t.broke(id, n)
 	}
@@ -201,7 +212,7 @@ func (t *totals) print(con *console) {
 // units returns how many frames a side sent, and messages of which no frames are known.
 func (t *totals) units(d decode.Dir) string {
 	switch {
-	case t.bare[d] == 0:
+	case t.bare == [2]int64{}:
 		return plural(t.frames[d], "frame")
 	case t.frames == [2]int64{}:
 		return plural(t.bare[d], "message")

@@ -191,7 +191,7 @@ func TestReads(t *testing.T) {
 			heads + "#1 13:03:21 note error: Invalid frame header\n"},
 		{"half a character", entry(begun + handshake + `,"_webSocketMessages":[{"type":"send","data":"\ud83d-\ude00"}]`), heads + "#1 13:03:20 client text \"\uFFFD-\uFFFD\"\n"},
 		{"no handshake", entry(begun + `"request":{"method":"GET","url":"wss://a/","headers":[]},"response":{"status":101,"headers":[]},"_webSocketMessages":[{"type":"send","data":"a"}]`),
-			"#1 13:03:20 note the file has not the whole handshake, which is left out\n#1 13:03:20 client text \"a\"\n"},
+			"#1 13:03:20 note the handshake is not whole in the file, and is left out\n#1 13:03:20 client text \"a\"\n"},
 		{"no answer", entry(begun + `"request":{"method":"GET","url":"http://a/b","headers":[]},"response":{"status":0,"_error":"net::ERR_CONNECTION_REFUSED"}`),
 			"#1 13:03:20 > GET /b []\n#1 13:03:20 note it failed: net::ERR_CONNECTION_REFUSED\n"},
 		{"bodies", entry(begun + `"time":7,"timings":{"send":1,"wait":4,"receive":2},"request":{"method":"POST","url":"http://a?q","httpVersion":"http/1.1","headers":[],"postData":{"mimeType":"text/plain","text":"hey"}},

@@ -47,7 +47,7 @@ func (e *entry) play() error {
 	if bare {
 		s.Upgraded()
 		if !e.bare {
-			s.Notice(begin, "the file has not the whole handshake, which is left out")
+			s.Notice(begin, "the handshake is not whole in the file, and is left out")
 		}
 	} else {
 		e.head(s, decode.FromClient, asked, req)
@@ -154,7 +154,7 @@ func (e *entry) finishHeads() {
 			h.fit()
 		case h.raw != nil:
 			h.parse(h == req)
-		case h == req && h.Method != "" || h.Status != 0:
+		case h.Proto != "HTTP/2" && (h == req && h.Method != "" || h.Status != 0):
 			h.Raw = string(h.Append(nil))
 		}
 	}

@@ -118,6 +118,7 @@ func (p *player) entry() error {
 		return p.store.err
 	}
 	e.number()
+	e.open = e.open || err != nil // there may be more
 	if e.known() {
 		if bad := e.play(); err == nil {
 			err = bad
