@@ -25,6 +25,7 @@ missing() {
 	need curl command -v curl
 	need tshark command -v tshark
 	need tmux command -v tmux
+	need jq command -v jq
 	need nginx test -x /usr/sbin/nginx
 	need haproxy test -x /usr/sbin/haproxy
 	need chromium test -x /usr/bin/chromium
