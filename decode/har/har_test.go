@@ -410,6 +410,36 @@ type failing struct{}
 func (failing) WriteAt([]byte, int64) (int, error) { return 0, io.ErrNoProgress }
 func (failing) ReadAt([]byte, int64) (int, error)  { return 0, io.ErrNoProgress }
 
+// TestCodings writes a body without the coding that its head names, and with any other.
+func TestCodings(t *testing.T) {
+	look := whole
+	look.Unpack = func([]byte, bool) ([]byte, string, bool) { return []byte("unpacked"), "gzip", false }
+	for coding, want := range map[string]string{
+		`["Content-Encoding","gzip"],`: `"text":"unpacked","_wstrace":{"b64":"H4v/"}`,
+		"":                             `"text":"H4v/","encoding":"base64"}`,
+	} {
+		wst := `{"wstrace":1}
+{"k":"open","c":1}
+{"k":"req","m":"GET","target":"/a","v":"HTTP/1.1","h":[["Host","a"]]}
+{"k":"res","v":"HTTP/1.1","code":200,"reason":"OK","h":[` + coding + `["Content-Length","3"]]}
+{"k":"body","d":"<","b64":"H4v/"}
+{"k":"done","sent":0,"got":3}
+`
+		var b bytes.Buffer
+		w, told := NewWriter(&b, Options{}), new(story)
+		src := trace.Source{R: strings.NewReader(wst)}
+		if err := src.Play(t.Context(), &decode.Tee{Sinks: []decode.Sink{w, told}}, look); err != nil || w.Close() != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %s in\n%s", want, b.String())
+		}
+		if got, err := play(t, b.String()); err != nil || got.of(1) != told.of(1) {
+			t.Errorf("%v, got\n%swant\n%s", err, got.of(1), told.of(1))
+		}
+	}
+}
+
 func TestTimes(t *testing.T) {
 	for text, want := range map[string]string{
 		"1693314200.336985":    "2023-08-29T13:03:20.336985Z",

@@ -144,6 +144,9 @@ func (e *entry) finishHeads() {
 	if req.Proto == "HTTP/1.1" && res.Status == 101 {
 		res.Proto = "HTTP/1.1"
 	}
+	if req.Method == "" && req.url != "" {
+		req.Method = "GET"
+	}
 	if req.Target == "" {
 		req.Target = targetOf(req.Method, req.url)
 	}

@@ -103,7 +103,11 @@ func (w *Writer) Emit(ev *decode.Event) {
 		}
 	case decode.KindBody:
 		if ev.Body != nil {
-			w.body(&p.bodies[ev.Dir], ev.Body)
+			h := p.response
+			if ev.Dir == decode.FromClient {
+				h = p.request
+			}
+			w.body(&p.bodies[ev.Dir], ev.Body, h.Get("Content-Encoding") != "")
 		}
 	case decode.KindFrame:
 		w.frame(p, ev)
@@ -275,11 +279,12 @@ func (w *Writer) happened(p *pending, ev *decode.Event, keys func([]byte) []byte
 	w.keep(b)
 }
 
-// body takes a whole body. Its text is that which is packed, as browsers write it.
-func (w *Writer) body(to *storedBody, m *decode.Message) {
+// body takes a whole body. If it is coded, its text is that without the coding, as
+// browsers write it.
+func (w *Writer) body(to *storedBody, m *decode.Message, coded bool) {
 	w.store.drop(&to.keys)
 	text, c := m.Data, m.Content()
-	packed := c.Packed != "" && !c.Cut && !m.Cut
+	packed := coded && c.Packed != "" && !c.Cut && !m.Cut
 	if packed {
 		text = c.Data
 	}
