@@ -75,7 +75,7 @@ type flight struct {
 	lost bool // what comes belongs to no frame that is written
 	at   int64
 	bits int
-	time time.Time
+	time time.Time // of the latest piece
 }
 
 // NewWriter returns a Writer to w.
@@ -239,7 +239,7 @@ func (w *Writer) junk(s *session, ev *decode.Event) {
 		w.spool.write(&s.files[d], ev.Data)
 		return
 	}
-	w.land(s, d, ev.Out, ev.Time)
+	w.land(s, d, ev.Out)
 	w.record(s, d, frameBits(ev), ev.Time, int64(len(ev.Data)))
 	w.spool.write(&s.frames, ev.Data)
 	w.spool.write(&s.frames, []byte("\r\n"))
@@ -263,7 +263,7 @@ func (w *Writer) frame(s *session, ev *decode.Event) {
 	}
 	fl := s.inFlight(f.Dir, ev.Out)
 	if !f.More {
-		w.land(s, f.Dir, ev.Out, ev.Time)
+		w.land(s, f.Dir, ev.Out)
 		if f.Complete {
 			w.buf = f.AppendWire(w.buf[:0])
 			w.record(s, f.Dir, frameBits(ev), ev.Time, int64(len(w.buf)))
@@ -272,7 +272,7 @@ func (w *Writer) frame(s *session, ev *decode.Event) {
 		}
 		*fl = flight{on: true, bits: frameBits(ev)}
 	} else if fl.on && f.At != fl.at { // something in between is missing
-		w.land(s, f.Dir, ev.Out, fl.time)
+		w.land(s, f.Dir, ev.Out)
 	}
 	if !fl.on {
 		w.lose("what stands behind a gap in a frame")
@@ -282,7 +282,7 @@ func (w *Writer) frame(s *session, ev *decode.Event) {
 	w.buf = f.AppendWire(w.buf[:0])
 	w.spool.write(&fl.stream, w.buf)
 	if f.Complete {
-		w.land(s, f.Dir, ev.Out, ev.Time)
+		w.land(s, f.Dir, ev.Out)
 	}
 }
 
@@ -294,13 +294,13 @@ func (s *session) inFlight(d decode.Dir, out bool) *flight {
 }
 
 // land writes the frame in flight, if there is one: as much of it as there is.
-func (w *Writer) land(s *session, d decode.Dir, out bool, t time.Time) {
+func (w *Writer) land(s *session, d decode.Dir, out bool) {
 	fl := s.inFlight(d, out)
 	if !fl.on {
 		return
 	}
 	fl.on = false
-	w.record(s, d, fl.bits, t, fl.size)
+	w.record(s, d, fl.bits, fl.time, fl.size)
 	w.fail(w.spool.read(&fl.stream, func(b []byte) error {
 		w.spool.write(&s.frames, b)
 		return w.spool.err
@@ -361,7 +361,7 @@ func (w *Writer) gap(s *session, ev *decode.Event) {
 	if !s.accepted {
 		s.missing[ev.Dir] += ev.Lost
 	}
-	w.land(s, ev.Dir, false, ev.Time)
+	w.land(s, ev.Dir, false)
 	w.lose("gaps that reach beyond a frame")
 }
 
@@ -436,8 +436,7 @@ const digits = 6
 func (w *Writer) finish(s *session) {
 	for d := range decode.Dir(2) {
 		for _, out := range [...]bool{false, true} {
-			fl := s.inFlight(d, out)
-			w.land(s, d, out, fl.time)
+			w.land(s, d, out)
 		}
 	}
 	if s.heads[0] == nil && s.heads[1] == nil && s.count == 0 {
