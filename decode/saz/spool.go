@@ -20,7 +20,6 @@ const (
 // A spool keeps any number of streams, of which each costs the memory of one block.
 // The blocks of a stream are a chain.
 type spool struct {
-	create func() (Temp, error)
 	temp   Temp
 	blocks int64 // in temp
 	inUse  int   // streams that have some
@@ -51,11 +50,6 @@ func (p *spool) write(s *stream, b []byte) {
 
 // spill moves the buffer of s to a block.
 func (p *spool) spill(s *stream) {
-	if p.temp == nil {
-		if p.temp, p.err = p.create(); p.err != nil {
-			return
-		}
-	}
 	if !s.spilled {
 		if p.inUse == 0 {
 			p.blocks = 0 // nobody needs what is there

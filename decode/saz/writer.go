@@ -8,7 +8,6 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,15 +19,19 @@ import (
 type Options struct {
 	By string // the program that writes: "wstrace 0.3.0"
 
-	// Temp makes the place for what has to wait until its session ends: an archive
-	// has one session after the other. It is called once, and only if sessions
-	// are longer than a few KiB. The caller removes it, after Close.
-	Temp func() (Temp, error)
+	// Temp is for what has to wait until its session ends, as an archive has one
+	// session after the other. It is used only for sessions of more than a few KiB.
+	Temp Temp
 }
 
 // A Writer writes events as an archive. Like every [decode.Sink] that sessions
 // share, it is called for one event at a time. The sessions must have bodies
 // ([decode.Look.Bodies]) for them to be written.
+//
+// What an archive has no place for is left out: interim responses, tunnels without a
+// request, gaps beyond the end of a frame, what was sent in place of heads, and what
+// decided over frames. A message of which no frames are known stands as a frame, and a
+// flag of the session says so.
 //
 // The archive is complete after [Writer.Close] only.
 type Writer struct {
@@ -38,7 +41,6 @@ type Writer struct {
 	sessions decode.PerSession[session]
 	names    map[int64]bool // numbers that are taken
 	highest  int64
-	lost     []string
 	begun    bool
 	err      error
 	buf      []byte
@@ -72,7 +74,6 @@ type session struct {
 type flight struct {
 	stream
 	on   bool // there is one
-	lost bool // what comes belongs to no frame that is written
 	at   int64
 	bits int
 	time time.Time // of the latest piece
@@ -81,22 +82,13 @@ type flight struct {
 // NewWriter returns a Writer to w.
 func NewWriter(w io.Writer, o Options) *Writer {
 	wr := &Writer{z: zip.NewWriter(w), o: o, names: map[int64]bool{}}
-	wr.spool.create = o.Temp
+	wr.spool.temp = o.Temp
 	wr.sessions.Forgotten = func(_ int64, s *session) { wr.finish(s) }
 	return wr
 }
 
 // Err returns the first error of writing. After it, nothing more was written.
 func (w *Writer) Err() error { return w.err }
-
-// Lost says what an archive can't hold of what was written, each thing once.
-func (w *Writer) Lost() []string { return w.lost }
-
-func (w *Writer) lose(what string) {
-	if !slices.Contains(w.lost, what) {
-		w.lost = append(w.lost, what)
-	}
-}
 
 // Close writes the sessions that are still open and the directory of the archive. It
 // returns the first error.
@@ -142,18 +134,11 @@ func (w *Writer) take(s *session, ev *decode.Event) {
 	switch ev.Kind {
 	case decode.KindRequest:
 		w.head(s, decode.FromClient, hs.Request, ev.Time)
-		if hs.Forwarded != nil || ev.Fate.FX != decode.FXNone {
-			w.lose("what the proxy made of heads")
-		}
 	case decode.KindResponse:
 		if h := ev.Head; !h.Cut && h.Status < 200 && h.Status != 101 {
-			w.lose("interim responses")
-			return
+			return // Fiddler takes the first head for the response
 		}
 		w.head(s, decode.FromServer, ev.Head, ev.Time)
-		if hs != nil && hs.Relayed != nil || ev.Fate.FX != decode.FXNone {
-			w.lose("what the proxy made of heads")
-		}
 	case decode.KindBody:
 		w.body(s, ev)
 	case decode.KindFrame:
@@ -168,10 +153,6 @@ func (w *Writer) take(s *session, ev *decode.Event) {
 		w.gap(s, ev)
 	case decode.KindNotice:
 		s.note(ev.Text)
-	case decode.KindOpaque:
-		if s.accepted {
-			w.lose("from where on a connection could not be decoded")
-		}
 	case decode.KindEnd:
 		s.end(ev)
 	}
@@ -180,7 +161,6 @@ func (w *Writer) take(s *session, ev *decode.Event) {
 // head takes a head.
 func (w *Writer) head(s *session, d decode.Dir, h *decode.Head, t time.Time) {
 	if s.heads[d] != nil {
-		w.lose("second heads")
 		return
 	}
 	s.heads[d] = h
@@ -189,7 +169,6 @@ func (w *Writer) head(s *session, d decode.Dir, h *decode.Head, t time.Time) {
 		w.spool.write(&s.files[d], []byte(h.Raw))
 		return
 	}
-	w.lose("that heads were those of HTTP/2")
 	w.spool.write(&s.files[d], appendHTTP1(nil, h))
 }
 
@@ -225,9 +204,7 @@ func (w *Writer) body(s *session, ev *decode.Event) {
 	if chunked && len(ev.Data) > 0 {
 		w.spool.write(file, []byte("\r\n"))
 	}
-	if s.missing[d] += ev.BodyLen - int64(len(ev.Data)); s.missing[d] > 0 {
-		w.lose("the parts of bodies that were not recorded")
-	} else if chunked && !ev.Part && !ev.CutOff {
+	if s.missing[d] += ev.BodyLen - int64(len(ev.Data)); s.missing[d] == 0 && chunked && !ev.Part && !ev.CutOff {
 		w.spool.write(file, []byte("0\r\n\r\n"))
 	}
 }
@@ -258,9 +235,6 @@ func frameBits(ev *decode.Event) (bits int) {
 // frame takes a frame or a piece of one.
 func (w *Writer) frame(s *session, ev *decode.Event) {
 	f := ev.Frame
-	if ev.Out || ev.Fate.FX != decode.FXNone {
-		w.lose("what decided over a frame, and by how much one was delayed")
-	}
 	fl := s.inFlight(f.Dir, ev.Out)
 	if !f.More {
 		w.land(s, f.Dir, ev.Out)
@@ -274,8 +248,7 @@ func (w *Writer) frame(s *session, ev *decode.Event) {
 	} else if fl.on && f.At != fl.at { // something in between is missing
 		w.land(s, f.Dir, ev.Out)
 	}
-	if !fl.on {
-		w.lose("what stands behind a gap in a frame")
+	if !fl.on { // it stands behind a gap in a frame
 		return
 	}
 	fl.at, fl.time = f.At+int64(f.Len()), ev.Time
@@ -338,9 +311,6 @@ func (w *Writer) record(s *session, d decode.Dir, bits int, t time.Time, n int64
 // there is no other way, and marked.
 func (w *Writer) message(s *session, ev *decode.Event) {
 	m := ev.Message
-	if m.Cut {
-		w.lose("the ends of messages that were too long to keep")
-	}
 	b := []byte{0x80 | byte(m.Op)}
 	switch n := len(m.Data); {
 	case n < 126:
@@ -362,7 +332,6 @@ func (w *Writer) gap(s *session, ev *decode.Event) {
 		s.missing[ev.Dir] += ev.Lost
 	}
 	w.land(s, ev.Dir, false)
-	w.lose("gaps that reach beyond a frame")
 }
 
 const maxNotes = 16 // of a session
@@ -440,7 +409,6 @@ func (w *Writer) finish(s *session) {
 		}
 	}
 	if s.heads[0] == nil && s.heads[1] == nil && s.count == 0 {
-		w.lose("sessions without a request")
 		for d := range s.files {
 			w.spool.drop(&s.files[d])
 		}
