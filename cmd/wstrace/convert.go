@@ -15,6 +15,7 @@ import (
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/source"
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/har"
+	"github.com/wstrace/wstrace/decode/saz"
 	"github.com/wstrace/wstrace/decode/trace"
 )
 
@@ -49,11 +50,17 @@ type outOptions struct {
 var outFormats = []outFormat{
 	{"wst", 0, func(w io.Writer, _ *outOptions) closingSink { return traceSink{trace.NewWriter(w, convertOptions())} }},
 	{"har", lackFrames | lackTunnels | lackInterim | lackJunk | lackGaps | lackChanges, openHAR},
+	{"saz", lackTunnels | lackInterim | lackGaps | lackChanges, openSAZ},
 }
 
 // openHAR returns what writes a HAR.
 func openHAR(w io.Writer, o *outOptions) closingSink {
 	return har.NewWriter(w, har.Options{By: traceOptions().By, Spool: o.spool, Control: o.harControl})
+}
+
+// openSAZ returns what writes an archive of Fiddler.
+func openSAZ(w io.Writer, o *outOptions) closingSink {
+	return saz.NewWriter(w, saz.Options{By: traceOptions().By, Temp: o.spool})
 }
 
 // convertOptions are those of a trace that was made of another file.

@@ -33,6 +33,9 @@ type player struct {
 	number int64
 	in     *stored
 	bad    func(error)
+
+	messages *bool // set if no frames are known
+
 	now    time.Time // of the latest step
 	method string    // of the request
 	err    error     // the first one
@@ -104,6 +107,7 @@ func (p *player) run(step turn) {
 	websocket := !top["websocket"].null()
 	req := p.request(top["request"], websocket, &info)
 	info.NoFrames = websocket
+	*p.messages = *p.messages || websocket
 	if p.err != nil {
 		return
 	}

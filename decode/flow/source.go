@@ -30,7 +30,8 @@ type Source struct {
 	// After is added to the number of each session.
 	After int64
 
-	last int64
+	last     int64
+	messages bool
 }
 
 // A stored is a flow in the file.
@@ -65,7 +66,7 @@ func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) e
 	}
 	err := merge.Play(ctx, len(flows), func(i int) time.Time { return flows[i].start }, func(i int) merge.Session {
 		f := &flows[i]
-		p := &player{r: reader{r: s.R, size: s.Size}, number: s.After + f.n, in: f, bad: bad, now: f.start}
+		p := &player{r: reader{r: s.R, size: s.Size}, number: s.After + f.n, in: f, bad: bad, now: f.start, messages: &s.messages}
 		p.Sink, p.Look = sink, look
 		return p.play
 	}, func() error { return failed })
@@ -86,6 +87,9 @@ func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) e
 
 // Last returns the highest number of a session that Play has met, or After.
 func (s *Source) Last() int64 { return max(s.last, s.After) }
+
+// Messages reports whether sessions were played of which no frames are known.
+func (s *Source) Messages() bool { return s.messages }
 
 // index finds the flows. end is why there are no more, or nil.
 func (s *Source) index(ctx context.Context) (flows []stored, others string, end error) {

@@ -23,6 +23,8 @@ type player struct {
 	number int64
 	bad    func(error)
 
+	messages *bool // set if no frames are known
+
 	meta *meta
 	now  time.Time // of the latest step
 
@@ -158,6 +160,7 @@ func (p *player) begin(head []byte) {
 		info.URL = cmp.Or(info.URL, url)
 		info.Server = cmp.Or(info.Server, host)
 	}
+	*p.messages = *p.messages || info.NoFrames
 	p.At(0, p.in.offset())
 	p.Open(info)
 	if text := m.flags[flagComments]; text != "" {

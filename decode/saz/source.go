@@ -29,7 +29,8 @@ type Source struct {
 	// After is added to the number of each session.
 	After int64
 
-	last int64
+	last     int64
+	messages bool
 }
 
 // Play implements [decode.Source].
@@ -62,7 +63,7 @@ func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) e
 		}
 	}
 	err = merge.Play(ctx, len(starts), func(i int) time.Time { return starts[i] }, func(i int) merge.Session {
-		p := &player{r: s.R, in: &ix.sessions[i], now: starts[i], bad: bad}
+		p := &player{r: s.R, in: &ix.sessions[i], now: starts[i], bad: bad, messages: &s.messages}
 		p.Sink, p.Look = sink, look
 		p.number = s.After + p.in.n
 		return p.play
@@ -75,6 +76,9 @@ func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) e
 
 // Last returns the highest number of a session that Play has met, or After.
 func (s *Source) Last() int64 { return max(s.last, s.After) }
+
+// Messages reports whether sessions were played of which no frames are known.
+func (s *Source) Messages() bool { return s.messages }
 
 // start returns when a session began, or the zero time.
 func (s *Source) start(in *stored) time.Time {

@@ -24,6 +24,10 @@ type Options struct {
 	Temp Temp
 }
 
+// Comment is how the comment of an archive begins that a [Writer] has written. The name of
+// the program follows.
+const Comment = "A session archive of Fiddler, written by "
+
 // A Writer writes events as an archive. Like every [decode.Sink] that sessions
 // share, it is called for one event at a time. The sessions must have bodies
 // ([decode.Look.Bodies]) for them to be written.
@@ -368,7 +372,7 @@ func (w *Writer) begin() {
 		return
 	}
 	w.begun = true
-	if w.err = w.z.SetComment("A session archive of Fiddler, written by " + cmp.Or(w.o.By, "wstrace")); w.err != nil {
+	if w.err = w.z.SetComment(Comment + cmp.Or(w.o.By, "wstrace")); w.err != nil {
 		return
 	}
 	w.entry("[Content_Types].xml", time.Time{}, func(out io.Writer) error {
@@ -386,10 +390,10 @@ func (w *Writer) entry(name string, t time.Time, write func(io.Writer) error) {
 	if w.err != nil {
 		return
 	}
-	h := &zip.FileHeader{Name: name, Method: zip.Deflate}
-	if t.Year() >= 1980 { // ZIP knows no earlier ones
-		h.Modified = t.UTC()
+	if t = t.UTC(); t.Year() < 1980 {
+		t = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC) // ZIP knows no earlier one
 	}
+	h := &zip.FileHeader{Name: name, Method: zip.Deflate, Modified: t}
 	out, err := w.z.CreateHeader(h)
 	if err == nil {
 		err = write(out)

@@ -37,6 +37,8 @@ type format struct {
 // formats are those that are known. They are asked in this order.
 var formats = []format{
 	{[]string{"har", "har.gz", "har.zst"}, isHAR, playHAR, false},
+	{[]string{"saz"}, isSAZ, playSAZ, false},
+	{[]string{"flow", "mitm"}, isFlow, playFlow, false},
 	{[]string{"wst", "wst.gz", "wst.zst"}, isTrace, playTrace, true},
 }
 
