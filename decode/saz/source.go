@@ -56,6 +56,7 @@ func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) e
 	var failed error
 	bad := func(err error) {
 		switch {
+		case errors.Is(err, decode.ErrCut) && ix.err != nil: // as that tells
 		case s.Bad != nil:
 			s.Bad(err)
 		case failed == nil:
