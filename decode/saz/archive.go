@@ -3,6 +3,7 @@ package saz
 import (
 	"archive/zip"
 	"bufio"
+	"bytes"
 	"cmp"
 	"compress/flate"
 	"encoding/binary"
@@ -226,6 +227,8 @@ func salvage(r io.ReaderAt, size int64) (entries []*entry, err error) {
 		switch {
 		case n < 4:
 			return entries, &decode.SourceError{Offset: size, Err: decode.ErrCut}
+		case sig(head[:]) == sigDirectory && !hasEnd(r, size):
+			return entries, &decode.SourceError{Offset: size, Err: decode.ErrCut}
 		case sig(head[:]) == sigDirectory || sig(head[:]) == sigEnd:
 			return entries, &decode.SourceError{Offset: at, Err: errors.New("the directory of the archive is damaged")}
 		case sig(head[:]) != sigLocal:
@@ -258,6 +261,15 @@ func salvage(r io.ReaderAt, size int64) (entries []*entry, err error) {
 			return entries, &decode.SourceError{Offset: e.at, Err: fmt.Errorf("%s: its end can't be found", shortName(e.name))}
 		}
 	}
+}
+
+// hasEnd reports whether the file ends as an archive does.
+func hasEnd(r io.ReaderAt, size int64) bool {
+	tail := make([]byte, min(size, maxTrailer))
+	r.ReadAt(tail, size-int64(len(tail)))
+	i := bytes.LastIndex(tail, binary.LittleEndian.AppendUint32(nil, sigEnd))
+	const fixed = 22 // bytes, and the comment
+	return i >= 0 && len(tail) >= i+fixed && len(tail) >= i+fixed+int(binary.LittleEndian.Uint16(tail[i+fixed-2:]))
 }
 
 func sig(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
