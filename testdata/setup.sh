@@ -68,6 +68,7 @@ missing() {
 	need mono-runtime command -v mono
 	need ca-certificates-mono command -v cert-sync
 	need firefox-esr command -v firefox-esr
+	need mitmproxy command -v mitmdump
 }
 
 # apt_get runs apt-get. While another package manager is at work it waits, in the

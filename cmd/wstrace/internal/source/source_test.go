@@ -174,15 +174,22 @@ func TestStop(t *testing.T) {
 func TestRecognize(t *testing.T) {
 	unknown := func(head string) string { return "not a recording: begins with " + head }
 	for text, want := range map[string]string{
-		"":                            "nothing was recorded",
-		"  \n\n":                      "nothing was recorded",
-		"\x1f\x8b":                    "the file is cut off here, before its first line",
-		"\x1f\x8b\x08\x00":            "the file is cut off here, before its first line",
-		"\x28\xb5\x2f\xfd\x04":        "the file is cut off here, before its first line",
-		"hello\nyou":                  unknown(`"hello\nyou"`),
-		"\n\n[]":                      unknown(`"\n\n[]"`),
-		"\x0a\x0d\x0d\x0a\x1c":        unknown(`"\n\r\r\n\x1c"`), // pcapng
-		"PK\x03\x04":                  unknown(`"PK\x03\x04"`),
+		"":                     "nothing was recorded",
+		"  \n\n":               "nothing was recorded",
+		"\x1f\x8b":             "the file is cut off here, before its first line",
+		"\x1f\x8b\x08\x00":     "the file is cut off here, before its first line",
+		"\x28\xb5\x2f\xfd\x04": "the file is cut off here, before its first line",
+		"hello\nyou":           unknown(`"hello\nyou"`),
+		"\n\n[]":               unknown(`"\n\n[]"`),
+		"\x0a\x0d\x0d\x0a\x1c": unknown(`"\n\r\r\n\x1c"`), // pcapng
+		"PK\x03\x04":           unknown(`"PK\x03\x04"`),
+		"PK\x03\x04" + strings.Repeat("\x00", 26) + "raw/1_c.txt":    "",
+		"PK\x03\x04" + strings.Repeat("\x00", 26) + "_index.htm":     "",
+		"PK\x03\x04" + strings.Repeat("\x00", 26) + "word/raw/1.xml": unknown(`"PK\x03\x04` + strings.Repeat(`\x00`, 20) + `"`),
+		"1234:7:version;2:21#":        "",
+		"12:2:id,":                    "",
+		"12:34\n":                     unknown(`"12:34\n"`),
+		"12":                          unknown(`"12"`),
 		"\x89PNG\r\n\x1a\n":           unknown(`"\x89PNG\r\n\x1a\n"`),
 		`{"log":{"version":"1.2"}}`:   "",
 		"{\n\"log\":{}}":              "",
