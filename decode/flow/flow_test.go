@@ -334,7 +334,6 @@ type hole struct {
 }
 
 func newHole(n int64) *hole {
-	const mark = "<here>"
 	response := dict{"http_version", b("HTTP/1.1"), "headers", headers("Content-Length", strconv.FormatInt(n, 10)), "status_code", 200, "reason", b("OK"), "timestamp_start", t0, "timestamp_end", t0}
 	var inner strings.Builder
 	for _, v := range response {

@@ -93,7 +93,7 @@ func (r *reader) value(at, end int64) (value, error) {
 		n = n*10 + int64(c-'0')
 	}
 	switch {
-	case i <= 0 && int64(len(b)) == r.size-at && len(b) <= maxDigits: // all there is
+	case i < 0 && int64(len(b)) == r.size-at && len(b) <= maxDigits: // all there is
 		return value{}, &decode.SourceError{Offset: at, Err: decode.ErrCut}
 	case i <= 0:
 		return value{}, failAt(at, "%.20q is no length of a value", b)

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -285,6 +286,9 @@ func (p *player) exchange(d decode.Dir, s *side, head []byte, bodyTime time.Time
 
 // body gives the body of d to the session.
 func (p *player) body(d decode.Dir, s *side, h *decode.Head, body *decode.Body, step func(time.Time) bool) bool {
+	if start, _ := s.r.Peek(chunkLine); h.HasToken("Transfer-Encoding", "chunked") && len(start) > 0 && !chunkStart.Match(start) {
+		return p.decoded(d, s, step)
+	}
 	got := int64(0)
 	for !body.Done() {
 		n, err := s.r.Read(p.buf)
@@ -320,6 +324,30 @@ func (p *player) body(d decode.Dir, s *side, h *decode.Head, body *decode.Body, 
 		p.SkipBody(d, p.now, missing)
 	}
 	return true
+}
+
+// chunkStart is how a body in chunks begins, as far as chunkLine bytes tell.
+var chunkStart = regexp.MustCompile(`^[0-9A-Fa-f]{1,16}[ \t]*(?:;|\r?\n)`)
+
+const chunkLine = 32
+
+// decoded gives a body to the session that was stored without the transfer coding that
+// its head tells.
+func (p *player) decoded(d decode.Dir, s *side, step func(time.Time) bool) bool {
+	for {
+		n, err := s.r.Read(p.buf)
+		p.counted[d] += int64(n)
+		p.Body(d, p.now, p.buf[:n], err == io.EOF)
+		if err != nil {
+			if err != io.EOF {
+				p.bad(s.e.fail(0, err))
+			}
+			return true
+		}
+		if !step(p.now) {
+			return false
+		}
+	}
 }
 
 func sideName(d decode.Dir) string {

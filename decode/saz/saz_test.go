@@ -287,6 +287,8 @@ func TestFiddler(t *testing.T) {
 			"open|Server:a.example:443|request|response|closed"},
 		{"chunked", []item{{"raw/1_c.txt", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"}, {"raw/1_s.txt", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n4\r\n two\r\n0\r\n\r\n"}},
 			"response|body < one two|closed"},
+		{"chunked by its head alone", []item{{"raw/1_c.txt", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"}, {"raw/1_s.txt", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{\"a\":1}"}},
+			`response|body < {"a":1}|closed`},
 		{"short body", []item{{"raw/1_c.txt", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"}, {"raw/1_s.txt", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\none"}},
 			"response|body < one|closed"},
 		{"no response", []item{{"raw/1_c.txt", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"}, {"raw/1_s.txt", ""}}, "request|closed"},
