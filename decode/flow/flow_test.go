@@ -307,7 +307,7 @@ func TestDamage(t *testing.T) {
 
 // TestLarge plays bodies that are larger than the memory that it may take.
 func TestLarge(t *testing.T) {
-	const size = 256 << 20
+	const size = 64 << 20
 	r := newHole(size)
 	src := &Source{R: r, Size: r.size}
 	var got int64
