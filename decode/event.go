@@ -136,7 +136,8 @@ type Info struct {
 	Piece bool
 
 	// NoFrames says that the source knows messages, and no frames: see
-	// [Session.Message].
+	// [Session.Message]. Its heads are not judged, as they may be a digest, and
+	// without an end no Close is missed.
 	NoFrames bool
 
 	ClientTLS, ServerTLS *TLS // of each leg; nil if it does not use TLS

@@ -500,7 +500,9 @@ func (s *Session) close() {
 	for d := range s.halves {
 		s.totals.Bytes[d] += s.halves[d].bodyLen
 	}
-	if s.hs.Accepted && !s.verdict.closed && !s.info.incomplete() {
+	silent := s.info.NoFrames && s.ended == 0 // about how it ended
+	s.totals.Unknown = s.totals.Unknown || silent
+	if s.hs.Accepted && !s.verdict.closed && !s.info.incomplete() && !silent {
 		s.totals.Code = CodeAbnormal
 	}
 	if s.conn != nil {

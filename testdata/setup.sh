@@ -25,6 +25,7 @@ missing() {
 	need curl command -v curl
 	need tshark command -v tshark
 	need tmux command -v tmux
+	need jq command -v jq
 	need nginx test -x /usr/sbin/nginx
 	need haproxy test -x /usr/sbin/haproxy
 	need chromium test -x /usr/bin/chromium
@@ -67,6 +68,7 @@ missing() {
 	need mono-runtime command -v mono
 	need ca-certificates-mono command -v cert-sync
 	need firefox-esr command -v firefox-esr
+	need mitmproxy command -v mitmdump
 }
 
 # apt_get runs apt-get. While another package manager is at work it waits, in the

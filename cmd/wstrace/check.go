@@ -142,6 +142,7 @@ type findings struct {
 	file   string
 	least  decode.Severity
 	open   decode.PerSession[[]*found]
+	start  time.Time // of the file
 	errors int64
 }
 
@@ -149,7 +150,7 @@ type findings struct {
 type found struct {
 	File     string  `json:"file,omitempty"` // if there are several
 	Conn     int64   `json:"conn"`
-	T        seconds `json:"t"`              // since t0, as in the trace
+	T        seconds `json:"t"`              // since t0, as in the trace; in other files since the first session began
 	Line     int     `json:"line,omitempty"` // of the trace
 	From     string  `json:"from,omitempty"`
 	Frame    *int64  `json:"frame,omitempty"`
@@ -174,6 +175,12 @@ func (f *findings) Errors() int64 { return f.errors }
 
 // Emit takes ev.
 func (f *findings) Emit(ev *decode.Event) {
+	if f.start.IsZero() {
+		f.start = ev.Time
+	}
+	if !ev.Start.IsZero() {
+		f.start = ev.Start
+	}
 	if ev.Kind == decode.KindOpen {
 		if before := f.open.Lookup(ev.Conn); before != nil {
 			f.write(ev.Conn, before)
@@ -185,7 +192,7 @@ func (f *findings) Emit(ev *decode.Event) {
 	}
 	open := f.open.Of(ev)
 	for _, v := range ev.Violations {
-		o := &found{File: f.file, Conn: ev.Conn, T: seconds(ev.Time.Sub(ev.Start)), Line: ev.Line, From: v.From.String(), Rule: string(v.ID), Severity: v.Severity.String(),
+		o := &found{File: f.file, Conn: ev.Conn, T: seconds(ev.Time.Sub(f.start)), Line: ev.Line, From: v.From.String(), Rule: string(v.ID), Severity: v.Severity.String(),
 			Section: v.Section, Text: v.Text, Count: 1, violation: v}
 		if v.Frame >= 0 {
 			o.Frame = &v.Frame

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gobwas/ws"
 	"github.com/spf13/cobra"
 
 	"github.com/wstrace/wstrace/decode"
@@ -185,7 +186,7 @@ func (g *lister) Emit(ev *decode.Event) {
 	if ev.Kind == decode.KindFrame && !ev.Out && !ev.Frame.More {
 		r.Bytes[ev.Dir] += ev.Frame.WireLen()
 	}
-	if ev.Message != nil && !repeats(ev) {
+	if ev.Message != nil && ev.Message.Op <= ws.OpBinary && !repeats(ev) {
 		r.Sent[ev.Dir]++
 	}
 	if t := ev.Totals; t != nil {

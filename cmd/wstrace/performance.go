@@ -54,6 +54,9 @@ func (p *performance) load() (file.Compression, error) {
 		return 0, err
 	}
 	defer in.Close()
+	if p.flags.update && in.Records() == nil {
+		return 0, errNoTrace
+	}
 	left := 1
 	if p.flags.session.n == 0 {
 		if p.all, err = replay.LoadAll(in, p.flags.compare()); err == nil {

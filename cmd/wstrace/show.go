@@ -157,8 +157,11 @@ func (s *show) open(ctx context.Context, name string) (*source.File, error) {
 	return in, s.con.failIn("show", name, err)
 }
 
-// notePiece says if what was played is only a piece of a trace.
+// notePiece says if what was played is only a piece of a trace, or has no frames.
 func notePiece(con *console, op, name string, in *source.File) {
+	if in.Messages() {
+		con.note("%s %q: the file has messages and no frames: flags and masks are not known, and neither they nor heads are judged", op, name)
+	}
 	if in.Piece() {
 		con.note("%s %q: a piece of a trace, without its header line: nothing is judged by what may be missing", op, name)
 	}

@@ -36,6 +36,9 @@ type format struct {
 
 // formats are those that are known. They are asked in this order.
 var formats = []format{
+	{[]string{"har", "har.gz", "har.zst"}, isHAR, playHAR, false},
+	{[]string{"saz"}, isSAZ, playSAZ, false},
+	{[]string{"flow", "mitm"}, isFlow, playFlow, false},
 	{[]string{"wst", "wst.gz", "wst.zst"}, isTrace, playTrace, true},
 }
 
@@ -73,11 +76,12 @@ type File struct {
 	Before *File       // the file played before, if this may be the next part of its run; nil if none
 	Bad    func(error) // told of damage, which is then passed over; nil makes it the error of Play
 
-	r      *file.Reader
-	format *format
-	last   int64
-	piece  bool
-	played *trace.Source // for the File that this one is before
+	r        *file.Reader
+	format   *format
+	last     int64
+	messages bool
+	piece    bool
+	played   *trace.Source // for the File that this one is before
 }
 
 // Open opens a recording, or standard input for "-". The error wraps
@@ -141,6 +145,10 @@ func (f *File) Play(ctx context.Context, sink decode.Sink, look decode.Look) (er
 	f.last, err = f.format.play(ctx, f, sink, look)
 	return err
 }
+
+// Messages reports whether sessions were played of which the file has messages and no
+// frames.
+func (f *File) Messages() bool { return f.messages }
 
 // Last returns the number of the last session that was played, or After if
 // there was none.
