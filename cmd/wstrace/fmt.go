@@ -56,6 +56,9 @@ func format(con *console, op, name string, inPlace bool, rewrite func(io.Writer,
 		return failed(op, name, err)
 	}
 	defer r.Close()
+	if r.Records() == nil {
+		return failed(op, name, errNoTrace)
+	}
 	cut := false
 	write := func(w io.Writer) error {
 		err := rewrite(w, r)
