@@ -154,7 +154,7 @@ func (g *guess) weigh() (bits int, masked, ok bool) {
 		}
 		payload := b[at : at+int(size)]
 		switch {
-		case size == 0 && !op.IsControl():
+		case !op.IsControl() && (size == 0 || op == ws.OpContinuation && !fin):
 			weight = 0
 		case text && first:
 			likely, is := isText(payload, key, mask)
