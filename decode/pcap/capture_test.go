@@ -32,6 +32,7 @@ type talk struct {
 	mss     int
 	time    time.Time
 	packets []captured
+	tell    func(d decode.Dir, b string) // how chat says something; say, unless set
 }
 
 var began = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
@@ -154,20 +155,28 @@ func words(n int) string { return strings.Repeat("wonderful ", n/10+1)[:n] }
 
 // chat adds a WebSocket conversation.
 func (k *talk) chat() {
+	k.handshake()
+	k.chatInside()
+	k.fin()
+}
+
+func (k *talk) chatInside() {
+	say := k.say
+	if k.tell != nil {
+		say = k.tell
+	}
 	c, s := decode.FromClient, decode.FromServer
 	masks = 0
-	k.handshake()
-	k.say(c, upgradeRequest)
-	k.say(s, upgradeResponse)
-	k.say(c, frame(c, text, `{"type":"hello","name":"John"}`))
-	k.say(s, frame(s, text, "John joined.")+frame(s, ping, "are you there"))
-	k.say(c, frame(c, pong, "are you there"))
-	k.say(s, frame(s, bin, words(5000)))
-	k.say(c, frame(c, text, words(3000)))
-	k.say(s, frame(s, text, "last words"))
-	k.say(c, frame(c, close, "\x03\xe8bye"))
-	k.say(s, frame(s, close, "\x03\xe8bye"))
-	k.fin()
+	say(c, upgradeRequest)
+	say(s, upgradeResponse)
+	say(c, frame(c, text, `{"type":"hello","name":"John"}`))
+	say(s, frame(s, text, "John joined.")+frame(s, ping, "are you there"))
+	say(c, frame(c, pong, "are you there"))
+	say(s, frame(s, bin, words(5000)))
+	say(c, frame(c, text, words(3000)))
+	say(s, frame(s, text, "last words"))
+	say(c, frame(c, close, "\x03\xe8bye"))
+	say(s, frame(s, close, "\x03\xe8bye"))
 }
 
 // masks counts the frames of clients, each of which has a key of its own.

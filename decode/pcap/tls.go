@@ -21,6 +21,7 @@ const (
 const (
 	helloClient         = 1
 	helloServer         = 2
+	newTicket           = 4
 	encryptedExtensions = 8
 	finished            = 20
 	keyUpdate           = 24
@@ -30,6 +31,7 @@ const (
 const (
 	extServerName = 0
 	extALPN       = 16
+	extTicket     = 35
 	extVersions   = 43
 )
 
@@ -65,6 +67,9 @@ type tlsConn struct {
 	server  [32]byte
 	version uint16
 	suite   *suite
+	session []byte // the number that the ClientHello asks for
+	ticket  []byte // and the ticket, of TLS 1.2
+	master  []byte
 	pending [2]*recordCipher // of TLS 1.2, for after the ChangeCipherSpec, by decode.Dir
 	info    *decode.TLS
 	opened  bool // content was decrypted
@@ -260,6 +265,9 @@ func (c *tlsConn) message(side int, h *tlsHalf, kind byte, b []byte) (why string
 		c.helloClient(b)
 	case kind == helloServer && d == decode.FromServer:
 		return c.helloServer(b)
+	case kind == newTicket && d == decode.FromServer && c.version == version12 && len(b) >= 4:
+		ticket, _ := vector(b[4:], 2)
+		keys.remember(ticket, c.master)
 	case kind == encryptedExtensions && c.version == version13:
 		if len(b) >= 2 {
 			c.extensions(b[2:], false)
@@ -289,7 +297,9 @@ func (c *tlsConn) helloClient(b []byte) {
 	}
 	copy(c.client[:], b[2:34])
 	b = b[34:]
-	for _, size := range [...]int{1, 2, 1} { // the session, cipher suites, compressions
+	session, b := vector(b, 1)
+	c.session, c.ticket = bytes.Clone(session), nil
+	for _, size := range [...]int{2, 1} { // cipher suites, compressions
 		if _, b = vector(b, size); b == nil {
 			return
 		}
@@ -311,7 +321,7 @@ func (c *tlsConn) helloServer(b []byte) (why string) {
 	}
 	c.version = binary.BigEndian.Uint16(b)
 	copy(c.server[:], b[2:34])
-	_, b = vector(b[34:], 1)
+	session, b := vector(b[34:], 1)
 	if len(b) < 3 {
 		return PassedDamaged
 	}
@@ -329,12 +339,16 @@ func (c *tlsConn) helloServer(b []byte) (why string) {
 	}
 	keys := c.outer.player.keys
 	if c.version == version12 {
-		master := keys.lookup(labelMaster, c.client)
-		if master == nil {
+		c.master = keys.lookup(labelMaster, c.client)
+		if c.master == nil && bytes.Equal(session, c.session) { // RFC 5246 §7.4.1.3, RFC 5077 §3.4
+			c.master = keys.resume(c.ticket, c.session)
+		}
+		if c.master == nil {
 			return PassedNoKey
 		}
+		keys.remember(session, c.master)
 		var err error
-		if c.pending, err = newCiphers12(c.suite, master, c.client, c.server); err != nil {
+		if c.pending, err = newCiphers12(c.suite, c.master, c.client, c.server); err != nil {
 			return PassedDamaged
 		}
 		return ""
@@ -363,6 +377,8 @@ func (c *tlsConn) extensions(b []byte, selects bool) {
 		switch {
 		case kind == extVersions && selects && len(v) == 2:
 			c.version = binary.BigEndian.Uint16(v)
+		case kind == extTicket && !selects:
+			c.ticket = bytes.Clone(v)
 		case kind == extALPN:
 			list, _ := vector(v, 2)
 			if name, rest := vector(list, 1); len(rest) == 0 { // one is the answer

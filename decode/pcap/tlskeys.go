@@ -2,6 +2,7 @@ package pcap
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 )
@@ -79,7 +80,37 @@ func (k *Keys) add(log []byte) {
 const maxSecret = 64
 
 // A keySet is the keys for one capture: those that are given, and those in it.
-type keySet struct{ given, found Keys }
+type keySet struct {
+	given, found Keys
+
+	// Of sessions of TLS 1.2 that can be resumed, of which logs need not tell again: the
+	// master secrets, by the sums of their tickets and numbers.
+	resumable map[[sha256.Size]byte][]byte
+}
+
+// maxResumable is how many of them are kept.
+const maxResumable = 1 << 16
+
+// remember keeps the master secret of a session for when it is resumed.
+func (k *keySet) remember(ticket, master []byte) {
+	if len(ticket) == 0 || len(master) == 0 || len(k.resumable) >= maxResumable {
+		return
+	}
+	if k.resumable == nil {
+		k.resumable = map[[sha256.Size]byte][]byte{}
+	}
+	k.resumable[sha256.Sum256(ticket)] = master
+}
+
+// resume returns the master secret of a session that is resumed, or nil.
+func (k *keySet) resume(tickets ...[]byte) []byte {
+	for _, ticket := range tickets {
+		if master := k.resumable[sha256.Sum256(ticket)]; master != nil && len(ticket) > 0 {
+			return master
+		}
+	}
+	return nil
+}
 
 func newKeySet(given *Keys) *keySet {
 	k := &keySet{}
