@@ -553,6 +553,7 @@ func (s *stream) cutHead(side int, at place, how decode.End) {
 func (s *stream) over(at place) {
 	if s.inner != nil {
 		s.inner.plain.over(at)
+		s.inner.release()
 	}
 	s.abandon(at)
 	s.unknown()
@@ -563,6 +564,7 @@ func (s *stream) over(at place) {
 func (s *stream) leave() {
 	if s.inner != nil {
 		s.inner.plain.leave()
+		s.inner.release()
 	}
 	queue := s.queue
 	if s.relayed != nil {

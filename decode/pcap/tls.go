@@ -102,8 +102,13 @@ func (c *tlsConn) fail(at place, why string) {
 		c.plain.opaque(at, why)
 	}
 	s.pass(why)
+	c.release()
+}
+
+// release lets go of what was kept.
+func (c *tlsConn) release() {
 	for d := range c.halves {
-		s.player.cost -= len(c.halves[d].buf)
+		c.outer.player.cost -= len(c.halves[d].buf)
 		c.halves[d] = tlsHalf{}
 	}
 }

@@ -196,8 +196,11 @@ func TestTLSLoss(t *testing.T) {
 			k.chatInside()
 			first = len(k.packets)
 			for i := range 4 {
-				k.tell(decode.FromServer, frame(decode.FromServer, text, words(6000))[:6000])
-				k.tell(decode.FromServer, frame(decode.FromServer, text, words(6000))[6000:])
+				f := frame(decode.FromServer, text, words(9000))
+				k.tell(decode.FromServer, f[:100])
+				for f = f[100:]; len(f) > 0; f = f[min(2000, len(f)):] {
+					k.tell(decode.FromServer, f[:min(2000, len(f))])
+				}
 				k.tell(decode.FromServer, frame(decode.FromServer, text, fmt.Sprint("after ", i)))
 			}
 		})
@@ -207,7 +210,7 @@ func TestTLSLoss(t *testing.T) {
 		}
 		resumed := 0
 		for i := first; i < len(k.packets)-4; i++ {
-			if len(k.packets[i].ip) < 1000 {
+			if len(k.packets[i].ip) < 500 {
 				continue
 			}
 			got, passed, err := play(t, file{link: linkEthernet}.write(slices.Delete(slices.Clone(k.packets), i, i+1)), keys)
