@@ -18,6 +18,8 @@ import (
 type guess struct {
 	buf   []byte
 	marks []mark // where segments begin in buf
+
+	pass func(at place, b []byte) // is given what is passed over; nil for nothing
 }
 
 // A mark is where a segment begins.
@@ -42,6 +44,9 @@ func (g *guess) add(p *player, at place, b []byte, start bool) {
 		g.reset(p)
 	}
 	if len(g.buf) == 0 && !start || len(b) > maxGuess {
+		if g.pass != nil {
+			g.pass(at, b)
+		}
 		return
 	}
 	if start {
@@ -54,7 +59,10 @@ func (g *guess) add(p *player, at place, b []byte, start bool) {
 // reset forgets everything.
 func (g *guess) reset(p *player) {
 	p.cost -= len(g.buf)
-	*g = guess{}
+	if g.pass != nil && len(g.buf) > 0 {
+		g.pass(g.marks[0].place, g.buf)
+	}
+	*g = guess{pass: g.pass}
 }
 
 // skip moves on to the next segment.
@@ -65,6 +73,9 @@ func (g *guess) skip(p *player) {
 	}
 	n := g.marks[1].pos
 	p.cost -= n
+	if g.pass != nil {
+		g.pass(g.marks[0].place, g.buf[:n])
+	}
 	g.buf, g.marks = g.buf[n:], g.marks[1:]
 	for i := range g.marks {
 		g.marks[i].pos -= n
@@ -262,6 +273,17 @@ func (s *stream) seek(side int, at place, b []byte, start bool) {
 	}
 }
 
+// unframed says that it is not known where the next frame begins of what an end says.
+func (s *stream) unframed(side int) {
+	s.lacks[side] = true
+	s.guesses[side].pass = func(at place, b []byte) {
+		if x := s.relayed; x != nil {
+			x.place(at)
+			x.Data(s.dir(side), at.time, b)
+		}
+	}
+}
+
 // missed begins a session without its request.
 func (s *stream) missed(at place) *exchange {
 	x := &exchange{websocket: true}
@@ -273,6 +295,8 @@ func (s *stream) missed(at place) *exchange {
 // begins gives the frames that were found to the session.
 func (s *stream) begins(side int) {
 	g := &s.guesses[side]
+	g.pass = nil
+	s.relayed.Resume(s.dir(side), g.marks[0].time)
 	for i, m := range g.marks {
 		to := len(g.buf)
 		if i+1 < len(g.marks) {

@@ -387,7 +387,7 @@ func (s *stream) answeredPart(x *exchange, at place) {
 
 // relay gives all that comes from here on to x.
 func (s *stream) relay(x *exchange, at place) {
-	s.relayed = x
+	s.relayed, s.lacks = x, [2]bool{}
 	for _, y := range s.queue {
 		if x != y {
 			y.At(0, at.offset)
@@ -424,6 +424,9 @@ func (s *stream) lost(at place) {
 
 // abandon closes the exchanges, of which no more can be seen.
 func (s *stream) abandon(at place) {
+	if s.relayed != nil {
+		s.resetGuesses()
+	}
 	queue := s.queue
 	if s.relayed != nil {
 		queue = append(queue, s.relayed)
@@ -444,11 +447,18 @@ func (s *stream) gap(side int, at place, n int64) {
 		s.inner.gap(side, at, n)
 	case s.mode == modeFresh:
 		s.mode, s.heads = modeSeek, [2][]byte{}
-	case s.mode == modeSeek || s.relayed != nil && s.lacks[side]:
+	case s.mode == modeSeek:
 		s.guesses[side].reset(s.player)
 	case s.relayed != nil:
+		lacks := s.lacks[side]
+		s.guesses[side].reset(s.player)
+		if lacks && !s.relayed.Lost(d) {
+			return // it has not begun yet
+		}
 		s.relayed.place(at)
-		s.relayed.Gap(d, at.time, n)
+		if s.relayed.Gap(d, at.time, n); !lacks && s.relayed.Lost(d) {
+			s.unframed(side)
+		}
 	case d == decode.FromClient:
 		x := s.last()
 		if x == nil || x.asked {
@@ -512,6 +522,7 @@ func (s *stream) end(side int, at place, how decode.End) {
 		s.inner.end(side, at, how)
 	case s.mode != modeHTTP:
 	case s.relayed != nil:
+		s.guesses[side].reset(s.player)
 		s.relayed.place(at)
 		s.relayed.End(d, at.time, how, "")
 	case d == decode.FromClient:
@@ -566,6 +577,7 @@ func (s *stream) leave() {
 		s.inner.plain.leave()
 		s.inner.release()
 	}
+	s.resetGuesses()
 	queue := s.queue
 	if s.relayed != nil {
 		queue = append(queue, s.relayed)
