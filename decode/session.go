@@ -387,6 +387,7 @@ func (s *Session) Gap(d Dir, t time.Time, n int64) {
 		}
 	case inHead:
 		sd.phase = inOpaque
+		s.info.Piece = true
 	}
 }
 

@@ -73,6 +73,9 @@ func (h *half) step(pos int64) {
 // waits reports whether something waits behind a hole.
 func (h *half) waits() bool { return len(h.pending) > 0 || h.hasFin && h.fin > h.pos }
 
+// behind reports whether bytes are missing of which it is known that they were sent.
+func (h *half) behind() bool { return h.waits() || h.known && h.acked > h.pos }
+
 // add adds a piece of which nothing has gone out. It is kept, with a copy of its data,
 // where nothing came before.
 func (h *half) add(p piece) {

@@ -107,6 +107,11 @@ func (s *stream) data(side int, at place, b []byte, start bool) {
 
 // first takes what is said at the beginning.
 func (s *stream) first(side int, at place, b []byte) {
+	if side != s.client && s.flow.halves[1-side].behind() {
+		s.mode = modeSeek // what it answers is missing
+		s.seek(side, at, b, true)
+		return
+	}
 	if side != s.client { // neither HTTP nor TLS begins like that
 		s.pass(PassedOther)
 		return
@@ -208,12 +213,12 @@ func (s *stream) requests(side int, at place, b []byte) []byte {
 				s.finish(x, at)
 			}
 			continue
-		case x != nil && !x.answered && x.websocket && len(s.heads[side]) == 0 && !isNextRequest(b):
+		case x != nil && !x.answered && x.websocket && !s.holds(x) && len(s.heads[side]) == 0 && !isNextRequest(b):
 			x.early = true
 			x.place(at)
 			x.Data(decode.FromClient, at.time, b)
 			return nil
-		case x != nil && !x.answered && x.method == "CONNECT":
+		case x != nil && s.holds(x):
 			if b = s.gather(side, b); len(b) > maxHeld {
 				s.lost(at)
 				return nil
@@ -243,6 +248,12 @@ func (s *stream) requests(side int, at place, b []byte) []byte {
 		s.request(h, at)
 	}
 	return b
+}
+
+// holds reports whether what follows the request x waits for its answer: a tunnel may
+// begin, or an answer is late that may accept an upgrade.
+func (s *stream) holds(x *exchange) bool {
+	return !x.answered && (x.method == "CONNECT" || x.websocket && s.flow.halves[1-s.client].behind())
 }
 
 // isNextRequest reports whether b, which follows a request that asks for websocket,
@@ -507,7 +518,11 @@ func (s *stream) missHead(side int, at place, n int64) {
 		x.Data(d, at.time, s.heads[side])
 		x.Gap(d, at.time, n)
 	}
+	held := s.heads[s.client]
 	s.lost(at)
+	if d == decode.FromServer && len(held) > 0 {
+		s.data(s.client, at, held, true)
+	}
 }
 
 // end takes the end of what an end says.
@@ -528,7 +543,9 @@ func (s *stream) end(side int, at place, how decode.End) {
 	case d == decode.FromClient:
 		if x := s.last(); x != nil {
 			x.place(at)
-			x.Data(d, at.time, s.heads[side])
+			if !s.holds(x) {
+				x.Data(d, at.time, s.heads[side])
+			}
 			x.End(d, at.time, how, "")
 		} else {
 			s.cutHead(side, at, how)
