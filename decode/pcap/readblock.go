@@ -38,6 +38,7 @@ type blockReader struct {
 	offset int64 // of what is read next
 	order  binary.ByteOrder
 	buf    []byte
+	head   [16]byte  // scratch
 	last   time.Time // of the packet before
 
 	ng   bool
@@ -231,10 +232,11 @@ func (b *blockReader) discard(n int64) error {
 // record reads a packet of pcap.
 func (b *blockReader) record() (p packet, ok bool, err error) {
 	p.offset = b.offset
-	var header [16]byte
-	if err := b.full(header[:]); err != nil {
+	header := b.head[:]
+	if err := b.full(header); err != nil {
 		return p, false, err
 	}
+	sec, part := uint64(b.order.Uint32(header)), uint64(b.order.Uint32(header[4:]))
 	n, whole := b.order.Uint32(header[8:]), b.order.Uint32(header[12:])
 	if n > maxBlock {
 		return p, false, fmt.Errorf("a packet of %d bytes, longer than %d", n, maxBlock)
@@ -242,7 +244,6 @@ func (b *blockReader) record() (p packet, ok bool, err error) {
 	if p.data, err = b.body(int(n)); err != nil {
 		return p, false, err
 	}
-	sec, part := uint64(b.order.Uint32(header[:])), uint64(b.order.Uint32(header[4:]))
 	p.link, p.cut = b.link, cutOff(whole, n)
 	p.time = timeOf(sec*b.unit+part, b.unit, 0)
 	return p, true, nil
@@ -274,17 +275,14 @@ func timeOf(parts, unit uint64, shift int64) time.Time {
 // block reads a block of pcapng. ok says that it has a packet.
 func (b *blockReader) block() (p packet, ok bool, err error) {
 	p.offset = b.offset
-	var header [8]byte
-	if err := b.full(header[:]); err != nil {
+	header := b.head[:8]
+	if err := b.full(header); err != nil {
 		return p, false, err
 	}
-	if binary.BigEndian.Uint32(header[:]) == magicSection {
-		return p, false, b.section(header)
+	if binary.BigEndian.Uint32(header) == magicSection {
+		return p, false, b.section([4]byte(header[4:]))
 	}
-	if b.order == nil {
-		return p, false, errors.New("no section header block")
-	}
-	kind, total := b.order.Uint32(header[:]), b.order.Uint32(header[4:])
+	kind, total := b.order.Uint32(header), b.order.Uint32(header[4:])
 	if total < 12 || total%4 != 0 {
 		return p, false, fmt.Errorf("a block has a length of %d bytes", total)
 	}
@@ -301,14 +299,14 @@ func (b *blockReader) block() (p packet, ok bool, err error) {
 	default:
 		err = b.discard(int64(total - 12))
 	}
-	var end [4]byte
+	end := b.head[:4]
 	if err == nil {
-		err = b.full(end[:])
+		err = b.full(end)
 	}
 	if err != nil {
 		return p, false, err
 	}
-	if n := b.order.Uint32(end[:]); n != total {
+	if n := b.order.Uint32(end); n != total {
 		return p, false, fmt.Errorf("a block has a length of %d bytes at its beginning and %d at its end", total, n)
 	}
 	if damage == nil {
@@ -320,8 +318,8 @@ func (b *blockReader) block() (p packet, ok bool, err error) {
 	return p, ok, nil
 }
 
-// section begins a section, of whose header block the first bytes were read.
-func (b *blockReader) section(header [8]byte) error {
+// section begins a section, of whose header block the type and the length were read.
+func (b *blockReader) section(length [4]byte) error {
 	magic, err := b.body(4)
 	if err != nil {
 		return err
@@ -334,7 +332,7 @@ func (b *blockReader) section(header [8]byte) error {
 	default:
 		return errors.New("a section has no byte order")
 	}
-	total := b.order.Uint32(header[4:])
+	total := b.order.Uint32(length[:])
 	if total < 28 || total%4 != 0 || total > maxBlock {
 		return fmt.Errorf("a section header has a length of %d bytes", total)
 	}
