@@ -89,6 +89,12 @@ func (d *Decoder) Skip(n int64) {
 	d.frame.At += n
 }
 
+// position returns how many bytes have come, or were passed over.
+func (d *Decoder) position() int64 { return d.offset - d.left + int64(d.nhead) }
+
+// resume begins anew with a header.
+func (d *Decoder) resume() { d.err, d.rest, d.nhead, d.left = nil, nil, 0, 0 }
+
 // next moves *b past one header, one piece of payload, or both. It reports
 // whether d.frame holds something to yield.
 func (d *Decoder) next(b *[]byte) bool {

@@ -124,7 +124,7 @@ type Info struct {
 	Client string    // "ip:port"
 	Server string    // "host:port" as dialled
 	URL    string    // what the client asks for
-	Via    string    // how it came to us: forward, reverse, connect, direct
+	Via    string    // how it came to us: forward, reverse, connect, direct, pcap
 	Ext    string    // extensions in force, for a session without a handshake
 
 	PID     int    // of the client's process; 0 if it is not known

@@ -168,6 +168,9 @@ func (s *Session) data(d Dir, b []byte) {
 			return
 		case inJunk:
 			s.totals.Bytes[d] += int64(len(b))
+			if sd.lost {
+				s.conn.cutters[d].dec.offset += int64(len(b))
+			}
 			s.junk(d, b, whyUnframed)
 			return
 		case inOpaque:
@@ -350,13 +353,22 @@ func (s *Session) pending(d Dir) (since time.Time, ok bool) {
 	return time.Time{}, false
 }
 
-// Gap says that n bytes of d were lost in a capture.
+// Gap says that n bytes of d were lost in a capture. Where frames can't be told apart
+// without them, [Session.Lost] says so.
 func (s *Session) Gap(d Dir, t time.Time, n int64) {
 	s.lock(t)
 	defer s.unlock()
+	sd := &s.sides[d]
+	if sd.phase == inFrames {
+		at := s.conn.cutters[d].dec.position()
+		defer func() {
+			if sd.phase == inJunk {
+				sd.lost, s.conn.cutters[d].dec.offset = true, at+n
+			}
+		}()
+	}
 	s.flush(d, true)
 	s.emit(Event{Kind: KindGap, Dir: d, Lost: n})
-	sd := &s.sides[d]
 	switch sd.phase {
 	case inFrames:
 		s.totals.Bytes[d] += n
@@ -370,8 +382,12 @@ func (s *Session) Gap(d Dir, t time.Time, n int64) {
 		s.bodyDone(d)
 	case inJunk, inOpaque:
 		s.totals.Bytes[d] += n
+		if sd.lost {
+			s.conn.cutters[d].dec.offset += n
+		}
 	case inHead:
 		sd.phase = inOpaque
+		s.info.Piece = true
 	}
 }
 
@@ -385,7 +401,7 @@ func (s *Session) Opaque(d Dir, t time.Time, why string) {
 		s.opaque(d, why)
 		return
 	}
-	defer func() { s.sides[d].phase = inJunk }() // even if a sink panics
+	defer func() { s.sides[d].phase, s.sides[d].lost = inJunk, false }() // even if a sink panics
 	s.flush(d, true)
 	s.giveUp(d)
 	s.emit(Event{Kind: KindOpaque, Dir: d, Text: why})

@@ -592,6 +592,8 @@ func (p *printer) response(ev *decode.Event) {
 		switch {
 		case hs.Accept == "":
 			p.text("missing")
+		case hs.Request == nil: // it is missing, and with it the key
+			p.wire(hs.Accept)
 		case hs.AcceptOK():
 			p.wire(hs.Accept)
 			p.text(" ok")

@@ -24,6 +24,8 @@ missing() {
 	need npm command -v npm
 	need curl command -v curl
 	need tshark command -v tshark
+	need tcpdump command -v tcpdump
+	need wireshark-common command -v editcap
 	need tmux command -v tmux
 	need jq command -v jq
 	need nginx test -x /usr/sbin/nginx

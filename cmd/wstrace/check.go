@@ -48,6 +48,7 @@ comes first. The exit status is 1 if there is a violation of severity error.
 	v.filter.register(cmd, "report only findings that `EXPR` selects, see wstrace help filter; others don't count")
 	cmd.Flags().BoolVar(&c.json, "json", false, "print one JSON object per line")
 	v.registerSeverity(cmd)
+	v.tlsKeys.register(cmd)
 	return cmd
 }
 
@@ -108,6 +109,7 @@ func (c *check) file(ctx context.Context, name string, named bool, w io.Writer) 
 		return 0, err
 	}
 	defer in.Close()
+	in.Keys = c.view.tlsKeys.Keys
 	least := c.view.least()
 	var j judge
 	if c.json {
@@ -131,7 +133,7 @@ func (c *check) file(ctx context.Context, name string, named bool, w io.Writer) 
 	}
 	err = in.Play(ctx, sink, look)
 	j.End()
-	notePiece(c.con, "check", name, in)
+	notePlayed(c.con, "check", name, in)
 	return j.Errors(), c.con.failIn("check", name, err)
 }
 

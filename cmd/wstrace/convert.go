@@ -248,7 +248,7 @@ func (c *conversion) play(ctx context.Context, in *source.File, w io.Writer, lef
 	case err == nil && closed != nil, errors.Is(err, decode.ErrCut) && closed != nil:
 		return writeError{closed}
 	}
-	notePiece(c.con, "convert", c.in, in)
+	notePlayed(c.con, "convert", c.in, in)
 	return err
 }
 

@@ -52,6 +52,7 @@ numbers. -o json and csv have the same for programs`,
 	v.filter.register(cmd, "list only sessions in which `EXPR` selects something, see wstrace help filter")
 	cmd.Flags().Var(&l.sort, "sort", "sort by `COLUMN`: "+strings.Join(lsColumns, ", ")+"; the largest first, but for session and start")
 	completeChoice(cmd, "sort", &l.sort)
+	v.tlsKeys.register(cmd)
 	return cmd
 }
 

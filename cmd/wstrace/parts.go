@@ -79,6 +79,9 @@ func (p *partFlags) prepare(con *console, d *drain, name string) error {
 func resume(d *drain, name string) error {
 	in, err := source.Open(name)
 	if err == nil {
+		if in.Records() == nil {
+			err = errNoTrace
+		}
 		in.Close()
 	}
 	if errors.Is(err, source.ErrEmpty) || errors.Is(err, decode.ErrCut) {

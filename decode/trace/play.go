@@ -397,6 +397,9 @@ func (s *session) bytes(rec *Record) error {
 		return nil
 	}
 	s.counted[d] += int64(len(b))
+	if rec.Kind == KindFrame {
+		s.Resume(d, rec.Time)
+	}
 	s.Data(d, rec.Time, b)
 	if rec.Kind == KindJunk && rec.Why == decode.WhyHeader {
 		s.CutHeader(d, rec.Time)

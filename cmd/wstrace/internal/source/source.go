@@ -15,6 +15,7 @@ import (
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/pcap"
 	"github.com/wstrace/wstrace/decode/trace"
 )
 
@@ -40,6 +41,7 @@ var formats = []format{
 	{[]string{"saz"}, isSAZ, playSAZ, false},
 	{[]string{"flow", "mitm"}, isFlow, playFlow, false},
 	{[]string{"wst", "wst.gz", "wst.zst"}, isTrace, playTrace, true},
+	{[]string{"pcapng", "pcapng.gz", "pcap", "pcap.gz", "cap"}, isCapture, playCapture, false},
 }
 
 // An answer says whether a file has a format.
@@ -74,6 +76,7 @@ const shownHead = 24
 type File struct {
 	After  int64       // what is played is counted on from this session
 	Before *File       // the file played before, if this may be the next part of its run; nil if none
+	Keys   *pcap.Keys  // of TLS, for a capture
 	Bad    func(error) // told of damage, which is then passed over; nil makes it the error of Play
 
 	r        *file.Reader
@@ -81,6 +84,7 @@ type File struct {
 	last     int64
 	messages bool
 	piece    bool
+	passed   []pcap.Passed
 	played   *trace.Source // for the File that this one is before
 }
 
