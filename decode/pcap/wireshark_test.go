@@ -436,3 +436,16 @@ func TestWiresharkTraces(t *testing.T) {
 		})
 	}
 }
+
+// tsharkCut returns what tshark shows of a capture that is cut off.
+func tsharkCut(t *testing.T, capture []byte) string {
+	t.Helper()
+	tshark(t, nil, nil, "-v") // is it there?
+	cmd := exec.Command("tshark", "-n", "-r", "-")
+	cmd.Stdin = bytes.NewReader(capture)
+	out, err := cmd.Output()
+	if err == nil {
+		t.Error("tshark doesn't notice that the capture is cut off")
+	}
+	return string(out)
+}

@@ -37,15 +37,16 @@ const (
 const maxIdle = 4096
 
 // talk returns the conversation between two ends: one in which an exchange has ended,
-// or a new one. If another session has it at the time, the client gets another port.
+// or a new one. If another session has it at the time, or both ends are the same, the
+// client gets another port.
 func (w *Writer) talk(leg uint32, client, server netip.AddrPort, conn int64) (t *talk, isNew bool) {
 	key := talkKey{leg, client, server}
 	t = w.talks[key]
 	lone := false
-	for n := int64(0); t != nil && t.busy; n++ {
+	for n := int64(0); t != nil && t.busy || key.client == server; n++ {
 		lone = true
 		key.client = netip.AddrPortFrom(client.Addr(), madeUpPort(conn+n))
-		if t = w.talks[key]; n > 1<<14 { // then ports are shared
+		if t = w.talks[key]; n > 1<<10 { // then ports are shared
 			t = nil
 		}
 	}
