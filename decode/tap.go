@@ -2,6 +2,7 @@ package decode
 
 import (
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -42,10 +43,13 @@ const (
 // passing is what a gate has let pass in the call at hand, which the tap has not
 // been given yet: what came goes first.
 type passing struct {
-	buf   []byte
+	buf   *[]byte // from passingPool; nil if there is nothing
 	dir   Dir
 	stops [2]bool // by Dir: the frame in flight does not pass
 }
+
+// passingPool holds buffers for passing.
+var passingPool = sync.Pool{New: func() any { return new([]byte) }}
 
 // keptPassing is the largest buffer, in bytes, that is used again.
 const keptPassing = 4 * MaxPiece
@@ -115,22 +119,27 @@ func (s *Session) pass(ev *Event) {
 		s.tapPassing()
 		p.dir = ev.Dir
 	}
+	if p.buf == nil {
+		p.buf = passingPool.Get().(*[]byte)
+	}
 	if ev.Kind == KindFrame {
-		p.buf = ev.Frame.AppendWire(p.buf)
+		*p.buf = ev.Frame.AppendWire(*p.buf)
 	} else {
-		p.buf = append(p.buf, ev.Data...)
+		*p.buf = append(*p.buf, ev.Data...)
 	}
 }
 
 // tapPassing gives the tap what a gate has let pass.
 func (s *Session) tapPassing() {
-	p := &s.passing
-	if len(p.buf) == 0 {
+	b := s.passing.buf
+	if b == nil {
 		return
 	}
-	s.tapAs(LegSent, p.dir, p.buf, -1)
-	if p.buf = p.buf[:0]; cap(p.buf) > keptPassing {
-		p.buf = nil
+	s.passing.buf = nil
+	s.tapAs(LegSent, s.passing.dir, *b, -1)
+	if cap(*b) <= keptPassing {
+		*b = (*b)[:0]
+		passingPool.Put(b)
 	}
 }
 

@@ -64,9 +64,9 @@ func newHeaders(from, to netip.AddrPort, mac byte) headers {
 	}
 	dst = append(append(dst, src...), peer...)
 	h.ip = len(dst)
-	dst = big.AppendUint16(dst, from.Port())
-	dst = big.AppendUint16(dst, to.Port())
 	h.n = h.ip + tcpLen
+	big.PutUint16(h.b[h.ip:], from.Port())
+	big.PutUint16(h.b[h.ip+2:], to.Port())
 	h.sum = sum(sum(protocolTCP, src), peer)
 	return h
 }
