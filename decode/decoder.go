@@ -74,6 +74,9 @@ func (d *Decoder) Lost() (head, rest []byte, err error) {
 // Partial returns the beginning of a header whose rest has not come.
 func (d *Decoder) Partial() []byte { return d.head[:d.nhead] }
 
+// at returns the offset of the next byte.
+func (d *Decoder) at() int64 { return d.offset - d.left + int64(d.nhead) }
+
 // InPayload reports whether payload of the latest frame is still to come.
 func (d *Decoder) InPayload() bool { return d.left > 0 }
 

@@ -19,6 +19,7 @@ func (s *Session) Junk(d Dir, t time.Time, b []byte, why string) {
 		s.sides[d].phase = inJunk
 	}
 	s.junk(d, b, why)
+	s.tapAs(s.cameLeg(), d, b, -1)
 }
 
 // Lost reports whether bytes of d are missing, so that it is not known where its next

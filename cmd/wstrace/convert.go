@@ -50,6 +50,7 @@ type outOptions struct {
 var outFormats = []outFormat{
 	{"wst", 0, func(w io.Writer, _ *outOptions) closingSink { return traceSink{trace.NewWriter(w, convertOptions())} }},
 	{"har", lackFrames | lackTunnels | lackInterim | lackJunk | lackGaps | lackChanges, openHAR},
+	{"pcapng", lackMessages, func(w io.Writer, _ *outOptions) closingSink { return captureTo(w).(closingSink) }},
 	{"saz", lackTunnels | lackInterim | lackGaps | lackChanges, openSAZ},
 }
 
@@ -239,7 +240,10 @@ func (c *conversion) play(ctx context.Context, in *source.File, w io.Writer, lef
 			sink.Emit(ev)
 		}
 	})
-	err := in.Play(ctx, both, convertLook())
+	look := convertLook()
+	look.Tap, _ = sink.(decode.Tap)
+	look.FactsOnly = look.Tap == nil // a capture has comments on what is wrong
+	err := in.Play(ctx, both, look)
 	c.last = in.Last()
 	closed := sink.Close()
 	switch {

@@ -297,6 +297,11 @@ func (r *replayFlags) run(ctx context.Context, con *console, v *view, name strin
 	if r.json && v.to == "" && v.form.value != "none" {
 		return usagef("--json and -o %s would both print to stdout; --to FILE takes one", v.form.value)
 	}
+	for _, t := range r.targets {
+		if t.capture {
+			return usagef("-w %s: a replay records .wst; wstrace convert makes a capture of it", t)
+		}
+	}
 	p := &performance{flags: r, colored: v.colored(), width: v.width(), con: con, name: name, keys: v.tlsKeys.Keys}
 	comp, err := p.load()
 	if err != nil {

@@ -24,8 +24,8 @@ type captured struct {
 	cut  int // bytes that were not captured
 }
 
-// A talk is a conversation over TCP, made by hand.
-type talk struct {
+// A convo is a conversation over TCP, made by hand.
+type convo struct {
 	t       *testing.T
 	ends    [2]netip.AddrPort // the client and the server
 	seq     [2]uint32         // by decode.Dir
@@ -37,14 +37,14 @@ type talk struct {
 
 var began = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 
-func newTalk(t *testing.T, client, server string) *talk {
+func newTalk(t *testing.T, client, server string) *convo {
 	t.Helper()
-	return &talk{t: t, ends: [2]netip.AddrPort{netip.MustParseAddrPort(client), netip.MustParseAddrPort(server)},
+	return &convo{t: t, ends: [2]netip.AddrPort{netip.MustParseAddrPort(client), netip.MustParseAddrPort(server)},
 		seq: [2]uint32{0xfffffff0, 0x7ffffff0}, mss: 1460, time: began}
 }
 
 // packet adds a packet, a millisecond after the one before.
-func (k *talk) packet(d decode.Dir, flags string, payload []byte) {
+func (k *convo) packet(d decode.Dir, flags string, payload []byte) {
 	k.t.Helper()
 	k.time = k.time.Add(time.Millisecond)
 	k.packets = append(k.packets, captured{time: k.time, ip: k.ip(d, k.seq[d], flags, payload)})
@@ -54,7 +54,7 @@ func (k *talk) packet(d decode.Dir, flags string, payload []byte) {
 	}
 }
 
-func (k *talk) ip(d decode.Dir, seq uint32, flags string, payload []byte) []byte {
+func (k *convo) ip(d decode.Dir, seq uint32, flags string, payload []byte) []byte {
 	src, dst := k.ends[d], k.ends[d.Peer()]
 	tcp := &layers.TCP{SrcPort: layers.TCPPort(src.Port()), DstPort: layers.TCPPort(dst.Port()), Seq: seq, Window: 65535}
 	for _, f := range flags {
@@ -86,14 +86,14 @@ func (k *talk) ip(d decode.Dir, seq uint32, flags string, payload []byte) []byte
 	return bytes.Clone(buf.Bytes())
 }
 
-func (k *talk) handshake() {
+func (k *convo) handshake() {
 	k.packet(decode.FromClient, "S", nil)
 	k.packet(decode.FromServer, "SA", nil)
 	k.packet(decode.FromClient, "A", nil)
 }
 
 // say adds what one side says, and its confirmation.
-func (k *talk) say(d decode.Dir, b string) {
+func (k *convo) say(d decode.Dir, b string) {
 	for len(b) > 0 {
 		n := min(len(b), k.mss)
 		k.packet(d, "A", []byte(b[:n]))
@@ -102,7 +102,7 @@ func (k *talk) say(d decode.Dir, b string) {
 	k.packet(d.Peer(), "A", nil)
 }
 
-func (k *talk) fin() {
+func (k *convo) fin() {
 	k.packet(decode.FromServer, "FA", nil)
 	k.packet(decode.FromClient, "FA", nil)
 	k.packet(decode.FromServer, "A", nil)
@@ -154,13 +154,13 @@ const (
 func words(n int) string { return strings.Repeat("wonderful ", n/10+1)[:n] }
 
 // chat adds a WebSocket conversation.
-func (k *talk) chat() {
+func (k *convo) chat() {
 	k.handshake()
 	k.chatInside()
 	k.fin()
 }
 
-func (k *talk) chatInside() {
+func (k *convo) chatInside() {
 	say := k.say
 	if k.tell != nil {
 		say = k.tell

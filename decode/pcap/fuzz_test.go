@@ -41,14 +41,14 @@ func FuzzPcap(f *testing.F) {
 func FuzzStream(f *testing.F) {
 	var log bytes.Buffer
 	cert := certificate(f, false)
-	k := chatTLS(&testing.T{}, 40000, &tls.Config{InsecureSkipVerify: true, KeyLogWriter: &log}, &tls.Config{Certificates: []tls.Certificate{cert}}, (*talk).chatInside)
+	k := chatTLS(&testing.T{}, 40000, &tls.Config{InsecureSkipVerify: true, KeyLogWriter: &log}, &tls.Config{Certificates: []tls.Certificate{cert}}, (*convo).chatInside)
 	keys, err := ParseKeys(log.Bytes())
 	if err != nil {
 		f.Fatal(err)
 	}
 	plain := newTalk(&testing.T{}, "127.0.0.1:40000", "127.0.0.1:8443")
 	plain.chat()
-	for _, k := range []*talk{k, plain} {
+	for _, k := range []*convo{k, plain} {
 		var b []byte
 		for _, p := range k.packets {
 			payload := p.ip[40:]

@@ -241,7 +241,7 @@ func TestPortUsedAgain(t *testing.T) {
 }
 
 func TestSeveral(t *testing.T) {
-	var talks []*talk
+	var talks []*convo
 	for i := range 20 {
 		k := newTalk(t, fmt.Sprintf("127.0.0.1:%d", 40000+i), "127.0.0.1:8080")
 		k.chat()
@@ -272,7 +272,7 @@ func TestSeveral(t *testing.T) {
 }
 
 func TestEnds(t *testing.T) {
-	start := func() *talk {
+	start := func() *convo {
 		k := newTalk(t, "127.0.0.1:40000", "127.0.0.1:8080")
 		masks = 0
 		k.handshake()
@@ -284,23 +284,23 @@ func TestEnds(t *testing.T) {
 	const said = "#1 < text  10000001      3             \"one\"\n"
 	for _, c := range []struct {
 		name string
-		end  func(*talk)
+		end  func(*convo)
 		want string
 	}{
-		{"client resets", func(k *talk) { k.packet(decode.FromClient, "R", nil) }, "#1 = closed 1006 by client (reset): 0 frames, 0 B >; 1 frame, 5 B <; 1 violation"},
-		{"server resets", func(k *talk) { k.packet(decode.FromServer, "RA", nil) }, "#1 = closed 1006 by server (reset): 0 frames, 0 B >; 1 frame, 5 B <; 1 violation"},
-		{"an old reset", func(k *talk) {
+		{"client resets", func(k *convo) { k.packet(decode.FromClient, "R", nil) }, "#1 = closed 1006 by client (reset): 0 frames, 0 B >; 1 frame, 5 B <; 1 violation"},
+		{"server resets", func(k *convo) { k.packet(decode.FromServer, "RA", nil) }, "#1 = closed 1006 by server (reset): 0 frames, 0 B >; 1 frame, 5 B <; 1 violation"},
+		{"an old reset", func(k *convo) {
 			k.packets = append(k.packets, captured{time: k.time, ip: k.ip(decode.FromServer, k.seq[decode.FromServer]-100, "R", nil)})
 			k.packet(decode.FromServer, "RA", nil)
 		}, "#1 = closed 1006 by server (reset): 0 frames, 0 B >; 1 frame, 5 B <; 1 violation"},
-		{"keep-alive", func(k *talk) {
+		{"keep-alive", func(k *convo) {
 			for _, b := range []string{"", "x"} {
 				k.packets = append(k.packets, captured{time: k.time, ip: k.ip(decode.FromServer, k.seq[decode.FromServer]-1, "A", []byte(b))})
 			}
 			k.packet(decode.FromClient, "R", nil)
 		}, "#1 = closed 1006 by client (reset): 0 frames, 0 B >; 1 frame, 5 B <; 1 violation"},
-		{"open", func(*talk) {}, ""},
-		{"open, inside of a frame", func(k *talk) { k.say(decode.FromServer, frame(decode.FromServer, text, "half of it")[:7]) },
+		{"open", func(*convo) {}, ""},
+		{"open, inside of a frame", func(k *convo) { k.say(decode.FromServer, frame(decode.FromServer, text, "half of it")[:7]) },
 			"#1 < text  10000001     10             \"half \"… 5 bytes so far"},
 	} {
 		k := start()

@@ -51,17 +51,17 @@ func certificate(t testing.TB, rsaKey bool) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// A tapped connection adds what is written to a talk.
+// A tapped connection adds what is written to a convo.
 type tapped struct {
 	net.Conn
 	mu   *sync.Mutex
 	dir  decode.Dir
-	talk *talk
+	convo *convo
 }
 
 func (c *tapped) Write(b []byte) (int, error) {
 	c.mu.Lock()
-	c.talk.say(c.dir, string(b))
+	c.convo.say(c.dir, string(b))
 	c.mu.Unlock()
 	return c.Conn.Write(b)
 }
@@ -83,8 +83,8 @@ func loopback(t testing.TB) (client, server net.Conn) {
 	return client, server
 }
 
-// chatTLS adds the conversation of chat over TLS to a new talk.
-func chatTLS(t *testing.T, port int, client, server *tls.Config, inside func(k *talk)) *talk {
+// chatTLS adds the conversation of chat over TLS to a new convo.
+func chatTLS(t *testing.T, port int, client, server *tls.Config, inside func(k *convo)) *convo {
 	t.Helper()
 	k := newTalk(t, fmt.Sprintf("127.0.0.1:%d", port), "127.0.0.1:8443")
 	k.handshake()
@@ -141,21 +141,21 @@ func TestTLS(t *testing.T) {
 			if c.suite != 0 {
 				client.CipherSuites = []uint16{c.suite}
 			}
-			full := chatTLS(t, 40000, client, server, (*talk).chatInside)
-			resumed := chatTLS(t, 40001, client, server, (*talk).chatInside)
+			full := chatTLS(t, 40000, client, server, (*convo).chatInside)
+			resumed := chatTLS(t, 40001, client, server, (*convo).chatInside)
 			retried := server.Clone()
 			retried.CurvePreferences = []tls.CurveID{tls.CurveP384} // of which the client has no key share
 			client.ClientSessionCache = nil
-			retry := chatTLS(t, 40002, client, retried, (*talk).chatInside)
+			retry := chatTLS(t, 40002, client, retried, (*convo).chatInside)
 			keys, err := ParseKeys(log.Bytes())
 			if err != nil {
 				t.Fatal(err)
 			}
 			tls12 := c.version == tls.VersionTLS12 // where Go logs no key of a session that is resumed
-			for name, k := range map[string]*talk{"full": full, "resumed": resumed, "retried": retry} {
+			for name, k := range map[string]*convo{"full": full, "resumed": resumed, "retried": retry} {
 				want := strings.ReplaceAll(chatText, "version 13\n", "version 13  tls "+strings.ReplaceAll(tls.VersionName(c.version), "TLS ", "")+"\n")
 				if name == "resumed" && tls12 {
-					k = &talk{packets: slices.Concat(full.packets, k.packets)}
+					k = &convo{packets: slices.Concat(full.packets, k.packets)}
 					want += strings.ReplaceAll(want, "#1 ", "#2 ")
 				}
 				got, passed, err := play(t, file{link: linkEthernet}.write(k.packets), keys)
@@ -192,7 +192,7 @@ func TestTLSLoss(t *testing.T) {
 		client := &tls.Config{InsecureSkipVerify: true, MaxVersion: version, KeyLogWriter: &log}
 		server := &tls.Config{Certificates: []tls.Certificate{certificate(t, false)}}
 		first := 0
-		k := chatTLS(t, 40000, client, server, func(k *talk) {
+		k := chatTLS(t, 40000, client, server, func(k *convo) {
 			k.chatInside()
 			first = len(k.packets)
 			for i := range 4 {
@@ -308,18 +308,18 @@ func opensslChat(t *testing.T, openssl, suite string) {
 	}
 }
 
-// tappedReads adds what is read to a talk, as what a client says.
+// tappedReads adds what is read to a convo, as what a client says.
 type tappedReads struct {
 	net.Conn
 	mu   *sync.Mutex
-	talk *talk
+	convo *convo
 	done chan<- int // told of each read
 }
 
 func (c *tappedReads) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	c.mu.Lock()
-	c.talk.say(decode.FromClient, string(b[:n]))
+	c.convo.say(decode.FromClient, string(b[:n]))
 	c.mu.Unlock()
 	select {
 	case c.done <- n:
@@ -338,7 +338,7 @@ func TestTLSNamed(t *testing.T) {
 		var log bytes.Buffer
 		client := &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{c.suite}, KeyLogWriter: &log}
 		server := &tls.Config{Certificates: []tls.Certificate{certificate(t, false)}, CipherSuites: []uint16{c.suite}}
-		k := chatTLS(t, 40000, client, server, (*talk).chatInside)
+		k := chatTLS(t, 40000, client, server, (*convo).chatInside)
 		keys, _ := ParseKeys(log.Bytes())
 		got, passed, err := play(t, file{link: linkEthernet}.write(k.packets), keys)
 		if err != nil || got != "" || !slices.Equal(passed, []Passed{{What: c.want, N: 1}}) {
