@@ -156,6 +156,12 @@ func (c *cutter) uncut(p []byte) int {
 // waits reports whether something of the frame in flight was not handed out.
 func (c *cutter) waits() bool { return c.fresh || len(c.hold) > c.spent }
 
+// resume begins anew with a frame, behind some that are missing.
+func (c *cutter) resume() {
+	c.dec.resume()
+	c.cut, c.fresh, c.open, c.text, c.mid = false, false, false, false, true
+}
+
 // lost reports whether frames can't be told apart any more.
 func (c *cutter) lost() bool { return c.dec.err != nil }
 

@@ -74,6 +74,9 @@ func (d *Decoder) Lost() (head, rest []byte, err error) {
 // Partial returns the beginning of a header whose rest has not come.
 func (d *Decoder) Partial() []byte { return d.head[:d.nhead] }
 
+// at returns the offset of the next byte.
+func (d *Decoder) at() int64 { return d.offset - d.left + int64(d.nhead) }
+
 // InPayload reports whether payload of the latest frame is still to come.
 func (d *Decoder) InPayload() bool { return d.left > 0 }
 
@@ -88,6 +91,12 @@ func (d *Decoder) Skip(n int64) {
 	d.left -= n
 	d.frame.At += n
 }
+
+// position returns how many bytes have come, or were passed over.
+func (d *Decoder) position() int64 { return d.offset - d.left + int64(d.nhead) }
+
+// resume begins anew with a header.
+func (d *Decoder) resume() { d.err, d.rest, d.nhead, d.left = nil, nil, 0, 0 }
 
 // next moves *b past one header, one piece of payload, or both. It reports
 // whether d.frame holds something to yield.

@@ -40,6 +40,9 @@ func (s *Session) emitEvent() {
 	}
 	if s.Gate != nil && !ev.Out {
 		ev.Fate = s.Gate(ev)
+		if s.Tap != nil {
+			s.pass(ev)
+		}
 	}
 	if s.Sink != nil {
 		s.Sink.Emit(ev)
@@ -59,6 +62,7 @@ func (s *Session) lock(t time.Time) {
 // unlock ends a call, and with it the run of events in the Tee. The caller's
 // bytes are let go, so that an idle session does not keep a read buffer alive.
 func (s *Session) unlock() {
+	s.tapPassing()
 	s.ev.Data, s.ev.Frame = nil, nil
 	if s.locked {
 		s.locked = false

@@ -124,7 +124,7 @@ type Info struct {
 	Client string    // "ip:port"
 	Server string    // "host:port" as dialled
 	URL    string    // what the client asks for
-	Via    string    // how it came to us: forward, reverse, connect, direct
+	Via    string    // how it came to us: forward, reverse, connect, direct, pcap
 	Ext    string    // extensions in force, for a session without a handshake
 
 	PID     int    // of the client's process; 0 if it is not known
@@ -136,7 +136,8 @@ type Info struct {
 	Piece bool
 
 	// NoFrames says that the source knows messages, and no frames: see
-	// [Session.Message].
+	// [Session.Message]. Its heads are not judged, as they may be a digest, and
+	// without an end no Close is missed.
 	NoFrames bool
 
 	ClientTLS, ServerTLS *TLS // of each leg; nil if it does not use TLS

@@ -21,6 +21,7 @@ type half struct {
 	scan    bool      // whether buf keeps a body that may name the server
 	bodyLen int64     // bytes of body so far
 	since   time.Time // when the head of a refused upgrade came, or what is no head
+	given   bool      // the body was given without its transfer coding
 	foreign bool      // what stands in buf is no head
 	content *content  // of the body, for its events; nil if nobody wants them
 }

@@ -21,6 +21,7 @@ type facts struct {
 type side struct {
 	phase phase
 	ended bool
+	lost  bool // in inJunk: frames can't be told apart because bytes are missing
 }
 
 // phase says what the next bytes of a direction are.

@@ -124,7 +124,7 @@ func TestImportDirections(t *testing.T) {
 			}
 		}
 	})
-	for _, pkg := range []string{"decode", "decode/filter", "decode/pick", "decode/trace", "decode/trace/edit", "render", "proxy", "proxy/replay", "cmd/wstrace"} {
+	for _, pkg := range []string{"decode", "decode/filter", "decode/pcap", "decode/pick", "decode/trace", "decode/trace/edit", "render", "proxy", "proxy/replay", "cmd/wstrace"} {
 		if !seen[pkg] {
 			t.Errorf("no package %s was found", pkg)
 		}

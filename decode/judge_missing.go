@@ -1,5 +1,7 @@
 package decode
 
+import "strings"
+
 // What is not judged because something of the session is missing. Everything
 // else is: a frame whose payload is wrong is wrong wherever it stands.
 
@@ -17,6 +19,11 @@ var needAll = ruleSet("req-early-data", "res-101-unsolicited", "res-client-ignor
 	"pong-missing", "pong-slow", "duplicate-message",
 	"close-not-answered", "tcp-close-late", "tcp-client-closed-first", "tls-no-close-notify")
 
+// needHeads are the rules, besides those whose names begin with head-, req- and res-,
+// that look for what a head lacks: a source without frames may not have all of it
+// ([Info.NoFrames]).
+var needHeads = ruleSet("origin-missing", "handshake-slow")
+
 func ruleSet(ids ...RuleID) map[RuleID]bool {
 	m := make(map[RuleID]bool, len(ids))
 	for _, id := range ids {
@@ -30,5 +37,14 @@ func ruleSet(ids ...RuleID) map[RuleID]bool {
 
 // misses reports whether what a rule needs may be missing.
 func (j *judge) misses(id RuleID) bool {
+	if j.info.NoFrames {
+		switch family, _, _ := strings.Cut(string(id), "-"); family {
+		case "head", "req", "res":
+			return true
+		}
+		if needHeads[id] {
+			return true
+		}
+	}
 	return j.info.incomplete() && (needBeginning[id] || j.info.Piece && needAll[id])
 }

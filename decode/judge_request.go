@@ -106,7 +106,7 @@ func (j *judge) checkTarget(h *Head) {
 	switch strings.ToLower(scheme) {
 	case "http", "https":
 	case "ws", "wss": // which some clients send to a proxy, as they may (RFC 9112 §3.2.2)
-		absolute = absolute && (j.info.Via == "forward" || j.info.Via == "direct")
+		absolute = absolute && (j.info.Via == "forward" || j.info.Via == "direct" || j.info.Via == "pcap")
 	default:
 		absolute = false
 	}

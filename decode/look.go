@@ -10,6 +10,7 @@ type Look struct {
 	Sums      bool  // of messages longer than that, for Message.Sum
 	Advice    bool  // judge rules of severity info too
 	FactsOnly bool  // judge no rules at all: no violations
+	Tap       Tap   // given the bytes too; nil for none
 	Seen      *Seen // what other sessions of the run did; nil for nothing
 
 	// Bodies is how many bytes of each HTTP body have events ([KindBody]); of more it

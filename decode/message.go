@@ -197,6 +197,15 @@ func (a *assembly) miss() {
 	}
 }
 
+// resume says that messages may be missing before the next one.
+func (a *assembly) resume() {
+	a.cont = true
+	if a.inflater != nil {
+		a.inflater.Reset()
+		a.lost = false
+	}
+}
+
 // giveUp returns the message in flight, which will never be complete, or nil if
 // there is none; release must follow.
 func (a *assembly) giveUp() *Message {

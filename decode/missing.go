@@ -19,6 +19,32 @@ func (s *Session) Junk(d Dir, t time.Time, b []byte, why string) {
 		s.sides[d].phase = inJunk
 	}
 	s.junk(d, b, why)
+	s.tapAs(s.cameLeg(), d, b, -1)
+}
+
+// Lost reports whether bytes of d are missing, so that it is not known where its next
+// frame begins ([Session.Gap]). What comes is junk, until Resume.
+func (s *Session) Lost(d Dir) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sides[d].lost
+}
+
+// Resume says that a frame begins with the next byte of d. Unless bytes are missing, as
+// Lost says, Resume does nothing. From then on neither side is blamed for what may have
+// been in those ([Info.Piece]).
+func (s *Session) Resume(d Dir, t time.Time) {
+	s.lock(t)
+	defer s.unlock()
+	if !s.sides[d].lost {
+		return
+	}
+	s.sides[d].lost, s.sides[d].phase = false, inFrames
+	s.info.Piece = true
+	s.conn.cutters[d].resume()
+	if s.conn.messages != nil {
+		s.conn.messages[d].resume()
+	}
 }
 
 // lateHead takes a head behind frames, as the other head is missing.

@@ -45,6 +45,7 @@ type Session struct {
 
 	answer  int         // status given to Answer, for the next end
 	outs    *[2]Decoder // by Dir: what Sent was given; nil before its first call
+	passing passing     // for the tap
 	line    int         // where in a file the bytes at hand stand, as At says
 	offset  int64       // the same in bytes
 	ev      Event       // the event being emitted
@@ -128,12 +129,10 @@ func (s *Session) Head(d Dir, t time.Time, h, sent *Head) {
 	switch {
 	case s.sides[d].phase == inFrames && s.info.incomplete():
 		s.lateHead(d, h)
+		return
 	case s.sides[d].phase != inHead || len(s.halves[d].buf) > 0: // no head can begin here
-		b := []byte(h.Raw)
-		if h.Raw == "" {
-			b = h.Append(nil)
-		}
-		s.data(d, b)
+		s.data(d, h.wire())
+		return
 	case d == FromClient:
 		s.hs.Forwarded = sent
 		s.request(h, nil)
@@ -143,6 +142,7 @@ func (s *Session) Head(d Dir, t time.Time, h, sent *Head) {
 		}
 		s.response(h, nil)
 	}
+	s.tapHead(d, h, sent)
 }
 
 // Data takes bytes that one side sent, and the time when they came. The events
@@ -159,19 +159,32 @@ func (s *Session) data(d Dir, b []byte) {
 	for len(b) > 0 {
 		switch sd.phase {
 		case inHead:
-			b = s.head(d, b)
+			rest := s.head(d, b)
+			s.tap(d, b[:len(b)-len(rest)])
+			b = rest
 		case inBody, inRefusal:
-			b = s.bodyBytes(d, b)
+			rest := s.bodyBytes(d, b)
+			s.tap(d, b[:len(b)-len(rest)])
+			b = rest
 		case inFrames:
 			s.totals.Bytes[d] += int64(len(b))
-			s.frames(d, b)
+			if s.Tap != nil {
+				s.tappedFrames(d, b)
+			} else {
+				s.frames(d, b)
+			}
 			return
 		case inJunk:
 			s.totals.Bytes[d] += int64(len(b))
+			if sd.lost {
+				s.conn.cutters[d].dec.offset += int64(len(b))
+			}
 			s.junk(d, b, whyUnframed)
+			s.tapAs(s.cameLeg(), d, b, -1)
 			return
 		case inOpaque:
 			s.totals.Bytes[d] += int64(len(b))
+			s.tap(d, b)
 			return
 		}
 	}
@@ -190,6 +203,8 @@ func (s *Session) Body(d Dir, t time.Time, b []byte, last bool) {
 	switch s.sides[d].phase {
 	case inBody, inRefusal:
 		p := &s.halves[d]
+		s.tapBody(d, b, last)
+		p.given = true
 		if p.content != nil {
 			p.content.stored = true
 			s.takeContent(d, b)
@@ -204,6 +219,7 @@ func (s *Session) Body(d Dir, t time.Time, b []byte, last bool) {
 		s.bodyDone(d)
 	default:
 		s.totals.Bytes[d] += int64(len(b))
+		s.tap(d, b)
 	}
 }
 
@@ -214,6 +230,8 @@ func (s *Session) SkipBody(d Dir, t time.Time, n int64) {
 	defer s.unlock()
 	switch s.sides[d].phase {
 	case inBody, inRefusal:
+		s.tapSkippedBody(d, n)
+		s.halves[d].given = true
 		s.loseContent(d, n)
 		if c := s.halves[d].content; c != nil {
 			c.stored, c.ended, c.cut = true, true, n == 0
@@ -223,6 +241,7 @@ func (s *Session) SkipBody(d Dir, t time.Time, n int64) {
 		s.bodyDone(d)
 	default:
 		s.totals.Bytes[d] += n
+		s.tapLost(LegBoth, d, n)
 	}
 }
 
@@ -245,6 +264,9 @@ func (s *Session) Sent(d Dir, t time.Time, b []byte, change string) {
 	defer s.unlock()
 	if s.outs == nil {
 		s.outs = &[2]Decoder{{Dir: FromClient}, {Dir: FromServer}}
+	}
+	if s.Tap != nil {
+		defer s.tapAs(LegSent, d, b, -1)
 	}
 	dec := &s.outs[d]
 	ev := Event{Dir: d, Fate: Fate{Change: change}, Out: true}
@@ -278,6 +300,7 @@ func (s *Session) SentGap(d Dir, n int64) {
 	defer s.mu.Unlock()
 	if s.outs != nil {
 		s.outs[d].Skip(n)
+		s.tapLost(LegSent, d, n)
 	}
 }
 
@@ -287,6 +310,9 @@ func (s *Session) SentGap(d Dir, n int64) {
 func (s *Session) Skip(d Dir, t time.Time, n int64) {
 	s.lock(t)
 	defer s.unlock()
+	if !s.halves[d].given { // else it is transfer coding, which the tap has had
+		s.tapLost(LegBoth, d, n)
+	}
 	switch s.sides[d].phase {
 	case inBody, inRefusal:
 		s.halves[d].body.Skip(n)
@@ -350,13 +376,27 @@ func (s *Session) pending(d Dir) (since time.Time, ok bool) {
 	return time.Time{}, false
 }
 
-// Gap says that n bytes of d were lost in a capture.
+// Gap says that n bytes of d were lost in a capture. Where frames can't be told apart
+// without them, [Session.Lost] says so.
 func (s *Session) Gap(d Dir, t time.Time, n int64) {
 	s.lock(t)
 	defer s.unlock()
+	sd := &s.sides[d]
+	if sd.phase == inFrames {
+		at := s.conn.cutters[d].dec.position()
+		defer func() {
+			if sd.phase == inJunk {
+				sd.lost, s.conn.cutters[d].dec.offset = true, at+n
+			}
+		}()
+	}
 	s.flush(d, true)
 	s.emit(Event{Kind: KindGap, Dir: d, Lost: n})
-	sd := &s.sides[d]
+	leg := LegBoth
+	if s.Gate != nil && s.passing.stops[d] {
+		leg = LegCame
+	}
+	s.tapLost(leg, d, n)
 	switch sd.phase {
 	case inFrames:
 		s.totals.Bytes[d] += n
@@ -370,8 +410,12 @@ func (s *Session) Gap(d Dir, t time.Time, n int64) {
 		s.bodyDone(d)
 	case inJunk, inOpaque:
 		s.totals.Bytes[d] += n
+		if sd.lost {
+			s.conn.cutters[d].dec.offset += n
+		}
 	case inHead:
 		sd.phase = inOpaque
+		s.info.Piece = true
 	}
 }
 
@@ -385,7 +429,7 @@ func (s *Session) Opaque(d Dir, t time.Time, why string) {
 		s.opaque(d, why)
 		return
 	}
-	defer func() { s.sides[d].phase = inJunk }() // even if a sink panics
+	defer func() { s.sides[d].phase, s.sides[d].lost = inJunk, false }() // even if a sink panics
 	s.flush(d, true)
 	s.giveUp(d)
 	s.emit(Event{Kind: KindOpaque, Dir: d, Text: why})
@@ -500,7 +544,9 @@ func (s *Session) close() {
 	for d := range s.halves {
 		s.totals.Bytes[d] += s.halves[d].bodyLen
 	}
-	if s.hs.Accepted && !s.verdict.closed && !s.info.incomplete() {
+	silent := s.info.NoFrames && s.ended == 0 // about how it ended
+	s.totals.Unknown = s.totals.Unknown || silent
+	if s.hs.Accepted && !s.verdict.closed && !s.info.incomplete() && !silent {
 		s.totals.Code = CodeAbnormal
 	}
 	if s.conn != nil {

@@ -42,6 +42,7 @@ func (r *record) sent(conn int64, d decode.Dir) []byte {
 func (r *record) wantRebuilt(t *testing.T, conn int64, c, s *peer) {
 	t.Helper()
 	r.wantWire(t, conn, c, s)
+	r.wantTapped(t, conn, c, s)
 	for d, got := range [2][]byte{s.got, c.got} {
 		want := r.sent(conn, decode.Dir(d))
 		if d == 0 { // the request may have been edited

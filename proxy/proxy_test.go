@@ -117,6 +117,8 @@ func newRig(t *testing.T, m mode, set ...func(*Proxy)) *rig {
 	}
 	if r.p.NewGate == nil { // the times that gates give are real ones
 		r.p.clock = oldClock()
+	} else {
+		r.p.Look.Tap = r.record
 	}
 	r.serve(listen(t))
 	return r
@@ -406,6 +408,53 @@ type record struct {
 	mu      sync.Mutex
 	events  []*decode.Event
 	changed chan struct{} // closed at the next event
+	tapped  map[int64]*tapped
+}
+
+// tapped is the bytes that a tap is given of a session, by Dir.
+type tapped struct{ came, sent [2][]byte }
+
+// Tap takes bytes.
+func (r *record) Tap(c decode.Chunk) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.tapped == nil {
+		r.tapped = map[int64]*tapped{}
+	}
+	p := r.tapped[c.Conn]
+	if p == nil {
+		p = new(tapped)
+		r.tapped[c.Conn] = p
+	}
+	if c.Leg != decode.LegSent {
+		p.came[c.Dir] = append(p.came[c.Dir], c.Data...)
+	}
+	if c.Leg != decode.LegCame {
+		p.sent[c.Dir] = append(p.sent[c.Dir], c.Data...)
+	}
+}
+
+// wantTapped checks that a tap was given every byte that either side has sent, and
+// every byte that it got.
+func (r *record) wantTapped(t *testing.T, conn int64, c, s *peer) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := r.tapped[conn]
+	if p == nil {
+		p = new(tapped)
+	}
+	for _, x := range []struct {
+		what      string
+		got, want []byte
+	}{
+		{"sent by the client", p.came[0], c.sent}, {"sent by the server", p.came[1], s.sent},
+		{"sent to the server", p.sent[0], s.got}, {"sent to the client", p.sent[1], c.got},
+	} {
+		if !bytes.Equal(x.got, x.want) {
+			t.Errorf("session %d: %s: the tap was given %s, want %s", conn, x.what, short(string(x.got)), short(string(x.want)))
+		}
+	}
 }
 
 func newRecord() *record { return &record{changed: make(chan struct{})} }

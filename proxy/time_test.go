@@ -79,7 +79,7 @@ func inBubbleWith(t *testing.T, set func(*Proxy), test func(*testing.T, *clockRi
 		client, ours := memPipe(1, 8080)
 		theirs, server := memPipe(2, 80)
 		p := &Proxy{Upstream: &url.URL{Scheme: "ws", Host: "origin:80"}, KeepHost: true, ours: map[ends]int{endsOf(theirs): 1}}
-		p.sink = &decode.Tee{Sinks: []decode.Sink{r}}
+		p.sink, p.Look.Tap = &decode.Tee{Sinks: []decode.Sink{r}}, r
 		set(p)
 		k := p.newLink(ctx, nil, newLeg(ours))
 		if err := k.use("origin:80", theirs, nil); err != nil {

@@ -152,16 +152,19 @@ func (p *printer) showContent(ev *decode.Event) {
 
 // message begins the line of a message, up to its content: in place of the
 // flags, how many frames it had, and in place of the masking key, how many
-// bytes came if it was compressed.
+// bytes came if it was compressed. Of one without frames neither is known.
 func (p *printer) message(ev *decode.Event) {
 	m := ev.Message
 	p.opcode(ev, m.Op)
-	p.column(func() { p.count(m.Frames, "frame") }, len("00000000"), false)
+	p.column(func() { p.framesOf(m) }, len("00000000"), false)
 	p.column(func() { p.int(m.Len) }, lengthWidth, true)
 	p.column(func() {
-		if m.Compressed {
+		switch {
+		case m.Compressed:
 			p.text("from ")
 			p.int(m.Wire)
+		case m.Frames == 0:
+			p.text("-")
 		}
 	}, keyWidth, false)
 	switch {
@@ -172,6 +175,15 @@ func (p *printer) message(ev *decode.Event) {
 	case m.Unread:
 		p.text("not looked into ")
 	}
+}
+
+// framesOf appends how many frames a message had.
+func (p *printer) framesOf(m *decode.Message) {
+	if m.Frames == 0 {
+		p.text("-")
+		return
+	}
+	p.count(m.Frames, "frame")
 }
 
 // column appends what add appends, filled up to a width, and a blank.
@@ -580,6 +592,8 @@ func (p *printer) response(ev *decode.Event) {
 		switch {
 		case hs.Accept == "":
 			p.text("missing")
+		case hs.Request == nil: // it is missing, and with it the key
+			p.wire(hs.Accept)
 		case hs.AcceptOK():
 			p.wire(hs.Accept)
 			p.text(" ok")
@@ -637,9 +651,9 @@ func (p *printer) closed(ev *decode.Event) {
 		p.verdict(t)
 		p.after(t)
 		p.text(": ")
-		p.frames(t, decode.FromClient)
+		p.frames(ev, decode.FromClient)
 		p.text("; ")
-		p.frames(t, decode.FromServer)
+		p.frames(ev, decode.FromServer)
 	case why != "":
 		if p.exchangeOrTunnel(ev); asked {
 			p.text(" ")
@@ -758,8 +772,13 @@ func (p *printer) after(t *decode.Totals) {
 	p.buf = AppendDuration(p.buf, t.Closed.Sub(t.Opened))
 }
 
-func (p *printer) frames(t *decode.Totals, d decode.Dir) {
-	p.count(t.Frames[d], "frame")
+func (p *printer) frames(ev *decode.Event, d decode.Dir) {
+	t := ev.Totals
+	if ev.Info.NoFrames {
+		p.count(t.Messages[d], "message")
+	} else {
+		p.count(t.Frames[d], "frame")
+	}
 	p.text(", ")
 	p.size(t, d)
 }

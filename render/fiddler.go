@@ -144,7 +144,11 @@ func (p *fiddler) whole(ev *decode.Event) {
 	p.text("  ")
 	p.colored(p.pens.sides[ev.Dir], fiddlerSides[ev.Dir])
 	p.text(" (")
-	p.count(m.Frames, "frame")
+	if m.Frames > 0 {
+		p.count(m.Frames, "frame")
+	} else {
+		p.text("frames not known")
+	}
 	p.text(")\nTYPE: ")
 	p.text(fiddlerTypes[m.Op&15])
 	p.text(".\nMESSAGE: ")

@@ -456,11 +456,17 @@ func (p *printer) glimpseOf(m *decode.Message) (g glimpse, ok bool) {
 	if len(g.b) == 0 {
 		return g, false
 	}
+	if m.Op == ws.OpClose {
+		if code, reason, ok := decode.CloseBody(g.b); ok {
+			g.coded, g.code, g.b, g.text = true, code, reason, true
+			return g, true
+		}
+	}
 	chars := g.b
 	if g.missing {
 		chars = decode.WholeChars(chars)
 	}
-	if g.text = m.Op == ws.OpText || p.textual && readable(chars); g.text {
+	if g.text = m.Op == ws.OpText || (p.textual || m.Op > ws.OpBinary) && readable(chars); g.text {
 		g.b = chars
 	}
 	return g, true

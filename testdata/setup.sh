@@ -24,7 +24,10 @@ missing() {
 	need npm command -v npm
 	need curl command -v curl
 	need tshark command -v tshark
+	need tcpdump command -v tcpdump
+	need wireshark-common command -v editcap
 	need tmux command -v tmux
+	need jq command -v jq
 	need nginx test -x /usr/sbin/nginx
 	need haproxy test -x /usr/sbin/haproxy
 	need chromium test -x /usr/bin/chromium
@@ -67,6 +70,7 @@ missing() {
 	need mono-runtime command -v mono
 	need ca-certificates-mono command -v cert-sync
 	need firefox-esr command -v firefox-esr
+	need mitmproxy command -v mitmdump
 }
 
 # apt_get runs apt-get. While another package manager is at work it waits, in the

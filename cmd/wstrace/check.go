@@ -48,6 +48,7 @@ comes first. The exit status is 1 if there is a violation of severity error.
 	v.filter.register(cmd, "report only findings that `EXPR` selects, see wstrace help filter; others don't count")
 	cmd.Flags().BoolVar(&c.json, "json", false, "print one JSON object per line")
 	v.registerSeverity(cmd)
+	v.tlsKeys.register(cmd)
 	return cmd
 }
 
@@ -108,6 +109,7 @@ func (c *check) file(ctx context.Context, name string, named bool, w io.Writer) 
 		return 0, err
 	}
 	defer in.Close()
+	in.Keys = c.view.tlsKeys.Keys
 	least := c.view.least()
 	var j judge
 	if c.json {
@@ -131,7 +133,7 @@ func (c *check) file(ctx context.Context, name string, named bool, w io.Writer) 
 	}
 	err = in.Play(ctx, sink, look)
 	j.End()
-	notePiece(c.con, "check", name, in)
+	notePlayed(c.con, "check", name, in)
 	return j.Errors(), c.con.failIn("check", name, err)
 }
 
@@ -142,6 +144,7 @@ type findings struct {
 	file   string
 	least  decode.Severity
 	open   decode.PerSession[[]*found]
+	start  time.Time // of the file
 	errors int64
 }
 
@@ -149,7 +152,7 @@ type findings struct {
 type found struct {
 	File     string  `json:"file,omitempty"` // if there are several
 	Conn     int64   `json:"conn"`
-	T        seconds `json:"t"`              // since t0, as in the trace
+	T        seconds `json:"t"`              // since t0, as in the trace; in other files since the first session began
 	Line     int     `json:"line,omitempty"` // of the trace
 	From     string  `json:"from,omitempty"`
 	Frame    *int64  `json:"frame,omitempty"`
@@ -174,6 +177,12 @@ func (f *findings) Errors() int64 { return f.errors }
 
 // Emit takes ev.
 func (f *findings) Emit(ev *decode.Event) {
+	if f.start.IsZero() {
+		f.start = ev.Time
+	}
+	if !ev.Start.IsZero() {
+		f.start = ev.Start
+	}
 	if ev.Kind == decode.KindOpen {
 		if before := f.open.Lookup(ev.Conn); before != nil {
 			f.write(ev.Conn, before)
@@ -185,7 +194,7 @@ func (f *findings) Emit(ev *decode.Event) {
 	}
 	open := f.open.Of(ev)
 	for _, v := range ev.Violations {
-		o := &found{File: f.file, Conn: ev.Conn, T: seconds(ev.Time.Sub(ev.Start)), Line: ev.Line, From: v.From.String(), Rule: string(v.ID), Severity: v.Severity.String(),
+		o := &found{File: f.file, Conn: ev.Conn, T: seconds(ev.Time.Sub(f.start)), Line: ev.Line, From: v.From.String(), Rule: string(v.ID), Severity: v.Severity.String(),
 			Section: v.Section, Text: v.Text, Count: 1, violation: v}
 		if v.Frame >= 0 {
 			o.Frame = &v.Frame

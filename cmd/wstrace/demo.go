@@ -48,7 +48,9 @@ func runDemo(ctx context.Context, con *console, v *view, r *record) error {
 	}
 	ctx, stop := f.untilSignal(ctx)
 	defer stop()
-	err = demo.Run(ctx, &f.tee, r.look(v), slog.New(con))
+	look := r.look(v)
+	look.Tap = f.tap()
+	err = demo.Run(ctx, &f.tee, look, slog.New(con))
 	if ctx.Err() != nil {
 		err = nil // it was told to stop
 	}

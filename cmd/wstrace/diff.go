@@ -65,6 +65,7 @@ status is 1 if the sessions differ`,
 	}
 	ignores(cmd, "output", "messages", "time", "number")
 	flags := cmd.Flags()
+	v.tlsKeys.register(cmd)
 	flags.Var(&d.sessions, "session", "compare session `N` of both, or N,M, as numbered by show (default: the first WebSocket session of each)")
 	d.filter.register(cmd, "compare only what `EXPR` selects, see wstrace help filter")
 	flags.BoolVar(&d.exact, "exact", false, "compare frame by frame and byte by byte, heartbeats too")
@@ -137,6 +138,7 @@ func (d *diffFlags) run(con *console, a, b string) error {
 		if err != nil {
 			return failed("diff", name, err)
 		}
+		in.Keys = d.view.tlsKeys.Keys
 		scripts[i], err = replay.Load(in, compare, replay.Session(d.sessions[i]), d.selected())
 		in.Close()
 		if err != nil {
@@ -146,6 +148,7 @@ func (d *diffFlags) run(con *console, a, b string) error {
 			con.say("diff %q: %v", name, err)
 		}
 		sayLong(con, "diff", name, scripts[i])
+		notePlayed(con, "diff", name, in)
 	}
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "--- %s #%d\n+++ %s #%d\n", decode.AppendEscaped(nil, []byte(a), false), scripts[0].Number(), decode.AppendEscaped(nil, []byte(b), false), scripts[1].Number())

@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/gobwas/ws"
 	"github.com/spf13/cobra"
 
 	"github.com/wstrace/wstrace/decode"
@@ -259,7 +260,7 @@ func (f *rawForm) Emit(ev *decode.Event) {
 		if (ev.Body.Cut || ev.Body.Unfinished) && f.cut != nil {
 			f.cut()
 		}
-	case f.messages && m != nil && m.Op.IsData():
+	case m != nil && (f.messages || m.Frames == 0) && m.Op <= ws.OpBinary:
 		f.begin()
 		f.w.Write(m.Data)
 		if (m.Cut || m.Unread || m.Unfinished) && f.cut != nil {

@@ -22,6 +22,7 @@ import (
 //
 //	Tee ─► renderer     ─► output.Writer ─► stdout, or the file of --to
 //	    ─► trace.Writer ─► output.Writer ─► the file of -w
+//	    ─► pcap.Writer  ─► output.Writer ─► the same, which is given the bytes too: Tap
 //	    ─► totals
 //
 // With a redaction these follow behind that.
@@ -56,6 +57,7 @@ type drain struct {
 	sink   func(io.Writer) decode.Sink
 	out    *output.Writer // once begun
 	last   io.Closer      // the sink, if it holds something back; nil if not
+	tap    decode.Tap     // the sink, if it is given the bytes too; nil if not
 	parted *parted        // the sink, if it may go on in a new file; nil if not
 	flaw   error          // what went wrong though nothing is missing; by the goroutine of out
 	gap    error          // why something is missing before the present file; nil if nothing is
@@ -157,6 +159,7 @@ func (f *flow) begin() error {
 			sink = d.parted
 		}
 		d.last, _ = sink.(io.Closer)
+		d.tap, _ = sink.(decode.Tap)
 		f.watch(sink)
 	}
 	if f.redaction != nil {
@@ -195,6 +198,32 @@ func (d *drain) close() (err error, said bool) {
 		last = cmp.Or(last, d.file.Check())
 	}
 	return cmp.Or(last, d.file.Close()), false
+}
+
+// tap returns what is given the bytes of sessions, or nil.
+func (f *flow) tap() decode.Tap {
+	var all taps
+	for _, d := range f.drains {
+		if d.tap != nil {
+			all = append(all, d.tap)
+		}
+	}
+	switch len(all) {
+	case 0:
+		return nil
+	case 1:
+		return all[0]
+	}
+	return all
+}
+
+// taps are given the same bytes.
+type taps []decode.Tap
+
+func (t taps) Tap(c decode.Chunk) {
+	for _, tap := range t {
+		tap.Tap(c)
+	}
 }
 
 // watch adds a sink that shows, or adds up, what may be seen.

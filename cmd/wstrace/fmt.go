@@ -48,6 +48,9 @@ func newFmt(con *console) *cobra.Command {
 	return cmd
 }
 
+// errNoTrace is for a file in another format, for those who change traces.
+var errNoTrace = usageError{hinted{errors.New("is no trace"), "wstrace convert makes one of it"}}
+
 // format is wstrace fmt, and what is like it: rewrite copies a trace. What is cut
 // off at its end is left out.
 func format(con *console, op, name string, inPlace bool, rewrite func(io.Writer, io.Reader) error) error {
@@ -56,6 +59,9 @@ func format(con *console, op, name string, inPlace bool, rewrite func(io.Writer,
 		return failed(op, name, err)
 	}
 	defer r.Close()
+	if r.Records() == nil {
+		return failed(op, name, errNoTrace)
+	}
 	cut := false
 	write := func(w io.Writer) error {
 		err := rewrite(w, r)

@@ -125,6 +125,7 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, urls, argv [
 		p.Look = decode.Look{FactsOnly: !l.strict, Bodies: p.Look.Bodies}
 		collectMore()
 	}
+	p.Look.Tap = f.tap()
 	if cmd != nil {
 		err = cmd.run(ctx, r)
 	} else {

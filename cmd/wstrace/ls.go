@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gobwas/ws"
 	"github.com/spf13/cobra"
 
 	"github.com/wstrace/wstrace/decode"
@@ -51,6 +52,7 @@ numbers. -o json and csv have the same for programs`,
 	v.filter.register(cmd, "list only sessions in which `EXPR` selects something, see wstrace help filter")
 	cmd.Flags().Var(&l.sort, "sort", "sort by `COLUMN`: "+strings.Join(lsColumns, ", ")+"; the largest first, but for session and start")
 	completeChoice(cmd, "sort", &l.sort)
+	v.tlsKeys.register(cmd)
 	return cmd
 }
 
@@ -185,7 +187,7 @@ func (g *lister) Emit(ev *decode.Event) {
 	if ev.Kind == decode.KindFrame && !ev.Out && !ev.Frame.More {
 		r.Bytes[ev.Dir] += ev.Frame.WireLen()
 	}
-	if ev.Message != nil && !repeats(ev) {
+	if ev.Message != nil && ev.Message.Op <= ws.OpBinary && !repeats(ev) {
 		r.Sent[ev.Dir]++
 	}
 	if t := ev.Totals; t != nil {

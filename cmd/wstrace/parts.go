@@ -50,6 +50,12 @@ func (p *partFlags) check(to targets) error {
 		case !p.flags.Changed(flag):
 		case len(to) == 0:
 			return usagef("--%s: there is no recording, -w FILE makes one", flag)
+		default:
+			for _, t := range to {
+				if t.capture {
+					return usagef("--%s: -w %s: it is for .wst", flag, t)
+				}
+			}
 		}
 	}
 	return nil
@@ -79,6 +85,9 @@ func (p *partFlags) prepare(con *console, d *drain, name string) error {
 func resume(d *drain, name string) error {
 	in, err := source.Open(name)
 	if err == nil {
+		if in.Records() == nil {
+			err = errNoTrace
+		}
 		in.Close()
 	}
 	if errors.Is(err, source.ErrEmpty) || errors.Is(err, decode.ErrCut) {
@@ -315,6 +324,8 @@ func (t *partTurner) turn(say bool) {
 		}
 		recordings++
 		switch {
+		case d.parted == nil && say && d.tap != nil:
+			t.f.con.say("%s: no new one can be begun of a capture", d.what)
 		case d.parted == nil && say:
 			t.f.con.say("%s: not a regular file, so no new one can be begun", d.what)
 		case d.parted != nil:

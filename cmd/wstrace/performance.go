@@ -18,6 +18,7 @@ import (
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/source"
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/pcap"
 	"github.com/wstrace/wstrace/decode/trace/edit"
 	"github.com/wstrace/wstrace/proxy"
 	"github.com/wstrace/wstrace/proxy/replay"
@@ -30,6 +31,7 @@ type performance struct {
 	width   int  // of it; 0 for the usual one, less for nothing
 	con     *console
 	name    string
+	keys    *pcap.Keys     // of TLS in a capture
 	script  *replay.Script // the session; nil if several are played together
 	all     *replay.Play   // nil for one session
 	how     replay.PlayOption
@@ -54,6 +56,10 @@ func (p *performance) load() (file.Compression, error) {
 		return 0, err
 	}
 	defer in.Close()
+	if p.flags.update && in.Records() == nil {
+		return 0, errNoTrace
+	}
+	in.Keys = p.keys
 	left := 1
 	if p.flags.session.n == 0 {
 		if p.all, err = replay.LoadAll(in, p.flags.compare()); err == nil {
@@ -65,6 +71,7 @@ func (p *performance) load() (file.Compression, error) {
 	} else {
 		p.script, err = replay.Load(in, p.flags.compare(), replay.Session(p.flags.session.n))
 	}
+	notePlayed(p.con, "replay", p.name, in)
 	switch {
 	case err != nil:
 	case p.flags.update && p.played().Sessions() > left:
@@ -229,7 +236,11 @@ func (p *performance) one(ctx context.Context, play func() error) {
 	p.hint(err)
 	var d *replay.Difference
 	if errors.As(err, &d) && d.Diff(p.width) != "" {
-		out := fmt.Appendf(nil, "--- recorded, line %d\n+++ received\n", d.Line)
+		where := ""
+		if d.Line > 0 {
+			where = fmt.Sprintf(", line %d", d.Line)
+		}
+		out := fmt.Appendf(nil, "--- recorded%s\n+++ received\n", where)
 		for line := range strings.Lines(d.Diff(p.width)) {
 			out = append(decode.AppendEscaped(out, []byte(strings.TrimSuffix(line, "\n")), false), '\n')
 		}

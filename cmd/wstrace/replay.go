@@ -117,6 +117,7 @@ if the sessions differ`,
 	flags.Lookup("ramp").DefValue = ""
 	flags.BoolVar(&r.json, "json", false, "print what was played as one JSON object: sessions, failures by kind, rates, and how long answers took, by message")
 	flags.BoolVar(&r.update, "update", false, "do not compare, but record what comes into FILE")
+	v.tlsKeys.register(cmd)
 	r.record.register(cmd)
 	return cmd
 }
@@ -296,7 +297,12 @@ func (r *replayFlags) run(ctx context.Context, con *console, v *view, name strin
 	if r.json && v.to == "" && v.form.value != "none" {
 		return usagef("--json and -o %s would both print to stdout; --to FILE takes one", v.form.value)
 	}
-	p := &performance{flags: r, colored: v.colored(), width: v.width(), con: con, name: name}
+	for _, t := range r.targets {
+		if t.capture {
+			return usagef("-w %s: a replay records .wst; wstrace convert makes a capture of it", t)
+		}
+	}
+	p := &performance{flags: r, colored: v.colored(), width: v.width(), con: con, name: name, keys: v.tlsKeys.Keys}
 	comp, err := p.load()
 	if err != nil {
 		return failed("replay", name, err)

@@ -110,7 +110,7 @@ func newRoot(con *console) *cobra.Command {
 	cmd.Flags().Bool("version", false, "print the version")
 
 	cmd.AddCommand(newShow(con, &v), newCheck(con, &v), newRules(), newFmt(con), newRedact(con),
-		newLs(con, &v), newStat(con, &v), newReplay(con, &v), newDiff(con, &v), newCA(con), newDemo(con, &v))
+		newLs(con, &v), newStat(con, &v), newReplay(con, &v), newDiff(con, &v), newConvert(con), newCA(con), newDemo(con, &v))
 	cmd.AddCommand(newFilterHelp(), newMan(), newVersion())
 	return cmd
 }

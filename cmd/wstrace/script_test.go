@@ -48,8 +48,11 @@ var scriptCmds = map[string]func(ts *testscript.TestScript, neg bool, args []str
 	"cut":       cutFile,
 }
 
-// scriptCondition has [program:NAME]: it is there, and in CI has to be.
+// scriptCondition has [program:NAME]: it is there, and in CI has to be; and [root].
 func scriptCondition(cond string) (bool, error) {
+	if cond == "root" {
+		return os.Geteuid() == 0, nil
+	}
 	name, ok := strings.CutPrefix(cond, "program:")
 	if !ok {
 		return false, fmt.Errorf("unknown condition %q", cond)

@@ -8,11 +8,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/source"
+	"github.com/wstrace/wstrace/decode/pcap"
 )
 
 const showExample = `  wstrace show chat.wst
   wstrace show -o hex chat.wst.gz | less
   wstrace show --session 3 -e rule -B 5 chat.wst
+  wstrace show --tls-keys keys.log capture.pcapng
   wstrace show -m -o json chat.wst | jq 'select(.op == "text").text'
   ssh server cat /tmp/chat.wst | wstrace show -`
 
@@ -39,9 +41,10 @@ func newShow(con *console, v *view) *cobra.Command {
 	v.registerContext(cmd.Flags())
 	v.registerRange(cmd.Flags())
 	v.registerExport(cmd)
-	cmd.Flags().BoolVar(&s.keepGoing, "keep-going", false, "skip damaged lines and continue")
+	cmd.Flags().BoolVar(&s.keepGoing, "keep-going", false, "skip damaged lines, and blocks of a capture, and continue")
 	cmd.Flags().BoolVarP(&s.follow, "follow", "f", false, "go on as the recording grows, over --rotate too, until Ctrl-C; it need not exist yet")
 	v.registerSeverity(cmd)
+	v.tlsKeys.register(cmd)
 	return cmd
 }
 
@@ -123,6 +126,7 @@ func (s *show) play(ctx context.Context, name string, f *flow, before *source.Fi
 		return nil, err
 	}
 	defer in.Close()
+	in.Keys = s.view.tlsKeys.Keys
 	if before != nil {
 		in.After, in.Before = before.Last(), before
 	}
@@ -134,7 +138,7 @@ func (s *show) play(ctx context.Context, name string, f *flow, before *source.Fi
 	if f.broken() || s.done || s.follow && ctx.Err() != nil { // nobody wants to know more
 		return in, bad
 	}
-	notePiece(s.con, "show", name, in)
+	notePlayed(s.con, "show", name, in)
 	return in, cmp.Or(s.con.failIn("show", name, err), bad)
 }
 
@@ -157,10 +161,24 @@ func (s *show) open(ctx context.Context, name string) (*source.File, error) {
 	return in, s.con.failIn("show", name, err)
 }
 
-// notePiece says if what was played is only a piece of a trace.
-func notePiece(con *console, op, name string, in *source.File) {
+// notePlayed says if what was played is only a piece of a trace, or has no frames, and
+// what of a capture was passed over.
+func notePlayed(con *console, op, name string, in *source.File) {
+	if in.Messages() {
+		con.note("%s %q: the file has messages and no frames: flags and masks are not known, and neither they nor heads are judged", op, name)
+	}
 	if in.Piece() {
 		con.note("%s %q: a piece of a trace, without its header line: nothing is judged by what may be missing", op, name)
+	}
+	for _, p := range in.Passed() {
+		what := "conversation"
+		if p.Packets {
+			what = "packet"
+		}
+		con.note("%s %q: %s passed over: %s", op, name, plural(p.N, what), p.What)
+		if p.What == pcap.PassedNoKey {
+			con.hint("--tls-keys FILE decrypts TLS: a browser or curl writes its keys to the file that SSLKEYLOGFILE names")
+		}
 	}
 }
 

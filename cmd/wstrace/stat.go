@@ -43,6 +43,7 @@ what matches is counted. Live, wstrace -c prints the same at the end`,
 	ignores(cmd, "preview", "messages", "time", "number")
 	v.filter.register(cmd, "count only what `EXPR` selects, see wstrace help filter")
 	cmd.Flags().Var(&s.sessions, "session", "count only session `N`, or N,M,…")
+	v.tlsKeys.register(cmd)
 	return cmd
 }
 
@@ -112,9 +113,9 @@ func (v *view) count(ctx context.Context, con *console, op, name string, after i
 		return after, err
 	}
 	defer in.Close()
-	in.After = after
+	in.After, in.Keys = after, v.tlsKeys.Keys
 	err = in.Play(ctx, sink, v.countLook())
-	notePiece(con, op, name, in)
+	notePlayed(con, op, name, in)
 	return in.Last(), con.failIn(op, name, err)
 }
 

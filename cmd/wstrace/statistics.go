@@ -177,7 +177,7 @@ func (s *statistics) follow(at *running, ev *decode.Event) {
 // wholeMessage returns the data message that ev completes.
 func wholeMessage(ev *decode.Event) (*decode.Message, bool) {
 	m := ev.Message
-	return m, m != nil && m.Op.IsData() && !m.Unfinished && !repeats(ev)
+	return m, m != nil && m.Op <= ws.OpBinary && !m.Unfinished && !repeats(ev)
 }
 
 // count counts ev.

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gobwas/ws"
+
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/render"
 )
@@ -38,6 +40,7 @@ func (p *plain) String() string { return string(render.AppendSize([]byte(", "), 
 // A tally counts what went over the wire, by Dir, and what was wrong with it.
 type tally struct {
 	frames, bytes [2]int64
+	bare          [2]int64 // messages of which no frames are known
 	violations    map[decode.RuleID]int64
 	tunnel        bool // of one session: it is a tunnel
 }
@@ -49,10 +52,11 @@ func (t *tally) broke(id decode.RuleID, n int64) {
 	t.violations[id] += n
 }
 
-func (t *tally) add(frames, bytes [2]int64) {
+func (t *tally) add(of *tally) {
 	for d := range t.frames {
-		t.frames[d] += frames[d]
-		t.bytes[d] += bytes[d]
+		t.frames[d] += of.frames[d]
+		t.bytes[d] += of.bytes[d]
+		t.bare[d] += of.bare[d]
 	}
 }
 
@@ -80,6 +84,14 @@ func (t *totals) Emit(ev *decode.Event) {
 		if t.partial && !ev.Out {
 			t.frame(ev)
 		}
+	case decode.KindMessage:
+		if m := ev.Message; t.partial && m.Frames == 0 && ev.Info.NoFrames {
+			open := t.of(ev)
+			open.bytes[ev.Dir] += m.Len
+			if m.Op <= ws.OpBinary {
+				open.bare[ev.Dir]++
+			}
+		}
 	case decode.KindClosed:
 		open := t.open.Lookup(ev.Conn)
 		switch hs := ev.Handshake; {
@@ -90,7 +102,11 @@ func (t *totals) Emit(ev *decode.Event) {
 		case hs != nil && plainRequest(hs):
 			t.exchanges.add(ev.Totals.Bytes)
 		default:
-			t.add(ev.Totals.Frames, ev.Totals.Bytes)
+			of := tally{frames: ev.Totals.Frames, bytes: ev.Totals.Bytes}
+			if ev.Info.NoFrames {
+				of.bare = ev.Totals.Messages
+			}
+			t.add(&of)
 		}
 		for _, c := range ev.Totals.Rules {
 			t.broke(c.ID, c.N)
@@ -148,7 +164,7 @@ func (t *totals) frame(ev *decode.Event) {
 
 // never adds up a session that is never closed.
 func (t *totals) never(_ int64, open *tally) {
-	t.add(open.frames, open.bytes)
+	t.add(open)
 	for id, n := range open.violations {
 		t.broke(id, n)
 	}
@@ -170,8 +186,8 @@ func (t *totals) print(con *console) {
 		others += "; " + plural(t.tunnels.n, "tunnel") + t.tunnels.String()
 	}
 	con.note("%s: %s, %s >; %s, %s <%s", plural(t.sessions-t.exchanges.n-t.tunnels.n, "session"),
-		plural(t.frames[decode.FromClient], "frame"), render.AppendSize(nil, t.bytes[decode.FromClient]),
-		plural(t.frames[decode.FromServer], "frame"), render.AppendSize(nil, t.bytes[decode.FromServer]), others)
+		t.units(decode.FromClient), render.AppendSize(nil, t.bytes[decode.FromClient]),
+		t.units(decode.FromServer), render.AppendSize(nil, t.bytes[decode.FromServer]), others)
 	for _, d := range [...]decode.Dir{decode.FromClient, decode.FromServer} {
 		t.printSide(con, d)
 	}
@@ -191,6 +207,17 @@ func (t *totals) print(con *console) {
 		list[i] = strconv.FormatInt(t.violations[id], 10) + " " + string(id)
 	}
 	con.note("%s: %s", plural(n, "violation"), strings.Join(list, ", "))
+}
+
+// units returns how many frames a side sent, and messages of which no frames are known.
+func (t *totals) units(d decode.Dir) string {
+	switch {
+	case t.bare == [2]int64{}:
+		return plural(t.frames[d], "frame")
+	case t.frames == [2]int64{}:
+		return plural(t.bare[d], "message")
+	}
+	return plural(t.frames[d], "frame") + " and " + plural(t.bare[d], "message")
 }
 
 // printSide writes what compression did for one side, and what became of its

@@ -41,6 +41,15 @@ func openZstd(r io.Reader) (io.ReadCloser, error) {
 // unpack is a decode.Look.Unpack. It returns up to 1 MiB. What only begins like one of
 // the formats is in none.
 func unpack(data []byte, cut bool) (content []byte, format string, less bool) {
+	return unpackUpTo(data, cut, decode.MaxMessageData)
+}
+
+// unpackWhole is unpack for those who need more: up to maxWhole.
+func unpackWhole(data []byte, cut bool) (content []byte, format string, less bool) {
+	return unpackUpTo(data, cut, maxWhole)
+}
+
+func unpackUpTo(data []byte, cut bool, most int) (content []byte, format string, less bool) {
 	for _, p := range packings {
 		if !p.is(data) {
 			continue
@@ -50,10 +59,10 @@ func unpack(data []byte, cut bool) (content []byte, format string, less bool) {
 			return nil, "", false
 		}
 		defer r.Close()
-		content, err = io.ReadAll(io.LimitReader(r, decode.MaxMessageData+1))
+		content, err = io.ReadAll(io.LimitReader(r, int64(most)+1))
 		switch {
-		case len(content) > decode.MaxMessageData:
-			return content[:decode.MaxMessageData], p.name, true
+		case len(content) > most:
+			return content[:most], p.name, true
 		case err == nil && !cut:
 			return content, p.name, false
 		case cut && len(content) > 0 && (err == nil || errors.Is(err, io.ErrUnexpectedEOF)):

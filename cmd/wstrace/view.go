@@ -33,6 +33,7 @@ type view struct {
 	numbers  bool
 	severity severity
 	stat     bool // print statistics in place of events
+	tlsKeys  tlsKeysFlag
 
 	notWhole func() // called when -o raw writes a message that is not whole; nil for nothing
 

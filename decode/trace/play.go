@@ -339,6 +339,10 @@ func (s *session) head(d decode.Dir, rec *Record, sent *decode.Head) {
 	s.begun = true
 	b := rec.AppendHead(nil)
 	n := decode.HeadLen(b, 0)
+	if h := rec.Head; !late && !rec.RawHead && h.Proto == "HTTP/2" { // it has no bytes
+		s.Head(d, rec.Time, &decode.Head{Method: h.Method, Target: h.Target, Proto: h.Proto, Status: h.Status, Reason: h.Reason, Fields: h.Fields}, sent)
+		return
+	}
 	if late && n != len(b) {
 		return
 	}
@@ -393,6 +397,9 @@ func (s *session) bytes(rec *Record) error {
 		return nil
 	}
 	s.counted[d] += int64(len(b))
+	if rec.Kind == KindFrame {
+		s.Resume(d, rec.Time)
+	}
 	s.Data(d, rec.Time, b)
 	if rec.Kind == KindJunk && rec.Why == decode.WhyHeader {
 		s.CutHeader(d, rec.Time)

@@ -400,6 +400,9 @@ func (w *Writer) derived(ev *decode.Event) {
 	}
 	if ev.Kind == decode.KindClosed {
 		*r = Record{Kind: KindClosed, T: r.T, HasT: true, C: ev.Conn, Closed: closed(ev.Totals, accepted(ev))}
+		if ev.Info.NoFrames {
+			r.Closed.Frames = nil
+		}
 		w.buf = r.Append(w.buf)
 	}
 }

@@ -154,10 +154,18 @@ func (b *builder) message(m *decode.Message, at int, t time.Duration) error {
 	}
 	u := &unit{kind: unitMessage, op: m.Op, data: bytes.Clone(m.Data), frames: 1,
 		flags: 0x80 | byte(m.Op), masked: m.Dir == decode.FromClient, lenBits: uint8(decode.LengthBits(uint64(len(m.Data))))}
-	if b.s.exact {
+	switch {
+	case b.s.exact:
 		u.kind = unitFrame
+	case m.Op == ws.OpClose:
+		u.kind = unitClose
+	case m.Op > ws.OpBinary:
+		u.kind = unitControl
 	}
-	b.add(m.Dir, item{at: at, t: t, wire: &wire{bytes: appendFrame(nil, u.flags, u.data, u.masked, [4]byte{})}, ends: true, need: b.have(m.Dir.Peer())})
+	if b.played[m.Dir] {
+		return errAfterEnd
+	}
+	b.add(m.Dir, item{at: at, t: t, wire: &wire{bytes: appendFrame(nil, u.flags, u.data, u.masked, [4]byte{})}, isClose: m.Op == ws.OpClose, ends: true, need: b.have(m.Dir.Peer())})
 	u.keep(MaxMessage)
 	b.unit(m.Dir, u, []int{b.assemblers[m.Dir].item})
 	return nil

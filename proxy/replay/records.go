@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,13 +51,17 @@ func (l *library) record(loaders map[int64]*recordLoader, rec *trace.Record) err
 	parseHead(rec)
 	switch rec.Kind {
 	case "open", "req", "res", "body", "frame", "more", "junk", "end", "gap", "opaque", "done", "note", "violation", "closed", "sum":
+	case "message":
+		if !l.noFrames(loaders, rec.C) {
+			return errDerived
+		}
 	default:
 		if !strings.HasPrefix(rec.Kind, "x-") {
 			return fmt.Errorf("kind %q is not known", rec.Kind)
 		}
 	}
 	switch rec.Kind {
-	case "req", "frame":
+	case "req", "frame", "message":
 		l.elsewhere(rec.C, rec.Line)
 	}
 	loader := loaders[rec.C]
@@ -82,7 +87,7 @@ func (l *library) record(loaders map[int64]*recordLoader, rec *trace.Record) err
 		switch rec.Kind {
 		case "req":
 			s = l.want(rec.C, rec.Head)
-		case "frame", "junk":
+		case "frame", "junk", "message":
 			s = l.want(rec.C, nil)
 		}
 		if s == nil {
@@ -106,6 +111,18 @@ func (l *library) record(loaders map[int64]*recordLoader, rec *trace.Record) err
 		l.busy.Forget(rec.C)
 	}
 	return loader.err
+}
+
+// errDerived is for messages in a session that has frames, as -o json -m writes them.
+var errDerived = errors.New("messages stand in place of frames, which can't be played")
+
+// noFrames reports whether a session has messages and no frames.
+func (l *library) noFrames(loaders map[int64]*recordLoader, number int64) bool {
+	if loader := loaders[number]; loader != nil {
+		return loader.s.info.NoFrames
+	}
+	info, opened := l.opened[number]
+	return !opened || info.NoFrames
 }
 
 // parseHead takes the head of rec apart, if the trace has its bytes only.
@@ -185,6 +202,8 @@ func (l *recordLoader) take(rec *trace.Record) error {
 	switch rec.Kind {
 	case "frame", "more", "junk":
 		return l.takeBytes(rec)
+	case "message":
+		return l.takeMessage(rec)
 	case "end":
 		return l.takeEnd(rec)
 	case "gap":
@@ -318,6 +337,25 @@ func (l *recordLoader) takeBytes(rec *trace.Record) error {
 		l.decoder.FlushAll(d, rec.Time)
 	}
 	return nil
+}
+
+// takeMessage takes a message of which no frames are known.
+func (l *recordLoader) takeMessage(rec *trace.Record) error {
+	if !rec.HasDir {
+		return errors.New("has no d")
+	}
+	op, ok := decode.ParseOp(rec.Message.Op)
+	if !ok {
+		return fmt.Errorf("%q is not an opcode", rec.Message.Op)
+	}
+	var err error
+	if l.marks, err = marksOf(rec); err != nil {
+		return err
+	}
+	l.begin()
+	l.decoder.Message(rec.Dir, rec.Time, op, rec.Payload)
+	m := decode.Message{Dir: rec.Dir, Op: op, Data: rec.Payload, Len: int64(len(rec.Payload)), Cut: rec.Cut}
+	return cmp.Or(l.message(&m, rec.Line, rec.T), l.err)
 }
 
 func (l *recordLoader) takeEnd(rec *trace.Record) error {

@@ -28,18 +28,31 @@ const (
 )
 
 // ByName returns the compression that the name of a recording asks for. The
-// error is for a name that is not a trace's.
+// error is for a name that is neither a trace's nor a capture's.
 func ByName(name string) (Compression, error) {
-	base, c := name, Plain
-	if s, ok := strings.CutSuffix(name, ".gz"); ok {
-		base, c = s, Gzip
-	} else if s, ok := strings.CutSuffix(name, ".zst"); ok {
-		base, c = s, Zstd
-	}
-	if strings.HasSuffix(base, ".wst") || strings.HasSuffix(base, ".wst.jsonl") {
+	base, c := uncompressed(name)
+	if strings.HasSuffix(base, ".wst") || strings.HasSuffix(base, ".wst.jsonl") || IsCapture(name) {
 		return c, nil
 	}
-	return 0, errors.New("unknown format, want .wst, .wst.gz or .wst.zst")
+	return 0, errors.New("unknown format, want .wst or .pcapng, which .gz or .zst may follow")
+}
+
+// IsCapture reports whether the name of a recording asks for a capture, and not for a
+// trace.
+func IsCapture(name string) bool {
+	base, _ := uncompressed(name)
+	return strings.HasSuffix(base, ".pcapng")
+}
+
+// uncompressed returns a name without the ending that asks for a compression.
+func uncompressed(name string) (base string, c Compression) {
+	if s, ok := strings.CutSuffix(name, ".gz"); ok {
+		return s, Gzip
+	}
+	if s, ok := strings.CutSuffix(name, ".zst"); ok {
+		return s, Zstd
+	}
+	return name, Plain
 }
 
 // A Writer writes a file. What was written before a Flush is in the file,

@@ -15,6 +15,7 @@ import (
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/pcap"
 	"github.com/wstrace/wstrace/decode/trace"
 )
 
@@ -36,7 +37,11 @@ type format struct {
 
 // formats are those that are known. They are asked in this order.
 var formats = []format{
+	{[]string{"har", "har.gz", "har.zst"}, isHAR, playHAR, false},
+	{[]string{"saz"}, isSAZ, playSAZ, false},
+	{[]string{"flow", "mitm"}, isFlow, playFlow, false},
 	{[]string{"wst", "wst.gz", "wst.zst"}, isTrace, playTrace, true},
+	{[]string{"pcapng", "pcapng.gz", "pcap", "pcap.gz", "cap"}, isCapture, playCapture, false},
 }
 
 // An answer says whether a file has a format.
@@ -71,13 +76,16 @@ const shownHead = 24
 type File struct {
 	After  int64       // what is played is counted on from this session
 	Before *File       // the file played before, if this may be the next part of its run; nil if none
+	Keys   *pcap.Keys  // of TLS, for a capture
 	Bad    func(error) // told of damage, which is then passed over; nil makes it the error of Play
 
-	r      *file.Reader
-	format *format
-	last   int64
-	piece  bool
-	played *trace.Source // for the File that this one is before
+	r        *file.Reader
+	format   *format
+	last     int64
+	messages bool
+	piece    bool
+	passed   []pcap.Passed
+	played   *trace.Source // for the File that this one is before
 }
 
 // Open opens a recording, or standard input for "-". The error wraps
@@ -141,6 +149,10 @@ func (f *File) Play(ctx context.Context, sink decode.Sink, look decode.Look) (er
 	f.last, err = f.format.play(ctx, f, sink, look)
 	return err
 }
+
+// Messages reports whether sessions were played of which the file has messages and no
+// frames.
+func (f *File) Messages() bool { return f.messages }
 
 // Last returns the number of the last session that was played, or After if
 // there was none.

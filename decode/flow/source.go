@@ -1,0 +1,171 @@
+package flow
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/internal/merge"
+)
+
+// The versions of the format that are read.
+const (
+	minVersion = 17
+	maxVersion = 21
+)
+
+// A Source plays a flow file. Its sessions have the numbers of their flows, from 1, and
+// are played in the order of their times. A flow of TCP is an opaque session; those of
+// other protocols are left out, which a notice tells.
+type Source struct {
+	R    io.ReaderAt
+	Size int64 // of the file, in bytes
+
+	// Bad, if not nil, is called for a flow that is damaged or of another version,
+	// and Play goes on with the next one. Otherwise that is the error of Play. The
+	// errors are [*decode.SourceError]s.
+	Bad func(error)
+
+	// After is added to the number of each session.
+	After int64
+
+	last     int64
+	messages bool
+}
+
+// A stored is a flow in the file.
+type stored struct {
+	at    int64
+	n     int64 // its number
+	start time.Time
+	kind  kind
+}
+
+type kind uint8
+
+const (
+	kindHTTP kind = iota
+	kindTCP
+	kindOther
+)
+
+// Play implements [decode.Source].
+func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) error {
+	s.last = s.After
+	flows, others, end := s.index(ctx)
+	sink = decode.Shared(sink)
+	var failed error
+	bad := func(err error) {
+		switch {
+		case s.Bad != nil:
+			s.Bad(err)
+		case failed == nil:
+			failed = err
+		}
+	}
+	err := merge.Play(ctx, len(flows), func(i int) time.Time { return flows[i].start }, func(i int) merge.Session {
+		f := &flows[i]
+		p := &player{r: reader{r: s.R, size: s.Size}, number: s.After + f.n, in: f, bad: bad, now: f.start, messages: &s.messages}
+		p.Sink, p.Look = sink, look
+		return p.play
+	}, func() error { return failed })
+	if err != nil {
+		return err
+	}
+	if others != "" {
+		var now time.Time
+		if n := len(flows); n > 0 {
+			now = flows[n-1].start
+		}
+		decode.Locked(sink, func() {
+			sink.Emit(&decode.Event{Kind: decode.KindNotice, Time: now, Info: new(decode.Info), Text: others})
+		})
+	}
+	return end
+}
+
+// Last returns the highest number of a session that Play has met, or After.
+func (s *Source) Last() int64 { return max(s.last, s.After) }
+
+// Messages reports whether sessions were played of which no frames are known.
+func (s *Source) Messages() bool { return s.messages }
+
+// index finds the flows. end is why there are no more, or nil.
+func (s *Source) index(ctx context.Context) (flows []stored, others string, end error) {
+	r := reader{r: s.R, size: s.Size}
+	left := 0
+	for at, n := int64(0), int64(1); at < s.Size; n++ {
+		if ctx.Err() != nil {
+			return flows, "", context.Cause(ctx)
+		}
+		v, err := r.value(at, s.Size)
+		if err == nil && v.typ != typeDict {
+			err = failAt(at, "no flow: a value of type %q", v.typ)
+		}
+		if err != nil {
+			end = err
+			break
+		}
+		f, err := r.look(v)
+		if f.at, f.n = at, n; err != nil {
+			if s.Bad == nil {
+				end = err
+				break
+			}
+			s.Bad(err)
+		} else if f.kind == kindOther {
+			left++
+		} else {
+			flows = append(flows, f)
+			s.last = s.After + n
+		}
+		at = v.end()
+	}
+	if left > 0 {
+		others = plural(left) + " neither HTTP nor TCP: left out"
+	}
+	return flows, others, end
+}
+
+// look returns what has to be known of a flow before it is played.
+func (r *reader) look(v value) (f stored, err error) {
+	top, err := r.dict(v, "version", "type", "timestamp_created", "request", "client_conn")
+	if err != nil {
+		return f, err
+	}
+	version, ok, err := r.integer(top["version"])
+	switch {
+	case err != nil:
+		return f, failAt(v.at, "a flow of an old version, %d to %d are read", minVersion, maxVersion)
+	case !ok:
+		return f, failAt(v.at, "no flow: no version")
+	case version < minVersion || version > maxVersion:
+		return f, failAt(v.at, "a flow of version %d, %d to %d are read", version, minVersion, maxVersion)
+	}
+	switch name, err := r.text(top["type"], maxScalar); {
+	case err != nil:
+		return f, err
+	case name == "http":
+		f.kind = kindHTTP
+	case name == "tcp":
+		f.kind = kindTCP
+	case name == "":
+		return f, failAt(v.at, "no flow: no type")
+	default:
+		f.kind = kindOther
+	}
+	if request, err := r.dict(top["request"], "timestamp_start"); err != nil {
+		return f, err
+	} else if f.start, err = r.time(request["timestamp_start"]); err != nil || !f.start.IsZero() {
+		return f, err
+	}
+	if f.start, err = r.time(top["timestamp_created"]); err != nil || !f.start.IsZero() {
+		return f, err
+	}
+	conn, err := r.dict(top["client_conn"], "timestamp_start")
+	if err == nil {
+		f.start, err = r.time(conn["timestamp_start"])
+	}
+	return f, err
+}

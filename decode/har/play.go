@@ -1,0 +1,347 @@
+package har
+
+import (
+	"cmp"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// play gives an entry to a session.
+func (e *entry) play() error {
+	begin := e.started
+	if begin.IsZero() {
+		begin = e.begin()
+	}
+	e.before = begin
+	e.finishHeads()
+	req, res := &e.request, &e.response
+	asks := !e.bare && decode.AsksForWebSocket(&req.Head)
+	accepted := asks && (res.Status == 101 || res.Proto == "HTTP/2" && res.Status/100 == 2)
+	websocket := asks || e.sent > 0 || e.kind == "websocket" && res.Status == 101
+	bare := e.bare || websocket && (e.sent > 0 || res.Status == 101) && !accepted
+
+	info := e.info
+	info.Conn, info.Time, info.URL, info.NoFrames = e.source.After+e.n, begin, req.url, websocket
+	if !e.ours {
+		info.Via, info.Server = "har", origin(req.url)
+	}
+	if websocket {
+		e.source.messages = true
+	}
+	s := &decode.Session{Sink: e.sink, Look: e.look}
+	s.At(0, e.at)
+	s.Open(info)
+
+	asked := begin.Add(e.untilAsked())
+	answered := asked.Add(time.Duration(max(e.timings.wait, 0)))
+	end := answered
+	if e.ended > 0 {
+		end = later(end, begin.Add(time.Duration(e.ended)))
+	}
+	given := [2]int64{}
+	if bare {
+		s.Upgraded()
+		if !e.bare {
+			s.Notice(begin, "the handshake is not whole in the file, and is left out")
+		}
+	} else {
+		e.head(s, decode.FromClient, asked, req)
+		given[0] = e.body(s, decode.FromClient, asked, &req.body)
+		if res.Status != 0 || res.raw != nil {
+			e.head(s, decode.FromServer, answered, res)
+			if !accepted {
+				given[1] = e.body(s, decode.FromServer, end, &res.body)
+			}
+		}
+	}
+	for _, notice := range e.notices(websocket, accepted || bare) {
+		s.Notice(answered, notice)
+	}
+	last, err := e.happen(s, answered)
+	if err != nil || e.open {
+		return err
+	}
+	end = later(end, last)
+	for d, n := range e.bytes {
+		if n -= given[d]; n > 0 && !websocket {
+			s.Skip(decode.Dir(d), end, n)
+		}
+	}
+	s.At(0, e.at)
+	s.Done(end)
+	return nil
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// number gives the entry its number.
+func (e *entry) number() {
+	if e.n++; e.ours && e.session > 0 && e.session < 1<<53 {
+		e.n = e.session
+	}
+	e.source.last = max(e.source.last, e.source.After+e.n)
+}
+
+// notices are what a person should know of an entry.
+func (e *entry) notices(websocket, upgraded bool) (list []string) {
+	quoted := func(s string) string { return string(decode.AppendQuoted(nil, []byte(s))) }
+	file := e.response.body.file
+	switch {
+	case file != "" && websocket:
+		list = append(list, "its messages are in the file "+quoted(file)+", which is not read")
+	case file != "":
+		list = append(list, "its body is in the file "+quoted(file)+", which is not read")
+	case upgraded && e.sent == 0 && !e.ours:
+		list = append(list, "the file has no messages of it")
+	}
+	if e.failure != "" {
+		list = append(list, "it failed: "+e.failure)
+	}
+	if e.long > 0 {
+		list = append(list, tooLong(e.long))
+	}
+	if e.garbled {
+		list = append(list, "binary messages are not in base64, and taken as they are")
+	}
+	return list
+}
+
+// begin returns the time of an entry that has none: of its first message, or of the
+// entry before.
+func (e *entry) begin() time.Time {
+	if p := e.store.playback(&e.messages); p.ok && p.h.time >= 0 {
+		return time.Unix(0, p.h.time)
+	}
+	if e.before.IsZero() {
+		return time.Unix(0, 0)
+	}
+	return e.before
+}
+
+// untilAsked is how long after the beginning of an entry its request was sent.
+func (e *entry) untilAsked() time.Duration {
+	t := &e.timings
+	return time.Duration(max(t.blocked, 0)) + time.Duration(max(t.dns, 0)) + time.Duration(max(t.connect, 0)) + time.Duration(max(t.send, 0))
+}
+
+// finishHeads makes heads of what was read.
+func (e *entry) finishHeads() {
+	req, res := &e.request, &e.response
+	req.Proto, res.Proto = proto(req.Proto), proto(res.Proto)
+	if req.Proto == "HTTP/2" && upgrades(&req.Head) { // such a file calls it so all the same
+		req.Proto = "HTTP/1.1"
+	}
+	if req.Proto == "HTTP/1.1" && res.Status == 101 {
+		res.Proto = "HTTP/1.1"
+	}
+	if req.Method == "" && req.url != "" {
+		req.Method = "GET"
+	}
+	if req.Target == "" {
+		req.Target = targetOf(req.Method, req.url)
+	}
+	for _, h := range []*head{req, res} {
+		h.body.finish()
+		switch {
+		case !e.ours:
+			h.fit()
+		case h.raw != nil:
+			h.parse(h == req)
+		case h.Proto != "HTTP/2" && (h == req && h.Method != "" || h.Status != 0):
+			h.Raw = string(h.Append(nil))
+		}
+	}
+}
+
+// parse makes a head of its bytes, if they are one.
+func (h *head) parse(request bool) {
+	parse := decode.ParseResponse
+	if request {
+		parse = decode.ParseRequest
+	}
+	if p, err := parse(string(h.raw)); err == nil && decode.HeadLen(h.raw, 0) == len(h.raw) {
+		h.Head, h.raw = *p, nil
+	}
+}
+
+func upgrades(h *decode.Head) bool { return h.HasToken("Upgrade", "websocket") }
+
+// proto returns the version of HTTP, of which there are many spellings.
+func proto(s string) string {
+	switch s = strings.ToLower(s); {
+	case s == "http/1.0":
+		return "HTTP/1.0"
+	case s == "h2", s == "h2c", strings.HasPrefix(s, "http/2"):
+		return "HTTP/2"
+	}
+	return "HTTP/1.1" // HTTP/3 has no spelling of its own here
+}
+
+// targetOf returns the target of a request for a URL: its path and query.
+func targetOf(method, url string) string {
+	_, rest, ok := strings.Cut(url, "://")
+	if method == "CONNECT" || !ok {
+		return url
+	}
+	rest, _, _ = strings.Cut(rest, "#")
+	i := strings.IndexAny(rest, "/?")
+	switch {
+	case i < 0:
+		return "/"
+	case rest[i] == '?':
+		return "/" + rest[i:]
+	}
+	return rest[i:]
+}
+
+// fit makes the fields of a head those of the body that the file has: without the
+// coding that was taken off, and with its length.
+func (h *head) fit() {
+	b := &h.body
+	request := h.Status == 0
+	if !b.there || request && b.all == 0 {
+		return
+	}
+	h.Fields = slices.DeleteFunc(h.Fields, func(f decode.Field) bool { return strings.EqualFold(f.Name, "Content-Encoding") })
+	n, sized := strconv.FormatInt(b.all, 10), h.HasToken("Transfer-Encoding", "chunked")
+	for i, f := range h.Fields {
+		if strings.EqualFold(f.Name, "Content-Length") {
+			h.Fields[i].Value, sized = n, true
+		}
+	}
+	if request && !sized { // nothing else says that there is one
+		h.Fields = append(h.Fields, decode.Field{Name: "Content-Length", Value: n})
+	}
+}
+
+// finish makes data of what was read of a body.
+func (b *body) finish() {
+	switch {
+	case b.isCoded:
+	case b.base64:
+		data, ok := decodeBase64(b.data)
+		if ok && b.all > int64(len(b.data)) {
+			b.all = b.all / 4 * 3 // or up to 2 less
+		} else if ok {
+			b.all = int64(len(data))
+		}
+		if ok {
+			b.data = data
+		}
+	}
+	b.all = max(b.all, b.len, int64(len(b.data)))
+}
+
+// head gives a head to a session.
+func (e *entry) head(s *decode.Session, d decode.Dir, t time.Time, h *head) {
+	if h.raw == nil {
+		s.Head(d, t, &h.Head, nil)
+		return
+	}
+	n := decode.HeadLen(h.raw, 0)
+	s.Data(d, t, h.raw)
+	if n == 0 {
+		s.FlushAll(d, t) // it is cut off
+	}
+}
+
+// body gives a body to a session, and returns how long it is.
+func (e *entry) body(s *decode.Session, d decode.Dir, t time.Time, b *body) int64 {
+	if !b.there {
+		n := b.size
+		switch {
+		case e.ours:
+			n = b.len // what there is besides was not recorded
+		case b.declared > 0:
+			n = b.declared
+		}
+		if n > 0 {
+			s.SkipBody(d, t, n)
+			s.FlushAll(d, t)
+		}
+		return max(n, 0)
+	}
+	less := b.all - int64(len(b.data))
+	for rest := b.data; len(rest) > 0; {
+		piece := rest[:min(len(rest), decode.MaxPiece)]
+		rest = rest[len(piece):]
+		s.Body(d, t, piece, len(rest) == 0 && less == 0 && !b.unended)
+	}
+	if less > 0 {
+		s.SkipBody(d, t, less)
+	} else if b.unended {
+		s.SkipBody(d, t, 0)
+	}
+	s.FlushAll(d, t)
+	return b.all
+}
+
+// happen gives the messages, and what stands beside them, to a session. It returns the
+// time of the last.
+func (e *entry) happen(s *decode.Session, t time.Time) (time.Time, error) {
+	messages, events := e.store.playback(&e.messages), e.store.playback(&e.events)
+	for n := int64(0); messages.ok || events.ok; {
+		if e.ctx.Err() != nil {
+			return t, e.ctx.Err()
+		}
+		p := messages
+		if events.ok && (!messages.ok || events.h.after <= n) {
+			p = events
+		}
+		h := &p.h
+		if h.time >= 0 {
+			t = later(t, time.Unix(0, h.time))
+		}
+		s.At(0, h.at)
+		switch h.what {
+		case isMessage:
+			s.Message(h.dir, t, h.op, h.data)
+		case isNote, isLess:
+			s.Notice(t, string(h.data))
+		case isEnd:
+			if h.state != 0 {
+				s.Answer(int(h.state))
+			}
+			if h.both {
+				s.EndBoth(t, h.how, string(h.data))
+			} else {
+				s.End(h.dir, t, h.how, string(h.data))
+			}
+		}
+		if p == messages {
+			n++
+		}
+		p.next()
+	}
+	return t, cmp.Or(messages.err, events.err)
+}
+
+// origin returns the address that a URL names: "host:port".
+func origin(s string) string {
+	u, err := url.Parse(s)
+	if err != nil || u.Hostname() == "" {
+		return ""
+	}
+	port := u.Port()
+	if port == "" {
+		port = "80"
+		if u.Scheme == "https" || u.Scheme == "wss" {
+			port = "443"
+		}
+	}
+	host := u.Hostname()
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return host + ":" + port
+}
