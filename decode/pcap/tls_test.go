@@ -54,8 +54,8 @@ func certificate(t testing.TB, rsaKey bool) tls.Certificate {
 // A tapped connection adds what is written to a convo.
 type tapped struct {
 	net.Conn
-	mu   *sync.Mutex
-	dir  decode.Dir
+	mu    *sync.Mutex
+	dir   decode.Dir
 	convo *convo
 }
 
@@ -311,9 +311,9 @@ func opensslChat(t *testing.T, openssl, suite string) {
 // tappedReads adds what is read to a convo, as what a client says.
 type tappedReads struct {
 	net.Conn
-	mu   *sync.Mutex
+	mu    *sync.Mutex
 	convo *convo
-	done chan<- int // told of each read
+	done  chan<- int // told of each read
 }
 
 func (c *tappedReads) Read(b []byte) (int, error) {
