@@ -30,6 +30,19 @@ func Parse(text string) (*Filter, error) {
 	return f, nil
 }
 
+// ParsePrefix parses the expression at the beginning of text, and returns where it
+// ends, in bytes. The error is an [*Error].
+func ParsePrefix(text string) (f *Filter, end int, err error) {
+	p := &parser{lexer: lexer{s: text}}
+	n, err := p.expression()
+	if err != nil {
+		return nil, 0, err
+	}
+	f = &Filter{root: n}
+	f.test = f.compile(n, false)
+	return f, p.tok.at, nil
+}
+
 // String returns the expression in its usual form.
 func (f *Filter) String() string {
 	var b strings.Builder

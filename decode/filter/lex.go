@@ -152,6 +152,14 @@ func (l *lexer) quoted(quote byte) (token, error) {
 	return token{}, l.errorf(at, "the string has no end")
 }
 
+// ParseString returns what the quoted string at the beginning of text stands for, and
+// where it ends, in bytes. The error is an [*Error].
+func ParseString(text string) (s string, end int, err error) {
+	l := lexer{s: text}
+	t, err := l.quoted(text[0])
+	return t.text, l.i, err
+}
+
 // quote writes a string so that it is read as s.
 func quote(s string, raw bool) string {
 	b := []byte{'"'}

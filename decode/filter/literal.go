@@ -171,6 +171,9 @@ var sizeUnits = []struct {
 	{"K", 1 << 10}, {"k", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"B", 1},
 }
 
+// ParseSize returns the number of bytes that a size such as 10KB or 1MiB stands for.
+func ParseSize(s string) (n int64, ok bool) { return parseSize(s, true) }
+
 func parseSize(s string, unit bool) (int64, bool) {
 	if n, err := strconv.ParseInt(s, 0, 64); err == nil {
 		return n, true

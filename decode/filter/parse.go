@@ -44,17 +44,22 @@ func (p *parser) is(words ...string) bool {
 
 func parse(text string) (*node, error) {
 	p := &parser{lexer: lexer{s: text}}
-	if len(text) > maxLen {
+	n, err := p.expression()
+	if err == nil && p.tok.kind != tokenEnd {
+		err = p.errorf(p.tok.at, "%v follows the expression; and, or are missing between", p.tok)
+	}
+	return n, err
+}
+
+// expression takes an expression, up to the first token that does not belong to it.
+func (p *parser) expression() (*node, error) {
+	if len(p.s) > maxLen {
 		return nil, p.errorf(maxLen, "the expression is longer than 64 KiB")
 	}
 	if err := p.advance(); err != nil {
 		return nil, err
 	}
-	n, err := p.or()
-	if err == nil && p.tok.kind != tokenEnd {
-		err = p.errorf(p.tok.at, "%v follows the expression; and, or are missing between", p.tok)
-	}
-	return n, err
+	return p.or()
 }
 
 func (p *parser) or() (*node, error)  { return p.chain("or", "||", p.and) }

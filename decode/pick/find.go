@@ -25,6 +25,21 @@ func (p Path) Find(message []byte, ok func(value []byte) bool) bool {
 	return found
 }
 
+// Spans returns where the values stand in a message that p leads to, in order. Of one
+// inside another it has the outer one alone.
+func (p Path) Spans(message []byte) []Span {
+	var spans []Span
+	p.Find(message, func(value []byte) bool {
+		from := cap(message) - cap(value)
+		for len(spans) > 0 && spans[len(spans)-1].Start >= from {
+			spans = spans[:len(spans)-1]
+		}
+		spans = append(spans, Span{from, from + len(value)})
+		return false
+	})
+	return spans
+}
+
 // A finder goes through a document once. It takes the steps of its path as the
 // states of an automaton: bit n of a set is that n steps were taken.
 type finder struct {

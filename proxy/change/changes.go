@@ -1,0 +1,73 @@
+package change
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"sync/atomic"
+
+	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/proxy"
+)
+
+// MaxHeld is how many bytes of frames are held until a message, or a frame, is complete
+// that may be changed, with their headers. What is longer passes unchanged.
+const MaxHeld = 1 << 20
+
+// Changes are lines in force. It makes the gates of sessions, and can be used by several
+// goroutines.
+type Changes struct {
+	// Seed is where chances, delays and masking keys come from. With the same seed,
+	// the same traffic, and sessions in the same order, they are the same.
+	Seed uint64
+
+	set atomic.Pointer[lineSet]
+}
+
+// A lineSet is lines that are in force together.
+type lineSet struct {
+	lines []*Line
+	holds bool // some are about whole messages, and act on them
+	heads bool // some act on the handshake
+	look  decode.Look
+}
+
+// New returns the changes that lines are.
+func New(seed uint64, lines []*Line) *Changes {
+	c := &Changes{Seed: seed}
+	c.Set(lines)
+	return c
+}
+
+// Set puts other lines in force, in the sessions at hand, too. What they need to know of
+// sessions beyond what the lines before needed is known of later ones only.
+func (c *Changes) Set(lines []*Line) {
+	s := &lineSet{lines: lines}
+	for _, l := range lines {
+		s.holds = s.holds || l.late && l.kind&(onFrames|onMessages) != 0
+		s.heads = s.heads || l.kind&onHeads != 0
+		l.addTo(&s.look)
+	}
+	c.set.Store(s)
+}
+
+// NewGate is the NewGate of a [proxy.Proxy].
+func (c *Changes) NewGate(info decode.Info, out *proxy.Outlet) proxy.Gate {
+	return c.newGate(info.Conn, out)
+}
+
+func (c *Changes) newGate(conn int64, out outlet) *gate {
+	g := &gate{changes: c, conn: conn, out: out}
+	g.renew(c.set.Load())
+	g.look = g.set.look
+	return g
+}
+
+// random returns the generator of something in a session: what names it.
+func (c *Changes) random(conn int64, what uint32, dir uint32) *rand.Rand {
+	var seed [32]byte
+	binary.LittleEndian.PutUint64(seed[0:], c.Seed)
+	binary.LittleEndian.PutUint64(seed[8:], uint64(conn))
+	binary.LittleEndian.PutUint32(seed[16:], what)
+	binary.LittleEndian.PutUint32(seed[20:], dir)
+	return rand.New(rand.NewChaCha8(seed))
+}

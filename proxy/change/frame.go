@@ -1,0 +1,155 @@
+package change
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/gobwas/ws"
+
+	"github.com/wstrace/wstrace/decode"
+)
+
+// A frame is one to be sent (RFC 6455 §5.2).
+type frame struct {
+	fin     bool
+	rsv     byte
+	op      ws.OpCode
+	masked  bool
+	bits    int    // width of the length field at least: 7, 16 or 64; 0 for the least that holds it
+	payload []byte // not masked
+	short   int    // bytes of payload that its length counts and that are not sent
+}
+
+// frameOf returns f, all of which is at hand, with the payload that is given unmasked.
+func frameOf(f *decode.Frame, payload []byte) frame {
+	return frame{fin: f.Fin, rsv: f.Rsv, op: f.OpCode, masked: f.Masked, bits: f.LengthBits(), payload: payload}
+}
+
+// append appends f to dst, masked with key if it is.
+func (f *frame) append(dst []byte, key [4]byte) []byte {
+	first := f.rsv<<4 | byte(f.op)
+	if f.fin {
+		first |= 0x80
+	}
+	var mask byte
+	if f.masked {
+		mask = 0x80
+	}
+	n := uint64(len(f.payload) + f.short)
+	switch max(f.bits, decode.LengthBits(n)) {
+	case 64:
+		dst = binary.BigEndian.AppendUint64(append(dst, first, mask|127), n)
+	case 16:
+		dst = binary.BigEndian.AppendUint16(append(dst, first, mask|126), uint16(n))
+	default:
+		dst = append(dst, first, mask|byte(n))
+	}
+	if f.masked {
+		dst = append(dst, key[:]...)
+	}
+	dst = append(dst, f.payload...)
+	if f.masked {
+		ws.Cipher(dst[len(dst)-len(f.payload):], key, 0)
+	}
+	return dst
+}
+
+// control reports whether f is a control frame.
+func (f *frame) control() bool { return f.op >= 8 }
+
+// apply does with f what a says, where that is about a frame alone.
+func (a *action) apply(f frame) []frame {
+	switch a.verb {
+	case split:
+		if f.control() || int64(len(f.payload)) <= a.n {
+			break
+		}
+		var parts []frame
+		for rest := f.payload; len(rest) > 0; {
+			n := int(min(int64(len(rest)), a.n))
+			part := f
+			part.bits, part.payload, rest = 0, rest[:n:n], rest[n:]
+			if part.fin = f.fin && len(rest) == 0; len(parts) > 0 {
+				part.op, part.rsv = ws.OpContinuation, 0
+			}
+			parts = append(parts, part)
+		}
+		return parts
+	case flip:
+		switch a.bit {
+		case bitFin:
+			f.fin = !f.fin
+		case bitMask:
+			f.masked = !f.masked
+		default:
+			f.rsv ^= 4 >> (a.bit - bitRSV1)
+		}
+	case len16:
+		f.bits = 16
+	case len64:
+		f.bits = 64
+	case truncate:
+		if n := int(min(a.n, int64(len(f.payload)))); n < len(f.payload) {
+			f.short += len(f.payload) - n
+			f.payload = f.payload[:n:n]
+		}
+	}
+	return []frame{f}
+}
+
+// concerns reports whether a changes a frame, so that it is not wasted on others.
+func (a *action) concerns(f *decode.Frame) bool {
+	switch a.verb {
+	case split:
+		return !f.Control() && f.Length > a.n
+	case truncate:
+		return f.Length > a.n
+	case len16:
+		return f.Length <= 0xffff && f.LengthBits() != 16
+	case len64:
+		return f.LengthBits() != 64
+	}
+	return true
+}
+
+// edit returns what a makes of the content of a message, and whether it has something to
+// change there.
+func (a *action) edit(content []byte, op ws.OpCode) (edited []byte, asText, ok bool) {
+	switch a.verb {
+	case replace:
+		all := a.expr.FindAllSubmatchIndex(content, -1)
+		if len(all) == 0 {
+			return content, false, false
+		}
+		from := 0
+		for _, m := range all {
+			edited = append(edited, content[from:m[0]]...)
+			edited = a.expr.Expand(edited, []byte(a.text), content, m)
+			from = m[1]
+		}
+		return append(edited, content[from:]...), false, true
+	case set:
+		spans := a.path.Spans(content)
+		if len(spans) == 0 {
+			return content, false, false
+		}
+		from := 0
+		for _, s := range spans {
+			edited = append(append(edited, content[from:s.Start]...), a.value...)
+			from = s.End
+		}
+		return append(edited, content[from:]...), false, true
+	case text:
+		return []byte(a.payload), true, true
+	}
+	return content, false, true
+}
+
+// clone returns frames with payloads of their own.
+func clone(frames []frame) []frame {
+	frames = slices.Clone(frames)
+	for i := range frames {
+		frames[i].payload = slices.Clone(frames[i].payload)
+	}
+	return frames
+}
