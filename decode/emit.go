@@ -38,7 +38,7 @@ func (s *Session) emitEvent() {
 		s.tee.Lock()
 		s.locked = true
 	}
-	if s.Gate != nil && !ev.Out {
+	if s.Gate != nil && !ev.Out && ev.Fate.Change == "" { // else it tells what the gate did
 		ev.Fate = s.Gate(ev)
 		if s.Tap != nil {
 			s.pass(ev)
@@ -46,6 +46,9 @@ func (s *Session) emitEvent() {
 	}
 	if s.Sink != nil {
 		s.Sink.Emit(ev)
+	}
+	if len(s.remarks) > 0 && (ev.Kind != KindFrame || ev.Message == nil) { // else its message is next
+		s.tellRemarks(ev.Dir)
 	}
 }
 
@@ -63,7 +66,7 @@ func (s *Session) lock(t time.Time) {
 // bytes are let go, so that an idle session does not keep a read buffer alive.
 func (s *Session) unlock() {
 	s.tapPassing()
-	s.ev.Data, s.ev.Frame = nil, nil
+	s.ev.Data, s.ev.Frame, s.ev.Content = nil, nil, nil
 	if s.locked {
 		s.locked = false
 		s.tee.Unlock()
