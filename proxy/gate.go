@@ -41,6 +41,11 @@ type Decision struct {
 	Bytes  []byte    // with FXReplace: what is sent in place of the frame, if anything
 	Before []byte    // sent right in front of the frame: a control frame, or whole messages
 	After  []byte    // sent right behind it
+	Kept   bool
+	Stall  time.Duration
+	Notes  []Note
+	Reset  string
+	Inject []Injection
 }
 
 // An Outlet sends what a gate adds of its own accord.

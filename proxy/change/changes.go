@@ -57,7 +57,7 @@ func (c *Changes) NewGate(info decode.Info, out *proxy.Outlet) proxy.Gate {
 
 func (c *Changes) newGate(conn int64, out outlet) *gate {
 	g := &gate{changes: c, conn: conn, out: out}
-	g.renew(c.set.Load())
+	g.renew(c.set.Load(), nil)
 	g.look = g.set.look
 	return g
 }

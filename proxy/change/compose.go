@@ -38,6 +38,9 @@ func (g *gate) compose(ev *decode.Event, dir *direction, h *held, o outcome, dec
 	w := work{g: g, dir: ev.Dir}
 	var out []frame
 	for n := range frames {
+		if w.dropped && n > 0 && h.frames[0].OpCode != ws.OpContinuation && out == nil {
+			break // the first frame took the others with it
+		}
 		acts := o.message
 		switch {
 		case merged:
@@ -68,7 +71,7 @@ func (g *gate) compose(ev *decode.Event, dir *direction, h *held, o outcome, dec
 				}
 				w.changed = true
 			} else {
-				dec.Notes = append(dec.Notes, proxy.Note{Dir: ev.Dir, Change: change, Text: "a message is not sent twice: its content can't be read, or is more than 1 MiB"})
+				dec.Notes = append(dec.Notes, proxy.Note{Dir: ev.Dir, Change: change, Text: notTwice})
 			}
 		default:
 			dir.msg.dup = dup{n: w.dups, change: change}
@@ -188,13 +191,16 @@ func (g *gate) spell(ev *decode.Event, dir *direction, dec *proxy.Decision) {
 	dec.FX, dec.Change = decode.FXReplace, dir.skew
 	if ev.Unread {
 		dec.Notes = append(dec.Notes, proxy.Note{Dir: ev.Dir, Change: dir.skew, Text: "a message that follows can't be inflated: both sides get a Close with 1011"})
-		g.close(closePayload(1011, "cannot inflate"), dir.skew)
+		g.close(closePayload(1011, "cannot inflate"), dir.skew, dec)
 		dir.plan = passes
 		dec.FX = decode.FXDrop
 		return
 	}
 	dec.Bytes = g.fragment(ev, dir, ev.Content)
 }
+
+// notTwice is told of a message of which there can be no copy.
+const notTwice = "a message is not sent twice: its content can't be read, or is more than 1 MiB"
 
 // A dup is copies that are to follow the message in flight.
 type dup struct {
@@ -221,11 +227,12 @@ func (g *gate) duplicate(ev *decode.Event, dir *direction, dec *proxy.Decision) 
 		return
 	}
 	copied := frame{fin: true, op: dir.msg.op, masked: ev.Dir == decode.FromClient, payload: d.content}
+	if d.lost {
+		dec.Notes = append(dec.Notes, proxy.Note{Dir: ev.Dir, Change: d.change, Text: notTwice})
+		d.n = 0
+	}
 	for range d.n {
-		if d.lost || !g.out.Inject(ev.Dir, copied.append(nil, g.key(ev.Dir)), d.change) {
-			dec.Notes = append(dec.Notes, proxy.Note{Dir: ev.Dir, Change: d.change, Text: "a message is not sent twice: its content can't be read, or is more than 1 MiB"})
-			break
-		}
+		dec.Inject = append(dec.Inject, proxy.Injection{Dir: ev.Dir, Bytes: copied.append(nil, g.key(ev.Dir)), Change: d.change})
 	}
 	*d = dup{}
 }
@@ -278,8 +285,8 @@ func (g *gate) limit(ev *decode.Event, dir *direction, dec *proxy.Decision) {
 	}
 }
 
-// inject sends what a says.
-func (g *gate) inject(a *action, change string) bool {
+// inject has dec send what a says.
+func (g *gate) inject(a *action, change string, dec *proxy.Decision) {
 	f := frame{fin: true, op: a.op, masked: a.dir == decode.FromClient, payload: []byte(a.payload)}
 	if a.op == ws.OpPing {
 		if a.payload == "" { // so that its pong can be told from others
@@ -291,7 +298,7 @@ func (g *gate) inject(a *action, change string) bool {
 			to.pings = to.pings[1:]
 		}
 	}
-	return g.out.Inject(a.dir, f.append(nil, g.key(a.dir)), change)
+	dec.Inject = append(dec.Inject, proxy.Injection{Dir: a.dir, Bytes: f.append(nil, g.key(a.dir)), Change: change})
 }
 
 // maxPings is how many pongs to injected pings are waited for.
@@ -314,14 +321,14 @@ func (dir *direction) answers(f *decode.Frame) (change string, ok bool) {
 }
 
 // close sends a Close to both sides. What they send from there on is dropped.
-func (g *gate) close(payload, change string) {
+func (g *gate) close(payload, change string, dec *proxy.Decision) {
 	if g.closed != "" {
 		return
 	}
 	g.closed = change
 	for _, d := range [...]decode.Dir{decode.FromServer, decode.FromClient} {
 		f := frame{fin: true, op: ws.OpClose, masked: d == decode.FromClient, payload: []byte(payload)}
-		g.out.Inject(d, f.append(nil, g.key(d)), change)
+		dec.Inject = append(dec.Inject, proxy.Injection{Dir: d, Bytes: f.append(nil, g.key(d)), Change: change})
 	}
 }
 
@@ -344,11 +351,9 @@ func (g *gate) perform(l *Line, d decode.Dir, dec *proxy.Decision) {
 		a := &l.actions[i]
 		switch a.verb {
 		case inject:
-			if !g.inject(a, l.text) {
-				dec.Notes = append(dec.Notes, proxy.Note{Dir: a.dir, Change: l.text, Text: "not sent: the session ends, or too much waits already"})
-			}
+			g.inject(a, l.text, dec)
 		case closing:
-			g.close(closePayload(a.n, a.reason), l.text)
+			g.close(closePayload(a.n, a.reason), l.text, dec)
 		case reset:
 			dec.Reset = l.text
 		case rate:

@@ -2,7 +2,6 @@ package change
 
 import (
 	"encoding/binary"
-	"slices"
 
 	"github.com/gobwas/ws"
 
@@ -114,7 +113,7 @@ func (a *action) concerns(f *decode.Frame) bool {
 
 // edit returns what a makes of the content of a message, and whether it has something to
 // change there.
-func (a *action) edit(content []byte, op ws.OpCode) (edited []byte, asText, ok bool) {
+func (a *action) edit(content []byte) (edited []byte, asText, ok bool) {
 	switch a.verb {
 	case replace:
 		all := a.expr.FindAllSubmatchIndex(content, -1)
@@ -143,13 +142,4 @@ func (a *action) edit(content []byte, op ws.OpCode) (edited []byte, asText, ok b
 		return []byte(a.payload), true, true
 	}
 	return content, false, true
-}
-
-// clone returns frames with payloads of their own.
-func clone(frames []frame) []frame {
-	frames = slices.Clone(frames)
-	for i := range frames {
-		frames[i].payload = slices.Clone(frames[i].payload)
-	}
-	return frames
 }

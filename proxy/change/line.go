@@ -183,3 +183,14 @@ func (l *Line) addTo(look *decode.Look) {
 		}
 	}
 }
+
+// concerns reports whether l has an action that has something to do with f, whose header
+// has come.
+func (l *Line) concerns(f *decode.Frame) bool {
+	for i := range l.actions {
+		if l.actions[i].concerns(f) {
+			return true
+		}
+	}
+	return false
+}

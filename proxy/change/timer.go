@@ -29,6 +29,11 @@ func (g *gate) schedule() {
 // the session.
 func (g *gate) tick(now time.Time) {
 	dec := g.due(now)
+	for _, i := range dec.Inject {
+		if !g.out.Inject(i.Dir, i.Bytes, i.Change) {
+			g.out.Note(i.Dir, i.Change, proxy.NotInjected)
+		}
+	}
 	for _, n := range dec.Notes {
 		g.out.Note(n.Dir, n.Change, n.Text)
 	}

@@ -27,11 +27,6 @@ type matches struct {
 	rand  *rand.Rand
 }
 
-// selects reports whether ev is a match of the line. It must see every event once.
-func (l *Line) selects(st *lineState, ev *decode.Event) bool {
-	return l.cond == nil || l.cond.Match(&st.state, ev)
-}
-
 // agrees notes a match, and reports whether the triggers agree that the line acts.
 func (g *gate) agrees(i int, d decode.Dir, now time.Time) bool {
 	l, st := g.set.lines[i], &g.lines[i]
