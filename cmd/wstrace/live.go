@@ -24,6 +24,7 @@ import (
 type liveFlags struct {
 	record
 	tls       tlsFlags
+	changes   changeFlags
 	listen    string
 	keepHost  bool
 	strict    bool
@@ -47,6 +48,7 @@ func (l *liveFlags) register(cmd *cobra.Command) {
 	l.record.parts.register(cmd)
 	flags.BoolVar(&l.keepHost, "keep-host", false, "keep the Host header that the client sent")
 	flags.BoolVar(&l.strict, "strict", false, "refuse handshakes that break a rule, and TLS that is no longer safe")
+	l.changes.register(cmd)
 	l.tls.register(flags)
 	flags.Var(&l.maxHead, "max-head", "refuse request and response heads longer than `SIZE`")
 	flags.Var((*duration)(&l.handshake), "handshake-timeout", "wait at most `TIME` for a request, for TLS with a client, and for the answer to a WebSocket request")
@@ -84,6 +86,15 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, urls, argv [
 	if l.via.value != "auto" && (len(argv) == 0 || p.Upstream != nil) {
 		return usagef("--via is for wstrace -- CMD")
 	}
+	if err := l.changes.load(l.flags); err != nil {
+		return err
+	}
+	if l.changes.dryRun != "" {
+		if len(urls)+len(argv) > 0 {
+			return usagef("--dry-run: there is no server and no command in it")
+		}
+		return l.changes.dry(ctx, con, v)
+	}
 	v.beside = len(argv) > 0
 
 	var cmd *command
@@ -100,6 +111,7 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, urls, argv [
 	if keyLog != nil {
 		defer keyLog.Close()
 	}
+	l.record.seed = l.changes.seed.n
 	f, err := newFlow(con, v, &l.record)
 	if err != nil {
 		return err
@@ -126,6 +138,11 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, urls, argv [
 		collectMore()
 	}
 	p.Look.Tap = f.tap()
+	if c := l.changes.changes; c != nil {
+		p.NewGate = c.NewGate
+		l.changes.tell(con, len(c.Acts()))
+		defer l.changes.watch(con)()
+	}
 	if cmd != nil {
 		err = cmd.run(ctx, r)
 	} else {
@@ -135,6 +152,9 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, urls, argv [
 		con.note("%s with other hosts passed unread", plural(only.passed, "session"))
 	}
 	r.atEnd(only.passed)
+	if l.changes.changes != nil {
+		l.changes.sum(con)
+	}
 	return err
 }
 

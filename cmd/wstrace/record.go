@@ -20,6 +20,7 @@ import (
 
 // record is what the flags say about recordings.
 type record struct {
+	seed int64 // of the changes in force; 0 if there are none
 	targets targets
 	flush   choice
 	redact  []string
@@ -153,7 +154,7 @@ func (r *record) addTo(f *flow, v *view) error {
 			}
 			v.form.value = "none"
 		}
-		d := &drain{record: true, sink: recordTo, opts: output.Options{Always: r.always()}}
+		d := &drain{record: true, sink: r.recordTo, opts: output.Options{Always: r.always()}}
 		if t.capture {
 			d.sink = captureTo
 		}
@@ -179,7 +180,7 @@ func (r *record) addTo(f *flow, v *view) error {
 // partsTo returns what makes a recording with parts. One that is redacted takes
 // the events that are played again.
 func (r *record) partsTo(red *redaction) func(io.Writer) decode.Sink {
-	o := traceOptions()
+	o := r.options()
 	o.Run, o.Part = r.parts.run, 1
 	if red != nil {
 		o.Redact = red.red.Told()
@@ -188,7 +189,13 @@ func (r *record) partsTo(red *redaction) func(io.Writer) decode.Sink {
 }
 
 // recordTo returns what records to w.
-func recordTo(w io.Writer) decode.Sink { return trace.NewWriter(w, traceOptions()) }
+func (r *record) recordTo(w io.Writer) decode.Sink { return trace.NewWriter(w, r.options()) }
+
+func (r *record) options() trace.Options {
+	o := traceOptions()
+	o.Seed = r.seed
+	return o
+}
 
 // captureTo returns what makes a capture in w.
 func captureTo(w io.Writer) decode.Sink {

@@ -111,7 +111,7 @@ func newRoot(con *console) *cobra.Command {
 
 	cmd.AddCommand(newShow(con, &v), newCheck(con, &v), newRules(), newFmt(con), newRedact(con),
 		newLs(con, &v), newStat(con, &v), newReplay(con, &v), newDiff(con, &v), newConvert(con), newCA(con), newDemo(con, &v))
-	cmd.AddCommand(newFilterHelp(), newMan(), newVersion())
+	cmd.AddCommand(newFilterHelp(), newChangesHelp(), newFaultsHelp(), newMan(), newVersion())
 	return cmd
 }
 

@@ -25,6 +25,7 @@ var keysByKind = map[Kind][]key{
 		text("mode", func(r *Record) *string { return &r.Mode }),
 		text("run", func(r *Record) *string { return &r.Run }),
 		number("part", func(r *Record) *int64 { return &r.Part }, 1),
+		number("seed", func(r *Record) *int64 { return &r.Seed }, 1),
 		texts("redact", func(r *Record) *[]string { return &r.Redact }),
 		knownCount("snap", func(r *Record) (*int64, *bool) { return &r.Snap, &r.HasSnap }),
 	},

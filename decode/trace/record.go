@@ -64,6 +64,7 @@ type Record struct {
 	Mode    string
 	Run     string // of a recording in several files: the name that all of them have
 	Part    int64  // which of them this is, from 1; 0 if it is the only one
+	Seed    int64  // of the changes in force, from 1; 0 if there are none
 	Redact  []string
 	Snap    int64 // valid iff HasSnap: longer payloads were cut to this length
 	HasSnap bool

@@ -25,6 +25,8 @@ type Options struct {
 	Run  string
 	Part int
 
+	Seed int64 // of the changes in force, from 1; 0 if there are none
+
 	// Derived adds what follows from the bytes, for programs that read lines
 	// as they come: violations, the text of compressed messages, and the
 	// totals of each session.
@@ -124,7 +126,7 @@ func (w *Writer) emit(ev *decode.Event) {
 }
 
 func (w *Writer) appendHeader(dst []byte, t0 time.Time) []byte {
-	r := Record{Version: Version, T0: t0.UTC().Format(time.RFC3339Nano), By: w.o.By, Mode: w.o.Mode, Redact: w.o.Redact, Run: w.o.Run, Part: int64(w.o.Part)}
+	r := Record{Version: Version, T0: t0.UTC().Format(time.RFC3339Nano), By: w.o.By, Mode: w.o.Mode, Redact: w.o.Redact, Run: w.o.Run, Part: int64(w.o.Part), Seed: w.o.Seed}
 	return r.Append(dst)
 }
 

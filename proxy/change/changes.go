@@ -29,6 +29,22 @@ type lineSet struct {
 	holds bool // some are about whole messages, and act on them
 	heads bool // some act on the handshake
 	look  decode.Look
+	acts  []atomic.Int64 // by line
+}
+
+// Acts are how often a line has acted.
+type Acts struct {
+	Line *Line
+	N    int64
+}
+
+// Acts returns how often each of the lines in force has acted.
+func (c *Changes) Acts() (all []Acts) {
+	s := c.set.Load()
+	for i, l := range s.lines {
+		all = append(all, Acts{l, s.acts[i].Load()})
+	}
+	return all
 }
 
 // New returns the changes that lines are.
@@ -41,7 +57,7 @@ func New(seed uint64, lines []*Line) *Changes {
 // Set puts other lines in force, in the sessions at hand, too. What they need to know of
 // sessions beyond what the lines before needed is known of later ones only.
 func (c *Changes) Set(lines []*Line) {
-	s := &lineSet{lines: lines}
+	s := &lineSet{lines: lines, acts: make([]atomic.Int64, len(lines))}
 	for _, l := range lines {
 		s.holds = s.holds || l.late && l.kind&(onFrames|onMessages) != 0
 		s.heads = s.heads || l.kind&onHeads != 0

@@ -10,9 +10,9 @@ import (
 // Dry returns a sink that passes on to sink what the changes would act on, with what they
 // would do with it, and what they would send. It is for the events of a recording, of
 // sessions that look into what [Changes.AddTo] says; time is that of the events. What was
-// changed in the recording itself is left out. acts, unless nil, is told of each act.
-func (c *Changes) Dry(sink decode.Sink, acts func(change string)) decode.Sink {
-	d := &dry{changes: c, sink: sink, acts: acts, gates: map[int64]*gate{}}
+// changed in the recording itself is left out.
+func (c *Changes) Dry(sink decode.Sink) decode.Sink {
+	d := &dry{changes: c, sink: sink}
 	return decode.SinkFunc(d.emit)
 }
 
@@ -26,8 +26,7 @@ func (c *Changes) AddTo(look *decode.Look) {
 type dry struct {
 	changes *Changes
 	sink    decode.Sink
-	acts    func(change string)
-	gates   map[int64]*gate
+	gates   decode.PerSession[*gate]
 	sent    decode.Decoder
 }
 
@@ -35,15 +34,12 @@ func (y *dry) emit(ev *decode.Event) {
 	if ev.Conn == 0 || ev.Out {
 		return
 	}
-	g := y.gates[ev.Conn]
-	if g == nil {
-		g = y.changes.newGate(ev.Conn, nil)
-		g.dry = true
-		y.gates[ev.Conn] = g
+	at := y.gates.Of(ev)
+	if *at == nil {
+		*at = y.changes.newGate(ev.Conn, nil)
+		(*at).dry = true
 	}
-	if ev.Kind == decode.KindClosed {
-		delete(y.gates, ev.Conn)
-	}
+	g := *at
 	was := ev.Fate
 	defer func() { ev.Fate = was }()
 	ev.Fate = decode.Fate{}
@@ -65,9 +61,6 @@ func (y *dry) emit(ev *decode.Event) {
 		}
 	}
 	if ev.Fate.FX != decode.FXNone {
-		if y.acts != nil && ev.Fate.Change != "" {
-			y.acts(ev.Fate.Change)
-		}
 		y.sink.Emit(ev)
 	}
 	if head.Status != 0 {
@@ -82,18 +75,12 @@ func (y *dry) emit(ev *decode.Event) {
 // besides emits what a decision does besides.
 func (y *dry) besides(ev *decode.Event, dec *proxy.Decision) {
 	for _, i := range dec.Inject {
-		if y.acts != nil {
-			y.acts(i.Change)
-		}
 		y.frames(ev, i.Dir, i.Bytes, i.Change)
 	}
 	for _, n := range dec.Notes {
 		y.note(ev, n.Dir, n.Change, n.Text)
 	}
 	if dec.Reset != "" {
-		if y.acts != nil {
-			y.acts(dec.Reset)
-		}
 		y.note(ev, ev.Dir, dec.Reset, "both connections are reset")
 	}
 }

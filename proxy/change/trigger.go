@@ -58,6 +58,7 @@ func (g *gate) agrees(i int, d decode.Dir, now time.Time) bool {
 		}
 	}
 	st.done, m.last = true, now
+	g.set.acts[i].Add(1)
 	return true
 }
 
@@ -104,7 +105,10 @@ func (g *gate) fires(i int, now time.Time) bool {
 			ok = ok && st.rand.Float64() < t.p
 		}
 	}
-	st.done = st.done || ok
+	if ok {
+		st.done = true
+		g.set.acts[i].Add(1)
+	}
 	if again == 0 || ok && l.has(once) {
 		st.due = time.Time{}
 	} else if st.due = st.due.Add(again); st.due.Before(now) { // it was asleep
