@@ -48,7 +48,7 @@ func (s *Session) emitEvent() {
 		s.Sink.Emit(ev)
 	}
 	if len(s.remarks) > 0 && (ev.Kind != KindFrame || ev.Message == nil) { // else its message is next
-		s.tellRemarks(ev.Dir)
+		s.tellRemarks()
 	}
 }
 

@@ -459,12 +459,15 @@ func (s *Session) Changed(d Dir, t time.Time, change, text string) {
 
 // AlsoChanged is Changed for a Gate, which alone may call it, while it decides on an
 // event: the remark follows that event.
-func (s *Session) AlsoChanged(change, text string) {
-	s.remarks = append(s.remarks, remark{change, text})
+func (s *Session) AlsoChanged(d Dir, change, text string) {
+	s.remarks = append(s.remarks, remark{d, change, text})
 }
 
 // A remark is what was given to AlsoChanged.
-type remark struct{ change, text string }
+type remark struct {
+	dir          Dir
+	change, text string
+}
 
 func (s *Session) changed(d Dir, change, text string) {
 	if change == "" {
@@ -473,12 +476,12 @@ func (s *Session) changed(d Dir, change, text string) {
 	s.emit(Event{Kind: KindNotice, Dir: d, Text: text, Fate: Fate{Change: change}})
 }
 
-// tellRemarks emits what AlsoChanged was given, on an event of d.
-func (s *Session) tellRemarks(d Dir) {
+// tellRemarks emits what AlsoChanged was given.
+func (s *Session) tellRemarks() {
 	all := s.remarks
 	s.remarks = nil
 	for _, r := range all {
-		s.changed(d, r.change, r.text)
+		s.changed(r.dir, r.change, r.text)
 	}
 }
 

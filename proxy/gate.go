@@ -18,10 +18,10 @@ import (
 // meanwhile: Decide answers at once, does no I/O and calls no method of the
 // session. ev is valid during the call.
 //
-// What Decide returns counts for frames alone, but for Notes and Reset; heads are for
-// a [HeadGate]. When a frame comes in pieces, the
-// first decides for all of them; of a frame that is replaced, the Bytes that are
-// returned for each piece are sent.
+// What Decide returns counts for frames alone, but for Inject, Notes and Reset; heads
+// are for a [HeadGate]. When a frame comes in pieces, the first decides for all of them;
+// of a frame that is replaced, the Bytes that are returned for each piece are sent, when
+// the decision on the piece says.
 //
 // If Decide panics, or when bytes can't be framed, it is not asked about that
 // direction any more: what is held is sent on, and the rest as it comes. So it is
@@ -54,12 +54,43 @@ type Decision struct {
 	// What releases what is held ends the stall too.
 	Stall time.Duration
 
-	Notes []string // remarks on what Change did besides; they follow the event
+	Inject []Injection // sent besides, as by [Outlet.Inject], behind the frame if that goes on at once
+	Notes  []Note      // they follow the event
 
-	// Reset resets both connections, once what was decided so far in this direction,
-	// and is not held, is written; the rest is dropped. The session ends, on both
-	// sides, by our doing, because of Change. What frames follow is dropped.
-	Reset bool
+	// Reset, if not "", is the change that resets both connections, once what was
+	// decided so far in this direction, and is not held, is written; the rest is
+	// dropped. The session ends, on both sides, by our doing. What frames follow is
+	// dropped.
+	Reset string
+}
+
+// An Injection is what a gate adds to what the side Dir sends. If it can't be sent, a
+// note says [NotInjected].
+type Injection struct {
+	Dir    decode.Dir
+	Bytes  []byte
+	Change string
+}
+
+// NotInjected is the text of a note on what could not be injected.
+const NotInjected = "not sent: the session ends, or too much waits already"
+
+// A Note tells what a change did that no frame tells, to what the side Dir sent.
+type Note struct {
+	Dir          decode.Dir
+	Change, Text string
+}
+
+// A Holder is a Gate that holds back bytes itself, of frames that it has replaced by
+// nothing so far. Release returns what it holds of d, whole frames and the beginning of
+// one, which is then sent: d ends, or is changed no more. The session may be locked.
+type Holder interface {
+	Release(d decode.Dir) []byte
+}
+
+// A Looker is a Gate of a session that has to look into more than others.
+type Looker interface {
+	Look(look *decode.Look)
 }
 
 // An Outlet sends what a gate adds of its own accord.
@@ -79,8 +110,8 @@ type Outlet struct {
 }
 
 // newOutlet returns the outlet of a gate made by newGate, or nil if it makes
-// none.
-func newOutlet(newGate func(decode.Info, *Outlet) Gate, info decode.Info, log *slog.Logger) *Outlet {
+// none. What the gate wants the session to look into is added to look.
+func newOutlet(newGate func(decode.Info, *Outlet) Gate, info decode.Info, look *decode.Look, log *slog.Logger) *Outlet {
 	if newGate == nil {
 		return nil
 	}
@@ -90,6 +121,9 @@ func newOutlet(newGate func(decode.Info, *Outlet) Gate, info decode.Info, log *s
 	}
 	if o.gate = newGate(info, o); o.gate == nil {
 		return nil
+	}
+	if l, ok := o.gate.(Looker); ok {
+		l.Look(look)
 	}
 	return o
 }
@@ -157,16 +191,28 @@ func (o *Outlet) decide(ev *decode.Event) decode.Fate {
 		decision = o.ask(ev)
 	}
 	fate := o.carryOut(ev, decision)
-	for _, text := range decision.Notes {
-		o.session.AlsoChanged(decision.Change, text)
+	for _, i := range decision.Inject {
+		if !o.Inject(i.Dir, i.Bytes, i.Change) {
+			decision.Notes = append(decision.Notes, Note{i.Dir, i.Change, NotInjected})
+		}
 	}
-	if decision.Reset && !o.boxes[ev.Dir].stop(decision.Change) && ev.Kind != decode.KindClosed {
-		o.resetBoth(decision.Change)
+	for _, n := range decision.Notes {
+		o.session.AlsoChanged(n.Dir, n.Change, n.Text)
+	}
+	if decision.Reset != "" && !o.boxes[ev.Dir].stop(decision.Reset) && ev.Kind != decode.KindClosed {
+		o.resetBoth(decision.Reset)
 		if ev.Kind == decode.KindRequest || ev.Kind == decode.KindResponse && ev.Handshake.Accepted { // it was not sent yet
-			fate = decode.Fate{FX: decode.FXDrop, Change: decision.Change}
+			fate = decode.Fate{FX: decode.FXDrop, Change: decision.Reset}
 		}
 	}
 	return fate
+}
+
+// release sends on what the gate itself holds of d.
+func (o *Outlet) release(d decode.Dir) {
+	if h, ok := o.gate.(Holder); ok {
+		o.boxes[d].sendOn(h.Release(d))
+	}
 }
 
 // carryOut carries out the decision on ev, and returns the fate that it has then.
@@ -178,9 +224,11 @@ func (o *Outlet) carryOut(ev *decode.Event, decision Decision) decode.Fate {
 	case decode.KindFrame:
 		return box.frame(ev.Frame, decision)
 	case decode.KindJunk:
+		o.release(ev.Dir)
 		box.lose(false)
 		return box.junk(ev.Data)
 	case decode.KindOpaque:
+		o.release(ev.Dir)
 		box.lose(true)
 	}
 	return decode.Fate{}
@@ -209,6 +257,7 @@ func (o *Outlet) recover(d decode.Dir, reset func()) {
 		return
 	}
 	reset()
+	o.release(d)
 	o.boxes[d].stopAsking()
 	o.mu.Lock()
 	defer o.mu.Unlock()

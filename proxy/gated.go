@@ -79,6 +79,7 @@ func (r *relay) writeUndecided(n int) error {
 func (r *relay) endGated(given int, err error) error {
 	if err != errWrite {
 		r.session.FlushAll(r.dir, r.src.readAt())
+		r.session.outlet.release(r.dir)
 		given, _ = r.forward(given)
 		if _, resets := r.out.resets(); resets {
 			return r.reset()

@@ -192,7 +192,7 @@ func TestGateReleases(t *testing.T) {
 	t.Run("rst", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newUpgraded(nil)
-			s.outlet = newOutlet(func(_ decode.Info, out *Outlet) Gate { return &testGate{out: out} }, decode.Info{}, s.log)
+			s.outlet = newOutlet(func(_ decode.Info, out *Outlet) Gate { return &testGate{out: out} }, decode.Info{}, new(decode.Look), s.log)
 			s.Gate, s.gated = s.outlet.decide, true
 			in, out := newPipe(), newPipe()
 			r := relay{dir: decode.FromClient, src: in, dst: out, session: s, out: &s.outlet.boxes[decode.FromClient]}

@@ -234,7 +234,7 @@ func (k *link) open(info decode.Info, newGate func(decode.Info, *Outlet) Gate) *
 	info.Via = k.via
 	info.PID, info.Process = k.target.PID, k.target.Process
 	info.ClientTLS, info.ServerTLS = k.clientTLS, k.serverTLS
-	if s.outlet = newOutlet(newGate, info, s.log); s.outlet != nil {
+	if s.outlet = newOutlet(newGate, info, &s.Look, s.log); s.outlet != nil {
 		s.Gate = s.outlet.decide
 		s.outlet.link, s.outlet.session = k, s
 		defer close(s.outlet.begun)

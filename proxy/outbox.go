@@ -143,6 +143,8 @@ func (o *outbox) frame(f *decode.Frame, decision Decision) decode.Fate {
 		}
 		n += len(f.Head)
 		o.decided(f, decision)
+	} else if o.fate.FX == decode.FXReplace {
+		o.fate.Until, o.fate.Stall, o.fate.Change = decision.Until, decision.Stall, decision.Change
 	}
 	switch {
 	case o.passes:
@@ -252,6 +254,17 @@ func (o *outbox) keep(f *decode.Frame) {
 	}
 	it.b = f.AppendWire(make([]byte, 0, len(f.Head)+f.Len()))
 	o.push(it)
+}
+
+// sendOn takes what came and was held elsewhere.
+func (o *outbox) sendOn(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.made = decode.Decoder{}
+	o.push(item{b: b, asCame: true, ends: o.replaced(b)})
 }
 
 // junk takes bytes that can't be framed.

@@ -132,6 +132,7 @@ func (s *session) guard(d decode.Dir, t time.Time) {
 		s.log.Debug(string(debug.Stack()))
 	}
 	if s.outlet != nil {
+		s.outlet.release(d)
 		s.outlet.boxes[d].lose(true)
 	}
 	if s.panics[d].Add(1) == 1 {

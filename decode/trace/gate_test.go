@@ -34,7 +34,7 @@ func (g *gatekeeper) decide(ev *decode.Event) decode.Fate {
 		return decode.Fate{FX: decode.FXDrop, Change: `when op == ping do drop`}
 	case ws.OpBinary:
 		if !f.More {
-			g.AlsoChanged("when op == bin do delay 1s", "it is long")
+			g.AlsoChanged(ev.Dir, "when op == bin do delay 1s", "it is long")
 		}
 		return decode.Fate{FX: decode.FXDelay, Change: "when op == bin do delay 1s"}
 	case ws.OpText:
@@ -42,8 +42,8 @@ func (g *gatekeeper) decide(ev *decode.Event) decode.Fate {
 			return decode.Fate{FX: decode.FXReplace, Change: "when text contains \"swap\" do text \"é\""}
 		}
 	case ws.OpPong:
-		g.AlsoChanged("hold", "until somebody looks")
-		g.AlsoChanged("", "a notice")
+		g.AlsoChanged(ev.Dir, "hold", "until somebody looks")
+		g.AlsoChanged(ev.Dir, "", "a notice")
 		return decode.Fate{FX: decode.FXHold}
 	}
 	return decode.Fate{}

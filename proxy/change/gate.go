@@ -35,9 +35,8 @@ type gate struct {
 	matched []bool // by line: the event at hand is a match
 	dirs    [2]direction
 	deflate decode.Deflate
-	closed  string         // the change that has closed the session: what comes from there on is dropped
-	heads   [2]decode.Fate // of the handshake, by Dir
-	pings   int            // injected without a payload
+	closed  string // the change that has closed the session: what comes from there on is dropped
+	pings   int    // injected without a payload
 	timer   *time.Timer
 	over    bool
 }
@@ -105,14 +104,17 @@ func (g *gate) Decide(ev *decode.Event) (dec proxy.Decision) {
 	case decode.KindClosed:
 		g.over = true
 		g.schedule()
-	case decode.KindRequest, decode.KindResponse:
-		g.other(ev, &dec)
-		dec.Fate = g.heads[ev.Dir]
-		g.heads[ev.Dir] = decode.Fate{}
 	default:
 		g.other(ev, &dec)
 	}
 	return dec
+}
+
+// Look adds what the lines need to know of the session.
+func (g *gate) Look(look *decode.Look) {
+	for _, l := range g.set.lines {
+		l.addTo(look)
+	}
 }
 
 // renew puts lines in force.

@@ -32,10 +32,7 @@ func (g *gate) Head(ev *decode.Event) (dec proxy.HeadDecision) {
 		return dec
 	}
 	dec.Change = names(acts)
-	fate := decode.Fate{FX: decode.FXReplace, Change: dec.Change}
-	if dec.Status != 0 {
-		fate.FX = decode.FXDrop
-	} else {
+	if dec.Status == 0 {
 		dec.Edit = func(h *decode.Head) *decode.Head {
 			for _, a := range edits {
 				if a.remove {
@@ -47,6 +44,5 @@ func (g *gate) Head(ev *decode.Event) (dec proxy.HeadDecision) {
 			return h
 		}
 	}
-	g.heads[ev.Dir] = fate
 	return dec
 }
