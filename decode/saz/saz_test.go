@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -209,6 +210,22 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestBits checks that the bits of a session are in hexadecimal, as Fiddler has them.
+func TestBits(t *testing.T) {
+	b := archive(t, wst(`{"wstrace":1,"t0":"2026-11-29T10:00:00Z"}
+{"k":"open","t":0,"c":1,"url":"wss://a.example/"}
+{"k":"frame","t":0,"c":1,"d":"<","op":"text","text":"a"}
+`))
+	z, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := fs.ReadFile(z, "raw/000001_m.xml")
+	if want := `<Session SID="1" BitFlags="40001">`; err != nil || !strings.Contains(string(text), want) || !strings.Contains(string(text), ` ClientDoneResponse="0001-01-01T00:00:00"`) {
+		t.Errorf("got %s, %v, want %s", text, err, want)
+	}
+}
+
 // twoAtOnce is a trace of two connections at the same time.
 const twoAtOnce = `{"wstrace":1,"t0":"2026-11-29T10:00:00Z"}
 {"k":"open","t":0,"c":1}
@@ -281,6 +298,11 @@ func TestFiddler(t *testing.T) {
 		{"cut frame", []item{{"raw/1_c.txt", request}, {"raw/1_s.txt", response},
 			{"raw/1_w.txt", "\r\nRequest-Length: 7\r\n\r\n" + hi[:7] + "\r\nRequest-Length: 8\r\n\r\n" + hi + "\r\n"}},
 			"gap 1|frame > out=false 8182"},
+		{"HTTPS, by bits in hexadecimal", []item{{"raw/1_c.txt", "GET /a HTTP/1.1\r\nHost: a.example\r\n\r\n"},
+			{"raw/1_m.xml", `<Session SID="1" BitFlags="4001F"><SessionTimers ClientBeginRequest="0001-01-01T00:00:00+09:00" ClientConnected="2024-05-01T14:00:00-07:00" /><SessionFlags><SessionFlag N="x-clientip" V="127.0.0.1" /><SessionFlag N="x-clientport" V="0" /></SessionFlags></Session>`}},
+			"21:00:00.0000000 open|Client:127.0.0.1 |Server:a.example:443|URL:https://a.example/a|request"},
+		{"HTTP/2 and gRPC", []item{{"raw/1_c.txt", "POST https://a.example/a HTTP/2\r\nHost: a.example\r\n\r\n"}, {"raw/1_s.txt", "HTTP/2 200 OK\r\nContent-Length: 2\r\n\r\nhi"}, {"raw/1_g.txt", "x"}},
+			`URL:https://a.example/a|notice the messages of gRPC in the archive are left out|request "POST https://a.example/a HTTP/2.0\r\n|response "HTTP/2.0 200 OK\r\n|body < hi|closed`},
 		{"sorted by number", []item{{"raw/10_c.txt", "GET /b HTTP/1.1\r\nHost: a\r\n\r\n"}, {"raw\\9_c.txt", "GET /a HTTP/1.1\r\nHost: a\r\n\r\n"}, {"raw/0_c.txt", "x"}, {"raw/../9_c.txt", "x"}},
 			"open|Conn:9|GET /a|closed|open|Conn:10|GET /b|closed"},
 		{"connect", []item{{"raw/1_c.txt", "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\nA ClientHello was found."}, {"raw/1_s.txt", "HTTP/1.1 200 Connection Established\r\n\r\nThis is a tunnel."}},
