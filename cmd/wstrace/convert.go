@@ -234,10 +234,14 @@ func (c *conversion) play(ctx context.Context, in *source.File, w io.Writer, lef
 	defer cancel(nil)
 	writer := &errWriter{w: w, failed: cancel}
 	sink := c.out.open(writer, &c.options)
+	failing, _ := sink.(interface{ Err() error }) // what it keeps in a temporary file, too
 	both := decode.SinkFunc(func(ev *decode.Event) {
 		if c.wants(ev.Conn) {
 			left.see(ev)
 			sink.Emit(ev)
+			if failing != nil && failing.Err() != nil {
+				cancel(failing.Err())
+			}
 		}
 	})
 	look := convertLook()
@@ -249,7 +253,7 @@ func (c *conversion) play(ctx context.Context, in *source.File, w io.Writer, lef
 	switch {
 	case writer.err != nil:
 		return writeError{writer.err}
-	case err == nil && closed != nil, errors.Is(err, decode.ErrCut) && closed != nil:
+	case closed != nil && (err == nil || err == closed || errors.Is(err, decode.ErrCut)):
 		return writeError{closed}
 	}
 	notePlayed(c.con, "convert", c.in, in)

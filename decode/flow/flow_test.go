@@ -198,6 +198,8 @@ func TestPlay(t *testing.T) {
 				"open", "tls", "request", "body", "response", `03.250 end local "reset" both=true`, "03.250 closed code=0 bytes=[5 0]"}},
 			{"killed", chat(version, array{}).replaced("error", dict{"msg", "Connection killed.", "timestamp", t0 + 3}), []string{
 				"open", "tls", "request", "response", "03.250 notice mitmproxy: Connection killed.", "03.250 closed code=0"}},
+			{"not followed", chat(version, array{}).replaced("websocket", nil), []string{
+				"open", "tls", "notice mitmproxy has not kept what followed", "request", "response", "01.250 closed code=0"}},
 			{"not answered yet", post(version).replaced("response", nil), []string{"open", "tls", "request", "body"}},
 			{"closed", chat(version, array{said(1, true, "hi", 2, false, false), said(2, false, "\x00\xff", 3, false, false)}, true, 1000, "bye"), []string{
 				"00.250 open 127.0.0.1:5000 a.example:443 wss://a.example/chat noframes=true", "tls", "request", "response",

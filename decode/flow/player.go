@@ -109,11 +109,15 @@ func (p *player) run(step turn) {
 	p.failed = !top["error"].null()
 	req := p.request(top["request"], websocket, &info)
 	info.NoFrames = websocket
+	info.Piece = !websocket && p.switched(top["response"])
 	*p.messages = *p.messages || websocket
 	if p.err != nil {
 		return
 	}
 	p.Open(info)
+	if info.Piece {
+		p.Notice(p.now, "mitmproxy has not kept what followed the handshake")
+	}
 	if !step(p.now) {
 		return
 	}
@@ -146,6 +150,12 @@ func (p *player) run(step turn) {
 	if ended || !websocket && res.head != nil {
 		p.Done(p.now)
 	}
+}
+
+// switched reports whether a response switches protocols.
+func (p *player) switched(response value) bool {
+	status, _ := p.integer(p.dict(response, "status_code")["status_code"])
+	return status == 101
 }
 
 // failure tells why mitmproxy gave up.

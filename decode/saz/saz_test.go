@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"maps"
@@ -135,8 +136,9 @@ func told(t *testing.T, src decode.Source) *teller {
 	return s
 }
 
-// TestRoundTrip writes traces as archives, and reads those back.
-func TestRoundTrip(t *testing.T) {
+// traces returns the sessions that are written as archives, by name.
+func traces(t *testing.T) map[string]string {
+	t.Helper()
 	names, err := filepath.Glob("../../testdata/traces/*.wst")
 	if err != nil || len(names) == 0 {
 		t.Fatal(err)
@@ -179,7 +181,12 @@ func TestRoundTrip(t *testing.T) {
 		}
 		more[filepath.Base(name)] = string(b)
 	}
-	for name, text := range more {
+	return more
+}
+
+// TestRoundTrip writes traces as archives, and reads those back.
+func TestRoundTrip(t *testing.T) {
+	for name, text := range traces(t) {
 		t.Run(name, func(t *testing.T) {
 			b := archive(t, wst(text))
 			want, got := told(t, wst(text)), told(t, source(b))
@@ -347,7 +354,8 @@ func (s *teller) all() string {
 	return b.String()
 }
 
-// TestPython reads an archive by an independent reader.
+// TestPython reads archives by an independent reader: what they have is what was
+// recorded.
 func TestPython(t *testing.T) {
 	python, err := exec.LookPath("/usr/bin/python3")
 	if err != nil {
@@ -356,50 +364,122 @@ func TestPython(t *testing.T) {
 		}
 		t.Skip(err)
 	}
-	names, _ := filepath.Glob("../../testdata/traces/*.wst")
-	for _, name := range names {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
+	for name, text := range traces(t) {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "a.saz")
+			if err := os.WriteFile(file, archive(t, wst(text)), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			out, err := exec.Command(python, "testdata/read.py", file).CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			if unzip, err := exec.LookPath("unzip"); err == nil {
+				if out, err := exec.Command(unzip, "-tqq", file).CombinedOutput(); err != nil {
+					t.Errorf("%v\n%s", err, out)
+				}
+			}
+			want := new(heard)
+			if err := wst(text).Play(t.Context(), want, decode.Look{Bodies: 1 << 40}); err != nil {
+				t.Fatal(err)
+			}
+			got := strings.Split(string(out), "\n")
+			for i, line := range strings.Split(want.text(), "\n") {
+				if i >= len(got) || got[i] != line {
+					t.Fatalf("line %d: got\n%.300s\nwant\n%.300s", i+1, strings.Join(got[min(i, len(got)):min(i+1, len(got))], ""), line)
+				}
+			}
+		})
+	}
+}
+
+// A heard notes the sessions as testdata/read.py prints them.
+type heard struct{ sessions map[int64]*heardSession }
+
+type heardSession struct {
+	meta   string
+	heads  [2]string
+	bodies [2][]byte
+	frames []string
+	framed bool         // there is something in place of a frame, at least
+	flight [2][2][]byte // by Dir; and of what was sent in place of frames
+}
+
+func (h *heard) Emit(ev *decode.Event) {
+	if h.sessions == nil {
+		h.sessions = map[int64]*heardSession{}
+	}
+	if h.sessions[ev.Conn] == nil {
+		h.sessions[ev.Conn] = new(heardSession)
+	}
+	s := h.sessions[ev.Conn]
+	i := ev.Info
+	host, port := splitHost(i.Client)
+	tls := i.ClientTLS != nil || strings.HasPrefix(i.URL, "wss:") || strings.HasPrefix(i.URL, "https:")
+	websocket := strings.Contains(s.meta, "websocket=1") || i.NoFrames || ev.Handshake != nil && ev.Handshake.Accepted
+	s.meta = fmt.Sprintf("tls=%d websocket=%d client=%s:%s began=%s", digit(tls), digit(websocket), host, port, appendTime(nil, i.Time))
+	switch ev.Kind {
+	case decode.KindRequest:
+		s.heads[0] = rawHead(ev.Handshake.Request)
+	case decode.KindResponse:
+		if h := ev.Head; h.Cut || h.Status >= 200 || h.Status == 101 {
+			s.heads[1] = rawHead(h)
 		}
-		b := archive(t, wst(string(text)))
-		file := filepath.Join(t.TempDir(), "a.saz")
-		if err := os.WriteFile(file, b, 0o666); err != nil {
-			t.Fatal(err)
+	case decode.KindBody:
+		s.bodies[ev.Dir] = append(s.bodies[ev.Dir], ev.Data...)
+	case decode.KindMessage:
+		if m := ev.Message; m.Frames == 0 { // a short one
+			s.frames = append(s.frames, fmt.Sprintf("%s bits=4 %s head=%02x%02x fin=1 rsv=0 op=%d masked=0 key=00000000 len=%d crc=%08x", ev.Dir, appendTime(nil, ev.Time),
+				0x80|m.Op, m.Len, m.Op, m.Len, crc32.ChecksumIEEE(m.Data)))
 		}
-		out, err := exec.Command(python, "testdata/read.py", file).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v\n%s", err, out)
+	case decode.KindJunk:
+		s.framed = true
+	case decode.KindFrame:
+		s.framed = true
+		f, b := ev.Frame, &s.flight[ev.Dir][digit(ev.Out)]
+		if !f.More {
+			*b = nil
 		}
-		want := &heard{}
-		if err := source(b).Play(t.Context(), want, decode.Look{}); err != nil {
-			t.Fatal(err)
-		}
-		if got := string(out); got != want.text() {
-			t.Errorf("%s: got\n%s\nwant\n%s", name, got, want.text())
+		*b = f.AppendPayload(*b, -1)
+		if f.Complete {
+			s.frames = append(s.frames, fmt.Sprintf("%s bits=%d %s head=%x fin=%d rsv=%d op=%d masked=%d key=%x len=%d crc=%08x", ev.Dir, frameBits(ev), appendTime(nil, ev.Time),
+				f.Head, f.Flags()>>7, f.Rsv, f.OpCode, f.Head[1]>>7, f.Mask, f.Length, crc32.ChecksumIEEE(*b)))
 		}
 	}
 }
 
-// heard notes the whole frames of each session as testdata/read.py prints them.
-type heard struct{ lines map[int64][]string }
+func digit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
 
-func (h *heard) Emit(ev *decode.Event) {
-	if h.lines == nil {
-		h.lines = map[int64][]string{}
+func rawHead(h *decode.Head) string {
+	if h.Raw != "" {
+		return h.Raw
 	}
-	if f := ev.Frame; ev.Kind == decode.KindFrame && f.Complete && !f.More {
-		p := f.AppendPayload(nil, -1)
-		h.lines[ev.Conn] = append(h.lines[ev.Conn], fmt.Sprintf("%d %s fin=%d rsv=%d op=%d masked=%d key=%x len=%d %x %s", ev.Conn, ev.Dir,
-			f.Flags()>>7, f.Rsv, f.OpCode, f.Head[1]>>7, f.Mask, f.Length, p, ev.Time.UTC().Format("2006-01-02T15:04:05.0000000Z")))
-	}
+	return string(appendHTTP1(nil, h))
 }
 
 func (h *heard) text() string {
 	var b strings.Builder
-	for _, conn := range slices.Sorted(maps.Keys(h.lines)) {
-		for _, line := range h.lines[conn] {
-			b.WriteString(line + "\n")
+	for _, conn := range slices.Sorted(maps.Keys(h.sessions)) {
+		s := h.sessions[conn]
+		if s.heads == [2]string{} && s.frames == nil && !s.framed {
+			continue
+		}
+		fmt.Fprintln(&b, conn, s.meta)
+		for d, name := range [...]string{"request", "response"} {
+			if decode.HeadLen([]byte(s.heads[d]), 0) > 0 {
+				fmt.Fprintf(&b, "%d %s %x\n", conn, name, s.heads[d])
+			}
+			if len(s.bodies[d]) > 0 {
+				fmt.Fprintf(&b, "%d %s body %x\n", conn, name, s.bodies[d])
+			}
+		}
+		for _, line := range s.frames {
+			fmt.Fprintln(&b, conn, line)
 		}
 	}
 	return b.String()
