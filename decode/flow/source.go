@@ -53,12 +53,19 @@ type Source struct {
 	messages bool
 }
 
-// A stored is a flow in the file.
+// A stored is a flow in the file. There may be millions.
 type stored struct {
 	at    int64
-	n     int64 // its number
-	start time.Time
+	start int64  // in microseconds, as [time.Time.UnixMicro] has them
+	n     uint32 // its number
 	kind  kind
+}
+
+func (f *stored) time() time.Time {
+	if f.start == (time.Time{}).UnixMicro() {
+		return time.Time{}
+	}
+	return time.UnixMicro(f.start)
 }
 
 type kind uint8
@@ -76,7 +83,8 @@ func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) e
 	sink = decode.Shared(sink)
 	var begin time.Time
 	if len(flows) > 0 {
-		begin = slices.MinFunc(flows, func(a, b stored) int { return a.start.Compare(b.start) }).start
+		first := slices.MinFunc(flows, func(a, b stored) int { return cmp.Compare(a.start, b.start) })
+		begin = first.time()
 	}
 	for _, text := range left.texts() {
 		decode.Locked(sink, func() {
@@ -92,9 +100,9 @@ func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) e
 			failed = err
 		}
 	}
-	err := merge.Play(ctx, len(flows), func(i int) time.Time { return flows[i].start }, func(i int) merge.Session {
+	err := merge.Play(ctx, len(flows), func(i int) time.Time { return flows[i].time() }, func(i int) merge.Session {
 		f := &flows[i]
-		p := &player{r: reader{r: s.R, size: s.Size}, number: s.After + f.n, in: f, bad: bad, now: f.start, messages: &s.messages}
+		p := &player{r: reader{r: s.R, size: s.Size}, number: s.After + int64(f.n), in: f, bad: bad, now: f.time(), messages: &s.messages}
 		p.Sink, p.Look = sink, look
 		return p.play
 	}, func() error { return failed })
@@ -125,7 +133,7 @@ func (l leftOut) texts() (all []string) {
 func (s *Source) index(ctx context.Context) (flows []stored, left leftOut, err error) {
 	r := reader{r: s.R, size: s.Size}
 	told := false
-	for at, n := int64(0), int64(1); at < s.Size; n++ {
+	for at, n := int64(0), uint32(1); at < s.Size; n++ {
 		if ctx.Err() != nil {
 			return flows, left, context.Cause(ctx)
 		}
@@ -144,7 +152,7 @@ func (s *Source) index(ctx context.Context) (flows []stored, left leftOut, err e
 			left.others++
 		case err == nil:
 			flows = append(flows, f)
-			s.last = s.After + n
+			s.last = s.After + int64(n)
 		case s.Bad == nil:
 			return flows, left, err
 		case version && told:
@@ -187,17 +195,25 @@ func (r *reader) look(v value) (f stored, err error) {
 	default:
 		f.kind = kindOther
 	}
-	if request, err := r.dict(top["request"], "timestamp_start"); err != nil {
-		return f, err
-	} else if f.start, err = r.time(request["timestamp_start"]); err != nil || !f.start.IsZero() {
-		return f, err
-	}
-	if f.start, err = r.time(top["timestamp_created"]); err != nil || !f.start.IsZero() {
-		return f, err
+	start, err := r.start(top)
+	f.start = start.UnixMicro()
+	return f, err
+}
+
+// start returns when a flow began, or the zero time.
+func (r *reader) start(top map[string]value) (time.Time, error) {
+	request, err := r.dict(top["request"], "timestamp_start")
+	if err != nil {
+		return time.Time{}, err
 	}
 	conn, err := r.dict(top["client_conn"], "timestamp_start")
-	if err == nil {
-		f.start, err = r.time(conn["timestamp_start"])
+	if err != nil {
+		return time.Time{}, err
 	}
-	return f, err
+	for _, v := range [...]value{request["timestamp_start"], top["timestamp_created"], conn["timestamp_start"]} {
+		if t, err := r.time(v); err != nil || !t.IsZero() {
+			return t, err
+		}
+	}
+	return time.Time{}, nil
 }

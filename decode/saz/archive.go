@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -260,12 +261,17 @@ func salvage(r io.ReaderAt, size int64) (entries []*entry, err error) {
 		e := &entry{name: string(name), method: binary.LittleEndian.Uint16(head[8:]), size: int64(binary.LittleEndian.Uint32(head[18:]))}
 		flags := binary.LittleEndian.Uint16(head[6:])
 		e.sealed = flags&1 != 0
-		e.at = at + localLen + int64(len(name)) + int64(binary.LittleEndian.Uint16(head[28:]))
+		extra := make([]byte, binary.LittleEndian.Uint16(head[28:]))
+		r.ReadAt(extra, at+localLen+int64(len(name))) // what is missing of it is missing behind it, too
+		e.at = at + localLen + int64(len(name)) + int64(len(extra))
 		if _, _, ok := parseName(e.name); ok {
 			entries = append(entries, e)
 		}
 		if flags&8 == 0 { // else its length stands behind it
-			if at = e.at + e.size; e.size == 1<<32-1 || at > size {
+			if e.size == 1<<32-1 {
+				e.size = longSize(extra)
+			}
+			if at = e.at + e.size; e.size > size || at > size {
 				e.size, e.cut = size-e.at, true
 			}
 		} else {
@@ -278,6 +284,21 @@ func salvage(r io.ReaderAt, size int64) (entries []*entry, err error) {
 			return entries, &decode.SourceError{Offset: e.at, Err: fmt.Errorf("%s: its end can't be found", shortName(e.name))}
 		}
 	}
+}
+
+// longSize returns the compressed size that the extra field of a local header in the form
+// of ZIP64 tells, or [math.MaxInt64].
+func longSize(extra []byte) int64 {
+	const id, both = 1, 16 // the size, and the compressed one
+	for len(extra) >= 4 {
+		field := extra[4:]
+		n := int(binary.LittleEndian.Uint16(extra[2:]))
+		if binary.LittleEndian.Uint16(extra) == id && n >= both && len(field) >= both {
+			return int64(min(binary.LittleEndian.Uint64(field[8:]), math.MaxInt64))
+		}
+		extra = field[min(n, len(field)):]
+	}
+	return math.MaxInt64
 }
 
 // hasEnd reports whether the file ends as an archive does.

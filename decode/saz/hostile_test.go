@@ -215,6 +215,28 @@ func TestStoredWithoutDirectory(t *testing.T) {
 	}
 }
 
+// TestLongWithoutDirectory salvages entries in the form of ZIP64.
+func TestLongWithoutDirectory(t *testing.T) {
+	var b []byte
+	for i := range 2 {
+		content := fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", i+1)
+		name := fmt.Sprintf("raw/%d_c.txt", i+1)
+		b = binary.LittleEndian.AppendUint32(b, sigLocal)
+		b = append(b, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
+		b = append(b, byte(len(name)), 0, 26, 0)
+		b = append(append(b, name...), 9, 9, 2, 0, 0, 0, 1, 0, 16, 0)
+		b = binary.LittleEndian.AppendUint64(b, uint64(len(content)))
+		b = binary.LittleEndian.AppendUint64(b, uint64(len(content)))
+		b = append(b, content...)
+	}
+	for n := range len(b) + 1 {
+		got := new(teller)
+		if err := source(b[:n]).Play(t.Context(), got, decode.Look{}); n >= 4 && !errors.Is(err, decode.ErrCut) || n == len(b) && !strings.Contains(got.all(), "GET /2 ") {
+			t.Fatalf("the first %d bytes: got %v, %s", n, err, got.all())
+		}
+	}
+}
+
 // TestLong writes long frames of two sessions at the same time, with little memory.
 func TestLong(t *testing.T) {
 	temp, err := os.Create(filepath.Join(t.TempDir(), "temp"))
