@@ -157,8 +157,9 @@ func TestEncrypted(t *testing.T) {
 func TestDirectory(t *testing.T) {
 	var out bytes.Buffer
 	z := zip.NewWriter(&out)
-	for i := range 1200 {
-		if _, err := z.CreateRaw(&zip.FileHeader{Name: fmt.Sprintf("%d%s", i, strings.Repeat("x", 60000))}); err != nil {
+	long := strings.Repeat("x", 60000)
+	for range (maxDirectory+2*maxTrailer)/len(long) + 1 {
+		if _, err := z.CreateRaw(&zip.FileHeader{Name: long, NonUTF8: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
