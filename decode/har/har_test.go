@@ -397,7 +397,7 @@ func TestSpool(t *testing.T) {
 		fmt.Fprintf(&b, `{"k":"open","c":%d}`+"\n", c+1)
 	}
 	long := strings.Repeat("x", 60_000)
-	for i := range 50 {
+	for i := range 25 {
 		for c := range 20 {
 			fmt.Fprintf(&b, `{"k":"frame","c":%d,"d":"<","op":"text","text":"%d %d %s"}`+"\n", c+1, c+1, i, long)
 		}
