@@ -116,6 +116,7 @@ type conversion struct {
 	con       *console
 	filter    filterFlag
 	sessions  sessionsFlag
+	tlsKeys   tlsKeysFlag
 	keepGoing bool
 	options   outOptions
 
@@ -161,6 +162,7 @@ replaced only when all is written. A trace that is made of a trace has the same 
 	ignores(cmd, "output", "to", "preview", "messages", "color", "time", "number")
 	c.filter.register(cmd, "convert only sessions in which `EXPR` selects something, see wstrace help filter")
 	cmd.Flags().Var(&c.sessions, "session", "convert only session `N`, or N,M,…")
+	c.tlsKeys.register(cmd)
 	cmd.Flags().BoolVar(&c.options.harControl, "har-control", false, "write control frames into a HAR as messages, not only for wstrace to read; few programs expect them")
 	cmd.Flags().BoolVar(&c.keepGoing, "keep-going", false, "skip what is damaged and continue")
 	return cmd
@@ -189,6 +191,7 @@ func (c *conversion) run(ctx context.Context) error {
 		return c.con.failIn("convert", c.in, err) // also if it is empty, as there is no OUT then
 	}
 	defer in.Close()
+	in.Keys = c.tlsKeys.Keys
 	if c.keepGoing {
 		in.Bad = func(err error) { c.bad = c.con.failIn("convert", c.in, err) }
 	}
@@ -364,7 +367,7 @@ func (c *conversion) choose(ctx context.Context) error {
 		return nil // which is told when it is opened again
 	}
 	defer in.Close()
-	in.Bad = func(error) {}
+	in.Keys, in.Bad = c.tlsKeys.Keys, func(error) {}
 	c.chosen = map[int64]bool{}
 	look := decode.Look{Messages: true, Keep: 1, Seen: new(decode.Seen), Unpack: unpack}
 	c.filter.Needs().AddTo(&look)
