@@ -86,7 +86,7 @@ func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) e
 	p := &player{source: s, sink: sink, look: look, keys: newKeySet(s.Keys), flows: map[flowKey]*flow{}}
 	s.last, s.passed = s.After, map[string]int64{}
 	b := &p.blocks
-	b.r, b.secrets = bufio.NewReaderSize(s.R, 64<<10), p.keys.log
+	b.r, b.secrets = bufio.NewReaderSize(s.R, 64<<10), func(log []byte) { p.keys.found.add(log, p.held.secret) }
 	err := b.begin()
 	for err == nil && ctx.Err() == nil {
 		at := b.offset
@@ -136,6 +136,7 @@ type player struct {
 	blocks blockReader
 	links  linkDecoder
 	keys   *keySet
+	held   holds
 	start  time.Time // of the first packet
 
 	flows  map[flowKey]*flow
@@ -147,11 +148,15 @@ type player struct {
 // maxQUIC is how many conversations of QUIC are told apart.
 const maxQUIC = 1 << 16
 
+// full reports whether no n bytes more may wait.
+func (p *player) full(n int) bool { return p.cost+n > maxAllPending }
+
 // pass counts what is passed over.
 func (p *player) pass(what string) { p.source.passed[what]++ }
 
 // packet takes the next packet.
 func (p *player) packet(pkt *packet) {
+	p.held.play()
 	if p.start.IsZero() {
 		p.start = pkt.time
 	}
