@@ -38,7 +38,9 @@ func capture(ts *testscript.TestScript, neg bool, args []string) {
 	file := ts.MkAbs(args[0])
 	host, port, err := net.SplitHostPort(args[1])
 	ts.Check(err)
-	what := append([]string{"-Z", "root", "-i", "lo", "-U", "--immediate-mode", "-w", file}, args[2:]...)
+	// In the immediate mode the buffer has a slot of the snap length for each packet: with
+	// those of tcpdump there are 8, and packets are lost.
+	what := append([]string{"-Z", "root", "-i", "lo", "-U", "--immediate-mode", "-s", "65600", "-B", "8192", "-w", file}, args[2:]...)
 	cmd := exec.Command("tcpdump", append(what, "host", host, "and", "port", port)...)
 	stderr, err := cmd.StderrPipe()
 	ts.Check(err)
@@ -65,9 +67,9 @@ func captured(ts *testscript.TestScript, neg bool, args []string) {
 	c := capturings[file]
 	conn, err := net.Dial("udp", c.addr)
 	ts.Check(err)
-	conn.Write([]byte(endOfCapture))
-	conn.Close()
+	defer conn.Close()
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		conn.Write([]byte(endOfCapture)) // again and again: the capture may lose it
 		b, err := os.ReadFile(file)
 		if err == nil && strings.Contains(string(b), endOfCapture) {
 			break
