@@ -30,6 +30,7 @@ type writtenPacket struct {
 	seq, ack uint32
 	way      uint32
 	data     []byte
+	lost     int
 	comments []string
 }
 
@@ -44,6 +45,9 @@ func (p *writtenPacket) String() string {
 	if len(p.data) > 0 {
 		s += fmt.Sprintf(" %q", p.data)
 	}
+	if p.lost > 0 {
+		s += fmt.Sprintf(" %d lost", p.lost)
+	}
 	if len(p.comments) > 0 {
 		s += " # " + strings.Join(p.comments, " # ")
 	}
@@ -54,7 +58,7 @@ func (p *writtenPacket) String() string {
 // blocks of statistics it has.
 func readBack(b []byte) (packets []writtenPacket, names map[netip.Addr]string, statistics int, err error) {
 	names = map[netip.Addr]string{}
-	last := uint64(0)
+	last := map[flowKey]uint64{}
 	for at, n := 0, 0; at < len(b); n++ {
 		if len(b)-at < 12 {
 			return packets, names, statistics, io.ErrUnexpectedEOF
@@ -80,13 +84,14 @@ func readBack(b []byte) (packets []writtenPacket, names map[netip.Addr]string, s
 			names[addr] = string(name)
 		case kind == typePacket:
 			p, err := parsePacket(body)
-			if err == nil && p.time < last {
+			key, _ := keyOf(&segment{src: p.from, dst: p.to})
+			if err == nil && p.time < last[key] {
 				err = errors.New("times run backwards")
 			}
 			if err != nil {
 				return nil, nil, 0, fmt.Errorf("block %d: %w", n, err)
 			}
-			last = p.time
+			last[key] = p.time
 			packets = append(packets, p)
 		default:
 			return nil, nil, 0, fmt.Errorf("block %d is of type %d, with %d bytes", n, kind, len(body))
@@ -99,8 +104,8 @@ func parsePacket(b []byte) (p writtenPacket, err error) {
 	u32 := func(at int) uint32 { return binary.LittleEndian.Uint32(b[at:]) }
 	p.leg, p.time = u32(0), uint64(u32(4))<<32|uint64(u32(8))
 	n := int(u32(12))
-	if p.leg >= legs || n != int(u32(16)) || n > 1514 {
-		return p, fmt.Errorf("interface %d, %d bytes", p.leg, n)
+	if p.lost = int(u32(16)) - n; p.leg >= legs || p.lost < 0 || p.lost > mostLost || n > 1514 {
+		return p, fmt.Errorf("interface %d, %d bytes, %d lost", p.leg, n, p.lost)
 	}
 	frame, options := b[20:20+n], b[20+(n+3)&^3:]
 	for {
@@ -125,14 +130,15 @@ func parsePacket(b []byte) (p writtenPacket, err error) {
 	src, dst, head := ip[12:16], ip[16:20], 20
 	if frame[12] == 0x86 {
 		src, dst, head = ip[8:24], ip[24:40], 40
-		if int(binary.BigEndian.Uint16(ip[4:])) != len(ip)-head {
+		if int(binary.BigEndian.Uint16(ip[4:])) != len(ip)+p.lost-head {
 			return p, errors.New("length of IPv6")
 		}
-	} else if fold(sum(0, ip[:20])) != 0 || int(binary.BigEndian.Uint16(ip[2:])) != len(ip) {
+	} else if fold(sum(0, ip[:20])) != 0 || int(binary.BigEndian.Uint16(ip[2:])) != len(ip)+p.lost {
 		return p, errors.New("checksum or length of IPv4")
 	}
 	tcp := ip[head:]
-	pseudo := slices.Concat(src, dst, []byte{0, 6, byte(len(tcp) >> 8), byte(len(tcp))})
+	length := len(tcp) + p.lost
+	pseudo := slices.Concat(src, dst, []byte{0, 6, byte(length >> 8), byte(length)})
 	if fold(sum(sum(0, pseudo), tcp)) != 0 {
 		return p, errors.New("checksum of TCP")
 	}
@@ -362,7 +368,7 @@ func TestManyAddresses(t *testing.T) {
 	}
 }
 
-// TestTimes checks that times never run backwards, whatever those of the events do.
+// TestTimes checks which times packets can have.
 func TestTimes(t *testing.T) {
 	for _, c := range []struct{ at, want time.Time }{
 		{time.Time{}, time.Unix(0, 0)},
@@ -372,15 +378,41 @@ func TestTimes(t *testing.T) {
 	} {
 		w := NewWriter(io.Discard, Options{})
 		w.at(c.at)
-		w.at(c.at.Add(-time.Second))
-		if want := uint64(c.want.Unix())*1e9 + uint64(c.want.Nanosecond()); w.last != want {
-			t.Errorf("%v: got %d, want %d", c.at, w.last, want)
+		if want := uint64(c.want.Unix())*1e9 + uint64(c.want.Nanosecond()); w.now != want {
+			t.Errorf("%v: got %d, want %d", c.at, w.now, want)
 		}
 	}
 	w := NewWriter(io.Discard, Options{})
 	w.at(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))
-	if got := time.Unix(int64(w.last/1e9), 0).UTC().Year(); got != 2554 {
+	if got := time.Unix(int64(w.now/1e9), 0).UTC().Year(); got != 2554 {
 		t.Errorf("9999 becomes %d", got)
+	}
+}
+
+// TestTimesBackwards checks that sessions keep their times, though one that comes later
+// in a recording was earlier, and that the times of a conversation never run backwards.
+func TestTimesBackwards(t *testing.T) {
+	s := newScene()
+	w := s.Writer
+	want := map[uint16]uint64{} // by the client's port
+	for n, at := range []time.Duration{0, -time.Hour, time.Hour} {
+		s.now = start.Add(at)
+		want[uint16(n+1)] = uint64(s.now.UnixNano())
+		d := s.open(decode.Info{Conn: int64(n + 1), Client: fmt.Sprintf("10.0.0.1:%d", n+1)})
+		d.Data(decode.FromClient, s.now, []byte(request))
+		w.Tap(decode.Chunk{Conn: int64(n + 1), Time: s.now.Add(-time.Second), Data: []byte("x"), Offset: -1})
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	packets, _, _, err := readBack(s.file.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range packets {
+		if want := want[min(p.from.Port(), p.to.Port())]; p.time != want {
+			t.Errorf("packet %d: time %d, want %d", i+1, p.time, want)
+		}
 	}
 }
 
@@ -619,7 +651,7 @@ func FuzzWriter(f *testing.F) {
 			if p.flags&syn == 0 && p.seq-next[e] > 1<<30 { // it goes back
 				t.Fatalf("packet %d: seq %d, want %d\n%s", i+1, p.seq, next[e], &p)
 			}
-			next[e] = p.seq + uint32(len(p.data))
+			next[e] = p.seq + uint32(len(p.data)+p.lost)
 			if p.flags&(syn|fin) != 0 {
 				next[e]++
 			}
