@@ -305,13 +305,16 @@ func (w *Writer) split(s *session) {
 	proxy := netip.AddrPortFrom(w.addrs.makeUp("wstrace", s.server.Addr().Is6(), w.name), s.client.Port())
 	t, isNew := w.talk(serverLeg, proxy, s.server, s.conn)
 	s.talks[serverLeg] = t
-	n := &notes{}
-	n.add(-1, fmt.Sprintf("session %d, to the server", s.conn))
+	n := &s.notes[1]
 	if s.wrote[0] || s.wrote[1] {
-		n.add(-1, "up to here it was as on the leg of the client; the heads are repeated")
+		n = new(notes) // for the heads
 	}
+	n.add(-1, fmt.Sprintf("session %d, to the server", s.conn))
 	if isNew {
 		w.connect(t, n.take(-1, true))
+	}
+	if s.wrote[0] || s.wrote[1] {
+		n.add(-1, "up to here it was as on the leg of the client; the heads are repeated")
 	}
 	for d := range s.wrote {
 		if s.wrote[d] {

@@ -183,7 +183,7 @@ func (s *scene) check(t *testing.T, want ...string) {
 	}
 	var got []string
 	for _, p := range packets {
-		if p.flags != ack || len(p.data) > 0 || len(p.comments) > 0 {
+		if p.flags != ack || len(p.data) > 0 || p.lost > 0 || len(p.comments) > 0 {
 			got = append(got, p.String())
 		}
 	}
@@ -247,15 +247,149 @@ func TestLegs(t *testing.T) {
 		`0 10.0.0.1:50000 > 10.0.0.2:80 syn # session 1`,
 		`0 10.0.0.2:80 > 10.0.0.1:50000 syn,ack`,
 		`0 10.0.0.1:50000 > 10.0.0.2:80 psh,ack "GET / HTTP/1.1\r\nHost: h\r\n\r\n"`,
-		`1 192.0.2.1:50000 > 10.0.0.2:80 syn # session 1, to the server # up to here it was as on the leg of the client; the heads are repeated`,
+		`1 192.0.2.1:50000 > 10.0.0.2:80 syn # session 1, to the server`,
 		`1 10.0.0.2:80 > 192.0.2.1:50000 syn,ack`,
-		`1 192.0.2.1:50000 > 10.0.0.2:80 psh,ack "GET / HTTP/1.1\r\nHost: h\r\n\r\n"`,
+		`1 192.0.2.1:50000 > 10.0.0.2:80 psh,ack "GET / HTTP/1.1\r\nHost: h\r\n\r\n" # up to here it was as on the leg of the client; the heads are repeated`,
 		`1 10.0.0.2:80 > 192.0.2.1:50000 psh,ack "HTTP/1.1 404 No\r\nContent-Length: 1\r\n\r\n"`,
 		`0 10.0.0.2:80 > 10.0.0.1:50000 psh,ack "HTTP/1.1 404 Not found\r\nContent-Length: 1\r\n\r\n"`,
 		`0 10.0.0.2:80 > 10.0.0.1:50000 psh,ack "x"`,
 		`1 10.0.0.2:80 > 192.0.2.1:50000 psh,ack "x"`,
 		`0 10.0.0.2:80 > 10.0.0.1:50000 fin,ack`,
 		`1 10.0.0.2:80 > 192.0.2.1:50000 fin,ack`)
+}
+
+// TestLegsAgain checks that it is said which session is next on the leg of the server.
+func TestLegsAgain(t *testing.T) {
+	s := newScene()
+	h, _ := decode.ParseRequest(request)
+	sent, _ := decode.ParseRequest("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	ok, _ := decode.ParseResponse("HTTP/1.1 204 No\r\n\r\n")
+	for n := range int64(2) {
+		d := s.open(decode.Info{Conn: n + 1, Client: "10.0.0.1:50000", Server: "10.0.0.2:80"})
+		d.Head(decode.FromClient, s.now, h, sent)
+		d.Head(decode.FromServer, s.now, ok, nil)
+		d.Done(s.now)
+	}
+	s.check(t,
+		`0 10.0.0.1:50000 > 10.0.0.2:80 syn # session 1`,
+		`0 10.0.0.2:80 > 10.0.0.1:50000 syn,ack`,
+		`1 192.0.2.1:50000 > 10.0.0.2:80 syn # session 1, to the server`,
+		`1 10.0.0.2:80 > 192.0.2.1:50000 syn,ack`,
+		`0 10.0.0.1:50000 > 10.0.0.2:80 psh,ack "GET / HTTP/1.1\r\nHost: h\r\n\r\n"`,
+		`1 192.0.2.1:50000 > 10.0.0.2:80 psh,ack "GET / HTTP/1.1\r\nHost: x\r\n\r\n"`,
+		`0 10.0.0.2:80 > 10.0.0.1:50000 psh,ack "HTTP/1.1 204 No\r\n\r\n"`,
+		`1 10.0.0.2:80 > 192.0.2.1:50000 psh,ack "HTTP/1.1 204 No\r\n\r\n"`,
+		`0 10.0.0.1:50000 > 10.0.0.2:80 psh,ack "GET / HTTP/1.1\r\nHost: h\r\n\r\n" # session 2`,
+		`1 192.0.2.1:50000 > 10.0.0.2:80 psh,ack "GET / HTTP/1.1\r\nHost: x\r\n\r\n" # session 2, to the server`,
+		`0 10.0.0.2:80 > 10.0.0.1:50000 psh,ack "HTTP/1.1 204 No\r\n\r\n"`,
+		`1 10.0.0.2:80 > 192.0.2.1:50000 psh,ack "HTTP/1.1 204 No\r\n\r\n"`)
+}
+
+// TestGone checks that a side whose bytes nobody took any more does not end before the
+// one that had gone, and that no one is blamed for it who reads the capture.
+func TestGone(t *testing.T) {
+	s := newScene()
+	d := s.open(decode.Info{Conn: 1, Client: "10.0.0.1:50000", Server: "10.0.0.2:80"})
+	d.Data(decode.FromClient, s.now, []byte(request))
+	d.End(decode.FromClient, s.now, decode.EndDrop, "")
+	d.End(decode.FromServer, s.now, decode.EndFIN, "")
+	d.Done(s.now)
+	s.check(t,
+		`0 10.0.0.1:50000 > 10.0.0.2:80 syn # session 1`,
+		`0 10.0.0.2:80 > 10.0.0.1:50000 syn,ack`,
+		`0 10.0.0.1:50000 > 10.0.0.2:80 psh,ack "GET / HTTP/1.1\r\nHost: h\r\n\r\n"`,
+		`0 10.0.0.2:80 > 10.0.0.1:50000 fin,ack # what else the client sent was dropped, as the other side had gone`,
+		`0 10.0.0.1:50000 > 10.0.0.2:80 fin,ack`)
+}
+
+// TestLost checks what there is of bytes that are not known: a packet that was cut off,
+// or a hole. Neither is anything wrong with TCP.
+func TestLost(t *testing.T) {
+	s := newScene()
+	d := s.open(decode.Info{Conn: 1, Client: "10.0.0.1:50000", Server: "10.0.0.2:80"})
+	d.Upgraded()
+	d.Data(decode.FromServer, s.now, []byte{0x82, 126, 0xff, 0xff, 1})
+	d.Gap(decode.FromServer, s.now, 0xfffe)
+	d.Data(decode.FromServer, s.now, []byte{0x81, 0})
+	s.check(t,
+		`0 10.0.0.1:50000 > 10.0.0.2:80 syn # session 1`,
+		`0 10.0.0.2:80 > 10.0.0.1:50000 syn,ack`,
+		`0 10.0.0.2:80 > 10.0.0.1:50000 psh,ack "\x82~\xff\xff\x01"`,
+		`0 10.0.0.2:80 > 10.0.0.1:50000 ack 32768 lost # 65534 bytes of the server are not known`,
+		`0 10.0.0.2:80 > 10.0.0.1:50000 ack 32766 lost`,
+		`0 10.0.0.2:80 > 10.0.0.1:50000 psh,ack "\x81\x00"`)
+	for n, row := range tshark(t, s.file.Bytes(), []string{"tcp.analysis.flags", "_ws.malformed"}, "-d", "tcp.port==80,websocket") {
+		if row[0] != nil || row[1] != nil {
+			t.Errorf("packet %d: tshark finds %q", n+1, row)
+		}
+	}
+}
+
+// TestWrap checks that the numbers of bytes begin anew after 4 GiB: in real bytes, for
+// who reads the packets, and at the end of the numbers for tshark and for us.
+func TestWrap(t *testing.T) {
+	var last, bytes, wraps int64
+	w := NewWriter(writerFunc(func(b []byte) {
+		for len(b) > 0 {
+			size := little.Uint32(b[4:])
+			if tcp := b[28+ethernetLen+ipv4Len:]; little.Uint32(b) == typePacket && tcp[1] == 80 { // of the server
+				n := int64(little.Uint32(b[20:])) - ethernetLen - ipv4Len - int64(tcp[12]>>4*4)
+				seq := int64(network.Uint32(tcp[4:]))
+				if n > 0 && bytes > 0 && uint32(seq) != uint32(last) {
+					t.Fatalf("after %d bytes: number %d, want %d", bytes, seq, uint32(last))
+				}
+				if n > 0 {
+					if seq+n > 1<<32 {
+						wraps++
+					}
+					bytes, last = bytes+n, seq+n
+				}
+			}
+			b = b[size:]
+		}
+	}), Options{})
+	w.Emit(&decode.Event{Kind: decode.KindOpen, Conn: 1, Info: &decode.Info{Conn: 1, Client: "10.0.0.1:50000", Server: "10.0.0.2:80"}})
+	chunk := decode.Chunk{Conn: 1, Dir: decode.FromServer, Time: start, Data: make([]byte, 1<<20), Offset: -1}
+	for bytes < 4<<30+1<<20 {
+		w.Tap(chunk)
+	}
+	if wraps == 0 {
+		t.Error("the numbers did not begin anew")
+	}
+
+	s := newScene()
+	for s.begun = 0; 5000+(s.begun+1)*0x85EBCA77 < 1<<32-2000; s.begun++ {
+	}
+	d := s.open(decode.Info{Conn: 1, Client: "10.0.0.1:50000", Server: "10.0.0.2:80", URL: "ws://example.com/"})
+	for side, head := range handshake("") {
+		d.Data(decode.Dir(side), s.now, []byte(head))
+	}
+	for range 10 {
+		d.Data(decode.FromServer, s.now, append([]byte{0x82, 126, 1, 0}, make([]byte, 256)...))
+	}
+	d.EndBoth(s.now, decode.EndFIN, "")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	frames := 0
+	for n, row := range tshark(t, s.file.Bytes(), []string{"tcp.analysis.flags", "websocket.opcode"}) {
+		if row[0] != nil {
+			t.Errorf("packet %d: tshark finds %q", n+1, row[0])
+		}
+		frames += len(row[1])
+	}
+	out, _, err := play(t, s.file.Bytes(), nil)
+	if ours := strings.Count(out, "< bin "); err != nil || frames != 10 || ours != 10 {
+		t.Errorf("%v, tshark finds %d frames, we find %d, want 10", err, frames, ours)
+	}
+}
+
+// A writerFunc takes what is written.
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(b []byte) (int, error) {
+	f(b)
+	return len(b), nil
 }
 
 // TestComments checks that a finding is on the packet with the end of its frame.
