@@ -27,6 +27,8 @@ import (
 // nothing else than frames of WebSocket. Conversations that are something else are
 // only counted ([Source.Passed]).
 //
+// Of a session for which a [Writer] has written both legs, that of the client is shown.
+//
 // Of more than [decode.MaxOpen] conversations, those that were silent for longest are
 // forgotten.
 type Source struct {
@@ -65,6 +67,7 @@ const (
 	PassedEarly     = "TLS with early data"
 	PassedDamaged   = "TLS that can't be decrypted"
 	PassedFragments = "IP fragments"
+	PassedServerLeg = "the server's side of a session that wstrace changed on the way"
 )
 
 // Passed returns what Play has passed over, the most first.
@@ -163,7 +166,12 @@ func (p *player) packet(pkt *packet) {
 	var s segment
 	switch p.links.decode(pkt, &s) {
 	case contentTCP:
-		p.segment(&s, place{pkt.time, pkt.offset})
+		switch {
+		case !pkt.leg:
+			p.segment(&s, place{pkt.time, pkt.offset})
+		case s.syn && !s.hasAck:
+			p.pass(PassedServerLeg)
+		}
 	case contentUDP:
 		if key, _ := keyOf(&s); beginsQUIC(s.payload) && !p.quic[key] && len(p.quic) < maxQUIC {
 			if p.quic == nil {

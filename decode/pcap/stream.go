@@ -318,6 +318,9 @@ func (s *stream) open(x *exchange, url string, cont bool, at place) {
 // url returns the URL that a request asks for.
 func (s *stream) url(h *decode.Head) string {
 	if !strings.HasPrefix(h.Target, "/") {
+		if rest, ok := strings.CutPrefix(h.Target, "http"); ok && decode.AsksForWebSocket(h) {
+			return "ws" + rest // as the proxy that is asked calls it
+		}
 		return h.Target
 	}
 	scheme, port := "http", ":80"
