@@ -87,7 +87,7 @@ var awkward = map[string]string{
 {"k":"res","t":0.2,"c":1,"v":"HTTP/1.1","code":200,"reason":"OK","h":[["Content-Type","text/plain"],["Content-Encoding","gzip"],["Transfer-Encoding","chunked"]]}
 {"k":"body","t":0.25,"c":1,"d":"<","b64":"H4sIAAAAAAAA/8tIzcnJBwCGphA2BQAAAA==","last":true}
 {"k":"done","t":0.3,"c":1,"sent":4,"got":25}
-{"k":"req","t":0.35,"c":2,"m":"GET","target":"/no","v":"HTTP/1.1","h":[["Host","a"],["Upgrade","websocket"],["Connection","Upgrade"],["Sec-WebSocket-Key","dGhlIHNhbXBsZSBub25jZQ=="],["Sec-WebSocket-Version","13"]]}
+{"k":"req","t":0.16,"c":2,"m":"GET","target":"/no","v":"HTTP/1.1","h":[["Host","a"],["Upgrade","websocket"],["Connection","Upgrade"],["Sec-WebSocket-Key","dGhlIHNhbXBsZSBub25jZQ=="],["Sec-WebSocket-Version","13"]]}
 {"k":"res","t":0.4,"c":2,"v":"HTTP/1.1","code":403,"reason":"Forbidden","h":[["Content-Length","2"]]}
 {"k":"body","t":0.5,"c":2,"d":"<","text":"no"}
 {"k":"done","t":0.5,"c":2,"sent":0,"got":2}
