@@ -16,8 +16,12 @@ demo: build # a chat with the proxy in the middle
 setup: # what the tests need besides Go
 	testdata/setup.sh
 
+# alone are the packages whose code is called by one goroutine at a time.
+alone = $$(go list ./decode/... ./render | grep -v '/decode$$')
+
 test: setup # everything but what soak adds
-	go test -race ./...
+	go test -race ./cmd/... ./proxy/... ./decode
+	go test $(alone)
 	go test -run 'AllocatesNothing|NoAllocations' ./decode/... ./proxy ./render # the race detector allocates
 	set -o pipefail; cd testdata/interop && go test -race -v -timeout 20m ./... | $(progress)
 

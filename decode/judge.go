@@ -20,6 +20,7 @@ type judge struct {
 	headFault  [2]string // by Dir: the first error in its heads
 	badRequest RuleID    // the first fault of the request that a server must refuse; "" for none
 	rejected   RuleID    // what the 101 breaks, so that the client must not accept it; "" if nothing
+	otherLeg   bool      // the capture has this session more than once, and another of them is judged for its keys
 
 	connection *judgedConnection // nil until frames can come
 }

@@ -87,7 +87,7 @@ func (j *judge) checkKeys(f *Frame) {
 // firstKey compares the first masking key with those of other sessions. By chance,
 // three never have the same (RFC 6455 §5.3).
 func (j *judge) firstKey(f *Frame, key uint32) {
-	if key == 0 || j.info.incomplete() { // 0 is judged by itself
+	if key == 0 || j.otherLeg || j.info.incomplete() { // 0 is judged by itself
 		return
 	}
 	if first, n := j.seen.mask(key, j.info.Conn); n >= 3 {

@@ -164,8 +164,14 @@ func (j *judge) keyUsed() {
 	if _, fault := decodeKey(key); fault != "" || j.info.incomplete() { // it may be the session itself that had the key
 		return
 	}
-	if conn, ok := j.seen.key(key, j.info.Conn); ok {
-		j.field(FromClient, fieldKey, "req-key-reused", "key %q was used by session #%d before", key, conn)
+	used := usedKey{j.info.Conn, j.requested, j.now}
+	before, ok := j.seen.key(key, used)
+	if ok && j.info.Via == "pcap" && (used.within(before) || before.within(used)) {
+		j.otherLeg = true // the capture has both sides of a proxy, or several interfaces that it passed
+		return
+	}
+	if ok {
+		j.field(FromClient, fieldKey, "req-key-reused", "key %q was used by session #%d before", key, before.conn)
 	}
 }
 

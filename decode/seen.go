@@ -15,7 +15,7 @@ import (
 // nothing.
 type Seen struct {
 	mu      sync.Mutex
-	keys    memory[string, int64]
+	keys    memory[string, usedKey]
 	masks   memory[uint32, firstMask]
 	clients memory[uint64, clientPast] // by a hash, for a client chooses how long its target is
 	traits  memory[uint64, struct{}]   // by a hash
@@ -53,16 +53,26 @@ func (m *memory[K, V]) put(k K, v V) {
 	m.m[k] = v
 }
 
-// key notes the key of a handshake that was accepted and returns the session that
-// had it before.
-func (s *Seen) key(key string, conn int64) (before int64, ok bool) {
+// A usedKey is a handshake that was accepted.
+type usedKey struct {
+	conn            int64
+	asked, answered time.Time
+}
+
+// within reports whether one handshake took place while the other one did.
+func (u usedKey) within(v usedKey) bool {
+	return !u.asked.Before(v.asked) && !u.answered.After(v.answered)
+}
+
+// key notes the handshake that used key and returns the one that did so before.
+func (s *Seen) key(key string, used usedKey) (before usedKey, ok bool) {
 	if s == nil {
-		return 0, false
+		return before, false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if before, ok = s.keys.m[key]; !ok {
-		s.keys.put(strings.Clone(key), conn) // else the whole head would stay with it
+		s.keys.put(strings.Clone(key), used) // else the whole head would stay with it
 	}
 	return before, ok
 }

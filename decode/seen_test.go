@@ -147,6 +147,51 @@ func TestKeyIsUsedUpBy101(t *testing.T) {
 	}
 }
 
+// TestLegs checks that a session which a capture has on both sides of proxies is not
+// taken for several with the same keys.
+func TestLegs(t *testing.T) {
+	for _, test := range []struct {
+		via             string
+		asked, answered [3]int // of each leg, in milliseconds
+		want            string
+	}{
+		{"pcap", [3]int{0, 1, 2}, [3]int{9, 8, 7}, ""},
+		{"pcap", [3]int{0, 0, 0}, [3]int{9, 9, 9}, ""},
+		{"pcap", [3]int{0, 10, 20}, [3]int{9, 19, 29}, "#2 req-key-reused #3 req-key-reused #3 mask-key-seed-fixed "},
+		{"pcap", [3]int{0, 1, 2}, [3]int{7, 8, 9}, "#2 req-key-reused #3 req-key-reused #3 mask-key-seed-fixed "},
+		{"forward", [3]int{0, 1, 2}, [3]int{9, 8, 7}, "#2 req-key-reused #1 req-key-reused #1 mask-key-seed-fixed "},
+	} {
+		got := ""
+		seen := new(Seen)
+		legs := make([]Session, 3)
+		for i := range legs {
+			s := &legs[i]
+			s.Look = Look{Seen: seen}
+			s.Sink = SinkFunc(func(ev *Event) {
+				for _, v := range ev.Violations {
+					if acrossSessions[v.ID] {
+						got += fmt.Sprintf("#%d %s ", ev.Conn, v.ID)
+					}
+				}
+			})
+			at := start.Add(time.Duration(test.asked[i]) * time.Millisecond)
+			s.Open(Info{Conn: int64(i + 1), Time: at, Via: test.via})
+			s.Data(FromClient, at, []byte(upgradeRequest))
+		}
+		order := []int{0, 1, 2}
+		slices.SortStableFunc(order, func(a, b int) int { return test.answered[a] - test.answered[b] })
+		for _, i := range order {
+			legs[i].Data(FromServer, start.Add(time.Duration(test.answered[i])*time.Millisecond), []byte(upgradeResponse))
+		}
+		for _, i := range order {
+			legs[i].Data(FromClient, start.Add(time.Second), []byte{0x89, 0x80, 1, 2, 3, 4})
+		}
+		if got != test.want {
+			t.Errorf("%s %v %v: got %q, want %q", test.via, test.asked, test.answered, got, test.want)
+		}
+	}
+}
+
 func TestSeen(t *testing.T) {
 	const (
 		k1 = "8YmBPf+ktDVCLmdeQNEzYw=="
@@ -204,7 +249,7 @@ func TestSeenForgets(t *testing.T) {
 		t.Error("the oldest key is remembered")
 	}
 	var none *Seen
-	if _, ok := none.key("a", 1); ok || none.connected("a", start) != 0 {
+	if _, ok := none.key("a", usedKey{conn: 1}); ok || none.connected("a", start) != 0 {
 		t.Error("a nil Seen remembers")
 	}
 }

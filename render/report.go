@@ -104,7 +104,7 @@ func (s *judged) close(ev *decode.Event, p *printer) {
 		case t.Abnormal():
 		case t.Answered:
 			p.text(", answered")
-		default:
+		case !ev.Info.NoFrames: // else one Close may be all that is known
 			p.text(", not answered")
 		}
 		s.verdict = string(p.buf)

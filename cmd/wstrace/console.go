@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
+	flows "github.com/wstrace/wstrace/decode/flow"
 	"github.com/wstrace/wstrace/proxy"
 )
 
@@ -63,11 +64,22 @@ func (c *console) failIn(op, name string, err error) error {
 		return nil
 	}
 	err = failed(op, name, err)
+	if v, ok := errors.AsType[*flows.VersionError](err); ok {
+		err = hinted{err, flowRemedy(v)}
+	}
 	c.fail(err)
 	if errors.Is(err, decode.ErrCut) {
 		return nil
 	}
 	return reported(err)
+}
+
+// flowRemedy returns what can be done about a version of flow files.
+func flowRemedy(v *flows.VersionError) string {
+	if v.Old() {
+		return "mitmproxy 8 or newer writes the file anew: mitmdump -n -r OLD.flow -w NEW.flow"
+	}
+	return "the file is of a newer mitmproxy than this wstrace knows; mitmdump can write it as HAR: --set hardump=NEW.har"
 }
 
 // during calls f, and says what it is about if that takes longer than a moment.

@@ -6,10 +6,15 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/source"
@@ -25,8 +30,9 @@ const convertExample = `  wstrace convert chat.har chat.wst
 
 // An outFormat is a kind of file that convert can make.
 type outFormat struct {
-	name  string // how the names of such files end; before :- for stdout
-	lacks lack   // what of a recording it has no place for
+	name   string // how the names of such files end; before :- for stdout
+	binary bool   // no terminal shows it
+	lacks  lack   // what of a recording it has no place for
 
 	// open returns what writes the events of sessions to w. Its Close ends the
 	// file, and not w; it returns the first error of writing.
@@ -48,10 +54,10 @@ type outOptions struct {
 
 // outFormats are the formats that convert can make.
 var outFormats = []outFormat{
-	{"wst", 0, func(w io.Writer, _ *outOptions) closingSink { return traceSink{trace.NewWriter(w, convertOptions())} }},
-	{"har", lackFrames | lackTunnels | lackInterim | lackJunk | lackGaps | lackChanges, openHAR},
-	{"pcapng", lackMessages, func(w io.Writer, _ *outOptions) closingSink { return captureTo(w).(closingSink) }},
-	{"saz", lackTunnels | lackInterim | lackGaps | lackChanges, openSAZ},
+	{"wst", false, 0, func(w io.Writer, _ *outOptions) closingSink { return traceSink{trace.NewWriter(w, convertOptions())} }},
+	{"har", false, lackFrames | lackTunnels | lackInterim | lackJunk | lackGaps | lackChanges, openHAR},
+	{"pcapng", true, lackMessages | lackHTTP2, func(w io.Writer, _ *outOptions) closingSink { return captureTo(w).(closingSink) }},
+	{"saz", true, lackTunnels | lackInterim | lackGaps | lackChanges, openSAZ},
 }
 
 // openHAR returns what writes a HAR.
@@ -110,6 +116,7 @@ type conversion struct {
 	con       *console
 	filter    filterFlag
 	sessions  sessionsFlag
+	tlsKeys   tlsKeysFlag
 	keepGoing bool
 	options   outOptions
 
@@ -126,7 +133,8 @@ func newConvert(con *console) *cobra.Command {
 		Use:   "convert [flags] IN OUT",
 		Short: "Make another kind of file of a recording",
 		Long: `Write the sessions of IN, a recording or a file of another tool, to OUT. Its name says
-in which format: ` + outNames() + `; .gz or .zst may follow. FORMAT:- is stdout, such as wst:-.
+in which format: ` + outNames() + `; .gz or .zst may follow. FORMAT:- is
+stdout, such as wst:-.
 
 -e and --session choose whole sessions: those in which something matches, as in ls. What
 the format of OUT has no place for is left out, and stderr says what that was. OUT is
@@ -144,6 +152,9 @@ replaced only when all is written. A trace that is made of a trace has the same 
 			if sameFile(c.in, c.out.name) {
 				return usagef("%q would be overwritten while it is read", c.in)
 			}
+			if c.out.name == "-" && c.out.binary && term.IsTerminal(int(os.Stdout.Fd())) {
+				return usagef("%s: stdout is a terminal", args[1])
+			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context()) },
@@ -151,6 +162,7 @@ replaced only when all is written. A trace that is made of a trace has the same 
 	ignores(cmd, "output", "to", "preview", "messages", "color", "time", "number")
 	c.filter.register(cmd, "convert only sessions in which `EXPR` selects something, see wstrace help filter")
 	cmd.Flags().Var(&c.sessions, "session", "convert only session `N`, or N,M,…")
+	c.tlsKeys.register(cmd)
 	cmd.Flags().BoolVar(&c.options.harControl, "har-control", false, "write control frames into a HAR as messages, not only for wstrace to read; few programs expect them")
 	cmd.Flags().BoolVar(&c.keepGoing, "keep-going", false, "skip what is damaged and continue")
 	return cmd
@@ -174,27 +186,32 @@ func (c *conversion) run(ctx context.Context) error {
 	if err := c.choose(ctx); err != nil {
 		return err
 	}
-	in, err := openRecording(c.con, "convert", c.in)
-	if in == nil {
-		return err
+	in, err := source.Open(c.in)
+	if err != nil {
+		return c.con.failIn("convert", c.in, err) // also if it is empty, as there is no OUT then
 	}
 	defer in.Close()
+	in.Keys = c.tlsKeys.Keys
 	if c.keepGoing {
 		in.Bad = func(err error) { c.bad = c.con.failIn("convert", c.in, err) }
 	}
 	left := leftOut{format: c.out.outFormat}
 	var failed error
 	err = file.Save(c.out.name, c.out.comp, func(w io.Writer) error {
-		if r := in.Records(); r != nil && c.out.outFormat.name == "wst" {
-			failed = c.copy(w, in)
-		} else {
-			failed = c.play(ctx, in, w, &left)
-		}
+		failed = unlessSignalled(w, func(w io.Writer) error {
+			if r := in.Records(); r != nil && c.out.outFormat.name == "wst" {
+				return c.copy(w, in)
+			}
+			return c.play(ctx, in, w, &left)
+		})
 		if errors.Is(failed, decode.ErrCut) {
 			return nil // what is there is worth having
 		}
 		return failed
 	})
+	if s, ok := errors.AsType[signalled](failed); ok {
+		os.Exit(128 + int(s.Signal)) // what reads may wait for long
+	}
 	switch {
 	case failed != nil: // the fault is in what is read, unless it was said otherwise
 		err = c.failure(failed)
@@ -209,6 +226,58 @@ func (c *conversion) run(ctx context.Context) error {
 		err = c.bad
 	}
 	return err
+}
+
+// A signalled error says that a signal asks the program to end.
+type signalled struct{ syscall.Signal }
+
+func (s signalled) Error() string { return s.String() }
+
+// unlessSignalled calls write, and returns its error, or at once that there was a signal.
+// Then nothing more is written to w.
+func unlessSignalled(w io.Writer, write func(io.Writer) error) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	defer signal.Stop(signals)
+	gate := &gatedWriter{w: w}
+	written := make(chan error, 1)
+	go func() { written <- write(gate) }()
+	select {
+	case err := <-written:
+		return err
+	case s := <-signals:
+		err := signalled{syscall.SIGINT}
+		if s, ok := s.(syscall.Signal); ok {
+			err.Signal = s
+		}
+		gate.shut(err)
+		return err
+	}
+}
+
+// A gatedWriter writes until it is shut.
+type gatedWriter struct {
+	mu  sync.Mutex
+	w   io.Writer
+	err error
+}
+
+func (g *gatedWriter) Write(p []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.err != nil {
+		return 0, g.err
+	}
+	return g.w.Write(p)
+}
+
+func (g *gatedWriter) shut(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.err = err
 }
 
 // A writeError is an error of writing OUT.
@@ -234,10 +303,14 @@ func (c *conversion) play(ctx context.Context, in *source.File, w io.Writer, lef
 	defer cancel(nil)
 	writer := &errWriter{w: w, failed: cancel}
 	sink := c.out.open(writer, &c.options)
+	failing, _ := sink.(interface{ Err() error }) // what it keeps in a temporary file, too
 	both := decode.SinkFunc(func(ev *decode.Event) {
 		if c.wants(ev.Conn) {
 			left.see(ev)
 			sink.Emit(ev)
+			if failing != nil && failing.Err() != nil {
+				cancel(failing.Err())
+			}
 		}
 	})
 	look := convertLook()
@@ -249,7 +322,7 @@ func (c *conversion) play(ctx context.Context, in *source.File, w io.Writer, lef
 	switch {
 	case writer.err != nil:
 		return writeError{writer.err}
-	case err == nil && closed != nil, errors.Is(err, decode.ErrCut) && closed != nil:
+	case closed != nil && (err == nil || err == closed || errors.Is(err, decode.ErrCut)):
 		return writeError{closed}
 	}
 	notePlayed(c.con, "convert", c.in, in)
@@ -294,7 +367,7 @@ func (c *conversion) choose(ctx context.Context) error {
 		return nil // which is told when it is opened again
 	}
 	defer in.Close()
-	in.Bad = func(error) {}
+	in.Keys, in.Bad = c.tlsKeys.Keys, func(error) {}
 	c.chosen = map[int64]bool{}
 	look := decode.Look{Messages: true, Keep: 1, Seen: new(decode.Seen), Unpack: unpack}
 	c.filter.Needs().AddTo(&look)
@@ -370,47 +443,41 @@ func (p *places) keep(rec *trace.Record, wants func(int64) bool) []*trace.Record
 }
 
 // A lack is something that a format has no place for.
-type lack uint16
+type lack uint8
 
 const (
 	lackFrames   lack = 1 << iota // masks, length forms, fragments, compressed bytes: messages are all it has
 	lackMessages                  // messages of which no frames are known
-	lackControl                   // control frames
-	lackHTTP                      // exchanges that did not become a WebSocket connection
+	lackHTTP2                     // heads of HTTP/2, of which no bytes are known
 	lackTunnels                   // tunnels, of which only the length is known
 	lackInterim                   // interim responses
 	lackJunk                      // bytes that are no frames
 	lackGaps                      // that something was lost
-	lackNotes                     // remarks
 	lackChanges                   // what was sent in place of what came
-	lackEnds                      // how a connection ended
 )
-
-// leftOut counts what is in a recording and not in the format that is made of it.
-type leftOut struct {
-	format   *outFormat
-	sessions decode.PerSession[leftSession]
-	counts   [11]int64 // by bit of lack
-	cut      int64     // messages and bodies longer than maxWhole
-}
-
-// A leftSession is what was counted of one session.
-type leftSession struct{ counted lack }
 
 // lackNames are what is left out, in the order of the bits; one of them and several.
 var lackNames = [...][2]string{
 	{"masks, fragments and compressed bytes of 1 session", "masks, fragments and compressed bytes of %s sessions"},
 	{"1 message without frames", "%s messages without frames"},
-	{"1 control frame", "%s control frames"},
-	{"1 exchange of HTTP", "%s exchanges of HTTP"},
+	{"1 exchange of HTTP/2", "%s exchanges of HTTP/2"},
 	{"1 tunnel", "%s tunnels"},
 	{"1 interim response", "%s interim responses"},
 	{"junk in 1 place", "junk in %s places"},
 	{"1 gap", "%s gaps"},
-	{"1 note", "%s notes"},
-	{"what was changed in 1 place", "what was changed in %s places"},
-	{"the end of 1 session", "the ends of %s sessions"},
+	{"what was changed in 1 session", "what was changed in %s sessions"},
 }
+
+// leftOut counts what is in a recording and not in the format that is made of it.
+type leftOut struct {
+	format   *outFormat
+	sessions decode.PerSession[leftSession]
+	counts   [len(lackNames)]int64 // by bit of lack
+	cut      int64                 // messages and bodies longer than maxWhole
+}
+
+// A leftSession is what was counted of one session.
+type leftSession struct{ counted lack }
 
 // see takes an event.
 func (l *leftOut) see(ev *decode.Event) {
@@ -422,46 +489,38 @@ func (l *leftOut) see(ev *decode.Event) {
 			l.cut++
 		}
 	}
+	hs := ev.Handshake
+	if ev.Out || ev.Fate.FX != decode.FXNone || hs != nil && (hs.Forwarded != nil || hs.Relayed != nil) {
+		l.once(ev, lackChanges)
+	}
+	if ev.Out {
+		return
+	}
 	switch ev.Kind {
+	case decode.KindRequest:
+		if hs.Request.Raw == "" {
+			l.once(ev, lackHTTP2)
+		}
 	case decode.KindFrame:
-		if ev.Frame.More || ev.Out {
-			break
-		}
 		l.once(ev, lackFrames)
-		if ev.Frame.Control() {
-			l.add(lackControl)
-		}
 	case decode.KindMessage:
 		if ev.Message.Frames == 0 {
 			l.add(lackMessages)
-			if ev.Message.Op >= 8 {
-				l.add(lackControl)
-			}
 		}
 	case decode.KindResponse:
 		if h := ev.Head; h.Status >= 100 && h.Status < 200 && h.Status != 101 {
 			l.add(lackInterim)
 		}
 	case decode.KindOpaque:
-		if ev.Handshake == nil || ev.Handshake.Request == nil {
+		if hs == nil || hs.Request == nil {
 			l.once(ev, lackTunnels)
 		}
 	case decode.KindJunk:
 		l.add(lackJunk)
 	case decode.KindGap:
 		l.add(lackGaps)
-	case decode.KindNotice:
-		l.add(lackNotes)
-	case decode.KindEnd:
-		l.once(ev, lackEnds)
 	case decode.KindClosed:
-		if hs := ev.Handshake; hs != nil && hs.Request != nil && !hs.Accepted {
-			l.add(lackHTTP)
-		}
 		l.sessions.Forget(ev.Conn)
-	}
-	if ev.Out || ev.Fate.FX != decode.FXNone {
-		l.add(lackChanges)
 	}
 }
 

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,5 +57,47 @@ func TestWaiting(t *testing.T) {
 	p.signal(os.Interrupt)
 	if status, stderr := p.end(); status != 130 {
 		t.Errorf("exit status %d, want 130; stderr: %s", status, stderr)
+	}
+}
+
+// TestConvertInterrupted interrupts a conversion: the old file stays, and nothing else.
+func TestConvertInterrupted(t *testing.T) {
+	for _, name := range []string{"out.wst", "out.har.gz", "new.saz"} {
+		dir := t.TempDir()
+		out := filepath.Join(dir, name)
+		old := strings.HasPrefix(name, "out")
+		if old {
+			if err := os.WriteFile(out, []byte("old"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cmd := exec.Command("wstrace", "convert", "-", out)
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := `{"wstrace":1}` + "\n" + `{"k":"open","c":1}` + "\n" +
+			strings.Repeat(`{"k":"frame","t":1,"c":1,"d":"<","op":"text","text":"hello"}`+"\n", 50_000)
+		if _, err := io.WriteString(in, lines); err != nil { // more than a pipe holds, so it is being read
+			t.Fatal(err)
+		}
+		cmd.Process.Signal(os.Interrupt)
+		cmd.Wait()
+		if got := cmd.ProcessState.ExitCode(); got != 130 {
+			t.Errorf("%s: exit status %d, want 130", name, got)
+		}
+		files, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !old && len(files) == 0 {
+			continue
+		}
+		if b, _ := os.ReadFile(out); !old || len(files) != 1 || string(b) != "old" {
+			t.Errorf("%s: there is %v, with %d bytes in it", name, files, len(b))
+		}
 	}
 }

@@ -187,6 +187,9 @@ func (g *lister) Emit(ev *decode.Event) {
 	if ev.Kind == decode.KindFrame && !ev.Out && !ev.Frame.More {
 		r.Bytes[ev.Dir] += ev.Frame.WireLen()
 	}
+	if m := ev.Message; m != nil && m.Frames == 0 {
+		r.Bytes[ev.Dir] += m.Len
+	}
 	if ev.Message != nil && ev.Message.Op <= ws.OpBinary && !repeats(ev) {
 		r.Sent[ev.Dir]++
 	}

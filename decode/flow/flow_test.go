@@ -62,6 +62,9 @@ func (d dict) replaced(name string, v any) dict {
 	return append(d, name, v)
 }
 
+// at returns the dictionary that d has for a name.
+func (d dict) at(name string) dict { return d[slices.Index(d, any(name))+1].(dict) }
+
 const t0 = 1764410400.25
 
 // conns returns what a flow of a version says of its connections.
@@ -191,6 +194,12 @@ func TestPlay(t *testing.T) {
 				`01.250 response "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"`, `02.250 body < "{}" 2 part=false`, "02.250 closed code=0 bytes=[5 2]"}},
 			{"failed", post(version).replaced("response", nil).replaced("error", dict{"msg", "Connection refused", "timestamp", t0 + 3}), []string{
 				"open", "tls", "request", "body", `03.250 end local "Connection refused" both=true`, "03.250 closed code=0 bytes=[5 0]"}},
+			{"failed in a body that was not kept", post(version).replaced("response", post(version).at("response").replaced("content", nil).replaced("headers", headers("Content-Length", "100"))).replaced("error", dict{"msg", "reset", "timestamp", t0 + 3}), []string{
+				"open", "tls", "request", "body", "response", `03.250 end local "reset" both=true`, "03.250 closed code=0 bytes=[5 0]"}},
+			{"killed", chat(version, array{}).replaced("error", dict{"msg", "Connection killed.", "timestamp", t0 + 3}), []string{
+				"open", "tls", "request", "response", "03.250 notice mitmproxy: Connection killed.", "03.250 closed code=0"}},
+			{"not followed", chat(version, array{}).replaced("websocket", nil), []string{
+				"open", "tls", "notice mitmproxy has not kept what followed", "request", "response", "01.250 closed code=0"}},
 			{"not answered yet", post(version).replaced("response", nil), []string{"open", "tls", "request", "body"}},
 			{"closed", chat(version, array{said(1, true, "hi", 2, false, false), said(2, false, "\x00\xff", 3, false, false)}, true, 1000, "bye"), []string{
 				"00.250 open 127.0.0.1:5000 a.example:443 wss://a.example/chat noframes=true", "tls", "request", "response",
@@ -217,6 +226,28 @@ func TestPlay(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// TestVersions reads flows of versions that are too old and too new, of which the first
+// one is told.
+func TestVersions(t *testing.T) {
+	text := tnet(post(16)) + tnet(post(17)) + tnet(post(22)) + tnet(post(16))
+	var bad []error
+	src := source(text)
+	src.Bad = func(err error) { bad = append(bad, err) }
+	got := new(teller)
+	if err := src.Play(t.Context(), got, look); err != nil {
+		t.Error(err)
+	}
+	if len(bad) != 1 || !strings.Contains(got.all(), "2 00.250 open") || !strings.Contains(got.all(), "0 00.250 notice 2 flows are of another version, too: left out") {
+		t.Errorf("got %v and\n%s", bad, got.all())
+	}
+	for text, old := range map[string]bool{text: true, tnet(post(22)): false, tnet(dict{"type", "http", "version", array{0, 18}}): true} {
+		err := source(text).Play(t.Context(), got, look)
+		if v, ok := errors.AsType[*VersionError](err); !ok || v.Old() != old {
+			t.Errorf("got %v, want one of an old version: %t", err, old)
 		}
 	}
 }

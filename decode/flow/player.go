@@ -38,6 +38,7 @@ type player struct {
 
 	now    time.Time // of the latest step
 	method string    // of the request
+	failed bool      // mitmproxy gave up
 	err    error     // the first one
 }
 
@@ -105,13 +106,18 @@ func (p *player) run(step turn) {
 		return
 	}
 	websocket := !top["websocket"].null()
+	p.failed = !top["error"].null()
 	req := p.request(top["request"], websocket, &info)
 	info.NoFrames = websocket
+	info.Piece = !websocket && p.switched(top["response"])
 	*p.messages = *p.messages || websocket
 	if p.err != nil {
 		return
 	}
 	p.Open(info)
+	if info.Piece {
+		p.Notice(p.now, "mitmproxy has not kept what followed the handshake")
+	}
 	if !step(p.now) {
 		return
 	}
@@ -135,19 +141,36 @@ func (p *player) run(step turn) {
 			return
 		}
 	}
-	if e := p.dict(top["error"], "msg", "timestamp"); len(e) > 0 {
-		msg := p.text(e["msg"], maxScalar)
-		if !step(p.time(e["timestamp"])) {
+	if p.failed && !ended {
+		if !p.failure(top["error"], websocket, step) {
 			return
-		}
-		if !ended {
-			p.EndBoth(p.now, decode.EndLocal, msg)
 		}
 		ended = true
 	}
 	if ended || !websocket && res.head != nil {
 		p.Done(p.now)
 	}
+}
+
+// switched reports whether a response switches protocols.
+func (p *player) switched(response value) bool {
+	status, _ := p.integer(p.dict(response, "status_code")["status_code"])
+	return status == 101
+}
+
+// failure tells why mitmproxy gave up.
+func (p *player) failure(v value, websocket bool, step turn) bool {
+	e := p.dict(v, "msg", "timestamp")
+	text := p.text(e["msg"], maxScalar)
+	if !step(p.time(e["timestamp"])) {
+		return false
+	}
+	if websocket { // which of the three ended it is not known
+		p.Notice(p.now, "mitmproxy: "+text)
+	} else {
+		p.EndBoth(p.now, decode.EndLocal, text)
+	}
+	return true
 }
 
 // info returns what the connections tell.
@@ -322,7 +345,7 @@ func (p *player) body(d decode.Dir, m message, step turn) bool {
 			body = decode.ResponseBody(m.head, p.method)
 		}
 		n, err := strconv.ParseInt(m.head.Get("Content-Length"), 10, 64)
-		if err == nil && n > 0 && !body.Done() {
+		if err == nil && n > 0 && !body.Done() && !p.failed { // else who knows how much came
 			p.SkipBody(d, p.now, n)
 		}
 		return p.err == nil

@@ -1,8 +1,12 @@
 package flow
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
@@ -15,6 +19,21 @@ const (
 	maxVersion = 21
 )
 
+// A VersionError is the error of a flow in a version of the format that is not read.
+type VersionError struct {
+	Version int64 // 0 for those before 4, which had several numbers
+}
+
+func (e *VersionError) Error() string {
+	if e.Version == 0 {
+		return fmt.Sprintf("a flow of an old version, %d to %d are read", minVersion, maxVersion)
+	}
+	return fmt.Sprintf("a flow of version %d, %d to %d are read", e.Version, minVersion, maxVersion)
+}
+
+// Old reports whether the version is too old, and not too new.
+func (e *VersionError) Old() bool { return e.Version < minVersion }
+
 // A Source plays a flow file. Its sessions have the numbers of their flows, from 1, and
 // are played in the order of their times. A flow of TCP is an opaque session; those of
 // other protocols are left out, which a notice tells.
@@ -22,9 +41,9 @@ type Source struct {
 	R    io.ReaderAt
 	Size int64 // of the file, in bytes
 
-	// Bad, if not nil, is called for a flow that is damaged or of another version,
-	// and Play goes on with the next one. Otherwise that is the error of Play. The
-	// errors are [*decode.SourceError]s.
+	// Bad, if not nil, is called for a flow that is damaged, and for the first one of
+	// another version ([*VersionError]), and Play goes on with the next one. Otherwise
+	// that is the error of Play. The errors are [*decode.SourceError]s.
 	Bad func(error)
 
 	// After is added to the number of each session.
@@ -34,12 +53,19 @@ type Source struct {
 	messages bool
 }
 
-// A stored is a flow in the file.
+// A stored is a flow in the file. There may be millions.
 type stored struct {
 	at    int64
-	n     int64 // its number
-	start time.Time
+	start int64  // in microseconds, as [time.Time.UnixMicro] has them
+	n     uint32 // its number
 	kind  kind
+}
+
+func (f *stored) time() time.Time {
+	if f.start == (time.Time{}).UnixMicro() {
+		return time.Time{}
+	}
+	return time.UnixMicro(f.start)
 }
 
 type kind uint8
@@ -53,8 +79,18 @@ const (
 // Play implements [decode.Source].
 func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) error {
 	s.last = s.After
-	flows, others, end := s.index(ctx)
+	flows, left, end := s.index(ctx)
 	sink = decode.Shared(sink)
+	var begin time.Time
+	if len(flows) > 0 {
+		first := slices.MinFunc(flows, func(a, b stored) int { return cmp.Compare(a.start, b.start) })
+		begin = first.time()
+	}
+	for _, text := range left.texts() {
+		decode.Locked(sink, func() {
+			sink.Emit(&decode.Event{Kind: decode.KindNotice, Time: begin, Info: new(decode.Info), Text: text})
+		})
+	}
 	var failed error
 	bad := func(err error) {
 		switch {
@@ -64,25 +100,13 @@ func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) e
 			failed = err
 		}
 	}
-	err := merge.Play(ctx, len(flows), func(i int) time.Time { return flows[i].start }, func(i int) merge.Session {
+	err := merge.Play(ctx, len(flows), func(i int) time.Time { return flows[i].time() }, func(i int) merge.Session {
 		f := &flows[i]
-		p := &player{r: reader{r: s.R, size: s.Size}, number: s.After + f.n, in: f, bad: bad, now: f.start, messages: &s.messages}
+		p := &player{r: reader{r: s.R, size: s.Size}, number: s.After + int64(f.n), in: f, bad: bad, now: f.time(), messages: &s.messages}
 		p.Sink, p.Look = sink, look
 		return p.play
 	}, func() error { return failed })
-	if err != nil {
-		return err
-	}
-	if others != "" {
-		var now time.Time
-		if n := len(flows); n > 0 {
-			now = flows[n-1].start
-		}
-		decode.Locked(sink, func() {
-			sink.Emit(&decode.Event{Kind: decode.KindNotice, Time: now, Info: new(decode.Info), Text: others})
-		})
-	}
-	return end
+	return cmp.Or(err, end)
 }
 
 // Last returns the highest number of a session that Play has met, or After.
@@ -91,41 +115,55 @@ func (s *Source) Last() int64 { return max(s.last, s.After) }
 // Messages reports whether sessions were played of which no frames are known.
 func (s *Source) Messages() bool { return s.messages }
 
-// index finds the flows. end is why there are no more, or nil.
-func (s *Source) index(ctx context.Context) (flows []stored, others string, end error) {
+// A leftOut counts the flows that are not played, but for those that Bad was told of.
+type leftOut struct{ others, versions int }
+
+// texts returns what notices say of them.
+func (l leftOut) texts() (all []string) {
+	if l.others > 0 {
+		all = append(all, plural(l.others)+" neither HTTP nor TCP: left out")
+	}
+	if l.versions > 0 {
+		all = append(all, plural(l.versions)+" of another version, too: left out")
+	}
+	return all
+}
+
+// index finds the flows. The error is why there are no more.
+func (s *Source) index(ctx context.Context) (flows []stored, left leftOut, err error) {
 	r := reader{r: s.R, size: s.Size}
-	left := 0
-	for at, n := int64(0), int64(1); at < s.Size; n++ {
+	told := false
+	for at, n := int64(0), uint32(1); at < s.Size; n++ {
 		if ctx.Err() != nil {
-			return flows, "", context.Cause(ctx)
+			return flows, left, context.Cause(ctx)
 		}
 		v, err := r.value(at, s.Size)
 		if err == nil && v.typ != typeDict {
 			err = failAt(at, "no flow: a value of type %q", v.typ)
 		}
 		if err != nil {
-			end = err
-			break
+			return flows, left, err
 		}
 		f, err := r.look(v)
-		if f.at, f.n = at, n; err != nil {
-			if s.Bad == nil {
-				end = err
-				break
-			}
-			s.Bad(err)
-		} else if f.kind == kindOther {
-			left++
-		} else {
+		_, version := errors.AsType[*VersionError](err)
+		f.at, f.n = at, n
+		switch {
+		case err == nil && f.kind == kindOther:
+			left.others++
+		case err == nil:
 			flows = append(flows, f)
-			s.last = s.After + n
+			s.last = s.After + int64(n)
+		case s.Bad == nil:
+			return flows, left, err
+		case version && told:
+			left.versions++
+		default:
+			told = told || version
+			s.Bad(err)
 		}
 		at = v.end()
 	}
-	if left > 0 {
-		others = plural(left) + " neither HTTP nor TCP: left out"
-	}
-	return flows, others, end
+	return flows, left, nil
 }
 
 // look returns what has to be known of a flow before it is played.
@@ -136,12 +174,14 @@ func (r *reader) look(v value) (f stored, err error) {
 	}
 	version, ok, err := r.integer(top["version"])
 	switch {
+	case err != nil && top["version"].typ == typeList: // up to 3
+		return f, &decode.SourceError{Offset: v.at, Err: new(VersionError)}
 	case err != nil:
-		return f, failAt(v.at, "a flow of an old version, %d to %d are read", minVersion, maxVersion)
+		return f, err
 	case !ok:
 		return f, failAt(v.at, "no flow: no version")
 	case version < minVersion || version > maxVersion:
-		return f, failAt(v.at, "a flow of version %d, %d to %d are read", version, minVersion, maxVersion)
+		return f, &decode.SourceError{Offset: v.at, Err: &VersionError{version}}
 	}
 	switch name, err := r.text(top["type"], maxScalar); {
 	case err != nil:
@@ -155,17 +195,25 @@ func (r *reader) look(v value) (f stored, err error) {
 	default:
 		f.kind = kindOther
 	}
-	if request, err := r.dict(top["request"], "timestamp_start"); err != nil {
-		return f, err
-	} else if f.start, err = r.time(request["timestamp_start"]); err != nil || !f.start.IsZero() {
-		return f, err
-	}
-	if f.start, err = r.time(top["timestamp_created"]); err != nil || !f.start.IsZero() {
-		return f, err
+	start, err := r.start(top)
+	f.start = start.UnixMicro()
+	return f, err
+}
+
+// start returns when a flow began, or the zero time.
+func (r *reader) start(top map[string]value) (time.Time, error) {
+	request, err := r.dict(top["request"], "timestamp_start")
+	if err != nil {
+		return time.Time{}, err
 	}
 	conn, err := r.dict(top["client_conn"], "timestamp_start")
-	if err == nil {
-		f.start, err = r.time(conn["timestamp_start"])
+	if err != nil {
+		return time.Time{}, err
 	}
-	return f, err
+	for _, v := range [...]value{request["timestamp_start"], top["timestamp_created"], conn["timestamp_start"]} {
+		if t, err := r.time(v); err != nil || !t.IsZero() {
+			return t, err
+		}
+	}
+	return time.Time{}, nil
 }

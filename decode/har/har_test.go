@@ -171,6 +171,9 @@ func TestReads(t *testing.T) {
 #1 13:03:20 < 101 Switching Protocols [{"Upgrade" "websocket"}]
 `
 	const begun = `"startedDateTime":"2023-08-29T13:03:20.000Z",`
+	gori := func(fields string) string {
+		return `{"log":{"version":"1.2","creator":{"name":"gori","version":"0.9"},"entries":[{` + fields + `}]}}`
+	}
 	entry := func(fields string) string { return `{"log":{"version":"1.2","entries":[{` + fields + `}]}}` }
 	for _, c := range []struct{ name, har, want string }{
 		{"Chrome", entry(`"_resourceType":"websocket","_webSocketMessages":[{"type":"send","time":1693314200.336985,"opcode":1,"data":"hi \ud83d\ude00"},{"type":"receive","time":1693314200.412,"opcode":2,"data":"AP8="}],` + begun + handshake),
@@ -183,6 +186,19 @@ func TestReads(t *testing.T) {
 		{"mitmproxy", entry(`"startedDateTime":"2023-08-29T13:03:20+00:00",` + handshake + `,"_webSocketMessages":[{"type":"send","time":1693314201,"opcode":2,"data":""}]`),
 			heads + "#1 13:03:21 client bin \"\"\n"},
 		{"Fiddler, with a BOM", "\uFEFF" + entry(begun+handshake+`,"_webSocketMessages":[]`), heads + "#1 13:03:20 note the file has no messages of it\n"},
+		{"HTTP Toolkit", entry(begun + `"time":5000,` + strings.Replace(handshake, "wss://", "https://", 1) + `,"_resourceType":"websocket","_webSocketMessages":[{"type":"send","opcode":2,"data":"AA==","time":1693314201.5}],"_webSocketClose":{"code":1001,"reason":"bye","timestamp":1693314204}`),
+			heads + "#1 13:03:21.5 client bin \"\\x00\"\n#1 13:03:25 note the connection was closed with 1001 \"bye\"\n"},
+		{"HTTP Toolkit, aborted", entry(begun + handshake + `,"_webSocketMessages":[{"type":"send","data":"a"}],"_webSocketClose":"aborted"`), heads + "#1 13:03:20 client text \"a\"\n"},
+		{"HTTP Toolkit, a binary body", entry(begun + `"request":{"method":"POST","url":"http://a/","httpVersion":"HTTP/1.1","headers":[],"bodySize":3,"_requestBodyStatus":"discarded:not-representable","_content":{"text":"AP8B","size":3,"encoding":"base64"}}`),
+			"#1 13:03:20 > POST / [{\"Content-Length\" \"3\"}]\n#1 body client 3 false \"\\x00\\xff\\x01\"\n"},
+		{"gori", gori(begun + handshake + `,"_webSocketMessages":[{"type":"send","time":1693314201,"opcode":2,"data":"abcd"},{"type":"send","time":1693314201,"opcode":2,"data":"AP8=","encoding":"base64"},
+{"type":"receive","time":1693314201,"opcode":1,"data":"/w==","encoding":"base64"},{"type":"receive","time":1693314202,"opcode":8,"data":"\u0003\u0000"},{"type":"receive","time":1693314202,"opcode":1,"data":"[gori] server: reset"}]`),
+			heads + "#1 13:03:21 client bin \"abcd\"\n#1 13:03:21 client bin \"\\x00\\xff\"\n#1 13:03:21 server text \"\\xff\"\n#1 13:03:22 server close \"\\x03\\x00\"\n#1 13:03:22 note [gori] server: reset\n"},
+		{"gori, in HTTP/2", gori(begun + `"request":{"method":"CONNECT","url":"https://a.example/chat?x=1","httpVersion":"HTTP/2","headers":[{"name":"Host","value":"a.example"},{"name":"X-Gori-Protocol","value":"websocket"}]},
+"response":{"status":200,"statusText":"","httpVersion":"HTTP/2","headers":[]},"_resourceType":"websocket","_webSocketMessages":[{"type":"send","opcode":1,"data":"a"}]`),
+			"#1 13:03:20 > CONNECT /chat?x=1 [{\":protocol\" \"websocket\"} {\"Host\" \"a.example\"}]\n#1 13:03:20 < 200  []\n#1 13:03:20 client text \"a\"\n"},
+		{"gori, a body as it came", gori(begun + `"request":{"method":"GET","url":"http://a/","httpVersion":"HTTP/1.1","headers":[]},"response":{"status":200,"statusText":"OK","httpVersion":"HTTP/1.1","headers":[{"name":"Content-Encoding","value":"br"},{"name":"Content-Length","value":"9"}],"bodySize":9,"content":{"size":9,"text":"/wAB","encoding":"base64"}}`),
+			"#1 13:03:20 > GET / []\n#1 13:03:20 < 200 OK [{\"Content-Encoding\" \"br\"} {\"Content-Length\" \"9\"}]\n#1 body server 9 false \"\\xff\\x00\\x01\"\n"},
 		{"payload, ISO time, no opcode", entry(begun + handshake + `,"_webSocketMessages":[{"type":"receive","time":"2023-08-29T13:03:22.5Z","payload":"x"},{"type":"send","time":null,"data":"y"}]`),
 			heads + "#1 13:03:22.5 server text \"x\"\n#1 13:03:22.5 client text \"y\"\n"},
 		{"not base64", entry(begun + handshake + `,"_webSocketMessages":[{"type":"send","opcode":2,"data":"{\"a\":1}"}]`),
@@ -381,7 +397,7 @@ func TestSpool(t *testing.T) {
 		fmt.Fprintf(&b, `{"k":"open","c":%d}`+"\n", c+1)
 	}
 	long := strings.Repeat("x", 60_000)
-	for i := range 50 {
+	for i := range 25 {
 		for c := range 20 {
 			fmt.Fprintf(&b, `{"k":"frame","c":%d,"d":"<","op":"text","text":"%d %d %s"}`+"\n", c+1, c+1, i, long)
 		}

@@ -2,6 +2,7 @@ package har
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"io"
 	"time"
@@ -93,7 +94,7 @@ func (e *entry) message() error {
 	l := e.lex
 	h := happening{op: ws.OpText, time: -1, after: e.sent, at: l.at, dir: decode.FromServer}
 	var data []byte
-	var kind, frameError string
+	var kind, encoding string
 	var own struct {
 		b64, less  bool
 		unread     bool
@@ -125,6 +126,8 @@ func (e *entry) message() error {
 			b, n, err := l.text(nil, most)
 			data, known, long = b, true, n > most
 			return err
+		case "encoding": // gori has it, and base64 for whatever is not UTF-8
+			return l.into(&encoding, maxWord)
 		case "_wstrace":
 			return l.object(func(key string) error {
 				switch key {
@@ -140,8 +143,6 @@ func (e *entry) message() error {
 				}
 				return l.skip()
 			})
-		case "error", "errorMessage":
-			return l.into(&frameError, maxWord)
 		}
 		return l.skip()
 	})
@@ -159,8 +160,10 @@ func (e *entry) message() error {
 		h.data = append([]byte("error: "), data...)
 	case own.b64:
 		h.data = exact
-	case h.op == ws.OpText:
-		h.data = data
+	case encoding != "base64" && (h.op == ws.OpText || e.gori):
+		if h.data = data; e.gori && bytes.HasPrefix(data, []byte("[gori] ")) {
+			h.what = isNote // that is how it says something of its own
+		}
 	default:
 		b, ok := decodeBase64(data)
 		if !ok {

@@ -2,6 +2,7 @@ package har
 
 import (
 	"cmp"
+	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
@@ -29,6 +30,9 @@ func (e *entry) play() error {
 	info.Conn, info.Time, info.URL, info.NoFrames = e.source.After+e.n, begin, req.url, websocket
 	if !e.ours {
 		info.Via, info.Server = "har", origin(req.url)
+		if rest, ok := strings.CutPrefix(req.url, "http"); ok && websocket { // as proxies call it
+			info.URL = "ws" + rest
+		}
 	}
 	if websocket {
 		e.source.messages = true
@@ -73,9 +77,25 @@ func (e *entry) play() error {
 		}
 	}
 	s.At(0, e.at)
+	if e.closed.known {
+		s.Notice(end, e.closed.String())
+	}
 	s.Done(end)
 	return nil
 }
+
+func (c closing) String() string {
+	text := "the connection was closed"
+	if c.code != 0 {
+		text += fmt.Sprintf(" with %d", c.code)
+	}
+	if c.reason != "" {
+		text += " " + quoted(c.reason)
+	}
+	return text
+}
+
+func quoted(s string) string { return string(decode.AppendQuoted(nil, []byte(s))) }
 
 func later(a, b time.Time) time.Time {
 	if b.After(a) {
@@ -94,7 +114,6 @@ func (e *entry) number() {
 
 // notices are what a person should know of an entry.
 func (e *entry) notices(websocket, upgraded bool) (list []string) {
-	quoted := func(s string) string { return string(decode.AppendQuoted(nil, []byte(s))) }
 	file := e.response.body.file
 	switch {
 	case file != "" && websocket:
@@ -147,20 +166,38 @@ func (e *entry) finishHeads() {
 	if req.Method == "" && req.url != "" {
 		req.Method = "GET"
 	}
+	if e.gori {
+		req.extendedConnect()
+	}
 	if req.Target == "" {
 		req.Target = targetOf(req.Method, req.url)
 	}
 	for _, h := range []*head{req, res} {
+		if b := &h.body; e.gori && b.there { // as it came, but it may be cut off
+			b.len = max(b.size, b.declared)
+		}
 		h.body.finish()
 		switch {
 		case !e.ours:
-			h.fit()
+			h.fit(e.gori)
 		case h.raw != nil:
 			h.parse(h == req)
 		case h.Proto != "HTTP/2" && (h == req && h.Method != "" || h.Status != 0):
 			h.Raw = string(h.Append(nil))
 		}
 	}
+}
+
+// extendedConnect gives a request of gori that opens a WebSocket connection in HTTP/2
+// (RFC 8441) its target and its pseudo-header, which gori spells as a field.
+func (h *head) extendedConnect() {
+	i := slices.IndexFunc(h.Fields, func(f decode.Field) bool { return strings.EqualFold(f.Name, "X-Gori-Protocol") })
+	if i < 0 || h.Method != "CONNECT" || h.Proto != "HTTP/2" {
+		return
+	}
+	protocol := decode.Field{Name: ":protocol", Value: h.Fields[i].Value}
+	h.Fields = slices.Insert(slices.Delete(h.Fields, i, i+1), 0, protocol)
+	h.Target = targetOf("GET", h.url)
 }
 
 // parse makes a head of its bytes, if they are one.
@@ -204,15 +241,17 @@ func targetOf(method, url string) string {
 	return rest[i:]
 }
 
-// fit makes the fields of a head those of the body that the file has: without the
-// coding that was taken off, and with its length.
-func (h *head) fit() {
+// fit makes the fields of a head those of the body that the file has: without its
+// coding, unless that is still on it, and with its length.
+func (h *head) fit(coded bool) {
 	b := &h.body
 	request := h.Status == 0
 	if !b.there || request && b.all == 0 {
 		return
 	}
-	h.Fields = slices.DeleteFunc(h.Fields, func(f decode.Field) bool { return strings.EqualFold(f.Name, "Content-Encoding") })
+	if !coded {
+		h.Fields = slices.DeleteFunc(h.Fields, func(f decode.Field) bool { return strings.EqualFold(f.Name, "Content-Encoding") })
+	}
 	n, sized := strconv.FormatInt(b.all, 10), h.HasToken("Transfer-Encoding", "chunked")
 	for i, f := range h.Fields {
 		if strings.EqualFold(f.Name, "Content-Length") {

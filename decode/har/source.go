@@ -86,6 +86,7 @@ type player struct {
 	lex    *lexer
 	store  store
 	ours   bool // the file was written by a Writer
+	gori   bool // the file was written by gori
 	found  bool // the entries
 	n      int64
 	before time.Time // when the entry before began
@@ -96,6 +97,16 @@ func (p *player) logKey(key string) error {
 	case "_wstrace":
 		p.ours = true
 		return p.lex.skip()
+	case "creator":
+		return p.lex.object(func(key string) error {
+			if key != "name" {
+				return p.lex.skip()
+			}
+			name := ""
+			err := p.lex.into(&name, maxWord)
+			p.gori = name == "gori"
+			return err
+		})
 	case "entries":
 		p.found = true
 		return p.lex.array(p.entry)
@@ -138,6 +149,7 @@ type entry struct {
 	response head
 	kind     string // _resourceType
 	failure  string
+	closed   closing
 
 	messages stream
 	sent     int64 // messages in it
@@ -151,6 +163,14 @@ type entry struct {
 	open    bool // it did not end
 	bytes   [2]int64
 	events  stream
+}
+
+// A closing is what HTTP Toolkit has of how a WebSocket connection was closed: by
+// whom, it does not know.
+type closing struct {
+	known  bool
+	code   int64
+	reason string
 }
 
 // timings are in nanoseconds; -1 if they are not known.
@@ -200,6 +220,16 @@ func (e *entry) key(key string) error {
 		return l.into(&e.kind, maxWord)
 	case "_webSocketMessages":
 		return l.array(e.message)
+	case "_webSocketClose":
+		return l.object(func(key string) error {
+			switch e.closed.known = true; key {
+			case "code":
+				return l.integer(&e.closed.code)
+			case "reason":
+				return l.into(&e.closed.reason, maxWord)
+			}
+			return l.skip()
+		})
 	case "_wstrace":
 		return l.object(e.ownKey)
 	}
@@ -279,7 +309,7 @@ func (e *entry) requestKey(key string) error {
 		return e.lex.into(&e.request.Method, maxWord)
 	case "url":
 		return e.lex.into(&e.request.url, maxHead)
-	case "postData":
+	case "postData", "_content": // the latter from HTTP Toolkit, for a binary one
 		return e.lex.object(func(key string) error { return e.bodyKey(&e.request.body, key) })
 	}
 	return e.headKey(&e.request, key)

@@ -122,13 +122,14 @@ func appendTime(dst []byte, t uint64) []byte {
 	return little.AppendUint32(dst, uint32(t))
 }
 
-// beginPacket begins the block of a packet with n bytes, which follow.
-func beginPacket(dst []byte, iface uint32, time uint64, n int) []byte {
+// beginPacket begins the block of a packet with n bytes, which follow, and lost more,
+// which don't.
+func beginPacket(dst []byte, iface uint32, time uint64, n, lost int) []byte {
 	dst = beginBlock(dst, typePacket)
 	dst = little.AppendUint32(dst, iface)
 	dst = appendTime(dst, time)
 	dst = little.AppendUint32(dst, uint32(n))
-	return little.AppendUint32(dst, uint32(n))
+	return little.AppendUint32(dst, uint32(n+lost))
 }
 
 // endPacket ends the block of a packet with n bytes that begins at dst[at].

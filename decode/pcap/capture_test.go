@@ -188,6 +188,7 @@ type file struct {
 	link          uint32
 	tags          int    // VLANs
 	secrets       []byte // a key log
+	late          int    // packets before the secrets
 	names         map[netip.Addr]string
 	split         bool // into two sections
 }
@@ -285,8 +286,10 @@ func (f file) write(packets []captured) []byte {
 		block(0x0BAD, u32(nil, 1, 2, 3)) // custom
 	}
 	section()
-	if f.secrets != nil {
-		block(blockSecrets, append(u32(nil, secretsTLS, uint32(len(f.secrets))), f.secrets...))
+	secrets := func() {
+		for line := range bytes.Lines(f.secrets) {
+			block(blockSecrets, append(u32(nil, secretsTLS, uint32(len(line))), line...))
+		}
 	}
 	for addr, name := range f.names {
 		b := append(addr.AsSlice(), name+"\x00"...)
@@ -300,6 +303,9 @@ func (f file) write(packets []captured) []byte {
 		if f.split && i == len(packets)/2 {
 			section()
 		}
+		if i == f.late {
+			secrets()
+		}
 		b := append(f.header(p.ip), p.ip...)
 		n := uint32(len(b) - p.cut)
 		ticks := uint64(p.time.UnixNano()) / unit
@@ -308,6 +314,9 @@ func (f file) write(packets []captured) []byte {
 			body = append(body, 0)
 		}
 		block(blockEnhanced, option(option(body, 1, []byte("of a packet")), 0, nil))
+	}
+	if f.late >= len(packets) {
+		secrets()
 	}
 	return out
 }

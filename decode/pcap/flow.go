@@ -260,6 +260,7 @@ func (p *player) forget(f *flow, at place) {
 
 // finish ends the play, at the end of the file.
 func (p *player) finish() {
+	p.held.play()
 	for p.silent != nil {
 		p.forget(p.silent, place{})
 	}

@@ -2,7 +2,9 @@ package pcap
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -17,6 +19,7 @@ import (
 // protocol, of which a capture may have a million segments, is not taken for WebSocket.
 type guess struct {
 	buf   []byte
+	from  int    // where buf begins, as marks count
 	marks []mark // where segments begin in buf
 
 	pass func(at place, b []byte) // is given what is passed over; nil for nothing
@@ -24,7 +27,7 @@ type guess struct {
 
 // A mark is where a segment begins.
 type mark struct {
-	pos int
+	pos int // from the start of what was added first
 	place
 }
 
@@ -40,17 +43,17 @@ const (
 
 // add adds what an end says.
 func (g *guess) add(p *player, at place, b []byte, start bool) {
-	if len(g.buf)+len(b) > maxGuess || p.cost+len(b) > maxAllPending {
+	if len(g.buf)+len(b) > maxGuess || p.full(len(b)) {
 		g.reset(p)
 	}
-	if len(g.buf) == 0 && !start || len(b) > maxGuess {
+	if len(g.buf) == 0 && !start || len(b) > maxGuess || p.full(len(b)) {
 		if g.pass != nil {
 			g.pass(at, b)
 		}
 		return
 	}
 	if start {
-		g.marks = append(g.marks, mark{len(g.buf), at})
+		g.marks = append(g.marks, mark{g.from + len(g.buf), at})
 	}
 	g.buf = append(g.buf, b...)
 	p.cost += len(b)
@@ -71,15 +74,12 @@ func (g *guess) skip(p *player) {
 		g.reset(p)
 		return
 	}
-	n := g.marks[1].pos
+	n := g.marks[1].pos - g.from
 	p.cost -= n
 	if g.pass != nil {
 		g.pass(g.marks[0].place, g.buf[:n])
 	}
-	g.buf, g.marks = g.buf[n:], g.marks[1:]
-	for i := range g.marks {
-		g.marks[i].pos -= n
-	}
+	g.buf, g.marks, g.from = g.buf[n:], g.marks[1:], g.from+n
 }
 
 // find reports whether frames begin at the start of buf, which moves on until they can.
@@ -188,17 +188,13 @@ func (g *guess) weigh() (bits int, masked, ok bool) {
 	return bits, masked, true
 }
 
-// ends reports whether a segment ends at pos.
+// ends reports whether a segment ends at pos in buf.
 func (g *guess) ends(pos int) bool {
 	if pos == len(g.buf) {
 		return true
 	}
-	for _, m := range g.marks {
-		if m.pos == pos {
-			return true
-		}
-	}
-	return false
+	_, ok := slices.BinarySearchFunc(g.marks, g.from+pos, func(m mark, pos int) int { return cmp.Compare(m.pos, pos) })
+	return ok
 }
 
 // isText returns how likely payload is text; ok is false if it is none.
@@ -298,12 +294,12 @@ func (s *stream) begins(side int) {
 	g.pass = nil
 	s.relayed.Resume(s.dir(side), g.marks[0].time)
 	for i, m := range g.marks {
-		to := len(g.buf)
+		to := g.from + len(g.buf)
 		if i+1 < len(g.marks) {
 			to = g.marks[i+1].pos
 		}
 		s.relayed.place(m.place)
-		s.relayed.Data(s.dir(side), m.time, g.buf[m.pos:to])
+		s.relayed.Data(s.dir(side), m.time, g.buf[m.pos-g.from:to-g.from])
 	}
 	s.lacks[side] = false
 	g.reset(s.player)

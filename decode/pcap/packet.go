@@ -107,10 +107,11 @@ func (h *headers) append(dst []byte, flags byte, seq, ackSeq uint32, n int) (b [
 
 func (h *headers) v6() bool { return h.ip == ethernetLen+ipv6Len }
 
-// finish sets the checksum of the packet that ends with dst.
-func (h *headers) finish(dst []byte, checksum int) {
+// finish sets the checksum of the packet that ends with dst, or with lost bytes behind
+// it, which count as zeros.
+func (h *headers) finish(dst []byte, checksum, lost int) {
 	tcp := dst[checksum-16:]
-	network.PutUint16(dst[checksum:], fold(sum(h.sum+uint64(len(tcp)), tcp)))
+	network.PutUint16(dst[checksum:], fold(sum(h.sum+uint64(len(tcp)+lost), tcp)))
 }
 
 // sum adds the 16-bit words of b to a sum in ones' complement (RFC 1071). Only the

@@ -27,6 +27,8 @@ import (
 // nothing else than frames of WebSocket. Conversations that are something else are
 // only counted ([Source.Passed]).
 //
+// Of a session for which a [Writer] has written both legs, that of the client is shown.
+//
 // Of more than [decode.MaxOpen] conversations, those that were silent for longest are
 // forgotten.
 type Source struct {
@@ -65,6 +67,7 @@ const (
 	PassedEarly     = "TLS with early data"
 	PassedDamaged   = "TLS that can't be decrypted"
 	PassedFragments = "IP fragments"
+	PassedServerLeg = "the server's side of a session that wstrace changed on the way"
 )
 
 // Passed returns what Play has passed over, the most first.
@@ -86,7 +89,7 @@ func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) e
 	p := &player{source: s, sink: sink, look: look, keys: newKeySet(s.Keys), flows: map[flowKey]*flow{}}
 	s.last, s.passed = s.After, map[string]int64{}
 	b := &p.blocks
-	b.r, b.secrets = bufio.NewReaderSize(s.R, 64<<10), p.keys.log
+	b.r, b.secrets = bufio.NewReaderSize(s.R, 64<<10), func(log []byte) { p.keys.found.add(log, p.held.secret) }
 	err := b.begin()
 	for err == nil && ctx.Err() == nil {
 		at := b.offset
@@ -136,6 +139,7 @@ type player struct {
 	blocks blockReader
 	links  linkDecoder
 	keys   *keySet
+	held   holds
 	start  time.Time // of the first packet
 
 	flows  map[flowKey]*flow
@@ -147,18 +151,27 @@ type player struct {
 // maxQUIC is how many conversations of QUIC are told apart.
 const maxQUIC = 1 << 16
 
+// full reports whether no n bytes more may wait.
+func (p *player) full(n int) bool { return p.cost+n > maxAllPending }
+
 // pass counts what is passed over.
 func (p *player) pass(what string) { p.source.passed[what]++ }
 
 // packet takes the next packet.
 func (p *player) packet(pkt *packet) {
+	p.held.play()
 	if p.start.IsZero() {
 		p.start = pkt.time
 	}
 	var s segment
 	switch p.links.decode(pkt, &s) {
 	case contentTCP:
-		p.segment(&s, place{pkt.time, pkt.offset})
+		switch {
+		case !pkt.leg:
+			p.segment(&s, place{pkt.time, pkt.offset})
+		case s.syn && !s.hasAck:
+			p.pass(PassedServerLeg)
+		}
 	case contentUDP:
 		if key, _ := keyOf(&s); beginsQUIC(s.payload) && !p.quic[key] && len(p.quic) < maxQUIC {
 			if p.quic == nil {

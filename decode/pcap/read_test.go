@@ -486,9 +486,7 @@ func TestFlat(t *testing.T) {
 		k.packet(decode.FromClient, "", []byte(words(1460)))
 		k.seq[decode.FromClient]++
 	}
-	s := &Source{}
-	p := &player{source: s, sink: decode.SinkFunc(func(*decode.Event) {}), keys: newKeySet(nil), flows: map[flowKey]*flow{}}
-	s.passed = map[string]int64{}
+	p := newPlayer()
 	most := 0
 	for _, c := range k.packets {
 		p.packet(&packet{link: linkRaw, data: c.ip, time: c.time})

@@ -27,7 +27,8 @@ const maxNames = 1 << 16
 type packet struct {
 	link   uint32 // LINKTYPE_ value
 	data   []byte
-	cut    int // bytes of the packet behind data that were not captured
+	cut    int  // bytes of the packet behind data that were not captured
+	leg    bool // it is on the server leg of a Writer
 	time   time.Time
 	offset int64 // where in the file its record or block begins
 }
@@ -56,6 +57,7 @@ type captureInterface struct {
 	snap  uint32 // bytes of a packet that are kept; 0 is no limit
 	unit  uint64 // parts of a second
 	shift int64  // seconds to be added
+	leg   bool   // it is the server leg of a Writer
 }
 
 // Magic numbers (draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng).
@@ -388,7 +390,7 @@ func (b *blockReader) take(kind uint32, body []byte, p *packet) (ok bool, err er
 			return false, fmt.Errorf("a packet of interface %d, which is not described", id)
 		}
 		i := &b.interfaces[id]
-		p.link, p.data, p.cut = i.link, body[20:20+n], cutOff(whole, n)
+		p.link, p.data, p.cut, p.leg = i.link, body[20:20+n], cutOff(whole, n), i.leg
 		p.time = timeOf(uint64(b.order.Uint32(body[4:]))<<32|uint64(b.order.Uint32(body[8:])), i.unit, i.shift)
 		return true, nil
 	case blockSimple:
@@ -430,6 +432,8 @@ func (b *blockReader) takeInterface(body []byte) error {
 				return fmt.Errorf("an interface has times in units that are not known, %#x", v[0])
 			}
 			i.unit = unit
+		case code == optionDescription:
+			i.leg = string(v) == serverLegDescription
 		case code == optionShift && len(v) == 8:
 			i.shift = int64(b.order.Uint64(v))
 		}

@@ -9,7 +9,8 @@ import (
 // them to be filled. With more, the hole is taken for lost.
 const maxPending = 1 << 20
 
-// maxAllPending is the same for all conversations together.
+// maxAllPending is how many bytes wait at most for any reason, in all conversations
+// together.
 const maxAllPending = 64 << 20
 
 // pieceCost is what a piece costs besides its bytes.

@@ -121,10 +121,11 @@ func (s *stream) first(side int, at place, b []byte) {
 	case len(b) < len(tlsStart) && b[0] == tlsStart[0]:
 		s.keep(side, b)
 	case isHello(b):
-		s.heads[side] = nil
+		s.keep(side, nil)
 		s.beginTLS(side, at, b)
 	case decode.MayBeRequest(b, s.tls != nil || s.server != ""):
-		s.mode, s.heads[side] = modeHTTP, nil
+		s.keep(side, nil)
+		s.mode = modeHTTP
 		s.http(side, at, b, true)
 	case beginsHTTP2(b):
 		s.pass(PassedHTTP2)
@@ -141,8 +142,17 @@ func (s *stream) pass(what string) {
 	if s.mode != modePassed {
 		s.player.pass(what)
 	}
-	s.mode, s.heads = modePassed, [2][]byte{}
+	s.mode = modePassed
+	s.release()
+}
+
+// release lets go of what was kept.
+func (s *stream) release() {
+	s.dropHeads()
 	s.resetGuesses()
+	if s.inner != nil {
+		s.inner.release()
+	}
 }
 
 // gather returns b behind what was kept of side.
@@ -153,12 +163,29 @@ func (s *stream) gather(side int, b []byte) []byte {
 	return append(s.heads[side], b...)
 }
 
-// keep keeps b until more of it comes.
+// keep keeps b, which begins with what was kept of side before, until more comes. An
+// empty b lets go of that.
 func (s *stream) keep(side int, b []byte) {
+	s.player.cost += len(b) - len(s.heads[side])
 	if len(s.heads[side]) == 0 {
 		b = bytes.Clone(b)
 	}
-	s.heads[side] = b
+	if s.heads[side] = b; len(b) == 0 {
+		s.heads[side], s.seen[side] = nil, 0
+	}
+}
+
+// dropHeads lets go of incomplete heads.
+func (s *stream) dropHeads() {
+	for side := range s.heads {
+		s.keep(side, nil)
+	}
+}
+
+// tooLong reports whether side, which has said b so far, is not to be waited for until
+// its head is complete.
+func (s *stream) tooLong(side int, b []byte) bool {
+	return len(b) > decode.MaxHead || s.player.full(len(b)-len(s.heads[side]))
 }
 
 // http takes what is said in HTTP/1.1, or after an upgrade.
@@ -219,7 +246,7 @@ func (s *stream) requests(side int, at place, b []byte) []byte {
 			x.Data(decode.FromClient, at.time, b)
 			return nil
 		case x != nil && s.holds(x):
-			if b = s.gather(side, b); len(b) > maxHeld {
+			if b = s.gather(side, b); len(b) > maxHeld || s.tooLong(side, b) {
 				s.lost(at)
 				return nil
 			}
@@ -229,7 +256,7 @@ func (s *stream) requests(side int, at place, b []byte) []byte {
 		had := len(s.heads[side])
 		all := s.gather(side, b)
 		n := decode.HeadLen(all, s.seen[side])
-		if !decode.MayBeRequest(all, true) || n == 0 && len(all) > decode.MaxHead || len(s.queue) == maxQueue {
+		if !decode.MayBeRequest(all, true) || n == 0 && s.tooLong(side, all) || len(s.queue) == maxQueue {
 			s.lost(at)
 			return nil
 		}
@@ -244,7 +271,7 @@ func (s *stream) requests(side int, at place, b []byte) []byte {
 			return nil
 		}
 		b = b[n-had:]
-		s.heads[side], s.seen[side] = nil, 0
+		s.keep(side, nil)
 		s.request(h, at)
 	}
 	return b
@@ -291,6 +318,9 @@ func (s *stream) open(x *exchange, url string, cont bool, at place) {
 // url returns the URL that a request asks for.
 func (s *stream) url(h *decode.Head) string {
 	if !strings.HasPrefix(h.Target, "/") {
+		if rest, ok := strings.CutPrefix(h.Target, "http"); ok && decode.AsksForWebSocket(h) {
+			return "ws" + rest // as the proxy that is asked calls it
+		}
 		return h.Target
 	}
 	scheme, port := "http", ":80"
@@ -351,9 +381,9 @@ func (s *stream) answers(side int, at place, b []byte) []byte {
 		had := len(s.heads[side])
 		all := s.gather(side, b)
 		n := decode.HeadLen(all, s.seen[side])
-		if !decode.MayBeResponse(all) || n == 0 && len(all) > decode.MaxHead {
+		if !decode.MayBeResponse(all) || n == 0 && s.tooLong(side, all) {
 			s.relay(x, at)
-			s.heads[side], s.seen[side] = nil, 0
+			s.keep(side, nil)
 			return all
 		}
 		if n == 0 {
@@ -361,7 +391,7 @@ func (s *stream) answers(side int, at place, b []byte) []byte {
 			s.seen[side] = len(all)
 			return nil
 		}
-		s.heads[side], s.seen[side] = nil, 0
+		s.keep(side, nil)
 		h, err := decode.ParseResponse(string(all[:n]))
 		if err != nil {
 			s.relay(x, at)
@@ -407,7 +437,7 @@ func (s *stream) relay(x *exchange, at place) {
 	}
 	s.queue = nil
 	if b := s.heads[s.client]; len(b) > 0 {
-		s.heads[s.client], s.seen[s.client] = nil, 0
+		s.keep(s.client, nil)
 		x.Data(decode.FromClient, at.time, b)
 	}
 }
@@ -416,7 +446,8 @@ func (s *stream) relay(x *exchange, at place) {
 func (s *stream) tunnel(x *exchange, at place) {
 	held := s.heads[s.client]
 	queue := s.queue
-	s.queue, s.heads, s.seen = nil, [2][]byte{}, [2]int{}
+	s.queue = nil
+	s.dropHeads()
 	for _, x := range queue {
 		x.At(0, at.offset)
 		x.Done(at.time)
@@ -442,7 +473,8 @@ func (s *stream) abandon(at place) {
 	if s.relayed != nil {
 		queue = append(queue, s.relayed)
 	}
-	s.queue, s.relayed, s.heads, s.seen = nil, nil, [2][]byte{}, [2]int{}
+	s.queue, s.relayed = nil, nil
+	s.dropHeads()
 	for _, x := range queue {
 		x.At(0, at.offset)
 		x.Done(at.time)
@@ -457,7 +489,8 @@ func (s *stream) gap(side int, at place, n int64) {
 	case s.mode == modeTLS:
 		s.inner.gap(side, at, n)
 	case s.mode == modeFresh:
-		s.mode, s.heads = modeSeek, [2][]byte{}
+		s.dropHeads()
+		s.mode = modeSeek
 	case s.mode == modeSeek:
 		s.guesses[side].reset(s.player)
 	case s.relayed != nil:
@@ -554,7 +587,7 @@ func (s *stream) end(side int, at place, how decode.End) {
 		for _, x := range append([]*exchange(nil), s.queue...) {
 			x.place(at)
 			x.Data(d, at.time, s.heads[side])
-			s.heads[side] = nil
+			s.keep(side, nil)
 			x.End(d, at.time, how, "")
 			if x.answered {
 				s.finish(x, at)
@@ -566,7 +599,7 @@ func (s *stream) end(side int, at place, how decode.End) {
 // cutHead shows a request whose head is incomplete.
 func (s *stream) cutHead(side int, at place, how decode.End) {
 	b := s.heads[side]
-	s.heads[side], s.seen[side] = nil, 0
+	s.keep(side, nil)
 	if !bytes.Contains(b, []byte(" ")) {
 		return
 	}
@@ -579,9 +612,12 @@ func (s *stream) cutHead(side int, at place, how decode.End) {
 
 // over says that both directions have ended.
 func (s *stream) over(at place) {
-	if s.inner != nil {
-		s.inner.plain.over(at)
-		s.inner.release()
+	if c := s.inner; c != nil {
+		if c.keep(0, func() { s.over(at) }); c.waits() {
+			return
+		}
+		c.plain.over(at)
+		c.release()
 	}
 	s.abandon(at)
 	s.unknown()
@@ -590,9 +626,12 @@ func (s *stream) over(at place) {
 // leave says that nothing more is known: the capture ends here, or of too many
 // conversations this one was silent for longest. What was held back comes out.
 func (s *stream) leave() {
-	if s.inner != nil {
-		s.inner.plain.leave()
-		s.inner.release()
+	if c := s.inner; c != nil {
+		if c.waits() {
+			s.pass(PassedNoKey)
+		}
+		c.plain.leave()
+		c.release()
 	}
 	s.resetGuesses()
 	queue := s.queue
@@ -613,5 +652,5 @@ func (s *stream) unknown() {
 		s.pass(PassedOther)
 	}
 	s.mode = modePassed
-	s.resetGuesses()
+	s.release()
 }

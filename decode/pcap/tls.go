@@ -73,6 +73,8 @@ type tlsConn struct {
 	pending [2]*recordCipher // of TLS 1.2, for after the ChangeCipherSpec, by decode.Dir
 	info    *decode.TLS
 	opened  bool // content was decrypted
+	missing secretID
+	hold    *hold // until the keys are known; nil if they can't come any more
 }
 
 // A tlsHalf is one direction.
@@ -85,14 +87,35 @@ type tlsHalf struct {
 	lost    int64  // bytes since the last record, with gaps, while the next is searched for; 0 if none is
 	rest    int64  // bytes of a record of which a part is lost
 	tries   int    // to find a record
+	final   bool   // cipher is that for content, of TLS 1.3
 }
 
 // beginTLS begins to decrypt with a ClientHello, which begins in b.
 func (s *stream) beginTLS(side int, at place, b []byte) {
-	c := &tlsConn{outer: s, info: &decode.TLS{}}
-	c.plain = &stream{player: s.player, flow: s.flow, client: s.client, server: s.server, tls: c.info}
+	c := &tlsConn{outer: s}
+	c.begin()
 	s.mode, s.inner = modeTLS, c
+	if s.player.blocks.ng {
+		c.hold = s.player.held.add(c)
+	}
 	c.data(side, at, b)
+}
+
+// begin makes c what it is before the first byte.
+func (c *tlsConn) begin() {
+	s := c.outer
+	*c = tlsConn{outer: s, info: &decode.TLS{}, hold: c.hold}
+	c.plain = &stream{player: s.player, flow: s.flow, client: s.client, server: s.server, tls: c.info}
+}
+
+// lookup returns a secret of the conversation. Without it, it is noted as missing.
+func (c *tlsConn) lookup(l label) []byte {
+	id := secretID{l, c.client}
+	secret := c.outer.player.keys.lookup(id)
+	if secret == nil {
+		c.missing = id
+	}
+	return secret
 }
 
 // fail ends the decrypting.
@@ -107,14 +130,22 @@ func (c *tlsConn) fail(at place, why string) {
 
 // release lets go of what was kept.
 func (c *tlsConn) release() {
+	c.unhold()
+	c.drop()
+}
+
+// drop lets go of what is incomplete.
+func (c *tlsConn) drop() {
+	c.plain.release()
 	for d := range c.halves {
-		c.outer.player.cost -= len(c.halves[d].buf)
+		c.outer.player.cost -= len(c.halves[d].buf) + len(c.halves[d].message)
 		c.halves[d] = tlsHalf{}
 	}
 }
 
 // opaque says that what follows can't be read.
 func (s *stream) opaque(at place, why string) {
+	s.resetGuesses()
 	if x := s.relayed; x != nil {
 		x.place(at)
 		for d := range decode.Dir(2) {
@@ -126,13 +157,23 @@ func (s *stream) opaque(at place, why string) {
 	}
 	s.abandon(at)
 	s.mode = modePassed
-	s.resetGuesses()
 }
 
 // data takes bytes of TLS.
 func (c *tlsConn) data(side int, at place, b []byte) {
+	if c.hold != nil {
+		kept := bytes.Clone(b)
+		c.keep(len(b), func() { c.records(side, at, bytes.Clone(kept)) }) // they are decrypted in place
+	}
+	if !c.waits() {
+		c.records(side, at, b)
+	}
+}
+
+// records takes records, or parts of them.
+func (c *tlsConn) records(side int, at place, b []byte) {
 	h := &c.halves[c.outer.dir(side)]
-	for len(b) > 0 && c.outer.mode == modeTLS {
+	for len(b) > 0 && c.outer.mode == modeTLS && !c.waits() {
 		switch {
 		case h.rest > 0:
 			n := min(h.rest, int64(len(b)))
@@ -172,6 +213,10 @@ func (c *tlsConn) record(side int, at place, h *tlsHalf, b []byte) []byte {
 			return nil
 		}
 		n := min(need-len(h.buf), len(b))
+		if c.outer.player.full(n) {
+			c.fail(at, PassedDamaged)
+			return nil
+		}
 		c.setBuf(h, append(h.buf, b[:n]...))
 		if b = b[n:]; len(h.buf) < need {
 			return nil
@@ -233,37 +278,45 @@ func (c *tlsConn) content(side int, at place, h *tlsHalf, kind byte, b []byte) {
 
 // handshake takes a part of the handshake messages.
 func (c *tlsConn) handshake(side int, at place, h *tlsHalf, b []byte) {
-	for len(b) > 0 && c.outer.mode == modeTLS {
-		if h.pass > 0 {
-			n := min(h.pass, int64(len(b)))
-			h.pass, b = h.pass-n, b[n:]
+	const header = 4
+	had := len(h.message)
+	if had > 0 {
+		b = append(h.message, b...)
+	}
+	for {
+		skip := min(h.pass, int64(len(b)))
+		h.pass, b = h.pass-skip, b[skip:]
+		if len(b) < header {
+			break
+		}
+		n := header + int(b[1])<<16 + int(b[2])<<8 + int(b[3])
+		if n > maxHandshake {
+			h.pass = int64(n)
 			continue
 		}
-		const header = 4
-		m := append(h.message, b...)
-		b = nil
-		if len(m) >= header {
-			n := header + int(m[1])<<16 + int(m[2])<<8 + int(m[3])
-			switch {
-			case n > maxHandshake:
-				h.pass, b, m = int64(n), m, nil
-			case len(m) >= n:
-				b = bytes.Clone(m[n:])
-				if why := c.message(side, h, m[0], m[header:n]); why != "" {
-					c.fail(at, why)
-					return
-				}
-				m = nil
-			}
+		if len(b) < n {
+			break
 		}
-		h.message = m
+		switch why := c.message(h, c.outer.dir(side), b[0], b[header:n]); {
+		case why == PassedNoKey && c.wait():
+			return
+		case why != "":
+			c.fail(at, why)
+			return
+		}
+		b = b[n:]
 	}
+	if c.outer.player.full(len(b) - had) {
+		c.fail(at, PassedDamaged)
+		return
+	}
+	c.outer.player.cost += len(b) - had
+	h.message = append(h.message[:0], b...)
 }
 
 // message takes a handshake message. It returns why the conversation can't be
 // decrypted, or "".
-func (c *tlsConn) message(side int, h *tlsHalf, kind byte, b []byte) (why string) {
-	d := c.outer.dir(side)
+func (c *tlsConn) message(h *tlsHalf, d decode.Dir, kind byte, b []byte) (why string) {
 	keys := c.outer.player.keys
 	switch {
 	case kind == helloClient && d == decode.FromClient:
@@ -278,13 +331,16 @@ func (c *tlsConn) message(side int, h *tlsHalf, kind byte, b []byte) (why string
 			c.extensions(b[2:], false)
 		}
 	case kind == finished && c.version == version13:
-		secret := keys.lookup(labelClientTraffic+label(d), c.client)
+		secret := c.lookup(labelClientTraffic + label(d))
 		if secret == nil {
 			return PassedNoKey
 		}
 		var err error
 		if h.cipher, err = newCipher13(c.suite, secret); err != nil {
 			return PassedDamaged
+		}
+		if h.final = true; c.halves[d.Peer()].final {
+			c.unhold()
 		}
 	case kind == keyUpdate && c.version == version13 && h.cipher != nil:
 		var err error
@@ -344,7 +400,7 @@ func (c *tlsConn) helloServer(b []byte) (why string) {
 	}
 	keys := c.outer.player.keys
 	if c.version == version12 {
-		c.master = keys.lookup(labelMaster, c.client)
+		c.master = c.lookup(labelMaster)
 		if c.master == nil && bytes.Equal(session, c.session) { // RFC 5246 §7.4.1.3, RFC 5077 §3.4
 			c.master = keys.resume(c.ticket, c.session)
 		}
@@ -356,10 +412,11 @@ func (c *tlsConn) helloServer(b []byte) (why string) {
 		if c.pending, err = newCiphers12(c.suite, c.master, c.client, c.server); err != nil {
 			return PassedDamaged
 		}
+		c.unhold()
 		return ""
 	}
 	for d := range c.halves {
-		secret := keys.lookup(labelClientHandshake+label(d), c.client)
+		secret := c.lookup(labelClientHandshake + label(d))
 		if secret == nil {
 			return PassedNoKey
 		}
@@ -417,6 +474,9 @@ func vector(b []byte, size int) (v, rest []byte) {
 
 // end takes the end of a direction.
 func (c *tlsConn) end(side int, at place, how decode.End) {
+	if c.keep(0, func() { c.end(side, at, how) }); c.waits() {
+		return
+	}
 	if how == decode.EndFIN {
 		how = decode.EndTLSEOF // unless close_notify came
 	}
@@ -426,6 +486,9 @@ func (c *tlsConn) end(side int, at place, how decode.End) {
 // gap takes that n bytes are missing. Without the content of a record, how much was in it
 // is known from its length, and the number of the next one from trying.
 func (c *tlsConn) gap(side int, at place, n int64) {
+	if c.keep(0, func() { c.gap(side, at, n) }); c.waits() {
+		return
+	}
 	h := &c.halves[c.outer.dir(side)]
 	if h.cipher == nil || !c.opened {
 		c.fail(at, PassedDamaged)
@@ -502,11 +565,11 @@ func (c *tlsConn) search(side int, at place, h *tlsHalf) {
 			c.setBuf(h, nil)
 			c.plain.gap(side, at, before-int64(k)*over)
 			c.content(side, at, h, kind, content)
-			c.data(side, at, rest)
+			c.records(side, at, rest)
 			return
 		}
 	}
-	if len(h.buf) > maxSearch || h.tries >= maxTries {
+	if len(h.buf) > maxSearch || h.tries >= maxTries || c.outer.player.full(0) {
 		c.fail(at, PassedDamaged)
 	}
 }

@@ -166,6 +166,18 @@ func TestTLS(t *testing.T) {
 				if err != nil || got != want || len(passed) > 0 {
 					t.Errorf("%s, secrets in the file: got %v %v\n%s", name, err, passed, got)
 				}
+				if name != "resumed" || !tls12 { // of which the log does not tell
+					for late := 0; late <= len(k.packets); late++ {
+						got, passed, err = play(t, file{link: linkEthernet, ng: true, secrets: log.Bytes(), late: late}.write(k.packets), nil)
+						if err != nil || got != want || len(passed) > 0 {
+							t.Fatalf("%s, secrets behind %d packets: got %v %v\n%s", name, late, err, passed, got)
+						}
+					}
+				}
+				got, passed, err = play(t, file{link: linkEthernet, ng: true}.write(k.packets), nil)
+				if err != nil || got != "" || len(passed) != 1 || passed[0].What != PassedNoKey {
+					t.Errorf("%s, without keys: got %v %v\n%s", name, err, passed, got)
+				}
 				got, passed, err = play(t, file{link: linkEthernet}.write(k.packets), nil)
 				if err != nil || got != "" || len(passed) != 1 || passed[0].What != PassedNoKey {
 					t.Errorf("%s, without keys: got %v %v\n%s", name, err, passed, got)

@@ -43,15 +43,15 @@ const maxSecrets = 1 << 20
 // over; it is an error if there is no key at all.
 func ParseKeys(log []byte) (*Keys, error) {
 	k := &Keys{}
-	k.add(log)
+	k.add(log, nil)
 	if len(k.secrets) == 0 {
 		return nil, errors.New("no keys of TLS: want lines such as CLIENT_TRAFFIC_SECRET_0, a client random and a secret in hex")
 	}
 	return k, nil
 }
 
-// add adds the secrets in a key log.
-func (k *Keys) add(log []byte) {
+// add adds the secrets in a key log. If added is not nil, it is told of each.
+func (k *Keys) add(log []byte, added func(secretID)) {
 	for line := range bytes.Lines(log) {
 		fields := bytes.Fields(line)
 		if len(fields) != 3 {
@@ -73,6 +73,9 @@ func (k *Keys) add(log []byte) {
 			k.secrets = map[secretID][]byte{}
 		}
 		k.secrets[id] = secret
+		if added != nil {
+			added(id)
+		}
 	}
 }
 
@@ -120,12 +123,8 @@ func newKeySet(given *Keys) *keySet {
 	return k
 }
 
-// log takes a key log that stands in the capture.
-func (k *keySet) log(b []byte) { k.found.add(b) }
-
 // lookup returns a secret, or nil.
-func (k *keySet) lookup(l label, random [32]byte) []byte {
-	id := secretID{l, random}
+func (k *keySet) lookup(id secretID) []byte {
 	if s := k.found.secrets[id]; s != nil {
 		return s
 	}

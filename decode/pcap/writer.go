@@ -26,7 +26,11 @@ type Options struct {
 // read whatever happens later, and more than one for a chunk over 256 KiB. With no
 // findings it allocates nothing for a chunk.
 //
-// Bytes that are not known, as of a body that was not recorded, are lost segments.
+// Times never run backwards within a conversation. They may do so between two, as the
+// sessions of a recording need not be in order.
+//
+// Bytes that are not known, as of a body that was not recorded, are packets that were
+// cut off or, if they are many, lost segments.
 // Messages of which no frames are known have no place in a capture ([Writer.Messages]).
 // A connection that wstrace itself ended has a FIN and a comment that says so.
 type Writer struct {
@@ -40,7 +44,8 @@ type Writer struct {
 	addrs    addresses
 
 	buf      []byte // what is to be written
-	last     uint64 // the time of the latest packet, in ns since 1970
+	now      uint64 // the time of what is written, in ns since 1970
+	last     uint64 // the latest of all packets
 	packets  [legs]uint64
 	messages int64
 	closed   bool
@@ -51,6 +56,8 @@ const (
 	flushSize  = 256 << 10 // bytes that are written together
 	keptBuffer = 1 << 20   // the largest buffer that is used again
 )
+
+const serverLegDescription = "between the proxy and the server, where something was changed on the way"
 
 const sectionComment = "What client and server sent is real, and so are the times; Ethernet, IP and TCP are made up. TLS is plain text."
 
@@ -66,6 +73,7 @@ type session struct {
 	junk  [2]bool   // by Dir: it was said that there is some
 
 	notes     [2]notes // for what came, and for what was sent in its place
+	gone      [2]bool  // by Dir: what else came was dropped, as the peer had gone
 	resets    bool     // one side has reset the connection, and nothing tells of it yet
 	resetBy   decode.Dir
 	websocket bool // it became a WebSocket connection
@@ -74,10 +82,10 @@ type session struct {
 // NewWriter returns a Writer to w, to which it writes the beginning of the capture.
 func NewWriter(w io.Writer, o Options) *Writer {
 	wr := &Writer{w: w, talks: make(map[talkKey]*talk)}
-	wr.sessions.Forgotten = func(_ int64, s *session) { wr.finish(s, "") }
+	wr.sessions.Forgotten = func(_ int64, s *session) { wr.abandon(s) }
 	wr.buf = appendSection(wr.buf, o.By, sectionComment)
 	wr.buf = appendInterface(wr.buf, "client-leg", "between the client and the proxy, or the server if nothing was changed on the way")
-	wr.buf = appendInterface(wr.buf, "server-leg", "between the proxy and the server, where something was changed on the way")
+	wr.buf = appendInterface(wr.buf, "server-leg", serverLegDescription)
 	wr.flush()
 	return wr
 }
@@ -105,7 +113,7 @@ func (w *Writer) Close() error {
 		return w.err
 	}
 	for _, c := range w.sessions.Open() {
-		w.finish(w.sessions.Lookup(c), "")
+		w.abandon(w.sessions.Lookup(c))
 	}
 	w.closed = true
 	for leg, n := range w.packets {
@@ -129,15 +137,15 @@ func (w *Writer) flush() {
 	}
 }
 
-// at sets the time of the next packet. Times never run backwards, and those before
-// 1970, as of a trace without a time of day, count from the year 1.
+// at sets the time of the next packet. Those before 1970, as of a trace without a time
+// of day, count from the year 1.
 func (w *Writer) at(t time.Time) {
 	sec := t.Unix()
 	if sec < 0 {
 		sec -= time.Time{}.Unix()
 	}
 	const most = (1<<64)/1_000_000_000 - 1
-	w.last = max(w.last, uint64(min(max(sec, 0), most))*1_000_000_000+uint64(t.Nanosecond()))
+	w.now = uint64(min(max(sec, 0), most))*1_000_000_000 + uint64(t.Nanosecond())
 }
 
 // Emit takes what an event tells besides the bytes.
@@ -160,7 +168,7 @@ func (w *Writer) Emit(ev *decode.Event) {
 func (w *Writer) emit(ev *decode.Event) {
 	if ev.Kind == decode.KindOpen {
 		if s := w.sessions.Lookup(ev.Conn); s != nil { // numbers start over
-			w.finish(s, "")
+			w.abandon(s)
 		}
 		w.at(ev.Time)
 		w.open(w.sessions.Of(ev), ev.Info)
@@ -297,13 +305,16 @@ func (w *Writer) split(s *session) {
 	proxy := netip.AddrPortFrom(w.addrs.makeUp("wstrace", s.server.Addr().Is6(), w.name), s.client.Port())
 	t, isNew := w.talk(serverLeg, proxy, s.server, s.conn)
 	s.talks[serverLeg] = t
-	n := &notes{}
-	n.add(-1, fmt.Sprintf("session %d, to the server", s.conn))
+	n := &s.notes[1]
 	if s.wrote[0] || s.wrote[1] {
-		n.add(-1, "up to here it was as on the leg of the client; the heads are repeated")
+		n = new(notes) // for the heads
 	}
+	n.add(-1, fmt.Sprintf("session %d, to the server", s.conn))
 	if isNew {
 		w.connect(t, n.take(-1, true))
+	}
+	if s.wrote[0] || s.wrote[1] {
+		n.add(-1, "up to here it was as on the leg of the client; the heads are repeated")
 	}
 	for d := range s.wrote {
 		if s.wrote[d] {
@@ -325,6 +336,10 @@ func (w *Writer) ends(s *session, d decode.Dir, ev *decode.Event) {
 		}
 		return // with the verdict, as no packet can follow
 	}
+	if ev.How == decode.EndDrop {
+		s.gone[d] = true // when d ends is not known, but it is not before the peer
+		return
+	}
 	if s.resets {
 		return
 	}
@@ -335,6 +350,12 @@ func (w *Writer) ends(s *session, d decode.Dir, ev *decode.Event) {
 		}
 		comments = nil
 	}
+}
+
+// abandon writes what is left of a session whose end is not known.
+func (w *Writer) abandon(s *session) {
+	w.now = 0 // the time of what came last
+	w.finish(s, "")
 }
 
 // finish writes what is left of a session, with a verdict or "".
@@ -351,6 +372,12 @@ func (w *Writer) finish(s *session, verdict string) {
 			w.packet(t, s.resetBy, rst|ack, nil, comments)
 			t.reset = true
 		} else {
+			for d := range decode.Dir(2) {
+				if s.gone[d] && !t.ended[d] {
+					w.end(t, d, comments)
+					comments = nil
+				}
+			}
 			for d := range decode.Dir(2) {
 				if w.acknowledge(t, d, comments) {
 					comments = nil

@@ -30,6 +30,7 @@ type writtenPacket struct {
 	seq, ack uint32
 	way      uint32
 	data     []byte
+	lost     int
 	comments []string
 }
 
@@ -44,6 +45,9 @@ func (p *writtenPacket) String() string {
 	if len(p.data) > 0 {
 		s += fmt.Sprintf(" %q", p.data)
 	}
+	if p.lost > 0 {
+		s += fmt.Sprintf(" %d lost", p.lost)
+	}
 	if len(p.comments) > 0 {
 		s += " # " + strings.Join(p.comments, " # ")
 	}
@@ -54,7 +58,7 @@ func (p *writtenPacket) String() string {
 // blocks of statistics it has.
 func readBack(b []byte) (packets []writtenPacket, names map[netip.Addr]string, statistics int, err error) {
 	names = map[netip.Addr]string{}
-	last := uint64(0)
+	last := map[flowKey]uint64{}
 	for at, n := 0, 0; at < len(b); n++ {
 		if len(b)-at < 12 {
 			return packets, names, statistics, io.ErrUnexpectedEOF
@@ -80,13 +84,14 @@ func readBack(b []byte) (packets []writtenPacket, names map[netip.Addr]string, s
 			names[addr] = string(name)
 		case kind == typePacket:
 			p, err := parsePacket(body)
-			if err == nil && p.time < last {
+			key, _ := keyOf(&segment{src: p.from, dst: p.to})
+			if err == nil && p.time < last[key] {
 				err = errors.New("times run backwards")
 			}
 			if err != nil {
 				return nil, nil, 0, fmt.Errorf("block %d: %w", n, err)
 			}
-			last = p.time
+			last[key] = p.time
 			packets = append(packets, p)
 		default:
 			return nil, nil, 0, fmt.Errorf("block %d is of type %d, with %d bytes", n, kind, len(body))
@@ -99,8 +104,8 @@ func parsePacket(b []byte) (p writtenPacket, err error) {
 	u32 := func(at int) uint32 { return binary.LittleEndian.Uint32(b[at:]) }
 	p.leg, p.time = u32(0), uint64(u32(4))<<32|uint64(u32(8))
 	n := int(u32(12))
-	if p.leg >= legs || n != int(u32(16)) || n > 1514 {
-		return p, fmt.Errorf("interface %d, %d bytes", p.leg, n)
+	if p.lost = int(u32(16)) - n; p.leg >= legs || p.lost < 0 || p.lost > mostLost || n > 1514 {
+		return p, fmt.Errorf("interface %d, %d bytes, %d lost", p.leg, n, p.lost)
 	}
 	frame, options := b[20:20+n], b[20+(n+3)&^3:]
 	for {
@@ -125,14 +130,15 @@ func parsePacket(b []byte) (p writtenPacket, err error) {
 	src, dst, head := ip[12:16], ip[16:20], 20
 	if frame[12] == 0x86 {
 		src, dst, head = ip[8:24], ip[24:40], 40
-		if int(binary.BigEndian.Uint16(ip[4:])) != len(ip)-head {
+		if int(binary.BigEndian.Uint16(ip[4:])) != len(ip)+p.lost-head {
 			return p, errors.New("length of IPv6")
 		}
-	} else if fold(sum(0, ip[:20])) != 0 || int(binary.BigEndian.Uint16(ip[2:])) != len(ip) {
+	} else if fold(sum(0, ip[:20])) != 0 || int(binary.BigEndian.Uint16(ip[2:])) != len(ip)+p.lost {
 		return p, errors.New("checksum or length of IPv4")
 	}
 	tcp := ip[head:]
-	pseudo := slices.Concat(src, dst, []byte{0, 6, byte(len(tcp) >> 8), byte(len(tcp))})
+	length := len(tcp) + p.lost
+	pseudo := slices.Concat(src, dst, []byte{0, 6, byte(length >> 8), byte(length)})
 	if fold(sum(sum(0, pseudo), tcp)) != 0 {
 		return p, errors.New("checksum of TCP")
 	}
@@ -177,7 +183,7 @@ func (s *scene) check(t *testing.T, want ...string) {
 	}
 	var got []string
 	for _, p := range packets {
-		if p.flags != ack || len(p.data) > 0 || len(p.comments) > 0 {
+		if p.flags != ack || len(p.data) > 0 || p.lost > 0 || len(p.comments) > 0 {
 			got = append(got, p.String())
 		}
 	}
@@ -241,15 +247,149 @@ func TestLegs(t *testing.T) {
 		`0 10.0.0.1:50000 > 10.0.0.2:80 syn # session 1`,
 		`0 10.0.0.2:80 > 10.0.0.1:50000 syn,ack`,
 		`0 10.0.0.1:50000 > 10.0.0.2:80 psh,ack "GET / HTTP/1.1\r\nHost: h\r\n\r\n"`,
-		`1 192.0.2.1:50000 > 10.0.0.2:80 syn # session 1, to the server # up to here it was as on the leg of the client; the heads are repeated`,
+		`1 192.0.2.1:50000 > 10.0.0.2:80 syn # session 1, to the server`,
 		`1 10.0.0.2:80 > 192.0.2.1:50000 syn,ack`,
-		`1 192.0.2.1:50000 > 10.0.0.2:80 psh,ack "GET / HTTP/1.1\r\nHost: h\r\n\r\n"`,
+		`1 192.0.2.1:50000 > 10.0.0.2:80 psh,ack "GET / HTTP/1.1\r\nHost: h\r\n\r\n" # up to here it was as on the leg of the client; the heads are repeated`,
 		`1 10.0.0.2:80 > 192.0.2.1:50000 psh,ack "HTTP/1.1 404 No\r\nContent-Length: 1\r\n\r\n"`,
 		`0 10.0.0.2:80 > 10.0.0.1:50000 psh,ack "HTTP/1.1 404 Not found\r\nContent-Length: 1\r\n\r\n"`,
 		`0 10.0.0.2:80 > 10.0.0.1:50000 psh,ack "x"`,
 		`1 10.0.0.2:80 > 192.0.2.1:50000 psh,ack "x"`,
 		`0 10.0.0.2:80 > 10.0.0.1:50000 fin,ack`,
 		`1 10.0.0.2:80 > 192.0.2.1:50000 fin,ack`)
+}
+
+// TestLegsAgain checks that it is said which session is next on the leg of the server.
+func TestLegsAgain(t *testing.T) {
+	s := newScene()
+	h, _ := decode.ParseRequest(request)
+	sent, _ := decode.ParseRequest("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	ok, _ := decode.ParseResponse("HTTP/1.1 204 No\r\n\r\n")
+	for n := range int64(2) {
+		d := s.open(decode.Info{Conn: n + 1, Client: "10.0.0.1:50000", Server: "10.0.0.2:80"})
+		d.Head(decode.FromClient, s.now, h, sent)
+		d.Head(decode.FromServer, s.now, ok, nil)
+		d.Done(s.now)
+	}
+	s.check(t,
+		`0 10.0.0.1:50000 > 10.0.0.2:80 syn # session 1`,
+		`0 10.0.0.2:80 > 10.0.0.1:50000 syn,ack`,
+		`1 192.0.2.1:50000 > 10.0.0.2:80 syn # session 1, to the server`,
+		`1 10.0.0.2:80 > 192.0.2.1:50000 syn,ack`,
+		`0 10.0.0.1:50000 > 10.0.0.2:80 psh,ack "GET / HTTP/1.1\r\nHost: h\r\n\r\n"`,
+		`1 192.0.2.1:50000 > 10.0.0.2:80 psh,ack "GET / HTTP/1.1\r\nHost: x\r\n\r\n"`,
+		`0 10.0.0.2:80 > 10.0.0.1:50000 psh,ack "HTTP/1.1 204 No\r\n\r\n"`,
+		`1 10.0.0.2:80 > 192.0.2.1:50000 psh,ack "HTTP/1.1 204 No\r\n\r\n"`,
+		`0 10.0.0.1:50000 > 10.0.0.2:80 psh,ack "GET / HTTP/1.1\r\nHost: h\r\n\r\n" # session 2`,
+		`1 192.0.2.1:50000 > 10.0.0.2:80 psh,ack "GET / HTTP/1.1\r\nHost: x\r\n\r\n" # session 2, to the server`,
+		`0 10.0.0.2:80 > 10.0.0.1:50000 psh,ack "HTTP/1.1 204 No\r\n\r\n"`,
+		`1 10.0.0.2:80 > 192.0.2.1:50000 psh,ack "HTTP/1.1 204 No\r\n\r\n"`)
+}
+
+// TestGone checks that a side whose bytes nobody took any more does not end before the
+// one that had gone, and that no one is blamed for it who reads the capture.
+func TestGone(t *testing.T) {
+	s := newScene()
+	d := s.open(decode.Info{Conn: 1, Client: "10.0.0.1:50000", Server: "10.0.0.2:80"})
+	d.Data(decode.FromClient, s.now, []byte(request))
+	d.End(decode.FromClient, s.now, decode.EndDrop, "")
+	d.End(decode.FromServer, s.now, decode.EndFIN, "")
+	d.Done(s.now)
+	s.check(t,
+		`0 10.0.0.1:50000 > 10.0.0.2:80 syn # session 1`,
+		`0 10.0.0.2:80 > 10.0.0.1:50000 syn,ack`,
+		`0 10.0.0.1:50000 > 10.0.0.2:80 psh,ack "GET / HTTP/1.1\r\nHost: h\r\n\r\n"`,
+		`0 10.0.0.2:80 > 10.0.0.1:50000 fin,ack # what else the client sent was dropped, as the other side had gone`,
+		`0 10.0.0.1:50000 > 10.0.0.2:80 fin,ack`)
+}
+
+// TestLost checks what there is of bytes that are not known: a packet that was cut off,
+// or a hole. Neither is anything wrong with TCP.
+func TestLost(t *testing.T) {
+	s := newScene()
+	d := s.open(decode.Info{Conn: 1, Client: "10.0.0.1:50000", Server: "10.0.0.2:80"})
+	d.Upgraded()
+	d.Data(decode.FromServer, s.now, []byte{0x82, 126, 0xff, 0xff, 1})
+	d.Gap(decode.FromServer, s.now, 0xfffe)
+	d.Data(decode.FromServer, s.now, []byte{0x81, 0})
+	s.check(t,
+		`0 10.0.0.1:50000 > 10.0.0.2:80 syn # session 1`,
+		`0 10.0.0.2:80 > 10.0.0.1:50000 syn,ack`,
+		`0 10.0.0.2:80 > 10.0.0.1:50000 psh,ack "\x82~\xff\xff\x01"`,
+		`0 10.0.0.2:80 > 10.0.0.1:50000 ack 32768 lost # 65534 bytes of the server are not known`,
+		`0 10.0.0.2:80 > 10.0.0.1:50000 ack 32766 lost`,
+		`0 10.0.0.2:80 > 10.0.0.1:50000 psh,ack "\x81\x00"`)
+	for n, row := range tshark(t, s.file.Bytes(), []string{"tcp.analysis.flags", "_ws.malformed"}, "-d", "tcp.port==80,websocket") {
+		if row[0] != nil || row[1] != nil {
+			t.Errorf("packet %d: tshark finds %q", n+1, row)
+		}
+	}
+}
+
+// TestWrap checks that the numbers of bytes begin anew after 4 GiB: in real bytes, for
+// who reads the packets, and at the end of the numbers for tshark and for us.
+func TestWrap(t *testing.T) {
+	var last, bytes, wraps int64
+	w := NewWriter(writerFunc(func(b []byte) {
+		for len(b) > 0 {
+			size := little.Uint32(b[4:])
+			if tcp := b[28+ethernetLen+ipv4Len:]; little.Uint32(b) == typePacket && tcp[1] == 80 { // of the server
+				n := int64(little.Uint32(b[20:])) - ethernetLen - ipv4Len - int64(tcp[12]>>4*4)
+				seq := int64(network.Uint32(tcp[4:]))
+				if n > 0 && bytes > 0 && uint32(seq) != uint32(last) {
+					t.Fatalf("after %d bytes: number %d, want %d", bytes, seq, uint32(last))
+				}
+				if n > 0 {
+					if seq+n > 1<<32 {
+						wraps++
+					}
+					bytes, last = bytes+n, seq+n
+				}
+			}
+			b = b[size:]
+		}
+	}), Options{})
+	w.Emit(&decode.Event{Kind: decode.KindOpen, Conn: 1, Info: &decode.Info{Conn: 1, Client: "10.0.0.1:50000", Server: "10.0.0.2:80"}})
+	chunk := decode.Chunk{Conn: 1, Dir: decode.FromServer, Time: start, Data: make([]byte, 1<<20), Offset: -1}
+	for bytes < 4<<30+1<<20 {
+		w.Tap(chunk)
+	}
+	if wraps == 0 {
+		t.Error("the numbers did not begin anew")
+	}
+
+	s := newScene()
+	for s.begun = 0; 5000+(s.begun+1)*0x85EBCA77 < 1<<32-2000; s.begun++ {
+	}
+	d := s.open(decode.Info{Conn: 1, Client: "10.0.0.1:50000", Server: "10.0.0.2:80", URL: "ws://example.com/"})
+	for side, head := range handshake("") {
+		d.Data(decode.Dir(side), s.now, []byte(head))
+	}
+	for range 10 {
+		d.Data(decode.FromServer, s.now, append([]byte{0x82, 126, 1, 0}, make([]byte, 256)...))
+	}
+	d.EndBoth(s.now, decode.EndFIN, "")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	frames := 0
+	for n, row := range tshark(t, s.file.Bytes(), []string{"tcp.analysis.flags", "websocket.opcode"}) {
+		if row[0] != nil {
+			t.Errorf("packet %d: tshark finds %q", n+1, row[0])
+		}
+		frames += len(row[1])
+	}
+	out, _, err := play(t, s.file.Bytes(), nil)
+	if ours := strings.Count(out, "< bin "); err != nil || frames != 10 || ours != 10 {
+		t.Errorf("%v, tshark finds %d frames, we find %d, want 10", err, frames, ours)
+	}
+}
+
+// A writerFunc takes what is written.
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(b []byte) (int, error) {
+	f(b)
+	return len(b), nil
 }
 
 // TestComments checks that a finding is on the packet with the end of its frame.
@@ -362,7 +502,7 @@ func TestManyAddresses(t *testing.T) {
 	}
 }
 
-// TestTimes checks that times never run backwards, whatever those of the events do.
+// TestTimes checks which times packets can have.
 func TestTimes(t *testing.T) {
 	for _, c := range []struct{ at, want time.Time }{
 		{time.Time{}, time.Unix(0, 0)},
@@ -372,15 +512,41 @@ func TestTimes(t *testing.T) {
 	} {
 		w := NewWriter(io.Discard, Options{})
 		w.at(c.at)
-		w.at(c.at.Add(-time.Second))
-		if want := uint64(c.want.Unix())*1e9 + uint64(c.want.Nanosecond()); w.last != want {
-			t.Errorf("%v: got %d, want %d", c.at, w.last, want)
+		if want := uint64(c.want.Unix())*1e9 + uint64(c.want.Nanosecond()); w.now != want {
+			t.Errorf("%v: got %d, want %d", c.at, w.now, want)
 		}
 	}
 	w := NewWriter(io.Discard, Options{})
 	w.at(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))
-	if got := time.Unix(int64(w.last/1e9), 0).UTC().Year(); got != 2554 {
+	if got := time.Unix(int64(w.now/1e9), 0).UTC().Year(); got != 2554 {
 		t.Errorf("9999 becomes %d", got)
+	}
+}
+
+// TestTimesBackwards checks that sessions keep their times, though one that comes later
+// in a recording was earlier, and that the times of a conversation never run backwards.
+func TestTimesBackwards(t *testing.T) {
+	s := newScene()
+	w := s.Writer
+	want := map[uint16]uint64{} // by the client's port
+	for n, at := range []time.Duration{0, -time.Hour, time.Hour} {
+		s.now = start.Add(at)
+		want[uint16(n+1)] = uint64(s.now.UnixNano())
+		d := s.open(decode.Info{Conn: int64(n + 1), Client: fmt.Sprintf("10.0.0.1:%d", n+1)})
+		d.Data(decode.FromClient, s.now, []byte(request))
+		w.Tap(decode.Chunk{Conn: int64(n + 1), Time: s.now.Add(-time.Second), Data: []byte("x"), Offset: -1})
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	packets, _, _, err := readBack(s.file.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range packets {
+		if want := want[min(p.from.Port(), p.to.Port())]; p.time != want {
+			t.Errorf("packet %d: time %d, want %d", i+1, p.time, want)
+		}
 	}
 }
 
@@ -619,7 +785,7 @@ func FuzzWriter(f *testing.F) {
 			if p.flags&syn == 0 && p.seq-next[e] > 1<<30 { // it goes back
 				t.Fatalf("packet %d: seq %d, want %d\n%s", i+1, p.seq, next[e], &p)
 			}
-			next[e] = p.seq + uint32(len(p.data))
+			next[e] = p.seq + uint32(len(p.data)+p.lost)
 			if p.flags&(syn|fin) != 0 {
 				next[e]++
 			}

@@ -14,6 +14,7 @@ type talk struct {
 	seq   [2]uint32  // by Dir: of the next byte
 	told  [2]uint32  // by Dir: the seq of the peer that it acknowledged last
 	ended [2]bool    // by Dir: it has sent a FIN
+	last  uint64     // the time of the latest packet
 	reset bool       // one side has sent a RST, or will
 	busy  bool       // a session has it
 	lone  bool       // no later session can go on in it
@@ -35,6 +36,12 @@ const (
 // maxIdle is how many conversations are kept for the next exchange between the same
 // ends.
 const maxIdle = 4096
+
+// Bytes that are not known.
+const (
+	mostLost = 32 << 10 // of one packet; more than an Ethernet has, as if offloaded
+	maxCut   = 1 << 20  // that are packets, and not only a hole
+)
 
 // talk returns the conversation between two ends: one in which an exchange has ended,
 // or a new one. If another session has it at the time, or both ends are the same, the
@@ -86,6 +93,11 @@ func (w *Writer) forget(t *talk) {
 
 // packet writes a packet that d sends.
 func (w *Writer) packet(t *talk, d decode.Dir, flags byte, payload []byte, comments []string) {
+	w.cutPacket(t, d, flags, payload, 0, comments)
+}
+
+// cutPacket is packet for one whose last bytes, behind payload, are not known.
+func (w *Writer) cutPacket(t *talk, d decode.Dir, flags byte, payload []byte, lost int, comments []string) {
 	h := &t.heads[d]
 	n := h.n + len(payload)
 	if flags&syn != 0 {
@@ -93,17 +105,19 @@ func (w *Writer) packet(t *talk, d decode.Dir, flags byte, payload []byte, comme
 	}
 	peer := t.seq[d.Peer()]
 	at := len(w.buf)
-	b := beginPacket(w.buf, t.key.leg, w.last, n)
-	b, checksum := h.append(b, flags, t.seq[d], peer, len(payload))
+	t.last = max(t.last, w.now)
+	w.last = max(w.last, t.last)
+	b := beginPacket(w.buf, t.key.leg, t.last, n, lost)
+	b, checksum := h.append(b, flags, t.seq[d], peer, len(payload)+lost)
 	b = append(b, payload...)
-	h.finish(b, checksum)
+	h.finish(b, checksum, lost)
 	way := uint32(flagInbound)
 	if (d == decode.FromClient) != (t.key.leg == clientLeg) {
 		way = flagOutbound
 	}
 	w.buf = endPacket(b, at, n, way, comments)
 	w.packets[t.key.leg]++
-	t.seq[d] += uint32(len(payload))
+	t.seq[d] += uint32(len(payload) + lost)
 	if flags&(syn|fin) != 0 {
 		t.seq[d]++
 	}
@@ -118,17 +132,17 @@ func (w *Writer) packet(t *talk, d decode.Dir, flags byte, payload []byte, comme
 // connect writes how the connection was made.
 func (w *Writer) connect(t *talk, comments []string) {
 	w.packet(t, decode.FromClient, syn, nil, comments)
-	w.last++
 	w.packet(t, decode.FromServer, syn|ack, nil, nil)
-	w.last++
 	w.packet(t, decode.FromClient, ack, nil, nil)
 }
 
-// data writes bytes of d, and that they have arrived.
+// data writes bytes of d. That they have arrived is written with what comes next, or at
+// last, so that there is always a packet for comments.
 func (w *Writer) data(t *talk, d decode.Dir, b []byte, offset int64, notes *notes) {
 	if t.reset || t.ended[d] {
 		return // nothing can come there
 	}
+	w.confirm(t, d.Peer())
 	mss := mssV4
 	if t.heads[d].v6() {
 		mss = mssV6
@@ -151,7 +165,6 @@ func (w *Writer) data(t *talk, d decode.Dir, b []byte, offset int64, notes *note
 		w.packet(t, d, flags, b[:n], comments)
 		b = rest
 	}
-	w.acknowledge(t, d.Peer(), nil)
 }
 
 // lost leaves room for n bytes of d that are not known.
@@ -159,9 +172,26 @@ func (w *Writer) lost(t *talk, d decode.Dir, n int64, comments []string) {
 	if t.reset || t.ended[d] {
 		return
 	}
-	// More would look like bytes that came before (RFC 9293 §3.4).
-	t.seq[d] += uint32(min(n, 1<<30))
-	w.acknowledge(t, d.Peer(), comments)
+	w.confirm(t, d.Peer())
+	if n > maxCut {
+		// More than 1 GiB would look like bytes that came before (RFC 9293 §3.4).
+		t.seq[d] += uint32(min(n, 1<<30))
+		w.acknowledge(t, d.Peer(), comments)
+		return
+	}
+	for n > 0 {
+		m := min(n, mostLost)
+		w.cutPacket(t, d, ack, nil, int(m), comments)
+		n, comments = n-m, nil
+	}
+}
+
+// confirm acknowledges what came before, as soon as it came.
+func (w *Writer) confirm(t *talk, d decode.Dir) {
+	now := w.now
+	w.now = t.last
+	w.acknowledge(t, d, nil)
+	w.now = now
 }
 
 // acknowledge writes that what the peer of d has sent has arrived, if that was not

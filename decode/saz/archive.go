@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -22,10 +23,10 @@ const (
 	maxDirectory = 32 << 20 // bytes of it that are read; enough for about 100,000 sessions
 	maxNumber    = 1 << 53  // of a session: JSON has no larger ones
 	maxEntry     = 64 << 30 // bytes that an entry inflates to
-	maxRatio     = 500      // of these to what is in the file, past ratioFrom
+	maxRatio     = 500      // of these to what is in the file, past ratioFrom; of all entries too, as they may overlap
 )
 
-// ratioFrom is from how many bytes on an entry counts as one that is made to do harm.
+// ratioFrom is from how many bytes on an entry, or all of them, count as made to do harm.
 // Load tests and the like repeat themselves, and may be packed as well as that.
 var ratioFrom int64 = 1 << 30 // less in tests
 
@@ -42,12 +43,13 @@ const (
 	partResponse
 	partMeta
 	partFrames
+	partGRPC
 	parts // how many there are
 )
 
 // partName is how the entries of a session are called. Some writers use
 // backslashes.
-var partName = regexp.MustCompile(`(?i)^raw[/\\]([0-9]{1,18})_([csmw])\.(?:txt|xml)$`)
+var partName = regexp.MustCompile(`(?i)^raw[/\\]([0-9]{1,18})_([csmwg])\.(?:txt|xml)$`)
 
 // parseName returns which part of which session an entry is.
 func parseName(name string) (n int64, p part, ok bool) {
@@ -56,7 +58,16 @@ func parseName(name string) (n int64, p part, ok bool) {
 		return 0, 0, false
 	}
 	n, err := strconv.ParseInt(m[1], 10, 64)
-	return n, part(strings.Index("csmw", strings.ToLower(m[2]))), err == nil && n > 0 && n <= maxNumber
+	return n, part(strings.Index("csmwg", strings.ToLower(m[2]))), err == nil && n > 0 && n <= maxNumber
+}
+
+var errInflated = fmt.Errorf("the entries inflate to more than %d times the size of the archive", maxRatio)
+
+// An input is what the entries of an archive are read from.
+type input struct {
+	r        io.ReaderAt
+	size     int64
+	inflated int64 // bytes that were read of entries
 }
 
 // An entry is a file in the archive.
@@ -82,9 +93,9 @@ func (e *entry) offset() int64 {
 }
 
 // open returns the content of the entry.
-func (e *entry) open(r io.ReaderAt) (*bounded, error) {
+func (e *entry) open(a *input) (*bounded, error) {
 	if e.file == nil {
-		return e.openRaw(r)
+		return e.openRaw(a)
 	}
 	if e.file.Flags&1 != 0 {
 		return nil, ErrEncrypted
@@ -93,24 +104,25 @@ func (e *entry) open(r io.ReaderAt) (*bounded, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &bounded{r: c, compressed: int64(min(e.file.CompressedSize64, 1<<62))}, nil
+	return &bounded{in: a, r: c, compressed: int64(min(e.file.CompressedSize64, 1<<62))}, nil
 }
 
-func (e *entry) openRaw(r io.ReaderAt) (*bounded, error) {
-	in := io.NewSectionReader(r, e.at, e.size)
+func (e *entry) openRaw(a *input) (*bounded, error) {
+	in := io.NewSectionReader(a.r, e.at, e.size)
 	switch {
 	case e.sealed:
 		return nil, ErrEncrypted
 	case e.method == zip.Store:
-		return &bounded{r: in, compressed: e.size}, nil
+		return &bounded{in: a, r: in, compressed: e.size}, nil
 	case e.method == zip.Deflate:
-		return &bounded{r: flate.NewReader(bufio.NewReader(in)), compressed: e.size}, nil
+		return &bounded{in: a, r: flate.NewReader(bufio.NewReader(in)), compressed: e.size}, nil
 	}
 	return nil, zip.ErrAlgorithm
 }
 
 // A bounded reads what inflates, up to a limit.
 type bounded struct {
+	in         *input
 	r          io.Reader
 	compressed int64
 	n          int64 // bytes so far
@@ -123,8 +135,12 @@ func (b *bounded) Read(p []byte) (int, error) {
 	if b.n > maxEntry {
 		return 0, fmt.Errorf("inflates to more than %d bytes", int64(maxEntry))
 	}
+	if a := b.in; a.inflated > ratioFrom && a.inflated/maxRatio > a.size {
+		return 0, errInflated
+	}
 	n, err := b.r.Read(p)
 	b.n += int64(n)
+	b.in.inflated += int64(n)
 	return n, err
 }
 
@@ -154,7 +170,9 @@ func readIndex(r io.ReaderAt, size int64) (*index, error) {
 		limited.left = -1
 		limited.free = true
 		for _, f := range z.File {
-			entries = append(entries, &entry{name: f.Name, file: f})
+			if _, _, ok := parseName(f.Name); ok {
+				entries = append(entries, &entry{name: f.Name, file: f})
+			}
 		}
 	case errors.Is(err, zip.ErrFormat) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
 		if entries, ix.err = salvage(r, size); len(entries) == 0 && ix.err == nil {
@@ -243,12 +261,17 @@ func salvage(r io.ReaderAt, size int64) (entries []*entry, err error) {
 		e := &entry{name: string(name), method: binary.LittleEndian.Uint16(head[8:]), size: int64(binary.LittleEndian.Uint32(head[18:]))}
 		flags := binary.LittleEndian.Uint16(head[6:])
 		e.sealed = flags&1 != 0
-		e.at = at + localLen + int64(len(name)) + int64(binary.LittleEndian.Uint16(head[28:]))
-		if _, _, ok := parseName(e.name); ok || flags&8 == 0 {
+		extra := make([]byte, binary.LittleEndian.Uint16(head[28:]))
+		r.ReadAt(extra, at+localLen+int64(len(name))) // what is missing of it is missing behind it, too
+		e.at = at + localLen + int64(len(name)) + int64(len(extra))
+		if _, _, ok := parseName(e.name); ok {
 			entries = append(entries, e)
 		}
 		if flags&8 == 0 { // else its length stands behind it
-			if at = e.at + e.size; e.size == 1<<32-1 || at > size {
+			if e.size == 1<<32-1 {
+				e.size = longSize(extra)
+			}
+			if at = e.at + e.size; e.size > size || at > size {
 				e.size, e.cut = size-e.at, true
 			}
 		} else {
@@ -261,6 +284,21 @@ func salvage(r io.ReaderAt, size int64) (entries []*entry, err error) {
 			return entries, &decode.SourceError{Offset: e.at, Err: fmt.Errorf("%s: its end can't be found", shortName(e.name))}
 		}
 	}
+}
+
+// longSize returns the compressed size that the extra field of a local header in the form
+// of ZIP64 tells, or [math.MaxInt64].
+func longSize(extra []byte) int64 {
+	const id, both = 1, 16 // the size, and the compressed one
+	for len(extra) >= 4 {
+		field := extra[4:]
+		n := int(binary.LittleEndian.Uint16(extra[2:]))
+		if binary.LittleEndian.Uint16(extra) == id && n >= both && len(field) >= both {
+			return int64(min(binary.LittleEndian.Uint64(field[8:]), math.MaxInt64))
+		}
+		extra = field[min(n, len(field)):]
+	}
+	return math.MaxInt64
 }
 
 // hasEnd reports whether the file ends as an archive does.
@@ -282,7 +320,7 @@ func (e *entry) findEnd(r io.ReaderAt, size int64) int64 {
 		return -1
 	}
 	in := &byteCounter{r: bufio.NewReaderSize(io.NewSectionReader(r, e.at, size-e.at), 64<<10)}
-	b := bounded{r: flate.NewReader(in), compressed: size - e.at}
+	b := bounded{in: &input{size: size}, r: flate.NewReader(in), compressed: size - e.at}
 	_, err := io.Copy(io.Discard, &b)
 	e.size = in.n
 	switch {

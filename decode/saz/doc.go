@@ -9,5 +9,6 @@
 //
 // So heads, masks, lengths and compression are there. How a connection ended, and
 // what was sent in place of what came, is not, but for what a [Writer] adds: flags of
-// its own in N_m.xml, which Fiddler keeps and does not use.
+// its own in N_m.xml, which Fiddler keeps and does not use. Messages of gRPC
+// (raw/N_g.txt) are left out, which a notice tells.
 package saz

@@ -3,6 +3,7 @@ package saz
 import (
 	"archive/zip"
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -80,6 +81,57 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
+// TestOverlap reads an archive whose sessions all have the same bytes for a response:
+// each of them is none that is too large.
+func TestOverlap(t *testing.T) {
+	defer func(n int64) { ratioFrom = n }(ratioFrom)
+	ratioFrom = 2 << 20
+	b := zipped(t, item{"raw/1_s.txt", "HTTP/1.1 200 OK\r\n\r\n" + strings.Repeat("\x00", 1<<20)})
+	z, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := z.File[0].DataOffset()
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := at + int64(z.File[0].CompressedSize64)
+	var directory bytes.Buffer
+	all := zip.NewWriter(&directory)
+	all.SetOffset(end)
+	for i := range 100 {
+		h := z.File[0].FileHeader
+		h.Name, h.Flags = fmt.Sprintf("raw/%d_s.txt", i+1), 0
+		if _, err := all.CreateRaw(&h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := all.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// Let each entry of the directory stand for the first one.
+	text := directory.Bytes()
+	text = text[bytes.Index(text, []byte("PK\x01\x02")):]
+	for i := 0; ; i += 4 {
+		n := bytes.Index(text[i:], []byte("PK\x01\x02"))
+		if n < 0 {
+			break
+		}
+		i += n
+		clear(text[i+42 : i+46])
+	}
+	b = append(b[:end:end], text...)
+	copy(b[len(b)-6:], binary.LittleEndian.AppendUint32(nil, uint32(end)))
+	var bad []error
+	src := source(b)
+	src.Bad = func(err error) { bad = append(bad, err) }
+	var got int64
+	err = src.Play(t.Context(), decode.SinkFunc(func(ev *decode.Event) { got += int64(len(ev.Data)) }), decode.Look{Bodies: 1 << 40})
+	if err != nil || len(bad) != 1 || !errors.Is(bad[0], errInflated) || got < 2<<20 || got > 4<<20 {
+		t.Errorf("got %d bytes, %v, %v", got, bad, err)
+	}
+}
+
 func TestEncrypted(t *testing.T) {
 	var out bytes.Buffer
 	z := zip.NewWriter(&out)
@@ -105,8 +157,9 @@ func TestEncrypted(t *testing.T) {
 func TestDirectory(t *testing.T) {
 	var out bytes.Buffer
 	z := zip.NewWriter(&out)
-	for i := range 1200 {
-		if _, err := z.CreateRaw(&zip.FileHeader{Name: fmt.Sprintf("%d%s", i, strings.Repeat("x", 60000))}); err != nil {
+	long := strings.Repeat("x", 60000)
+	for range (maxDirectory+2*maxTrailer)/len(long) + 1 {
+		if _, err := z.CreateRaw(&zip.FileHeader{Name: long, NonUTF8: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -160,6 +213,28 @@ func TestStoredWithoutDirectory(t *testing.T) {
 	err = source(out.Bytes()).Play(t.Context(), got, decode.Look{})
 	if !errors.Is(err, decode.ErrCut) || !strings.Contains(got.all(), "GET /") {
 		t.Errorf("got %v, %s", err, got.all())
+	}
+}
+
+// TestLongWithoutDirectory salvages entries in the form of ZIP64.
+func TestLongWithoutDirectory(t *testing.T) {
+	var b []byte
+	for i := range 2 {
+		content := fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", i+1)
+		name := fmt.Sprintf("raw/%d_c.txt", i+1)
+		b = binary.LittleEndian.AppendUint32(b, sigLocal)
+		b = append(b, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
+		b = append(b, byte(len(name)), 0, 26, 0)
+		b = append(append(b, name...), 9, 9, 2, 0, 0, 0, 1, 0, 16, 0)
+		b = binary.LittleEndian.AppendUint64(b, uint64(len(content)))
+		b = binary.LittleEndian.AppendUint64(b, uint64(len(content)))
+		b = append(b, content...)
+	}
+	for n := range len(b) + 1 {
+		got := new(teller)
+		if err := source(b[:n]).Play(t.Context(), got, decode.Look{}); n >= 4 && !errors.Is(err, decode.ErrCut) || n == len(b) && !strings.Contains(got.all(), "GET /2 ") {
+			t.Fatalf("the first %d bytes: got %v, %s", n, err, got.all())
+		}
 	}
 }
 

@@ -12,12 +12,13 @@ import (
 // maxMeta is the longest N_m.xml, in bytes, that is read.
 const maxMeta = 1 << 20
 
-// Bits of a session (FiddlerCore, enum SessionFlags).
+// Bits of a session (FiddlerCore, enum SessionFlags). The attribute BitFlags has them in
+// hexadecimal, unlike that of a frame.
 const (
-	bitHTTPS               = 1
-	bitResponseBodyDropped = 131072
-	bitWebSocket           = 262144
-	bitRequestBodyDropped  = 1048576
+	bitHTTPS               = 0x1
+	bitResponseBodyDropped = 0x20000
+	bitWebSocket           = 0x40000
+	bitRequestBodyDropped  = 0x100000
 )
 
 // Names of flags. Those of Fiddler are read in any case.
@@ -105,10 +106,10 @@ func (m *meta) element(e xml.StartElement) {
 	}
 	switch e.Name.Local {
 	case "Session":
-		m.bits, _ = strconv.ParseUint(attr("BitFlags"), 10, 64)
+		m.bits, _ = strconv.ParseUint(attr("BitFlags"), 16, 64)
 	case "SessionTimers":
 		for _, name := range timerNames {
-			if t, ok := parseTime(attr(name)); ok && !t.IsZero() {
+			if t, ok := parseTime(attr(name)); ok && !unknown(t) {
 				m.timers[name] = t
 			}
 		}
@@ -127,7 +128,18 @@ func parseTime(s string) (time.Time, bool) {
 	return t, err == nil
 }
 
-// appendTime appends a time in the round-trip format of .NET.
+// unknown reports whether t is what .NET has for a time that was never set, which an
+// offset may follow.
+func unknown(t time.Time) bool {
+	_, offset := t.Zone()
+	return t.Add(time.Duration(offset) * time.Second).IsZero()
+}
+
+// appendTime appends a time in the round-trip format of .NET. One that is not known has
+// no offset, or else Fiddler would make it local.
 func appendTime(dst []byte, t time.Time) []byte {
+	if t.IsZero() {
+		return append(dst, "0001-01-01T00:00:00"...)
+	}
 	return t.UTC().AppendFormat(dst, "2006-01-02T15:04:05.0000000Z")
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,7 +20,7 @@ import (
 // A player plays one session.
 type player struct {
 	decode.Session
-	r      io.ReaderAt
+	r      *input
 	in     *stored
 	number int64
 	bad    func(error)
@@ -124,6 +125,9 @@ func (s *side) head() ([]byte, error) {
 		line, err := s.r.ReadSlice('\n')
 		had := len(head)
 		head = append(head, line...)
+		if had == 0 {
+			head = respelled(head)
+		}
 		switch n := decode.HeadLen(head, had); {
 		case n > 0:
 			return head, nil
@@ -135,6 +139,20 @@ func (s *side) head() ([]byte, error) {
 			return head, nil
 		}
 	}
+}
+
+// respelled returns a start line of HTTP/2 or HTTP/3, of which there is none on the wire
+// and which may lack the minor version, as one that can be parsed.
+func respelled(line []byte) []byte {
+	for _, proto := range [...]string{"HTTP/2", "HTTP/3"} {
+		if rest, ok := bytes.CutPrefix(line, []byte(proto+" ")); ok {
+			return slices.Concat([]byte(proto+".0 "), rest)
+		}
+		if rest, ok := bytes.CutSuffix(line, []byte(" "+proto+"\r\n")); ok {
+			return slices.Concat(rest, []byte(" "+proto+".0\r\n"))
+		}
+	}
+	return line
 }
 
 // begin opens the session.
@@ -166,6 +184,9 @@ func (p *player) begin(head []byte) {
 	p.Open(info)
 	if text := m.flags[flagComments]; text != "" {
 		p.Notice(p.now, text)
+	}
+	if p.in.parts[partGRPC] != nil {
+		p.Notice(p.now, "the messages of gRPC in the archive are left out")
 	}
 }
 
@@ -227,7 +248,7 @@ func address(h *decode.Head, tls bool) (host, url string) {
 
 func joinHost(ip, port string) string {
 	switch {
-	case port == "":
+	case port == "" || port == "0":
 		return ip
 	case strings.Contains(ip, ":"):
 		ip = "[" + ip + "]"

@@ -4,7 +4,9 @@ import (
 	"archive/zip"
 	"bytes"
 	"fmt"
+	"hash/crc32"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -134,8 +136,9 @@ func told(t *testing.T, src decode.Source) *teller {
 	return s
 }
 
-// TestRoundTrip writes traces as archives, and reads those back.
-func TestRoundTrip(t *testing.T) {
+// traces returns the sessions that are written as archives, by name.
+func traces(t *testing.T) map[string]string {
+	t.Helper()
 	names, err := filepath.Glob("../../testdata/traces/*.wst")
 	if err != nil || len(names) == 0 {
 		t.Fatal(err)
@@ -178,7 +181,12 @@ func TestRoundTrip(t *testing.T) {
 		}
 		more[filepath.Base(name)] = string(b)
 	}
-	for name, text := range more {
+	return more
+}
+
+// TestRoundTrip writes traces as archives, and reads those back.
+func TestRoundTrip(t *testing.T) {
+	for name, text := range traces(t) {
 		t.Run(name, func(t *testing.T) {
 			b := archive(t, wst(text))
 			want, got := told(t, wst(text)), told(t, source(b))
@@ -206,6 +214,22 @@ func TestRoundTrip(t *testing.T) {
 				t.Errorf("an archive of the archive says\n%s\nand the first one\n%s", g, got.all())
 			}
 		})
+	}
+}
+
+// TestBits checks that the bits of a session are in hexadecimal, as Fiddler has them.
+func TestBits(t *testing.T) {
+	b := archive(t, wst(`{"wstrace":1,"t0":"2026-11-29T10:00:00Z"}
+{"k":"open","t":0,"c":1,"url":"wss://a.example/"}
+{"k":"frame","t":0,"c":1,"d":"<","op":"text","text":"a"}
+`))
+	z, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := fs.ReadFile(z, "raw/000001_m.xml")
+	if want := `<Session SID="1" BitFlags="40001">`; err != nil || !strings.Contains(string(text), want) || !strings.Contains(string(text), ` ClientDoneResponse="0001-01-01T00:00:00"`) {
+		t.Errorf("got %s, %v, want %s", text, err, want)
 	}
 }
 
@@ -281,6 +305,11 @@ func TestFiddler(t *testing.T) {
 		{"cut frame", []item{{"raw/1_c.txt", request}, {"raw/1_s.txt", response},
 			{"raw/1_w.txt", "\r\nRequest-Length: 7\r\n\r\n" + hi[:7] + "\r\nRequest-Length: 8\r\n\r\n" + hi + "\r\n"}},
 			"gap 1|frame > out=false 8182"},
+		{"HTTPS, by bits in hexadecimal", []item{{"raw/1_c.txt", "GET /a HTTP/1.1\r\nHost: a.example\r\n\r\n"},
+			{"raw/1_m.xml", `<Session SID="1" BitFlags="4001F"><SessionTimers ClientBeginRequest="0001-01-01T00:00:00+09:00" ClientConnected="2024-05-01T14:00:00-07:00" /><SessionFlags><SessionFlag N="x-clientip" V="127.0.0.1" /><SessionFlag N="x-clientport" V="0" /></SessionFlags></Session>`}},
+			"21:00:00.0000000 open|Client:127.0.0.1 |Server:a.example:443|URL:https://a.example/a|request"},
+		{"HTTP/2 and gRPC", []item{{"raw/1_c.txt", "POST https://a.example/a HTTP/2\r\nHost: a.example\r\n\r\n"}, {"raw/1_s.txt", "HTTP/2 200 OK\r\nContent-Length: 2\r\n\r\nhi"}, {"raw/1_g.txt", "x"}},
+			`URL:https://a.example/a|notice the messages of gRPC in the archive are left out|request "POST https://a.example/a HTTP/2.0\r\n|response "HTTP/2.0 200 OK\r\n|body < hi|closed`},
 		{"sorted by number", []item{{"raw/10_c.txt", "GET /b HTTP/1.1\r\nHost: a\r\n\r\n"}, {"raw\\9_c.txt", "GET /a HTTP/1.1\r\nHost: a\r\n\r\n"}, {"raw/0_c.txt", "x"}, {"raw/../9_c.txt", "x"}},
 			"open|Conn:9|GET /a|closed|open|Conn:10|GET /b|closed"},
 		{"connect", []item{{"raw/1_c.txt", "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\nA ClientHello was found."}, {"raw/1_s.txt", "HTTP/1.1 200 Connection Established\r\n\r\nThis is a tunnel."}},
@@ -325,7 +354,8 @@ func (s *teller) all() string {
 	return b.String()
 }
 
-// TestPython reads an archive by an independent reader.
+// TestPython reads archives by an independent reader: what they have is what was
+// recorded.
 func TestPython(t *testing.T) {
 	python, err := exec.LookPath("/usr/bin/python3")
 	if err != nil {
@@ -334,50 +364,122 @@ func TestPython(t *testing.T) {
 		}
 		t.Skip(err)
 	}
-	names, _ := filepath.Glob("../../testdata/traces/*.wst")
-	for _, name := range names {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
+	for name, text := range traces(t) {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "a.saz")
+			if err := os.WriteFile(file, archive(t, wst(text)), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			out, err := exec.Command(python, "testdata/read.py", file).CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			if unzip, err := exec.LookPath("unzip"); err == nil {
+				if out, err := exec.Command(unzip, "-tqq", file).CombinedOutput(); err != nil {
+					t.Errorf("%v\n%s", err, out)
+				}
+			}
+			want := new(heard)
+			if err := wst(text).Play(t.Context(), want, decode.Look{Bodies: 1 << 40}); err != nil {
+				t.Fatal(err)
+			}
+			got := strings.Split(string(out), "\n")
+			for i, line := range strings.Split(want.text(), "\n") {
+				if i >= len(got) || got[i] != line {
+					t.Fatalf("line %d: got\n%.300s\nwant\n%.300s", i+1, strings.Join(got[min(i, len(got)):min(i+1, len(got))], ""), line)
+				}
+			}
+		})
+	}
+}
+
+// A heard notes the sessions as testdata/read.py prints them.
+type heard struct{ sessions map[int64]*heardSession }
+
+type heardSession struct {
+	meta   string
+	heads  [2]string
+	bodies [2][]byte
+	frames []string
+	framed bool         // there is something in place of a frame, at least
+	flight [2][2][]byte // by Dir; and of what was sent in place of frames
+}
+
+func (h *heard) Emit(ev *decode.Event) {
+	if h.sessions == nil {
+		h.sessions = map[int64]*heardSession{}
+	}
+	if h.sessions[ev.Conn] == nil {
+		h.sessions[ev.Conn] = new(heardSession)
+	}
+	s := h.sessions[ev.Conn]
+	i := ev.Info
+	host, port := splitHost(i.Client)
+	tls := i.ClientTLS != nil || strings.HasPrefix(i.URL, "wss:") || strings.HasPrefix(i.URL, "https:")
+	websocket := strings.Contains(s.meta, "websocket=1") || i.NoFrames || ev.Handshake != nil && ev.Handshake.Accepted
+	s.meta = fmt.Sprintf("tls=%d websocket=%d client=%s:%s began=%s", digit(tls), digit(websocket), host, port, appendTime(nil, i.Time))
+	switch ev.Kind {
+	case decode.KindRequest:
+		s.heads[0] = rawHead(ev.Handshake.Request)
+	case decode.KindResponse:
+		if h := ev.Head; h.Cut || h.Status >= 200 || h.Status == 101 {
+			s.heads[1] = rawHead(h)
 		}
-		b := archive(t, wst(string(text)))
-		file := filepath.Join(t.TempDir(), "a.saz")
-		if err := os.WriteFile(file, b, 0o666); err != nil {
-			t.Fatal(err)
+	case decode.KindBody:
+		s.bodies[ev.Dir] = append(s.bodies[ev.Dir], ev.Data...)
+	case decode.KindMessage:
+		if m := ev.Message; m.Frames == 0 { // a short one
+			s.frames = append(s.frames, fmt.Sprintf("%s bits=4 %s head=%02x%02x fin=1 rsv=0 op=%d masked=0 key=00000000 len=%d crc=%08x", ev.Dir, appendTime(nil, ev.Time),
+				0x80|m.Op, m.Len, m.Op, m.Len, crc32.ChecksumIEEE(m.Data)))
 		}
-		out, err := exec.Command(python, "testdata/read.py", file).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v\n%s", err, out)
+	case decode.KindJunk:
+		s.framed = true
+	case decode.KindFrame:
+		s.framed = true
+		f, b := ev.Frame, &s.flight[ev.Dir][digit(ev.Out)]
+		if !f.More {
+			*b = nil
 		}
-		want := &heard{}
-		if err := source(b).Play(t.Context(), want, decode.Look{}); err != nil {
-			t.Fatal(err)
-		}
-		if got := string(out); got != want.text() {
-			t.Errorf("%s: got\n%s\nwant\n%s", name, got, want.text())
+		*b = f.AppendPayload(*b, -1)
+		if f.Complete {
+			s.frames = append(s.frames, fmt.Sprintf("%s bits=%d %s head=%x fin=%d rsv=%d op=%d masked=%d key=%x len=%d crc=%08x", ev.Dir, frameBits(ev), appendTime(nil, ev.Time),
+				f.Head, f.Flags()>>7, f.Rsv, f.OpCode, f.Head[1]>>7, f.Mask, f.Length, crc32.ChecksumIEEE(*b)))
 		}
 	}
 }
 
-// heard notes the whole frames of each session as testdata/read.py prints them.
-type heard struct{ lines map[int64][]string }
+func digit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
 
-func (h *heard) Emit(ev *decode.Event) {
-	if h.lines == nil {
-		h.lines = map[int64][]string{}
+func rawHead(h *decode.Head) string {
+	if h.Raw != "" {
+		return h.Raw
 	}
-	if f := ev.Frame; ev.Kind == decode.KindFrame && f.Complete && !f.More {
-		p := f.AppendPayload(nil, -1)
-		h.lines[ev.Conn] = append(h.lines[ev.Conn], fmt.Sprintf("%d %s fin=%d rsv=%d op=%d masked=%d key=%x len=%d %x %s", ev.Conn, ev.Dir,
-			f.Flags()>>7, f.Rsv, f.OpCode, f.Head[1]>>7, f.Mask, f.Length, p, ev.Time.UTC().Format("2006-01-02T15:04:05.0000000Z")))
-	}
+	return string(appendHTTP1(nil, h))
 }
 
 func (h *heard) text() string {
 	var b strings.Builder
-	for _, conn := range slices.Sorted(maps.Keys(h.lines)) {
-		for _, line := range h.lines[conn] {
-			b.WriteString(line + "\n")
+	for _, conn := range slices.Sorted(maps.Keys(h.sessions)) {
+		s := h.sessions[conn]
+		if s.heads == [2]string{} && s.frames == nil && !s.framed {
+			continue
+		}
+		fmt.Fprintln(&b, conn, s.meta)
+		for d, name := range [...]string{"request", "response"} {
+			if decode.HeadLen([]byte(s.heads[d]), 0) > 0 {
+				fmt.Fprintf(&b, "%d %s %x\n", conn, name, s.heads[d])
+			}
+			if len(s.bodies[d]) > 0 {
+				fmt.Fprintf(&b, "%d %s body %x\n", conn, name, s.bodies[d])
+			}
+		}
+		for _, line := range s.frames {
+			fmt.Fprintln(&b, conn, line)
 		}
 	}
 	return b.String()

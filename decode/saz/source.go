@@ -43,28 +43,34 @@ func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) e
 	if n := len(ix.sessions); n > 0 {
 		s.last = s.After + ix.sessions[n-1].n
 	}
+	in := &input{r: s.R, size: s.Size} // what is read for the order is read again
 	starts := make([]time.Time, len(ix.sessions))
 	for i := range starts {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if starts[i] = s.start(&ix.sessions[i]); starts[i].IsZero() && i > 0 {
+		if starts[i] = start(in, &ix.sessions[i]); starts[i].IsZero() && i > 0 {
 			starts[i] = starts[i-1]
 		}
 	}
 	sink = decode.Shared(sink)
 	var failed error
+	in = &input{r: s.R, size: s.Size}
+	told := false // that no more is read
 	bad := func(err error) {
+		inflated := errors.Is(err, errInflated)
 		switch {
 		case errors.Is(err, decode.ErrCut) && ix.err != nil: // as that tells
+		case inflated && told:
 		case s.Bad != nil:
 			s.Bad(err)
 		case failed == nil:
 			failed = err
 		}
+		told = told || inflated
 	}
 	err = merge.Play(ctx, len(starts), func(i int) time.Time { return starts[i] }, func(i int) merge.Session {
-		p := &player{r: s.R, in: &ix.sessions[i], now: starts[i], bad: bad, messages: &s.messages}
+		p := &player{r: in, in: &ix.sessions[i], now: starts[i], bad: bad, messages: &s.messages}
 		p.Sink, p.Look = sink, look
 		p.number = s.After + p.in.n
 		return p.play
@@ -82,12 +88,12 @@ func (s *Source) Last() int64 { return max(s.last, s.After) }
 func (s *Source) Messages() bool { return s.messages }
 
 // start returns when a session began, or the zero time.
-func (s *Source) start(in *stored) time.Time {
-	e := in.parts[partMeta]
+func start(in *input, s *stored) time.Time {
+	e := s.parts[partMeta]
 	if e == nil {
 		return time.Time{}
 	}
-	r, err := e.open(s.R)
+	r, err := e.open(in)
 	if err != nil {
 		return time.Time{} // that is told when the session is played
 	}

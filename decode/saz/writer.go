@@ -462,7 +462,7 @@ func (s *session) meta(n int64, by string) string {
 		}
 	}
 	b.WriteString(`<?xml version="1.0" encoding="utf-8"?>` + "\r\n")
-	fmt.Fprintf(&b, `<Session SID="%d" BitFlags="%d">`+"\r\n  <SessionTimers", n, bits)
+	fmt.Fprintf(&b, `<Session SID="%d" BitFlags="%X">`+"\r\n  <SessionTimers", n, bits)
 	for _, name := range timerNames {
 		fmt.Fprintf(&b, ` %s="%s"`, name, appendTime(nil, s.timer(name)))
 	}

@@ -165,7 +165,8 @@ func (b *builder) message(m *decode.Message, at int, t time.Duration) error {
 	if b.played[m.Dir] {
 		return errAfterEnd
 	}
-	b.add(m.Dir, item{at: at, t: t, wire: &wire{bytes: appendFrame(nil, u.flags, u.data, u.masked, [4]byte{})}, isClose: m.Op == ws.OpClose, ends: true, need: b.have(m.Dir.Peer())})
+	mask := newMask()
+	b.add(m.Dir, item{at: at, t: t, wire: &wire{bytes: appendFrame(nil, u.flags, u.data, u.masked, mask)}, mask: mask, isClose: m.Op == ws.OpClose, ends: true, need: b.have(m.Dir.Peer())})
 	u.keep(MaxMessage)
 	b.unit(m.Dir, u, []int{b.assemblers[m.Dir].item})
 	return nil

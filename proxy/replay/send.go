@@ -82,7 +82,11 @@ func (w *sliceWriter) Write(p []byte) (int, error) {
 
 // ownFrame returns a control frame that is not recorded.
 func (p *player) ownFrame(op ws.OpCode, payload []byte) []byte {
-	var mask [4]byte
+	return appendFrame(nil, 0x80|byte(op), payload, p.role == decode.FromClient, newMask())
+}
+
+// newMask returns a masking key for a frame whose key is not recorded.
+func newMask() (mask [4]byte) {
 	rand.Read(mask[:])
-	return appendFrame(nil, 0x80|byte(op), payload, p.role == decode.FromClient, mask)
+	return mask
 }

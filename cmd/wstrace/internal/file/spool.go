@@ -1,6 +1,12 @@
 package file
 
-import "os"
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+)
 
 // A Spool keeps what does not fit into memory, in a temporary file for its owner
 // alone, which is gone when the Spool is closed. The zero value is ready for use, and
@@ -14,12 +20,25 @@ func (s *Spool) WriteAt(p []byte, off int64) (int, error) {
 	if s.f == nil {
 		f, err := os.CreateTemp("", "wstrace-*")
 		if err != nil {
-			return 0, err
+			return 0, spoolError(err)
 		}
 		os.Remove(f.Name()) // Windows refuses while it is open: Close does it there
 		s.f = f
 	}
-	return s.f.WriteAt(p, off)
+	n, err := s.f.WriteAt(p, off)
+	return n, spoolError(err)
+}
+
+// spoolError says that err is about the temporary file, and not about what is read or
+// written, which is why it does not wrap err.
+func spoolError(err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pe.Err
+	}
+	return fmt.Errorf("temporary file in %q: %v", os.TempDir(), err)
 }
 
 // ReadAt reads what was written.
@@ -27,7 +46,8 @@ func (s *Spool) ReadAt(p []byte, off int64) (int, error) {
 	if s.f == nil {
 		return 0, os.ErrInvalid
 	}
-	return s.f.ReadAt(p, off)
+	n, err := s.f.ReadAt(p, off)
+	return n, spoolError(err)
 }
 
 // Close removes the file.
