@@ -47,7 +47,10 @@
 // inflated if they are compressed, and checked for UTF-8 if they are text, all
 // as the bytes come. A [Message] comes with the event of its final frame, and
 // again as an event of its own. Only the beginning of its content is kept; the
-// rest is examined and forgotten.
+// rest is examined and forgotten. With [Look.Inflate] that is done for sessions
+// alone that agreed on permessage-deflate; with [Look.Pieces] the event of each
+// piece of a data frame has the content that it adds, of up to [MaxInflated] bytes
+// for one message.
 //
 // # Facts and violations
 //

@@ -63,7 +63,7 @@ func (s *Session) lock(t time.Time) {
 // bytes are let go, so that an idle session does not keep a read buffer alive.
 func (s *Session) unlock() {
 	s.tapPassing()
-	s.ev.Data, s.ev.Frame = nil, nil
+	s.ev.Data, s.ev.Frame, s.ev.Content = nil, nil, nil
 	if s.locked {
 		s.locked = false
 		s.tee.Unlock()

@@ -42,6 +42,8 @@ type Event struct {
 	Message    *Message      // of a message, and of the last piece of its final frame
 	RTT        time.Duration // of a pong that answers a ping: since that came
 	Part       bool          // of a frame: it belongs to a message that a later event will have; of a body: it goes on
+	Content    []byte        // of a frame, with Look.Pieces: what this piece adds to the data message that Part or Message tells of, unmasked and inflated
+	Unread     bool          // of such a frame: the content of its message can't be read, from the end of Content on
 	Data       []byte        // of junk; of a body, or of the answer to a refused upgrade the body up to MaxPiece, without its transfer coding
 	BodyLen    int64         // of a response: the whole length of the body that Data begins, 0 if that is not known; of a body: the length of the piece, which Data may not have all of
 	Body       *Message      // of the last piece of a body: all of it, with Look.WholeBodies; Op is text if it is UTF-8
@@ -89,7 +91,7 @@ func (ev *Event) Clone() *Event {
 		}
 		c.Totals = &t
 	}
-	c.Data = slices.Clone(ev.Data)
+	c.Content, c.Data = slices.Clone(ev.Content), slices.Clone(ev.Data)
 	c.Violations = slices.Clone(ev.Violations)
 	return &c
 }
@@ -163,8 +165,8 @@ type Totals struct {
 	Errors, Warnings, Infos int
 	Rules                   []RuleCount // in the order in which they were broken first
 
-	// What was learned from messages, if Look.Messages is set.
-	Checked   bool       // whether it is set
+	// What was learned from messages, if Look has them put together.
+	Checked   bool       // whether they were
 	Unchecked [2]int64   // by Dir: messages that could not be read
 	Deflate   [2]Savings // by Dir: what compression did
 

@@ -75,7 +75,14 @@ func (s *Session) frame(d Dir) {
 	}
 	ev := s.newEvent(KindFrame, d)
 	ev.Frame, ev.Message, ev.Part, ev.RTT = f, m, part, rtt
-	s.emitEvent()
+	if part && s.Pieces {
+		a := &s.conn.messages[d]
+		ev.Content, ev.Unread = a.gathered(), a.m.Unread
+		s.emitEvent()
+		a.letGo()
+	} else {
+		s.emitEvent()
+	}
 	if m != nil {
 		s.newEvent(KindMessage, d).Message = m
 		s.emitEvent()

@@ -15,7 +15,7 @@ func TestIdleSessionHoldsNoBuffer(t *testing.T) {
 		"a part":               "\x82\xfe\x01\x00keysdata",
 		"a length that is not": "\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff and more",
 	} {
-		s := &Session{Sink: SinkFunc(func(*Event) {}), Look: Look{Messages: true}}
+		s := &Session{Sink: SinkFunc(func(*Event) {}), Look: Look{Messages: true, Pieces: true}}
 		s.Open(Info{Time: start})
 		s.Upgraded()
 		freed := make(chan struct{})

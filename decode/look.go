@@ -6,6 +6,8 @@ import "context"
 // than the rules that frames and heads break.
 type Look struct {
 	Messages  bool  // put messages together, inflate them, check their text
+	Inflate   bool  // do so for sessions alone that agreed on permessage-deflate
+	Pieces    bool  // have frames say what they add to their message: Event.Content
 	Keep      int   // bytes of a message to keep for Message.Data; 0 means MaxMessageData
 	Sums      bool  // of messages longer than that, for Message.Sum
 	Advice    bool  // judge rules of severity info too

@@ -87,6 +87,7 @@ type assembly struct {
 	keep    int      // limit for m.Data, in bytes
 	sums    bool     // sum up what is longer
 	unpack  func(data []byte, cut bool) ([]byte, string, bool)
+	pieces  bool // gather what each piece adds
 
 	m     Message
 	open  bool      // m has begun and not ended
@@ -95,6 +96,7 @@ type assembly struct {
 	text  bool      // m should be UTF-8, and is so far
 	utf8  utf8Check
 	begun bytePlace // where the sequence begins that utf8 has open
+	added *[]byte   // what the piece at hand has added to m; nil for nothing; from dataPool
 
 	cont  bool // messages that the source lacks may have come before
 	piece bool // or between them
@@ -112,14 +114,22 @@ type assembly struct {
 // A bytePlace is where a byte of payload stands.
 type bytePlace struct{ frame, offset int64 }
 
-// dataPool holds buffers for messages in flight. Those that have grown far
+// dataPool holds buffers for messages in flight, and for what a piece adds to one. Those that have grown far
 // beyond MaxMessageData do not come back.
 var dataPool = sync.Pool{New: func() any { return new([]byte) }}
+
+// putData puts a buffer of dataPool back, empty.
+func putData(b *[]byte) {
+	if *b = (*b)[:0]; cap(*b) <= 2*MaxMessageData {
+		dataPool.Put(b)
+	}
+}
 
 // take takes a piece of a data frame. It returns the message if this piece
 // completes it; release must follow. scratch is room for unmasked payload.
 func (a *assembly) take(f *Frame, scratch []byte) *Message {
 	a.flaws = a.flaws[:0]
+	a.letGo()
 	if !f.More && f.OpCode != ws.OpContinuation {
 		a.begin(f)
 	}
@@ -222,7 +232,7 @@ func (a *assembly) giveUp() *Message {
 // payload takes the payload at hand of f.
 func (a *assembly) payload(f *Frame, scratch []byte) {
 	p := f.payload
-	if a.m.Unread || !a.m.Compressed && !a.text && !a.sums && len(a.m.Data) == a.keep {
+	if a.m.Unread || !a.m.Compressed && !a.text && !a.sums && !a.pieces && len(a.m.Data) == a.keep {
 		if !a.m.Compressed {
 			a.m.Len += int64(len(p))
 			a.m.Cut = a.m.Cut || len(p) > 0
@@ -335,6 +345,12 @@ func (a *assembly) content(f *Frame, p []byte, at int64) {
 	} else {
 		m.Cut = m.Cut || len(p) > 0
 	}
+	if a.pieces && len(p) > 0 {
+		if a.added == nil {
+			a.added = dataPool.Get().(*[]byte)
+		}
+		*a.added = append(*a.added, p...)
+	}
 	a.sumUp(p)
 	if !a.text {
 		return
@@ -426,13 +442,33 @@ func (a *assembly) inflateEnd(f *Frame) {
 	if z.Finals > 0 {
 		a.note(flaw{kind: flawFinal, offset: a.inFrame(f, z.FinalAt)})
 	}
-	n, kept := a.m.Len, len(a.m.Data)
+	n, kept, added := a.m.Len, len(a.m.Data), len(a.gathered())
 	a.inflate(f, z.Tail())
 	if err := z.End(); err != nil && !a.m.Unread {
 		a.inflateFailed(f, err)
 	}
 	if a.m.Unread { // what came out of the tail is not part of the message
 		a.m.Len, a.m.Data = n, a.m.Data[:kept]
+		if a.added != nil {
+			*a.added = (*a.added)[:added]
+		}
+	}
+}
+
+// gathered returns what the piece at hand has added to the message. It is valid
+// until letGo.
+func (a *assembly) gathered() []byte {
+	if a.added == nil {
+		return nil
+	}
+	return *a.added
+}
+
+// letGo gives the buffer of gathered back.
+func (a *assembly) letGo() {
+	if a.added != nil {
+		putData(a.added)
+		a.added = nil
 	}
 }
 
@@ -441,9 +477,8 @@ func (a *assembly) release() {
 	a.open = false
 	a.m.N++
 	if a.buf != nil {
-		if *a.buf = a.m.Data[:0]; cap(*a.buf) <= 2*MaxMessageData {
-			dataPool.Put(a.buf)
-		}
+		*a.buf = a.m.Data
+		putData(a.buf)
 		a.buf, a.m.Data = nil, nil
 	}
 }

@@ -98,8 +98,8 @@ func (s *Session) upgrade(rsv byte) {
 	s.connect()
 	s.conn.rsv = rsv
 	s.conn.lastFrame = s.now
-	if s.Messages {
-		a := assembly{deflate: &s.hs.Deflate, keep: s.keepBytes(), sums: s.Sums, unpack: s.Unpack, cont: s.info.incomplete(), piece: s.info.Piece}
+	if s.Messages || s.Inflate && s.hs.Deflate.On {
+		a := assembly{deflate: &s.hs.Deflate, keep: s.keepBytes(), sums: s.Sums, unpack: s.Unpack, pieces: s.Pieces, cont: s.info.incomplete(), piece: s.info.Piece}
 		s.conn.messages = &[2]assembly{a, a}
 		s.totals.Checked = true
 	}
