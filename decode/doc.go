@@ -68,7 +68,7 @@
 //
 // [Session.Gate], if set, is asked about each event before it is emitted and
 // decides its [Fate]. Whoever sends something else instead reports that to
-// [Session.Sent]. So the events say both what each side sent and what the other
+// [Session.Sent], and what no frame tells to [Session.Changed]. So the events say both what each side sent and what the other
 // side received.
 //
 // # Locks

@@ -38,7 +38,7 @@ func (s *Session) emitEvent() {
 		s.tee.Lock()
 		s.locked = true
 	}
-	if s.Gate != nil && !ev.Out {
+	if s.Gate != nil && !ev.Out && ev.Fate.Change == "" { // else it tells what the gate did
 		ev.Fate = s.Gate(ev)
 		if s.Tap != nil {
 			s.pass(ev)
@@ -46,6 +46,9 @@ func (s *Session) emitEvent() {
 	}
 	if s.Sink != nil {
 		s.Sink.Emit(ev)
+	}
+	if len(s.remarks) > 0 && (ev.Kind != KindFrame || ev.Message == nil) { // else its message is next
+		s.tellRemarks(ev.Dir)
 	}
 }
 

@@ -18,7 +18,7 @@ const (
 	KindOpaque                // from here on bytes are only counted: Text says why
 	KindJunk                  // bytes that can't be framed: Data, Text says why
 	KindGap                   // Lost bytes of a capture are missing
-	KindNotice                // a remark of ours or of the user's: Text
+	KindNotice                // a remark of ours or of the user's: Text; if Fate has a change, on what that did to what Dir sent
 	KindEnd                   // a direction ended: How, Text, Status
 	KindClosed                // the session is over: Totals
 	KindMessage               // a data message is complete, or never will be: Message

@@ -49,6 +49,7 @@ type Session struct {
 	line    int         // where in a file the bytes at hand stand, as At says
 	offset  int64       // the same in bytes
 	ev      Event       // the event being emitted
+	remarks []remark    // to be emitted behind it
 	scratch [128]byte   // for the payload of a control frame
 }
 
@@ -441,6 +442,40 @@ func (s *Session) Notice(t time.Time, text string) {
 	defer s.unlock()
 	s.judgeOpen() // a recording has the notice that told of it
 	s.emit(Event{Kind: KindNotice, Text: text})
+}
+
+// Changed emits a remark on what a change did to what d sent that no frame tells.
+// change says which one ([Fate.Change]); without it the remark is one on the session,
+// as by Notice.
+func (s *Session) Changed(d Dir, t time.Time, change, text string) {
+	s.lock(t)
+	defer s.unlock()
+	s.changed(d, change, text)
+}
+
+// AlsoChanged is Changed for a Gate, which alone may call it, while it decides on an
+// event: the remark follows that event.
+func (s *Session) AlsoChanged(change, text string) {
+	s.remarks = append(s.remarks, remark{change, text})
+}
+
+// A remark is what was given to AlsoChanged.
+type remark struct{ change, text string }
+
+func (s *Session) changed(d Dir, change, text string) {
+	if change == "" {
+		d = 0
+	}
+	s.emit(Event{Kind: KindNotice, Dir: d, Text: text, Fate: Fate{Change: change}})
+}
+
+// tellRemarks emits what AlsoChanged was given, on an event of d.
+func (s *Session) tellRemarks(d Dir) {
+	all := s.remarks
+	s.remarks = nil
+	for _, r := range all {
+		s.changed(d, r.change, r.text)
+	}
 }
 
 // Answer says that at the next End the proxy itself answers the client, in place

@@ -46,6 +46,20 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// TestChangeTold has a remark on what a change did, and one of nobody's.
+func TestChangeTold(t *testing.T) {
+	for _, form := range []string{"compact", "fiddler", "hex"} {
+		var b strings.Builder
+		c := upgraded(newForm(form, &b, Options{Preview: 80}), decode.Info{Conn: 1})
+		c.Changed(decode.FromClient, c.now, "set $.a 1\x1b", "passes as it came: \xff")
+		c.Changed(decode.FromServer, c.now, "", "a remark")
+		got := strings.ReplaceAll(strings.ReplaceAll(b.String(), "00:00:00.0000 #1 ", ""), "00:00:00:0000 #1 ", "")
+		if want := "~ > passes as it came: \\xff  change set $.a 1\\x1b\n= a remark\n"; got != want {
+			t.Errorf("%s: got\n%swant\n%s", form, got, want)
+		}
+	}
+}
+
 func TestChangesNoAllocations(t *testing.T) {
 	var events []*decode.Event
 	changed(decode.SinkFunc(func(ev *decode.Event) { events = append(events, ev.Clone()) }),

@@ -392,6 +392,13 @@ func (p *printer) side(ev *decode.Event) {
 }
 
 func (p *printer) remark(ev *decode.Event) {
+	if ev.Fate.Change != "" {
+		p.changed(ev)
+		p.wire(ev.Text)
+		p.appendChange(ev)
+		p.end()
+		return
+	}
 	if asked(ev) && !ev.Handshake.WebSocket {
 		p.begun(ev, ev.Text)
 		return

@@ -75,7 +75,7 @@ func init() {
 			}
 			return s.Message.Len, true
 		})},
-		{Name: "text", Doc: "the message, or body, as text, on its final frame; of a Close frame, and the closed session, the reason", Type: Text, Needs: content, searches: true, Get: text(textOf)},
+		{Name: "text", Doc: "the message, or body, as text, on its final frame; of a Close frame, and the closed session, the reason; what is told of a change", Type: Text, Needs: content, searches: true, Get: text(textOf)},
 		{Name: "binary", Doc: "the message as bytes, packed or not, on its final frame; of a control frame the payload", Type: Binary, Needs: content, Get: text(bytesOf)},
 		{Name: "packed", Doc: "what the binary message, or body, is packed with, on its final frame: gzip, zlib, zstd", Type: Text, Needs: content, searches: true, Get: text(func(s *Subject) (string, bool) {
 			m := said(s)
@@ -246,6 +246,8 @@ func from(s *Subject) (int64, bool) {
 		}
 	case decode.KindEnd:
 		return int64(s.Dir), !s.Both
+	case decode.KindNotice:
+		return int64(s.Dir), s.Fate.Change != ""
 	}
 	return 0, false
 }
@@ -307,6 +309,8 @@ func textOf(s *Subject) (string, bool) {
 	switch m := s.Message; {
 	case s.Totals != nil, m != nil && m.Op == ws.OpClose, hasFrame(s) && s.Frame.OpCode == ws.OpClose:
 		return reason(s)
+	case s.Kind == decode.KindNotice:
+		return s.Text, s.Fate.Change != ""
 	case m != nil:
 		b = m.Content().Data
 		ok = !m.Unread && (m.Op == ws.OpText || utf8.Valid(b))

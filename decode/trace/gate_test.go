@@ -33,12 +33,17 @@ func (g *gatekeeper) decide(ev *decode.Event) decode.Fate {
 	case ws.OpPing:
 		return decode.Fate{FX: decode.FXDrop, Change: `when op == ping do drop`}
 	case ws.OpBinary:
+		if !f.More {
+			g.AlsoChanged("when op == bin do delay 1s", "it is long")
+		}
 		return decode.Fate{FX: decode.FXDelay, Change: "when op == bin do delay 1s"}
 	case ws.OpText:
 		if strings.HasPrefix(string(f.AppendPayload(nil, 4)), "swap") {
 			return decode.Fate{FX: decode.FXReplace, Change: "when text contains \"swap\" do text \"é\""}
 		}
 	case ws.OpPong:
+		g.AlsoChanged("hold", "until somebody looks")
+		g.AlsoChanged("", "a notice")
 		return decode.Fate{FX: decode.FXHold}
 	}
 	return decode.Fate{}
@@ -88,6 +93,8 @@ func TestGate(t *testing.T) {
 	g.relay(server, frame(0x82, 0, long)[:70_000]) // in pieces, late
 	g.relay(server, frame(0x82, 0, long)[70_000:])
 	g.relay(client, frame(0x81, 7, long)) // in pieces, as it came
+	g.Changed(server, g.now, "drop pongs", "both sides have ended")
+	g.Changed(client, g.now, "", "a notice")
 	for b := frame(0x82, 0, long); len(b) > 0; {
 		n := min(50_000, len(b))
 		g.write(server, b[:n], "delay")
@@ -118,9 +125,11 @@ func TestGate(t *testing.T) {
 	for line := range strings.Lines(rec.trace.String()) {
 		if r, err := Parse([]byte(line)); err == nil && r.Leg+r.FX != "" {
 			fates[r.Kind+" "+r.Leg+r.FX]++
+		} else if err == nil && r.Kind == KindNote && r.HasDir {
+			fates["note "+r.Dir.Arrow()+" "+r.Change]++
 		}
 	}
-	for _, want := range []string{"frame drop", "frame delay", "frame replace", "frame hold", "frame out", "more out", "more delay", "junk drop", "junk out"} {
+	for _, want := range []string{"frame drop", "frame delay", "frame replace", "frame hold", "frame out", "more out", "more delay", "junk drop", "junk out", "note < drop pongs", "note > hold", "note < when op == bin do delay 1s"} {
 		if fates[want] == 0 {
 			t.Errorf("got lines %v, want %q among them", fates, want)
 		}

@@ -102,6 +102,7 @@ var keysByKind = map[Kind][]key{
 	}),
 	KindNote: slices.Concat(common, []key{
 		text("text", func(r *Record) *string { return &r.Text }),
+		text("change", func(r *Record) *string { return &r.Change }),
 	}),
 
 	KindViolation: {

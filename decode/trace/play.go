@@ -196,7 +196,11 @@ func (s *session) play(rec *Record) error {
 	case KindGap:
 		s.gap(rec.Dir, rec.Time, rec.N)
 	case KindNote:
-		s.Notice(rec.Time, rec.Text)
+		if rec.Change != "" && rec.HasDir {
+			s.Changed(rec.Dir, rec.Time, rec.Change, rec.Text)
+		} else {
+			s.Notice(rec.Time, rec.Text)
+		}
 	case KindEnd:
 		// The counts of an exchange that its last end closes stand after it.
 		var done *Record

@@ -96,7 +96,7 @@ type Record struct {
 	Cut     bool   // the payload was cut when it was written
 	Last    bool   // body: nothing of it follows
 
-	// req, res, frame, more, junk
+	// req, res, frame, more, junk; of note only Change
 	Leg    string // LegOut: it was sent; otherwise it came
 	FX     string // what became of what came, as [decode.FX] names it; "" if it was sent on as it came
 	Change string // what decided that

@@ -195,7 +195,8 @@ func (w *Writer) line(ev *decode.Event) {
 		r.N = ev.Lost
 	case decode.KindNotice:
 		r.Kind = KindNote
-		r.Text = ev.Text
+		r.Text, r.Change = ev.Text, ev.Fate.Change
+		r.Dir, r.HasDir = ev.Dir, r.Change != ""
 	case decode.KindEnd:
 		r.Kind = KindEnd
 		r.Dir, r.HasDir = ev.Dir, !ev.Both
