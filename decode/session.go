@@ -120,13 +120,17 @@ func (s *Session) connect() {
 }
 
 // Head takes a head that is already parsed. If another head is forwarded in its
-// place, that is sent ([Handshake.Forwarded], [Handshake.Relayed]); otherwise
-// sent is nil. What follows the head is given to Data or Body. A head without
+// place, that is sent ([Handshake.Forwarded], [Handshake.Relayed]); if none is, it is
+// [NotSent]; otherwise sent is nil. What follows the head is given to Data or Body. A head without
 // Raw, such as one of HTTP/2, is known by its parts alone. The session keeps both
 // heads.
 func (s *Session) Head(d Dir, t time.Time, h, sent *Head) {
 	s.lock(t)
 	defer s.unlock()
+	forwarded := sent
+	if sent == NotSent {
+		forwarded = nil
+	}
 	switch {
 	case s.sides[d].phase == inFrames && s.info.incomplete():
 		s.lateHead(d, h)
@@ -135,11 +139,11 @@ func (s *Session) Head(d Dir, t time.Time, h, sent *Head) {
 		s.data(d, h.wire())
 		return
 	case d == FromClient:
-		s.hs.Forwarded = sent
+		s.hs.Forwarded = forwarded
 		s.request(h, nil)
 	default:
 		if h.Status == 101 || h.Status >= 200 {
-			s.hs.Relayed = sent
+			s.hs.Relayed = forwarded
 		}
 		s.response(h, nil)
 	}

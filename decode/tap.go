@@ -76,6 +76,8 @@ func (s *Session) tapHead(d Dir, h, sent *Head) {
 	case s.Tap == nil:
 	case sent == nil:
 		s.tap(d, h.wire())
+	case sent == NotSent:
+		s.tapAs(LegCame, d, h.wire(), -1)
 	default:
 		s.tapAs(LegCame, d, h.wire(), -1)
 		s.tapAs(LegSent, d, sent.wire(), -1)

@@ -27,6 +27,8 @@ func (k *link) fail(s *session, err error) phase {
 		s.End(decode.FromServer, now, howEnded(k.up.ended), "")
 	case !ok:
 		s.End(decode.FromClient, now, howEnded(err), "")
+	case f.made:
+		s.End(f.dir, now, decode.EndLocal, f.text)
 	case f.status == http.StatusRequestTimeout:
 		s.End(decode.FromClient, now, decode.EndTimeout, f.text)
 	case f.status == http.StatusGatewayTimeout:

@@ -18,6 +18,9 @@ type exchange struct {
 	keepAlive bool   // the client may go on after the answer
 	sentEarly bool   // the client sent frames before the answer, which were relayed
 
+	head    *decode.Head // what is sent in place of the head of the answer, until it was; nil if that goes as it came
+	headLen int          // length of the one that came, in bytes; valid iff head is not nil
+
 	tunnel string             // "host:port" that a tunnel leads to if the server, a proxy, opens it; "" for none
 	socks  *socks.Negotiation // of which this is a turn, or nil
 

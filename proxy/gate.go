@@ -14,11 +14,12 @@ import (
 // [Proxy.NewGate].
 //
 // Decide is given every event of the session just before it is emitted, save
-// those that tell what was sent in place of what came. The session is locked
+// those that tell what was sent in place of what came, or what a change did. The session is locked
 // meanwhile: Decide answers at once, does no I/O and calls no method of the
 // session. ev is valid during the call.
 //
-// What Decide returns counts for frames alone. When a frame comes in pieces, the
+// What Decide returns counts for frames alone, but for Notes and Reset; heads are for
+// a [HeadGate]. When a frame comes in pieces, the
 // first decides for all of them; of a frame that is replaced, the Bytes that are
 // returned for each piece are sent.
 //
@@ -37,20 +38,44 @@ type Gate interface {
 type Decision struct {
 	decode.Fate
 
+	// Kept, with FXReplace, says that what came is sent on later, or is still to be
+	// decided on: the event says FXDelay instead.
+	Kept bool
+
 	Until  time.Time // with FXDelay, FXHold and FXReplace: it, and all behind it, goes on no sooner
 	Bytes  []byte    // with FXReplace: what is sent in place of the frame, if anything
 	Before []byte    // sent right in front of the frame: a control frame, or whole messages
 	After  []byte    // sent right behind it
+
+	// Stall, with FXDelay, FXHold and FXReplace, is how long sending stops in the
+	// middle of it: the first half of the bytes, so of a short frame a part of the
+	// header, goes when it may go, the rest that much later, and all behind it after
+	// that. Of a frame that comes in pieces, the first goes and the later ones wait.
+	// What releases what is held ends the stall too.
+	Stall time.Duration
+
+	Notes []string // remarks on what Change did besides; they follow the event
+
+	// Reset resets both connections, once what was decided so far in this direction,
+	// and is not held, is written; the rest is dropped. The session ends, on both
+	// sides, by our doing, because of Change. What frames follow is dropped.
+	Reset bool
 }
 
 // An Outlet sends what a gate adds of its own accord.
 type Outlet struct {
-	gate  Gate
-	boxes [2]outbox // by Dir
-	log   *slog.Logger
+	gate    Gate
+	boxes   [2]outbox // by Dir
+	log     *slog.Logger
+	link    *link         // of session
+	session *session      // set before its first event
+	begun   chan struct{} // closed behind that
 
 	mu     sync.Mutex
 	notice string // of a panic, not reported yet; protected by mu
+	over   bool   // the session is; protected by mu
+	reset  bool   // both connections were; protected by mu
+	why    string // that was; protected by mu
 }
 
 // newOutlet returns the outlet of a gate made by newGate, or nil if it makes
@@ -59,7 +84,7 @@ func newOutlet(newGate func(decode.Info, *Outlet) Gate, info decode.Info, log *s
 	if newGate == nil {
 		return nil
 	}
-	o := &Outlet{log: log}
+	o := &Outlet{log: log, begun: make(chan struct{})}
 	for d := range o.boxes {
 		o.boxes[d].init(decode.Dir(d))
 	}
@@ -79,14 +104,77 @@ func (o *Outlet) Inject(d decode.Dir, b []byte, change string) bool {
 	return o.boxes[d].inject(b, change)
 }
 
+// Reset resets both connections and drops what is held, because of a change. It may
+// be called at any time, also before the answer to the handshake, but neither in
+// NewGate nor in Decide. After the end of the session it does nothing.
+func (o *Outlet) Reset(change string) {
+	<-o.begun
+	o.resetBoth(change)
+}
+
+// Note tells what a change did that no frame tells, to what d sent, at once. It is
+// like Reset in when it may be called; a lock that Decide takes must not be held.
+func (o *Outlet) Note(d decode.Dir, change, text string) {
+	<-o.begun
+	o.session.Changed(d, o.session.now(), change, text)
+}
+
+func (o *Outlet) resetBoth(change string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.over || o.reset {
+		return
+	}
+	o.reset, o.why = true, change
+	for d := range o.boxes {
+		o.boxes[d].abandon(change)
+	}
+	o.link.reset()
+}
+
+// wasReset reports whether the connections were reset, and why. It may be called
+// without an outlet.
+func (o *Outlet) wasReset() (why string, reset bool) {
+	if o == nil {
+		return "", false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.why, o.reset
+}
+
+// end has nothing reset any more.
+func (o *Outlet) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.over = true
+}
+
 // decide is the [decode.Session.Gate] of the session.
 func (o *Outlet) decide(ev *decode.Event) decode.Fate {
-	box := &o.boxes[ev.Dir]
 	var decision Decision
 	if !o.leavesOut(ev) {
 		decision = o.ask(ev)
 	}
+	fate := o.carryOut(ev, decision)
+	for _, text := range decision.Notes {
+		o.session.AlsoChanged(decision.Change, text)
+	}
+	if decision.Reset && !o.boxes[ev.Dir].stop(decision.Change) && ev.Kind != decode.KindClosed {
+		o.resetBoth(decision.Change)
+		if ev.Kind == decode.KindRequest || ev.Kind == decode.KindResponse && ev.Handshake.Accepted { // it was not sent yet
+			fate = decode.Fate{FX: decode.FXDrop, Change: decision.Change}
+		}
+	}
+	return fate
+}
+
+// carryOut carries out the decision on ev, and returns the fate that it has then.
+func (o *Outlet) carryOut(ev *decode.Event, decision Decision) decode.Fate {
+	box := &o.boxes[ev.Dir]
 	switch ev.Kind {
+	case decode.KindRequest, decode.KindResponse:
+		return box.headFate(ev)
 	case decode.KindFrame:
 		return box.frame(ev.Frame, decision)
 	case decode.KindJunk:
@@ -109,19 +197,23 @@ func (o *Outlet) leavesOut(ev *decode.Event) bool {
 
 // ask asks the gate. If it panics, its direction is asked about no more.
 func (o *Outlet) ask(ev *decode.Event) (decision Decision) {
-	defer func() {
-		e := recover()
-		if e == nil {
-			return
-		}
-		decision = Decision{}
-		o.boxes[ev.Dir].stopAsking()
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		o.notice = fmt.Sprintf("panic in the gate: %v; what the %s sends is changed no more", e, ev.Dir)
-		o.log.Debug(string(debug.Stack()))
-	}()
+	defer o.recover(ev.Dir, func() { decision = Decision{} })
 	return o.gate.Decide(ev)
+}
+
+// recover, which is deferred, recovers from a panic of the gate when asked about d:
+// it calls reset, and d is asked about no more.
+func (o *Outlet) recover(d decode.Dir, reset func()) {
+	e := recover()
+	if e == nil {
+		return
+	}
+	reset()
+	o.boxes[d].stopAsking()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.notice = fmt.Sprintf("panic in the gate: %v; what the %s sends is changed no more", e, d)
+	o.log.Debug(string(debug.Stack()))
 }
 
 // report tells s of a panic in its gate, once.

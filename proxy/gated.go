@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"net"
+
+	"github.com/wstrace/wstrace/decode"
 )
 
 // runGated is run of a relay that has an outbox: bytes go on as the events that
@@ -24,6 +26,9 @@ func (r *relay) runGated() error {
 		}
 		if err == nil {
 			given, err = r.forward(given)
+		}
+		if _, resets := r.out.resets(); resets && err == nil {
+			return r.reset()
 		}
 		switch {
 		case err != nil:
@@ -75,6 +80,9 @@ func (r *relay) endGated(given int, err error) error {
 	if err != errWrite {
 		r.session.FlushAll(r.dir, r.src.readAt())
 		given, _ = r.forward(given)
+		if _, resets := r.out.resets(); resets {
+			return r.reset()
+		}
 	}
 	if r.out.finish() != nil {
 		r.session.End(r.dir, r.session.now(), cutShort(r.stop), "")
@@ -83,9 +91,21 @@ func (r *relay) endGated(given int, err error) error {
 	recordEnd(r.dir, r.src, r.session, err)
 	given, _ = r.forward(given) // the beginning of a header
 	r.writeUndecided(given)
+	if _, resets := r.out.resets(); resets {
+		return r.reset()
+	}
 	r.dst.endLike(err)
 	r.nudge()
 	return err
+}
+
+// reset resets both connections, as the gate has decided, and ends the direction.
+func (r *relay) reset() error {
+	change, _ := r.out.resets()
+	r.session.outlet.resetBoth(change)
+	<-r.out.done
+	r.session.End(r.dir, r.session.now(), decode.EndLocal, "")
+	return net.ErrClosed
 }
 
 // room returns how many of n bytes the relay may give to the session, when it

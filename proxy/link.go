@@ -91,6 +91,17 @@ func (k *link) abort() {
 	}
 }
 
+// reset resets both connections, whereupon the goroutines that read them end.
+func (k *link) reset() {
+	k.mustReset.Store(true)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.client.reset()
+	if k.up != nil {
+		k.up.reset()
+	}
+}
+
 // serve handles the client's connection to its end. When it returns both
 // connections are closed and no goroutine of the link is left.
 func (k *link) serve() {
@@ -225,6 +236,8 @@ func (k *link) open(info decode.Info, newGate func(decode.Info, *Outlet) Gate) *
 	info.ClientTLS, info.ServerTLS = k.clientTLS, k.serverTLS
 	if s.outlet = newOutlet(newGate, info, s.log); s.outlet != nil {
 		s.Gate = s.outlet.decide
+		s.outlet.link, s.outlet.session = k, s
+		defer close(s.outlet.begun)
 		if s.Sink == nil { // an event that nobody wants is not made
 			s.Sink = decode.SinkFunc(func(*decode.Event) {})
 		}

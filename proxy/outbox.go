@@ -48,9 +48,15 @@ type outbox struct {
 	parked  []item // injections that wait for the end of a frame or message
 	extra   int    // bytes in urgent and parked
 	writing bool   // the writer is writing
-	midway  bool   // what was written, or is direct, ends inside a frame
 
-	fate      Decision       // of the frame in flight
+	stall   time.Duration // how long nothing is written after what is being written
+	stalled time.Time     // nothing is written before that
+	stopped bool          // by a reset: what begins from here on is dropped
+	why     string        // the change that stopped it
+	midway  bool          // what was written, or is direct, ends inside a frame
+
+	head      decode.Fate    // of the latest head
+	fate      Decision       // of the frame in flight; without Stall once that was put in the queue
 	change    string         // what decided it
 	passes    bool           // it is direct
 	made      decode.Decoder // of what is sent in its place
@@ -68,9 +74,10 @@ type item struct {
 	b      []byte
 	until  time.Time // when they may go on
 	change string
-	asCame bool // they are what came
-	ends   bool // the last byte ends a frame
-	urgent bool // they overtake; not counted as the queue's
+	asCame bool          // they are what came
+	ends   bool          // the last byte ends a frame
+	urgent bool          // they overtake; not counted as the queue's
+	stall  time.Duration // how long the writer stops behind it
 }
 
 func (it *item) held(now time.Time) bool { return !it.until.IsZero() && it.until.After(now) }
@@ -123,11 +130,17 @@ func (o *outbox) lose(blind bool) {
 func (o *outbox) frame(f *decode.Frame, decision Decision) decode.Fate {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.open || o.blind {
+	switch {
+	case o.stopped && !o.open:
+		return o.dropped()
+	case !o.open, o.blind:
 		return decode.Fate{}
 	}
 	n := f.Len()
 	if !f.More {
+		if o.stopped {
+			decision = Decision{Fate: o.dropped()}
+		}
 		n += len(f.Head)
 		o.decided(f, decision)
 	}
@@ -136,7 +149,7 @@ func (o *outbox) frame(f *decode.Frame, decision Decision) decode.Fate {
 		o.pass(n, f.Complete)
 	case o.fate.FX == decode.FXReplace:
 		if b := decision.Bytes; len(b) > 0 {
-			o.push(item{b: b, until: o.fate.Until, change: o.fate.Change, ends: o.replaced(b)})
+			o.pushSlowly(item{b: b, until: o.fate.Until, change: o.fate.Change, ends: o.replaced(b)})
 		}
 	case o.fate.FX != decode.FXDrop:
 		o.keep(f)
@@ -150,8 +163,15 @@ func (o *outbox) frame(f *decode.Frame, decision Decision) decode.Fate {
 		}
 		o.unpark()
 	}
-	return o.fate.Fate
+	fate := o.fate.Fate
+	if o.fate.Kept && fate.FX == decode.FXReplace {
+		fate.FX = decode.FXDelay
+	}
+	return fate
 }
+
+// dropped is the fate of what is dropped because of a reset.
+func (o *outbox) dropped() decode.Fate { return decode.Fate{FX: decode.FXDrop, Change: o.why} }
 
 // decided takes the decision on the first piece of a frame.
 func (o *outbox) decided(f *decode.Frame, decision Decision) {
@@ -188,7 +208,7 @@ func overtakes(f *decode.Frame) bool {
 // free reports whether nothing is in front of a frame.
 func (o *outbox) free(overtakes bool) bool {
 	switch {
-	case o.writing, len(o.urgent) > 0:
+	case o.writing, len(o.urgent) > 0, o.inStall():
 		return false
 	case len(o.queue) == 0:
 		return true
@@ -212,13 +232,18 @@ func (o *outbox) pass(n int, ends bool) {
 // stands in front of it if that has the same fate.
 func (o *outbox) keep(f *decode.Frame) {
 	it := item{until: o.fate.Until, change: o.fate.Change, asCame: true, ends: f.Complete}
+	if o.fate.Stall > 0 {
+		it.b = f.AppendWire(nil)
+		o.pushSlowly(it)
+		return
+	}
 	if overtakes(f) && it.until.IsZero() {
 		it.b, it.urgent = f.AppendWire(nil), true
 		o.push(it)
 		return
 	}
 	if i := len(o.queue) - 1; i >= 0 {
-		if last := &o.queue[i]; last.asCame && !(last.ends && len(o.urgent) > 0) && last.until.Equal(it.until) && last.change == it.change && len(last.b)+f.Len() < maxBatch {
+		if last := &o.queue[i]; last.asCame && last.stall == 0 && !(last.ends && len(o.urgent) > 0) && last.until.Equal(it.until) && last.change == it.change && len(last.b)+f.Len() < maxBatch {
 			n := len(last.b)
 			last.b, last.ends = f.AppendWire(last.b), it.ends
 			o.size += len(last.b) - n
@@ -234,6 +259,9 @@ func (o *outbox) junk(b []byte) decode.Fate {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
+	case o.stopped:
+		o.covered += len(b)
+		return o.dropped()
 	case !o.open, o.blind:
 		return decode.Fate{}
 	case o.free(false):
@@ -256,8 +284,45 @@ func (o *outbox) replaced(b []byte) (ends bool) {
 	return !o.made.InPayload() && len(o.made.Partial()) == 0
 }
 
+// pushSlowly is push for what is sent for the frame in flight, with the stall that
+// was decided for that: in the middle, or behind the first piece of several.
+func (o *outbox) pushSlowly(it item) {
+	stall := o.fate.Stall
+	if o.fate.Stall = 0; stall <= 0 {
+		o.push(it)
+		return
+	}
+	if n := o.middle(it); n < len(it.b) {
+		half := it
+		half.b, it.b = it.b[:n:n], it.b[n:]
+		half.ends, half.stall = false, stall
+		o.push(half)
+	} else {
+		it.stall = stall
+	}
+	o.push(it)
+}
+
+// middle returns where sending it stops: in the middle of the bytes and inside of a
+// frame, or at the end of the first piece of a frame.
+func (o *outbox) middle(it item) int {
+	if !it.ends {
+		return len(it.b)
+	}
+	n, dec := max(1, len(it.b)/2), decode.Decoder{}
+	for range dec.Frames(it.b[:n]) {
+	}
+	if n > 1 && !dec.InPayload() && len(dec.Partial()) == 0 { // between two frames
+		n--
+	}
+	return n
+}
+
 // push adds it to the queue, or to what overtakes it.
 func (o *outbox) push(it item) {
+	if o.stopped {
+		return
+	}
 	if it.urgent {
 		o.urgent = append(o.urgent, it)
 		o.extra += len(it.b)
@@ -272,7 +337,7 @@ func (o *outbox) inject(b []byte, change string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
-	case len(b) == 0, o.closed, o.ungated.Load(), o.err != nil, o.extra+len(b) > maxQueue:
+	case len(b) == 0, o.closed, o.stopped, o.ungated.Load(), o.err != nil, o.extra+len(b) > maxQueue:
 		return false
 	case opcode(b) == ws.OpPing, opcode(b) == ws.OpPong:
 		o.push(item{b: b, change: change, ends: true, urgent: true})
@@ -328,10 +393,75 @@ func (o *outbox) release() {
 
 func (o *outbox) releaseLocked() {
 	for i := range o.queue {
-		o.queue[i].until = time.Time{}
+		o.queue[i].until, o.queue[i].stall = time.Time{}, 0
 	}
 	if o.inFrame {
-		o.fate.Until = time.Time{}
+		o.fate.Until, o.fate.Stall = time.Time{}, 0
 	}
+	o.stall, o.stalled = 0, time.Time{}
 	signal(o.wake)
+}
+
+// inStall reports whether nothing may be written yet behind what was.
+func (o *outbox) inStall() bool {
+	return !o.stalled.IsZero() && o.stalled.After(time.Now())
+}
+
+// stop drops what is held and all that begins from here on, because of a change: a
+// reset is next. It reports whether the relay, which is to reset the connections, runs.
+func (o *outbox) stop(change string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.open || o.stopped {
+		return o.stopped
+	}
+	o.stopped, o.why = true, change
+	now := time.Now()
+	n := 0
+	for n < len(o.queue) && !o.inStall() && !o.queue[n].held(now) && (n == 0 || o.queue[n-1].stall == 0) {
+		n++
+	}
+	if o.stall > 0 { // behind what is being written
+		n = 0
+	}
+	o.dropFrom(n)
+	return true
+}
+
+// resets reports whether a reset was decided, and by which change.
+func (o *outbox) resets() (change string, yes bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.why, o.stopped
+}
+
+// abandon drops whatever has not been written, because of a change that resets the
+// connections.
+func (o *outbox) abandon(change string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.stopped {
+		o.stopped, o.why = true, change
+	}
+	for _, it := range o.urgent {
+		o.extra -= len(it.b)
+	}
+	o.urgent = nil
+	o.dropFrom(0)
+	o.err = errWrite
+	signal(o.wake)
+	signal(o.progress)
+}
+
+// dropFrom drops the queue from n on, and what is parked.
+func (o *outbox) dropFrom(n int) {
+	for _, it := range o.queue[n:] {
+		o.size -= len(it.b)
+	}
+	clear(o.queue[n:])
+	o.queue = o.queue[:n]
+	for _, it := range o.parked {
+		o.extra -= len(it.b)
+	}
+	o.parked = nil
 }

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"syscall"
+
+	"github.com/wstrace/wstrace/decode"
 )
 
 // A failure is why a request is answered by us and not by a server.
@@ -14,6 +16,10 @@ type failure struct {
 	status int    // of the answer
 	text   string // one line
 	body   string // of the answer, if not text
+
+	made   bool       // a change has made it
+	change string     // which one
+	dir    decode.Dir // of the head that it is about, iff made
 }
 
 func (f *failure) Error() string { return f.text }
@@ -25,7 +31,7 @@ func failed(status int, format string, args ...any) *failure {
 // refusal is for a handshake that breaks a rule: the violation, which the
 // session has shown already, is the answer.
 func refusal(status int, violation string) *failure {
-	return &failure{status, "refused, because the handshake breaks a rule", violation}
+	return &failure{status: status, text: "refused, because the handshake breaks a rule", body: violation}
 }
 
 // reply returns an answer of ours: an error of the proxy, with the reason as

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"net"
 	"net/http"
 	"time"
 
@@ -134,11 +135,15 @@ func (k *link) request(h *decode.Head, n int) phase {
 		newGate = nil
 	}
 	s := k.open(decode.Info{Server: r.addr, URL: r.url}, newGate)
-	s.Head(decode.FromClient, k.client.when, h, r.sent)
+	sent, answer := s.outlet.head(decode.FromClient, k.client.when, h, r.sent)
+	s.Head(decode.FromClient, k.client.when, h, sent)
 	if !decode.AsksForWebSocket(h) {
 		s.watchLasting()
 	}
 	k.client.use(n)
+	if answer != nil {
+		return k.fail(s, answer)
+	}
 	x := &exchange{
 		session: s, method: h.Method, websocket: decode.AsksForWebSocket(h), keepAlive: h.KeepAlive(),
 		answered: make(chan struct{}),
@@ -154,10 +159,13 @@ func (k *link) request(h *decode.Head, n int) phase {
 	if err == nil {
 		err = k.reach(r.addr, x)
 	}
+	if _, reset := s.outlet.wasReset(); reset {
+		err = net.ErrClosed // by us
+	}
 	if err != nil {
 		return k.fail(s, err)
 	}
-	return k.finish(x, k.send(x, []byte(cmp.Or(r.sent, h).Raw), decode.RequestBody(h)))
+	return k.finish(x, k.send(x, []byte(cmp.Or(sent, h).Raw), decode.RequestBody(h)))
 }
 
 // opaque relays what is no HTTP to addr without looking into it.

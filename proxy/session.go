@@ -71,6 +71,11 @@ func (s *session) Notice(t time.Time, text string) {
 	s.Session.Notice(t, text)
 }
 
+func (s *session) Changed(d decode.Dir, t time.Time, change, text string) {
+	defer s.guard(d, t)
+	s.Session.Changed(d, t, change, text)
+}
+
 func (s *session) Flush(d decode.Dir, t time.Time) {
 	defer s.guard(d, t)
 	s.Session.Flush(d, t)
@@ -96,6 +101,11 @@ func (s *session) Opaque(d decode.Dir, t time.Time, why string) {
 
 func (s *session) End(d decode.Dir, t time.Time, how decode.End, text string) {
 	defer s.guard(d, t)
+	if why, reset := s.outlet.wasReset(); reset {
+		if how, text = decode.EndLocal, ""; why != "" {
+			text = "reset by change " + why
+		}
+	}
 	s.Session.End(d, t, how, text)
 }
 
@@ -106,6 +116,7 @@ func (s *session) Done(t time.Time) {
 	}
 	if s.outlet != nil {
 		s.outlet.report(s)
+		s.outlet.end()
 	}
 	s.Session.Done(t)
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -251,7 +252,14 @@ func (u *upstream) response(x *exchange) bool {
 		if err != nil {
 			return u.upgrade(x, nil)
 		}
-		x.Head(decode.FromServer, u.when, h, nil)
+		if h.Status == http.StatusSwitchingProtocols || h.Status >= 200 {
+			var answer *failure
+			if x.head, answer = x.outlet.head(decode.FromServer, u.when, h, nil); answer != nil {
+				return u.replace(x, h, answer)
+			}
+			x.headLen = n
+		}
+		x.Head(decode.FromServer, u.when, h, x.head)
 		if h.Status >= 300 {
 			u.tunnelRefused(x)
 		}
@@ -267,6 +275,19 @@ func (u *upstream) response(x *exchange) bool {
 			return false
 		}
 	}
+}
+
+// replace has the client get an answer of ours in place of the server's, whose head is
+// h. It returns false.
+func (u *upstream) replace(x *exchange, h *decode.Head, answer *failure) bool {
+	x.Head(decode.FromServer, u.when, h, decode.NotSent)
+	if h.Status == http.StatusSwitchingProtocols { // frames may follow, which are dropped
+		x.outlet.boxes[decode.FromServer].abandon(answer.change)
+		x.Data(decode.FromServer, u.when, u.unread()[len(h.Raw):])
+	}
+	x.failure = answer
+	u.done(x, outcomeRefused)
+	return false
 }
 
 // wantsTLS warns if b, which a server says that was asked without TLS, shows that it
@@ -295,9 +316,15 @@ func (u *upstream) cut(x *exchange, err error) {
 	}
 }
 
-// write relays the first n unread bytes, which the session has.
+// write relays the first n unread bytes, which the session has, but x.head in place
+// of the final head, with which they begin then.
 func (u *upstream) write(x *exchange, n int) bool {
-	_, err := u.link.client.Write(u.unread()[:n])
+	b := u.unread()[:n]
+	if x.head != nil {
+		b = slices.Concat([]byte(x.head.Raw), b[x.headLen:])
+		x.head = nil
+	}
+	_, err := u.link.client.Write(b)
 	u.use(n)
 	if err == nil {
 		return true

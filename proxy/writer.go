@@ -55,6 +55,7 @@ func (o *outbox) next() (items []item, wait time.Duration, ok bool) {
 	defer o.mu.Unlock()
 	now := time.Now()
 	o.giveUpUrgent()
+	o.stall = 0
 	switch {
 	case o.err != nil:
 		return nil, 0, false
@@ -64,11 +65,13 @@ func (o *outbox) next() (items []item, wait time.Duration, ok bool) {
 		items, o.urgent = o.urgent, nil
 	case len(o.queue) == 0:
 		return nil, 0, !o.closed
+	case o.stalled.After(now):
+		return nil, o.stalled.Sub(now), true
 	case o.queue[0].held(now):
 		return nil, o.queue[0].until.Sub(now), true
 	default:
 		n := 1
-		for size := len(o.queue[0].b); n < len(o.queue) && !o.queue[n].held(now); n++ {
+		for size := len(o.queue[0].b); n < len(o.queue) && !o.queue[n].held(now) && o.queue[n-1].stall == 0; n++ {
 			if o.queue[n-1].ends && len(o.urgent) > 0 {
 				break
 			}
@@ -77,6 +80,7 @@ func (o *outbox) next() (items []item, wait time.Duration, ok bool) {
 			}
 		}
 		items, o.queue = o.queue[:n:n], o.queue[n:]
+		o.stall = items[n-1].stall
 	}
 	o.writing = true
 	return items, 0, true
@@ -125,6 +129,9 @@ func (o *outbox) wrote(items []item, err error) {
 		}
 	}
 	o.writing, o.midway = false, !items[len(items)-1].ends
+	if o.stalled = (time.Time{}); o.stall > 0 {
+		o.stalled = time.Now().Add(o.stall)
+	}
 	clear(items)
 	if err != nil {
 		o.err = errWrite
@@ -134,5 +141,5 @@ func (o *outbox) wrote(items []item, err error) {
 
 // busy reports whether the writer writes or is about to.
 func (o *outbox) busy() bool {
-	return o.writing || o.urgentNow() || len(o.queue) > 0 && !o.queue[0].held(time.Now())
+	return o.writing || o.urgentNow() || len(o.queue) > 0 && !o.inStall() && !o.queue[0].held(time.Now())
 }

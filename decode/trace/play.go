@@ -316,10 +316,13 @@ func (s *session) body(rec *Record) {
 }
 
 // sentHead returns the head that was sent in place of the one that came, or
-// nil.
+// nil; [decode.NotSent] if none was.
 func (s *session) sentHead(rec *Record) *decode.Head {
-	if rec.FX == "" {
+	switch rec.FX {
+	case "":
 		return nil
+	case decode.FXDrop.String():
+		return decode.NotSent
 	}
 	out := s.player.take(rec.C, func(r *Record) bool { return r.Kind == rec.Kind && r.Leg == LegOut })
 	if out == nil {
