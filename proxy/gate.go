@@ -156,7 +156,7 @@ func (o *Outlet) decide(ev *decode.Event) decode.Fate {
 	if !o.leavesOut(ev) {
 		decision = o.ask(ev)
 	}
-	fate := o.carryOut(ev, decision)
+	fate := o.carryOut(ev, &decision)
 	for _, text := range decision.Notes {
 		o.session.AlsoChanged(decision.Change, text)
 	}
@@ -170,7 +170,7 @@ func (o *Outlet) decide(ev *decode.Event) decode.Fate {
 }
 
 // carryOut carries out the decision on ev, and returns the fate that it has then.
-func (o *Outlet) carryOut(ev *decode.Event, decision Decision) decode.Fate {
+func (o *Outlet) carryOut(ev *decode.Event, decision *Decision) decode.Fate {
 	box := &o.boxes[ev.Dir]
 	switch ev.Kind {
 	case decode.KindRequest, decode.KindResponse:
