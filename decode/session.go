@@ -44,7 +44,7 @@ type Session struct {
 	toldOpen bool // tellOpen has told
 
 	answer  int         // status given to Answer, for the next end
-	outs    *[2]Decoder // by Dir: what Sent was given; nil before its first call
+	outs    *[2]sending // by Dir: what Sent was given; nil before its first call
 	passing passing     // for the tap
 	line    int         // where in a file the bytes at hand stand, as At says
 	offset  int64       // the same in bytes
@@ -268,12 +268,13 @@ func (s *Session) Sent(d Dir, t time.Time, b []byte, change string) {
 	s.lock(t)
 	defer s.unlock()
 	if s.outs == nil {
-		s.outs = &[2]Decoder{{Dir: FromClient}, {Dir: FromServer}}
+		s.outs = &[2]sending{{dec: Decoder{Dir: FromClient}}, {dec: Decoder{Dir: FromServer}}}
 	}
 	if s.Tap != nil {
 		defer s.tapAs(LegSent, d, b, -1)
 	}
-	dec := &s.outs[d]
+	dec := &s.outs[d].dec
+	s.outs[d].change = change
 	ev := Event{Dir: d, Fate: Fate{Change: change}, Out: true}
 	if dec.err != nil {
 		s.emitJunk(ev, b, whyUnframed)
@@ -297,6 +298,24 @@ func (s *Session) Sent(d Dir, t time.Time, b []byte, change string) {
 	}
 }
 
+// A sending is what is sent in place of what one side sent.
+type sending struct {
+	dec    Decoder
+	change string // of the latest
+}
+
+// cutSent emits the beginning of a frame header that was sent in place of what d
+// sent, and whose rest will not be.
+func (s *Session) cutSent(d Dir) {
+	if s.outs == nil || s.outs[d].dec.err != nil {
+		return
+	}
+	out := &s.outs[d]
+	p := out.dec.Partial()
+	s.emitJunk(Event{Dir: d, Fate: Fate{Change: out.change}, Out: true}, p, WhyHeader)
+	out.dec.nhead = 0
+}
+
 // SentGap says that the next n bytes that were written to the peer of d by
 // [Session.Sent] are not known, because a file has only the beginning of the
 // payload. They must end with the frame or within it.
@@ -304,7 +323,7 @@ func (s *Session) SentGap(d Dir, n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.outs != nil {
-		s.outs[d].Skip(n)
+		s.outs[d].dec.Skip(n)
 		s.tapLost(LegSent, d, n)
 	}
 }
@@ -543,6 +562,7 @@ func (s *Session) end(d Dir, how End) (in cut) {
 		in = s.conn.cutters[d].endsIn()
 	}
 	s.flush(d, true)
+	s.cutSent(d)
 	s.giveUp(d)
 	s.verdict.end(d, how, s.ended, s.quiet(), !s.info.incomplete(), &s.totals.Verdict)
 	if how.bySide() && !s.verdict.gone {
@@ -573,6 +593,7 @@ func (s *Session) Done(t time.Time) {
 	}
 	for d := range Dir(2) {
 		s.flush(d, true)
+		s.cutSent(d)
 	}
 	for d := range Dir(2) {
 		s.giveUp(d)

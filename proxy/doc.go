@@ -59,8 +59,12 @@
 // is written by the relay. Everything else waits in the outbox, up to 1 MiB, for
 // its writer, which tells the session of it just before it writes (Session.Sent).
 // While the outbox is full the direction is not read. Before the end of the
-// direction, or a Close, what is held is released. Without a gate there is
-// neither outbox nor writer.
+// direction, or a Close, what is held is released. A stall stops the writer in the
+// middle of a frame. Without a gate there is neither outbox nor writer.
+//
+// A reset drops what waits in both outboxes and closes both connections; their
+// goroutines then end as they would at the end of the context. A [HeadGate] is asked
+// about each head before the session has it, by the goroutine that has read it.
 //
 // # TLS
 //

@@ -190,7 +190,7 @@ func (o *Outlet) decide(ev *decode.Event) decode.Fate {
 	if !o.leavesOut(ev) {
 		decision = o.ask(ev)
 	}
-	fate := o.carryOut(ev, decision)
+	fate := o.carryOut(ev, &decision)
 	for _, i := range decision.Inject {
 		if !o.Inject(i.Dir, i.Bytes, i.Change) {
 			decision.Notes = append(decision.Notes, Note{i.Dir, i.Change, NotInjected})
@@ -216,7 +216,7 @@ func (o *Outlet) release(d decode.Dir) {
 }
 
 // carryOut carries out the decision on ev, and returns the fate that it has then.
-func (o *Outlet) carryOut(ev *decode.Event, decision Decision) decode.Fate {
+func (o *Outlet) carryOut(ev *decode.Event, decision *Decision) decode.Fate {
 	box := &o.boxes[ev.Dir]
 	switch ev.Kind {
 	case decode.KindRequest, decode.KindResponse:

@@ -189,7 +189,12 @@ func (g *randomGate) Decide(ev *decode.Event) (it Decision) {
 		return it
 	}
 	it.Change = "by chance"
-	switch g.random.IntN(12) {
+	switch g.random.IntN(14) {
+	case 8:
+		it.FX, it.Stall, it.Notes = decode.FXDelay, time.Millisecond, []Note{{ev.Dir, "by chance", "it stops"}}
+	case 9:
+		it.FX, it.Kept, it.Stall = decode.FXReplace, true, time.Millisecond
+		it.Bytes = append(g.make(ev.Dir, f.OpCode, f.Fin), g.make(ev.Dir, ws.OpPing, true)...)
 	case 0:
 		it.FX = decode.FXDrop
 	case 1, 2:

@@ -172,6 +172,11 @@ func TestRequestAnswered(t *testing.T) {
 				c := r.dial()
 				c.sent, c.got = nil, nil
 				c.send(r.request(upgradeRequest))
+				if m.secure() { // the server is there before the request
+					if got, _ := r.accept().rest(); got != "" {
+						t.Errorf("the server got %q", got)
+					}
+				}
 				c.wantAnswer(status, "maintenance\n")
 				r.wait(t, 1, "closed")
 				r.wantEnds(t, 1, decode.EndLocal, decode.EndLocal)

@@ -56,7 +56,7 @@ type outbox struct {
 	midway  bool          // what was written, or is direct, ends inside a frame
 
 	head      decode.Fate    // of the latest head
-	fate      Decision       // of the frame in flight; without Stall once that was put in the queue
+	fate      fate           // of the frame in flight
 	change    string         // what decided it
 	passes    bool           // it is direct
 	made      decode.Decoder // of what is sent in its place
@@ -64,6 +64,15 @@ type outbox struct {
 	lost      bool           // no event tells where frames end any more
 	blind     bool           // nor tells of every byte, and so nothing is decided any more
 	inMessage bool           // what is sent of that ends inside a message
+}
+
+// A fate is what is left to carry out of the [Decision] on the frame in flight.
+type fate struct {
+	decode.Fate
+	Until time.Time
+	After []byte
+	Stall time.Duration // 0 once that is in the queue
+	Kept  bool
 }
 
 // A span is a part of the relay's unread bytes.
@@ -127,7 +136,7 @@ func (o *outbox) lose(blind bool) {
 
 // frame carries out the decision on a frame, or a piece of one, and returns the
 // fate that the frame has then.
-func (o *outbox) frame(f *decode.Frame, decision Decision) decode.Fate {
+func (o *outbox) frame(f *decode.Frame, decision *Decision) decode.Fate {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
@@ -139,7 +148,7 @@ func (o *outbox) frame(f *decode.Frame, decision Decision) decode.Fate {
 	n := f.Len()
 	if !f.More {
 		if o.stopped {
-			decision = Decision{Fate: o.dropped()}
+			decision = &Decision{Fate: o.dropped()}
 		}
 		n += len(f.Head)
 		o.decided(f, decision)
@@ -165,25 +174,26 @@ func (o *outbox) frame(f *decode.Frame, decision Decision) decode.Fate {
 		}
 		o.unpark()
 	}
-	fate := o.fate.Fate
-	if o.fate.Kept && fate.FX == decode.FXReplace {
-		fate.FX = decode.FXDelay
+	told := o.fate.Fate
+	if o.fate.Kept && told.FX == decode.FXReplace {
+		told.FX = decode.FXDelay
 	}
-	return fate
+	return told
 }
 
 // dropped is the fate of what is dropped because of a reset.
 func (o *outbox) dropped() decode.Fate { return decode.Fate{FX: decode.FXDrop, Change: o.why} }
 
 // decided takes the decision on the first piece of a frame.
-func (o *outbox) decided(f *decode.Frame, decision Decision) {
+func (o *outbox) decided(f *decode.Frame, decision *Decision) {
 	if b := decision.Before; len(b) > 0 {
 		o.insert(b, decision.Change)
 	}
 	if f.OpCode == ws.OpClose && decision.FX != decode.FXDrop {
 		o.releaseLocked()
 	}
-	o.fate, o.change = decision, decision.Change
+	o.fate = fate{decision.Fate, decision.Until, decision.After, decision.Stall, decision.Kept}
+	o.change = decision.Change
 	o.passes = decision.FX == decode.FXNone && o.free(overtakes(f))
 	switch {
 	case decision.FX == decode.FXDrop:

@@ -103,7 +103,8 @@ func TestGate(t *testing.T) {
 	g.relay(server, frame(0x88, 0, "\x03\xe8bye"))
 	g.write(client, frame(0x83, 8, "odd")+"\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xff and", "truncate")
 	g.write(client, "junk", "truncate")
-	g.relay(client, "\x88") // a header cut off is junk
+	g.write(server, "\x81", "stall") // it is cut off there
+	g.relay(client, "\x88")          // a header cut off is junk
 	g.End(client, g.now, decode.EndFIN, "")
 	g.End(server, g.now, decode.EndFIN, "")
 
