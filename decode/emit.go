@@ -38,14 +38,24 @@ func (s *Session) emitEvent() {
 		s.tee.Lock()
 		s.locked = true
 	}
-	if s.Gate != nil && !ev.Out {
+	if (s.Gate != nil || s.delivered != nil) && !ev.Out {
+		s.decide(ev)
+	}
+	if s.Sink != nil {
+		s.Sink.Emit(ev)
+	}
+}
+
+// decide asks the gate for the fate of ev, and notes what that means.
+func (s *Session) decide(ev *Event) {
+	if s.Gate != nil {
 		ev.Fate = s.Gate(ev)
 		if s.Tap != nil {
 			s.pass(ev)
 		}
 	}
-	if s.Sink != nil {
-		s.Sink.Emit(ev)
+	if ev.Kind == KindFrame && (s.delivered != nil || ev.Fate.FX != FXNone) {
+		s.deliver(ev.Frame, ev.Fate.FX)
 	}
 }
 

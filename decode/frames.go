@@ -76,6 +76,10 @@ func (s *Session) frame(d Dir) {
 	ev := s.newEvent(KindFrame, d)
 	ev.Frame, ev.Message, ev.Part, ev.RTT = f, m, part, rtt
 	s.emitEvent()
+	if s.conn.news {
+		s.conn.news = false
+		s.arrived(f)
+	}
 	if m != nil {
 		s.newEvent(KindMessage, d).Message = m
 		s.emitEvent()
@@ -93,7 +97,7 @@ func (s *Session) begun(f *Frame) (rtt time.Duration) {
 	}
 	a := &s.conn.aliens[f.Dir]
 	switch {
-	case a.see(f, p, s.conn.rsv, s.totals.Frames[f.Dir]):
+	case a.see(f, p, s.conn.rsv[f.Dir], s.totals.Frames[f.Dir]):
 		if s.judge != nil {
 			s.judge.alien(f, a)
 		}
@@ -121,6 +125,7 @@ type controlFact struct {
 // connection. It returns how long the ping waited that it answers.
 func (s *Session) controlFrame(f *Frame) (rtt time.Duration) {
 	c, d := s.conn, f.Dir
+	c.news = true
 	var fact controlFact
 	switch f.OpCode {
 	case ws.OpClose:
@@ -128,13 +133,6 @@ func (s *Session) controlFrame(f *Frame) (rtt time.Duration) {
 		fact.close = s.verdict.close(f, body, s.now, s.totals.Frames[d.Peer()], s.quiet(), &s.totals.Verdict)
 	case ws.OpPing:
 		s.totals.Heartbeat[d].Pings++
-		if !f.Complete {
-			break // its pong can't be recognized by a part of the payload
-		}
-		if c.hearts[d] == nil {
-			c.hearts[d] = new(heartbeat)
-		}
-		c.hearts[d].ping(f, payloadSum(f, s.scratch[:]), s.now)
 	case ws.OpPong:
 		var counts bool
 		if fact.pong, counts = c.hearts[d.Peer()].pong(f, payloadSum(f, s.scratch[:]), s.now); counts {
@@ -143,6 +141,7 @@ func (s *Session) controlFrame(f *Frame) (rtt time.Duration) {
 		if fact.pong.kind == pongAnswers {
 			rtt = s.now.Sub(fact.pong.first.time)
 		}
+		c.pong = fact.pong
 	}
 	if s.judge != nil {
 		s.judge.frame(f, placeNone, &fact)
@@ -300,4 +299,7 @@ func (s *Session) wholeMessage(d Dir, op ws.OpCode, b []byte) {
 	s.conn.lastFrame = s.now
 	s.newEvent(KindMessage, d).Message = &m
 	s.emitEvent()
+	if op == ws.OpClose {
+		s.verdict.reached[d] = s.verdict.closes[d]
+	}
 }

@@ -45,6 +45,7 @@ type Session struct {
 
 	answer  int         // status given to Answer, for the next end
 	outs    *[2]Decoder // by Dir: what Sent was given; nil before its first call
+	change  string      // that Sent was given last
 	passing passing     // for the tap
 	line    int         // where in a file the bytes at hand stand, as At says
 	offset  int64       // the same in bytes
@@ -96,11 +97,15 @@ func (s *Session) Upgraded() {
 // extensions in force define (RFC 6455 §5.2).
 func (s *Session) upgrade(rsv byte) {
 	s.connect()
-	s.conn.rsv = rsv
+	s.conn.rsv = [2]byte{rsv, rsv}
+	s.conn.agreed = [2]Deflate{s.hs.Deflate, s.hs.Deflate}
 	s.conn.lastFrame = s.now
 	if s.Messages {
-		a := assembly{deflate: &s.hs.Deflate, keep: s.keepBytes(), sums: s.Sums, unpack: s.Unpack, cont: s.info.incomplete(), piece: s.info.Piece}
+		a := assembly{keep: s.keepBytes(), sums: s.Sums, unpack: s.Unpack, cont: s.info.incomplete(), piece: s.info.Piece}
 		s.conn.messages = &[2]assembly{a, a}
+		for d := range s.conn.messages {
+			s.conn.messages[d].deflate = &s.conn.agreed[d]
+		}
 		s.totals.Checked = true
 	}
 }
@@ -258,7 +263,8 @@ func (s *Session) Message(d Dir, t time.Time, op ws.OpCode, b []byte) {
 // Sent takes what is about to be written to the peer of d in place of what d
 // sent: whole frames, or a part of one that the next call continues. change says
 // what decided it ([Fate.Change]). The bytes are emitted as events with
-// [Event.Out] set; they count in no total and are not judged.
+// [Event.Out] set; they count in no total and are not judged. What the peer owes
+// is judged by them, and a Close among them may decide the [Verdict].
 func (s *Session) Sent(d Dir, t time.Time, b []byte, change string) {
 	s.lock(t)
 	defer s.unlock()
@@ -268,7 +274,11 @@ func (s *Session) Sent(d Dir, t time.Time, b []byte, change string) {
 	if s.Tap != nil {
 		defer s.tapAs(LegSent, d, b, -1)
 	}
+	if s.conn != nil && !s.blind() {
+		s.overdue(false)
+	}
 	dec := &s.outs[d]
+	s.change = change
 	ev := Event{Dir: d, Fate: Fate{Change: change}, Out: true}
 	if dec.err != nil {
 		s.emitJunk(ev, b, whyUnframed)
@@ -281,15 +291,35 @@ func (s *Session) Sent(d Dir, t time.Time, b []byte, change string) {
 			piece.payload, p = p[:n], p[n:]
 			piece.Complete = f.Complete && len(p) == 0
 			ev.Kind, ev.Frame = KindFrame, &piece
+			if s.conn != nil {
+				s.sent(&piece)
+			}
 			s.emit(ev)
 			piece.At, piece.More = piece.At+int64(n), true
 		}
 	}
 	if head, rest, err := dec.Lost(); err != nil {
+		if s.conn != nil {
+			s.delivery(d, nil).broken = true
+		}
 		ev.Frame = nil
 		s.emitJunk(ev, slices.Concat(head, rest), whyTooLong)
 		dec.rest = nil
 	}
+	if s.conn != nil && len(dec.Partial()) > 0 {
+		s.delivery(d, nil).part = true
+	}
+}
+
+// sentHeader emits the beginning of a header that was sent to the peer of d, whose
+// rest will not be.
+func (s *Session) sentHeader(d Dir) {
+	if s.outs == nil || s.outs[d].err != nil {
+		return
+	}
+	ev := Event{Dir: d, Fate: Fate{Change: s.change}, Out: true}
+	s.emitJunk(ev, s.outs[d].Partial(), WhyHeader)
+	s.outs[d].nhead = 0
 }
 
 // SentGap says that the next n bytes that were written to the peer of d by
@@ -502,6 +532,7 @@ func (s *Session) end(d Dir, how End) (in cut) {
 	}
 	s.flush(d, true)
 	s.giveUp(d)
+	s.sentHeader(d)
 	s.verdict.end(d, how, s.ended, s.quiet(), !s.info.incomplete(), &s.totals.Verdict)
 	if how.bySide() && !s.verdict.gone {
 		s.verdict.gone, s.verdict.goneAt = true, s.now

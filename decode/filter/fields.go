@@ -142,11 +142,11 @@ func init() {
 				return Value{N: 2 - int64(s.Violations[i].Severity)}, true
 			}},
 		{Name: "rtt", Doc: "round trip of the ping, on the pong that answers it", Type: Duration, Get: one(func(s *Subject) (int64, bool) { return int64(s.RTT), s.RTT > 0 })},
-		{Name: "by", Doc: "who closed the session", Type: Word, Words: []string{"client", "server", "wstrace"}, Get: one(func(s *Subject) (int64, bool) {
+		{Name: "by", Doc: "who closed the session", Type: Word, Words: []string{"client", "server", "wstrace", "change"}, Get: one(func(s *Subject) (int64, bool) {
 			if s.Totals == nil || !isWebSocket(s) {
 				return 0, false
 			}
-			i := slices.Index([]string{"client", "server", "wstrace"}, s.Totals.Closer())
+			i := slices.Index([]string{"client", "server", "wstrace", "change"}, s.Totals.Closer())
 			return int64(i), i >= 0
 		})},
 		{Name: "idle", Doc: "how long the closed session had been quiet", Type: Duration, Get: total(func(t *decode.Totals) int64 { return int64(t.Idle) })},
