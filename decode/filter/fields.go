@@ -65,7 +65,7 @@ func init() {
 		{Name: "wire", Doc: "length of the frame with its header", Type: Size, Get: one(func(s *Subject) (int64, bool) {
 			return frame(s, (*decode.Frame).WireLen)
 		})},
-		{Name: "frame", Doc: "number of the frame in its direction, from 0", Type: Number, Get: one(func(s *Subject) (int64, bool) {
+		{Name: "frame", Doc: "number of the frame in its direction, from 0; those of leg out by themselves", Type: Number, Get: one(func(s *Subject) (int64, bool) {
 			return frame(s, func(f *decode.Frame) int64 { return f.N })
 		})},
 		{Name: "message", Doc: "number of the message in its direction, from 0, on each of its frames", Type: Number, Get: one(number), remembers: true},

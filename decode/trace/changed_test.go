@@ -244,3 +244,57 @@ func TestClosedChanged(t *testing.T) {
 		t.Errorf("got %v frames, %v messages, want what came: 3 and 4, none and 1", got.Frames, got.Messages)
 	}
 }
+
+// TestJudgeChangedHeads judges a head by the one that its sender was sent, and what
+// follows by that which its sender was answered.
+func TestJudgeChangedHeads(t *testing.T) {
+	const (
+		key    = `["Sec-WebSocket-Key","AQIDBAUGBwgJCgsMDQ4PEA=="]`
+		key2   = `["Sec-WebSocket-Key","7kbuTaXE58sYwiLO8T5oCg=="]`
+		offer  = `["Sec-WebSocket-Extensions","permessage-deflate"]`
+		accept = `["Sec-WebSocket-Accept","C/0nmHhBztSRGR1CwL6Tf4ZjwpY="]`
+		frames = `1 > text rsv=4 hex=f248cdc9c90700; 2 < text "x"; 50 > close 1000; 50 < close 1000; 50 < end fin; 50 > end fin`
+		plain  = `1 > text "x"; 2 < text "x"; 50 > close 1000; 50 < close 1000; 50 < end fin; 50 > end fin`
+	)
+	accept2 := `["Sec-WebSocket-Accept","` + decode.AcceptKey("7kbuTaXE58sYwiLO8T5oCg==") + `"]`
+	chat, echo := `["Sec-WebSocket-Protocol","chat"]`, `["Sec-WebSocket-Protocol","echo"]`
+	all := func(fields ...string) string { return strings.Join(fields, ",") }
+	for _, c := range []struct{ name, asked, sent, answered, relayed, session, want string }{
+		{"as it came", all(key, offer), "", all(accept, offer), "", frames, ""},
+		{"another key, and its answer", key, key2, accept2, accept, plain, ""},
+		{"another key, and the answer to the first", key, key2, accept, accept, plain, "server res-accept-mismatch"},
+		{"another key, and the answer as it came", key, key2, accept2, "", plain, "client res-client-ignored-failure"},
+		{"an answer that was broken", key, "", accept, accept2, plain, "client res-client-ignored-failure"},
+		{"an answer that was broken, and the end", key, "", accept, accept2, `1 > end fin; 1 < end fin`, ""},
+		{"an answer as it came, and the end", key, "", accept, "", `1 > end fin; 1 < end fin`, "client close-missing"},
+		{"an answer that was mended", key, "", accept2, accept, plain, "server res-accept-mismatch"},
+		{"an offer that was taken out", all(key, offer), key, accept, "", plain, ""},
+		{"an offer that was taken out, and is accepted", all(key, offer), key, all(accept, offer), accept, plain, "server res-extension-not-offered"},
+		{"an offer that was put in", key, all(key, offer), all(accept, offer), accept, plain, ""},
+		{"an extension that the client was not told of", all(key, offer), "", all(accept, offer), accept, frames, "client frame-rsv-set"},
+		{"a subprotocol of another offer", all(key, chat), all(key, echo), all(accept, echo), all(accept, chat), plain, ""},
+		{"a subprotocol of the first offer", all(key, chat), all(key, echo), all(accept, chat), "", plain, "server res-protocol-not-offered"},
+		{"a key that was taken out", key, `["A","b"]`, accept, "", plain, "server res-101-bad-handshake"},
+		{"a key that was put in", `["A","b"]`, key, accept, "", plain, "client req-key-missing"},
+	} {
+		head := func(kind, came, sent string) string {
+			line := func(fields, more string) string {
+				if kind == "req" {
+					return `{"k":"req","c":1,"m":"GET","target":"/","v":"HTTP/1.1","h":[["Host","h"],["Origin","http://h"],["Upgrade","websocket"],["Connection","Upgrade"],["Sec-WebSocket-Version","13"],` + fields + `]` + more + "}\n"
+				}
+				return `{"k":"res","c":1,"v":"HTTP/1.1","code":101,"reason":"x","h":[["Upgrade","websocket"],["Connection","Upgrade"],` + fields + `]` + more + "}\n"
+			}
+			if sent == "" {
+				return line(came, "")
+			}
+			return line(came, `,"fx":"replace","change":"x"`) + line(sent, `,"leg":"out","change":"x"`)
+		}
+		lines := strings.SplitAfterN(changedLines(c.session), "\n", 3)
+		trace := lines[0] + lines[1] + head("req", c.asked, c.sent) + head("res", c.answered, c.relayed) + lines[2]
+		rules, texts, _ := verdictOf(t, trace)
+		rules = slices.DeleteFunc(rules, func(r string) bool { return strings.HasSuffix(r, " info") })
+		if got := strings.Join(rules, ", "); got != c.want {
+			t.Errorf("%s: got %q, want %q\n%s", c.name, got, c.want, texts)
+		}
+	}
+}
