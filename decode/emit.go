@@ -38,17 +38,27 @@ func (s *Session) emitEvent() {
 		s.tee.Lock()
 		s.locked = true
 	}
-	if s.Gate != nil && !ev.Out && ev.Fate.Change == "" { // else it tells what the gate did
-		ev.Fate = s.Gate(ev)
-		if s.Tap != nil {
-			s.pass(ev)
-		}
+	if (s.Gate != nil || s.delivered != nil) && !ev.Out {
+		s.decide(ev)
 	}
 	if s.Sink != nil {
 		s.Sink.Emit(ev)
 	}
 	if len(s.remarks) > 0 && (ev.Kind != KindFrame || ev.Message == nil) { // else its message is next
 		s.tellRemarks()
+	}
+}
+
+// decide asks the gate for the fate of ev, and notes what that means.
+func (s *Session) decide(ev *Event) {
+	if s.Gate != nil && ev.Fate.Change == "" { // else it tells what the gate did
+		ev.Fate = s.Gate(ev)
+		if s.Tap != nil {
+			s.pass(ev)
+		}
+	}
+	if ev.Kind == KindFrame && (s.delivered != nil || ev.Fate.FX != FXNone) {
+		s.deliver(ev.Frame, ev.Fate.FX)
 	}
 }
 

@@ -15,6 +15,8 @@ type facts struct {
 	verdict verdict
 	totals  Totals
 	ended   int // how many directions have ended
+
+	delivered *[2]delivery // by Dir, whose peer is meant; nil as long as what came is what was sent
 }
 
 // A side is how far one direction of a session has come.
@@ -44,7 +46,10 @@ type connection struct {
 	hearts    [2]*heartbeat // by who sent the pings; nil if there were none
 	messages  *[2]assembly  // by Dir; nil unless messages are put together
 	aliens    [2]alien      // by Dir
-	rsv       byte          // reserved bits that extensions in force define (RFC 6455 §5.2)
+	rsv       [2]byte       // by Dir: reserved bits that extensions in force define for it (RFC 6455 §5.2)
+	agreed    [2]Deflate    // by Dir: what it takes for agreed
+	news      bool          // a control frame has come, and its fate is not known yet
+	pong      pongFact      // of the latest pong
 	lastFrame time.Time     // when the latest frame came, or the handshake ended
 }
 

@@ -83,6 +83,10 @@ func (s *Session) frame(d Dir) {
 	} else {
 		s.emitEvent()
 	}
+	if s.conn.news {
+		s.conn.news = false
+		s.arrived(f)
+	}
 	if m != nil {
 		s.newEvent(KindMessage, d).Message = m
 		s.emitEvent()
@@ -100,7 +104,7 @@ func (s *Session) begun(f *Frame) (rtt time.Duration) {
 	}
 	a := &s.conn.aliens[f.Dir]
 	switch {
-	case a.see(f, p, s.conn.rsv, s.totals.Frames[f.Dir]):
+	case a.see(f, p, s.conn.rsv[f.Dir], s.totals.Frames[f.Dir]):
 		if s.judge != nil {
 			s.judge.alien(f, a)
 		}
@@ -128,6 +132,7 @@ type controlFact struct {
 // connection. It returns how long the ping waited that it answers.
 func (s *Session) controlFrame(f *Frame) (rtt time.Duration) {
 	c, d := s.conn, f.Dir
+	c.news = true
 	var fact controlFact
 	switch f.OpCode {
 	case ws.OpClose:
@@ -135,13 +140,6 @@ func (s *Session) controlFrame(f *Frame) (rtt time.Duration) {
 		fact.close = s.verdict.close(f, body, s.now, s.totals.Frames[d.Peer()], s.quiet(), &s.totals.Verdict)
 	case ws.OpPing:
 		s.totals.Heartbeat[d].Pings++
-		if !f.Complete {
-			break // its pong can't be recognized by a part of the payload
-		}
-		if c.hearts[d] == nil {
-			c.hearts[d] = new(heartbeat)
-		}
-		c.hearts[d].ping(f, payloadSum(f, s.scratch[:]), s.now)
 	case ws.OpPong:
 		var counts bool
 		if fact.pong, counts = c.hearts[d.Peer()].pong(f, payloadSum(f, s.scratch[:]), s.now); counts {
@@ -150,6 +148,7 @@ func (s *Session) controlFrame(f *Frame) (rtt time.Duration) {
 		if fact.pong.kind == pongAnswers {
 			rtt = s.now.Sub(fact.pong.first.time)
 		}
+		c.pong = fact.pong
 	}
 	if s.judge != nil {
 		s.judge.frame(f, placeNone, &fact)
@@ -307,4 +306,7 @@ func (s *Session) wholeMessage(d Dir, op ws.OpCode, b []byte) {
 	s.conn.lastFrame = s.now
 	s.newEvent(KindMessage, d).Message = &m
 	s.emitEvent()
+	if op == ws.OpClose {
+		s.verdict.reached[d] = s.verdict.closes[d]
+	}
 }

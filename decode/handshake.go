@@ -33,8 +33,23 @@ func AcceptKey(key string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// AcceptOK reports whether the response proves that the server read the key.
-func (h *Handshake) AcceptOK() bool { return h.Accept == AcceptKey(h.Key) }
+// AcceptOK reports whether the response proves that the server read the key that it
+// was sent.
+func (h *Handshake) AcceptOK() bool {
+	key := h.Key
+	if h.Forwarded != nil {
+		key = h.Forwarded.Get(fieldKey)
+	}
+	return h.Accept == AcceptKey(key)
+}
+
+// asked returns the request as the server was sent it.
+func (h *Handshake) asked() *Head {
+	if h.Forwarded != nil {
+		return h.Forwarded
+	}
+	return h.Request
+}
 
 // AsksForWebSocket reports whether the request h asks for a WebSocket connection,
 // even if it does so badly: Upgrade lists websocket, or there is a

@@ -100,6 +100,12 @@ func (s *Session) response(h *Head, err error) {
 			rsv, s.hs.Deflate = agreement(lines...)
 		}
 		s.upgrade(rsv)
+		if r := s.hs.Relayed; r != nil && r.Status == h.Status { // the client goes by that
+			s.conn.rsv[FromClient], s.conn.agreed[FromClient] = 0, Deflate{}
+			if lines := r.Values("Sec-WebSocket-Extensions"); lines != nil {
+				s.conn.rsv[FromClient], s.conn.agreed[FromClient] = agreement(lines...)
+			}
+		}
 		if s.judge != nil {
 			if s.hs.Request == nil {
 				s.judge.head(FromServer, h)

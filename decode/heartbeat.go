@@ -17,7 +17,7 @@ type heartbeat struct {
 	// The pings that wait for an answer: none of them and none after them got one.
 	waiting int64     // how many they are
 	since   time.Time // when the first of them came
-	frame   int64     // which frame that was
+	frame   int64     // which frame that was, as in a ping
 
 	extra int64 // pings that share their payload, and its pong, with the one answered last
 	other int64 // pings after which, and before the next, a pong had another payload
@@ -32,7 +32,8 @@ type ping struct {
 	sum  uint64    // hash of its payload
 	time time.Time // when it came
 	i    int64     // which ping of its side it is, from 0
-	n    int64     // which frame of its side it is
+	n    int64     // which frame of its side it is; of one that was sent in place of what came, what outFrame says
+	ours bool      // nothing came that it stands for: it was injected
 	done bool      // it or a later one was answered
 }
 
@@ -52,13 +53,14 @@ const (
 	pongMismatch                    // pings wait, and none of them has its payload
 )
 
-// ping takes a whole ping.
-func (h *heartbeat) ping(f *Frame, sum uint64, now time.Time) {
+// ping takes p, a whole ping that is passed on or sent now.
+func (h *heartbeat) ping(p ping, sum uint64, now time.Time) {
 	if h.waiting == 0 {
-		h.since, h.frame = now, f.N
+		h.since, h.frame = now, p.n
 	}
 	h.waiting++
-	h.latest[h.n%int64(len(h.latest))] = ping{sum: sum, time: now, i: h.n, n: f.N}
+	p.sum, p.time, p.i = sum, now, h.n
+	h.latest[h.n%int64(len(h.latest))] = p
 	h.n++
 }
 
@@ -80,9 +82,11 @@ func (h *heartbeat) pong(f *Frame, sum uint64, now time.Time) (p pongFact, count
 	switch {
 	case first != nil:
 		p.kind, p.first, p.last = pongAnswers, *first, *last
-		h.addRTT(now.Sub(first.time))
+		if !first.ours {
+			h.addRTT(now.Sub(first.time))
+		}
 		h.answered(last.i)
-		return p, true
+		return p, !last.ours
 	case known && h.extra > 0:
 		h.extra--
 		return p, true
@@ -159,9 +163,19 @@ func (h *heartbeat) sumUp(t *Heartbeat) {
 	if h == nil {
 		return
 	}
-	t.Missing = h.waiting
+	t.Missing = h.waiting - h.injected()
 	slices.Sort(h.rtts)
 	t.RTTs = h.rtts
+}
+
+// injected returns how many of the pings that wait were injected.
+func (h *heartbeat) injected() (n int64) {
+	for i := h.n - min(h.waiting, int64(len(h.latest))); i < h.n; i++ {
+		if h.latest[i%int64(len(h.latest))].ours {
+			n++
+		}
+	}
+	return n
 }
 
 // payloadSum returns a hash of the payload of a control frame (FNV-1a).

@@ -21,6 +21,7 @@ type judge struct {
 	badRequest RuleID    // the first fault of the request that a server must refuse; "" for none
 	rejected   RuleID    // what the 101 breaks, so that the client must not accept it; "" if nothing
 	otherLeg   bool      // the capture has this session more than once, and another of them is judged for its keys
+	mute       bool      // find nothing, as it is another head that is judged
 
 	connection *judgedConnection // nil until frames can come
 }
@@ -33,6 +34,8 @@ type judgedConnection struct {
 	pings     [2]pingRate
 	missing   [2]int64 // by Dir of the pings: 1 + the frame of the one whose pong was reported missing
 	faults    [2]fault // by Dir: what the other side must not let pass
+	before    [2]before
+	blurred   [2]bool // by Dir: the other side may have something to fail the connection for
 	closing   [2]closing
 	late      bool     // tcp-close-late was reported
 	talks     *[2]talk // by Dir; nil unless messages are put together
@@ -52,7 +55,7 @@ func (j *judge) take() []Violation {
 // for every session is added once a run. add reports whether the violation was
 // added.
 func (j *judge) add(sev Severity, id RuleID, from Dir, frame int64, where Span, format string, args []any) bool {
-	if sev == SeverityInfo && !j.advice || j.misses(id) {
+	if j.mute || sev == SeverityInfo && !j.advice || j.misses(id) || j.excused(id, from) {
 		return false
 	}
 	r := ruleByID[id]

@@ -114,7 +114,7 @@ func (j *judge) adviseMessage(f *Frame, m *Message) {
 	if m.Compressed && m.Wire >= m.Len && m.Len > 0 {
 		say("pmd-not-worth-it", "%d bytes are compressed to %d", m.Len, m.Wire)
 	}
-	if j.hs.Deflate.On && !m.Compressed && m.Op == ws.OpText && m.Len >= 1<<10 {
+	if j.conn.agreed[m.Dir].On && !m.Compressed && m.Op == ws.OpText && m.Len >= 1<<10 {
 		if n := deflatedLen(m.Data); n < len(m.Data)*9/10 {
 			say("pmd-unused", "text of %d bytes is not compressed, %d of its bytes would become %d", m.Len, len(m.Data), n)
 		}

@@ -7,6 +7,9 @@ import (
 
 // adviseRequest looks for what is legal in a request but seldom intended.
 func (j *judge) adviseRequest(h *Head) {
+	if j.mute {
+		return
+	}
 	say := func(field string, id RuleID, format string, args ...any) {
 		j.field(FromClient, field, id, format, args...)
 	}
@@ -118,7 +121,7 @@ func (j *judge) adviseURL(h *Head) {
 
 // adviseResponse looks for what is legal in a 101 but seldom intended.
 func (j *judge) adviseResponse(h *Head) {
-	req := j.hs.Request
+	req := j.hs.asked()
 	say := func(field string, id RuleID, format string, args ...any) {
 		j.field(FromServer, field, id, format, args...)
 	}
@@ -127,7 +130,7 @@ func (j *judge) adviseResponse(h *Head) {
 	}
 	origin := req.Get("Origin")
 	if _, cookie := req.Lookup("Cookie"); cookie && origin != "" {
-		hosts := []string{hostOf(req.Get("Host")), hostOf(j.hs.Forwarded.Get("Host")), j.serverHost()}
+		hosts := []string{hostOf(j.hs.Request.Get("Host")), hostOf(req.Get("Host")), j.serverHost()}
 		if from := originHost(origin); from != "" && !slices.ContainsFunc(hosts, func(h string) bool { return sameSite(from, h) }) {
 			say("Origin", "origin-not-checked", "accepts cookies from a page of %.60q, any other page may do the same", origin)
 		}

@@ -46,16 +46,16 @@ func (j *judge) close(f *Frame, c *closeFact) {
 			j.at(f, payloadOf(f, 2+max(0, at), 1), "close-reason-invalid-utf8", "reason %q is not UTF-8", c.reason)
 		}
 	}
-	t := &j.totals.Verdict
-	if c.first || c.again || !f.Complete || !c.peerClosed || t.By == f.Dir {
+	peer := &j.verdict.reached[f.Dir.Peer()]
+	if c.first || c.again || !f.Complete || !c.peerClosed {
 		return
 	}
 	code, where := CodeNoStatus, Span{}
 	if c.ok {
 		code, where = c.code, codeOf(f)
 	}
-	if code != t.Code {
-		j.at(f, where, "close-reply-code-differs", "%s answers %s", closeText(code, c.ok), closeText(t.Code, t.Said))
+	if code != peer.code {
+		j.at(f, where, "close-reply-code-differs", "%s answers %s", closeText(code, c.ok), closeText(peer.code, peer.said))
 	}
 }
 
@@ -104,29 +104,31 @@ func closeCodeRule(code int) RuleID {
 func (j *judge) overdue(end bool) bool {
 	j.pongOverdue(FromClient, end)
 	j.pongOverdue(FromServer, end)
-	c, s := j.verdict.closes[FromClient].sent, j.verdict.closes[FromServer].sent
-	switch {
-	case j.ended > 0:
+	if j.ended > 0 {
 		j.keptOpen()
-	case c && s:
-		if wait := j.verdict.sinceBoth(j.now); wait > closeSoon && !j.connection.late {
-			j.connection.late = true
-			j.side(FromServer, "tcp-close-late", "the connection is still open %s after both close frames, limit is %s", seconds(wait), seconds(closeSoon))
-		}
-	case c:
+	} else {
+		j.closeLate()
 		j.closeOverdue(FromClient, end)
-	case s:
 		j.closeOverdue(FromServer, end)
 	}
 	j.adviseQuiet()
 	return len(j.found) > 0
 }
 
-// closeOverdue finds that the Close frame of d got no answer in time, or none
-// before the end of the connection (RFC 6455 §5.5.1).
+// closeLate finds that the server has not ended the connection in time after both
+// Close frames (RFC 6455 §7.1.1).
+func (j *judge) closeLate() {
+	if wait := j.verdict.sinceBoth(FromServer, j.now); j.verdict.both(FromServer) && wait > closeSoon && !j.connection.late {
+		j.connection.late = true
+		j.side(FromServer, "tcp-close-late", "the connection is still open %s after both close frames, limit is %s", seconds(wait), seconds(closeSoon))
+	}
+}
+
+// closeOverdue finds that a Close frame of d, if its peer was sent one, got no
+// answer in time, or none before the end of the connection (RFC 6455 §5.5.1).
 func (j *judge) closeOverdue(d Dir, end bool) {
-	own, state := &j.verdict.closes[d], &j.connection.closing[d]
-	if state.unanswered {
+	own, state := &j.verdict.reached[d], &j.connection.closing[d]
+	if !own.sent || j.verdict.closes[d.Peer()].sent || state.unanswered {
 		return
 	}
 	wait := j.now.Sub(own.at)
@@ -134,11 +136,19 @@ func (j *judge) closeOverdue(d Dir, end bool) {
 	switch {
 	case wait >= answerWithin:
 		state.unanswered = true
-		j.side(d.Peer(), "close-not-answered", "no answer to the close frame %d of the %s in %s, limit is %s", own.frame, d, seconds(wait), seconds(answerWithin))
+		j.side(d.Peer(), "close-not-answered", "no answer to %s in %s, limit is %s", own.text(d), seconds(wait), seconds(answerWithin))
 	case end && after >= answerSoon:
 		state.unanswered = true
-		j.side(d.Peer(), "close-not-answered", "no answer to the close frame %d of the %s, though a new message was sent %s after it", own.frame, d, seconds(after))
+		j.side(d.Peer(), "close-not-answered", "no answer to %s, though a new message was sent %s after it", own.text(d), seconds(after))
 	}
+}
+
+// text names a Close frame, which d sent or which was sent in its place.
+func (c *sentClose) text(d Dir) string {
+	if c.frame <= outFrame(0) {
+		return "the close of " + frameText(c.frame)
+	}
+	return "the close frame " + itoa(c.frame) + " of the " + d.String()
 }
 
 // keptOpen finds that one side has neither answered the Close frame of the other,
@@ -151,9 +161,9 @@ func (j *judge) keptOpen() {
 		}
 		if state := &j.connection.closing[d.Peer()]; !state.unanswered {
 			state.unanswered = true
-			own := &j.verdict.closes[d.Peer()]
-			j.sideAs(SeverityWarning, d, "close-not-answered", "no answer to the close frame %d of the %s, and the connection is still open %s after its end",
-				own.frame, d.Peer(), seconds(j.now.Sub(at)+keptOpenAfter))
+			own := &j.verdict.reached[d.Peer()]
+			j.sideAs(SeverityWarning, d, "close-not-answered", "no answer to %s, and the connection is still open %s after its end",
+				own.text(d.Peer()), seconds(j.now.Sub(at)+keptOpenAfter))
 		}
 	}
 }
@@ -168,30 +178,31 @@ func (j *judge) end(d Dir, how End, cut cut, gone bool) {
 		return // it ends what is no WebSocket
 	}
 	cause := j.cause(d, gone)
+	blameless := cause != "" || j.starved(d)
 	if !gone && !j.verdict.closed {
 		j.totals.Cause = cause
 	}
-	both := j.verdict.both()
+	both := j.verdict.both(d)
 	switch {
 	case how == EndTLSEOF && !j.totals.Unknown:
 		j.side(d, "tls-no-close-notify", "TLS ends without close_notify")
-	case how == EndRST && !gone && !both && cause == "":
+	case how == EndRST && !gone && !both && !blameless:
 		j.side(d, "tcp-reset", "the connection was reset, what was on its way may be lost")
 	}
-	if d == FromClient && !gone && both && j.verdict.sinceBoth(j.now) < closeSoon {
+	if d == FromClient && !gone && both && j.verdict.sinceBoth(d, j.now) < closeSoon {
 		j.side(d, "tcp-client-closed-first", "the client ends the connection before the server does, and keeps the port in TIME_WAIT")
 	}
-	if how != EndRST && (!gone || j.totals.Unknown) && cause == "" {
+	if how != EndRST && (!gone || j.totals.Unknown) && !blameless {
 		j.endsInside(d, cut)
 	}
-	own, peer := &j.verdict.closes[d], &j.verdict.closes[d.Peer()]
-	if gone || own.sent || cause != "" {
+	own, peer := &j.verdict.closes[d], &j.verdict.reached[d.Peer()]
+	if gone || own.sent || blameless {
 		return
 	}
 	switch {
 	case peer.sent && how != EndRST && cut.in == cutNowhere && !j.connection.closing[d.Peer()].unanswered:
 		j.connection.closing[d.Peer()].unanswered = true
-		j.sideAs(SeverityWarning, d, "close-not-answered", "no answer to the close frame %d of the %s before the end of the connection", peer.frame, d.Peer())
+		j.sideAs(SeverityWarning, d, "close-not-answered", "no answer to %s before the end of the connection", peer.text(d.Peer()))
 	case peer.sent:
 		return
 	case how != EndRST:
@@ -211,9 +222,9 @@ func (j *judge) end(d Dir, how End, cut cut, gone bool) {
 // (RFC 6455 §5.5.1, §6.1).
 func (j *judge) endsInside(d Dir, cut cut) {
 	sev := SeverityInfo
-	peerClosed := j.verdict.closes[d.Peer()].sent
+	peerClosed := j.verdict.reached[d.Peer()].sent
 	switch open := j.conn.cutters[d].open && !j.verdict.closes[d].sent; { // with a Close, that was judged then
-	case cut.in != cutNowhere && !j.verdict.both():
+	case cut.in != cutNowhere && !j.verdict.both(d):
 		if !peerClosed {
 			sev = SeverityWarning
 		}
@@ -239,7 +250,7 @@ func (j *judge) beginsAfterClose(f *Frame) {
 	case f.OpCode == ws.OpClose:
 		id = "close-twice"
 	}
-	if j.verdict.both() {
+	if j.verdict.both(f.Dir) {
 		j.atAs(SeverityInfo, f, flagsOf(f), "bytes-after-close", "the beginning of a %s frame after both close frames", OpName(f.OpCode))
 	}
 	j.at(f, flagsOf(f), id, "the beginning of a %s frame after the close frame %d", OpName(f.OpCode), j.verdict.closes[f.Dir].frame)

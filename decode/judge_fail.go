@@ -17,6 +17,9 @@ type fault struct {
 // the sender only.
 func (j *judge) noteFault(duty Severity, id RuleID, f *Frame) {
 	x := &j.connection.faults[f.Dir]
+	if b := &j.connection.before[f.Dir]; b.frame != f.N+1 {
+		*b = before{f.N + 1, *x}
+	}
 	if x.rule == "" || duty < x.duty {
 		*x = fault{rule: id, duty: duty, frame: f.N, at: j.now}
 	}

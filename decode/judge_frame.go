@@ -16,7 +16,7 @@ func (j *judge) frame(f *Frame, p place, fact *controlFact) {
 	if j.connection.muted[f.Dir] {
 		return
 	}
-	own, peer := &j.verdict.closes[f.Dir], &j.verdict.closes[f.Dir.Peer()]
+	own, peer := &j.verdict.closes[f.Dir], &j.verdict.reached[f.Dir.Peer()]
 	closed := own.sent && own.frame < f.N // before this frame
 	if j.hs.Request != nil && j.hs.Response == nil {
 		j.at(f, Span{}, "req-early-data", "%s frame before the answer to the handshake", OpName(f.OpCode))
@@ -125,8 +125,8 @@ func (j *judge) alien(f *Frame, a *alien) {
 // checkBits reports reserved bits and opcodes in use (RFC 6455 §5.2,
 // RFC 7692 §6.1).
 func (j *judge) checkBits(f *Frame) {
-	undefined := f.Rsv &^ j.conn.rsv
-	if j.hs.Deflate.On && f.Rsv&4 != 0 {
+	undefined := f.Rsv &^ j.conn.rsv[f.Dir]
+	if j.conn.agreed[f.Dir].On && f.Rsv&4 != 0 {
 		switch {
 		case f.Control():
 			j.fatal(SeverityError, f, flagsOf(f), "pmd-rsv1-control", "%s with RSV1, control frames are not compressed", OpName(f.OpCode))

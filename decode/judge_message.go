@@ -32,7 +32,7 @@ func (j *judge) flaw(f *Frame, m *Message, x *flaw) {
 	case flawBomb:
 		j.at(f, Span{}, "pmd-bomb", "%d bytes inflate to more than %d, over %d times as much", x.at, x.n, MaxInflateRatio)
 	case flawFar:
-		j.at(f, byteOf, "pmd-window-exceeded", "message %d at byte %d of it refers %d bytes back, the window that was agreed is %d", m.N, x.at, x.n, 1<<j.hs.Deflate.WindowBits[f.Dir])
+		j.at(f, byteOf, "pmd-window-exceeded", "message %d at byte %d of it refers %d bytes back, the window that was agreed is %d", m.N, x.at, x.n, 1<<j.conn.agreed[f.Dir].WindowBits[f.Dir])
 	case flawKept:
 		j.at(f, byteOf, "pmd-context-kept", "message %d at byte %d of it refers %d bytes back, into an earlier message, and %s_no_context_takeover was agreed", m.N, x.at, x.n, f.Dir)
 	case flawTail:
@@ -68,7 +68,7 @@ func (x *flaw) in(f *Frame) string {
 // consequence says what happens to later messages of d when one can't be
 // inflated.
 func (j *judge) consequence(d Dir) string {
-	if j.hs.Deflate.NoTakeover[d] {
+	if j.conn.agreed[d].NoTakeover[d] {
 		return ""
 	}
 	return "; later messages refer to this one and are not inflated"

@@ -21,10 +21,10 @@ func (j *judge) pong(f *Frame, p *pongFact) {
 		j.answers(f, &p.first)
 		missed := j.connection.missing[f.Dir.Peer()] == p.waited+1
 		if wait := j.now.Sub(p.last.time); wait > answerSoon && !missed {
-			j.at(f, where, "pong-slow", "pong %s after the ping of frame %d, %s is soon enough", seconds(wait), p.last.n, seconds(answerSoon))
+			j.at(f, where, "pong-slow", "pong %s after the ping of %s, %s is soon enough", seconds(wait), frameText(p.last.n), seconds(answerSoon))
 		}
 	case pongMismatch:
-		j.at(f, where, "pong-payload-mismatch", "pong does not repeat the payload of the ping of frame %d, nor of another ping that waits", p.waited)
+		j.at(f, where, "pong-payload-mismatch", "pong does not repeat the payload of the ping of %s, nor of another ping that waits", frameText(p.waited))
 	}
 }
 
@@ -32,7 +32,7 @@ func (j *judge) pong(f *Frame, p *pongFact) {
 // of the connection (RFC 6455 §5.5.2).
 func (j *judge) pongOverdue(d Dir, end bool) {
 	h, missing := j.conn.hearts[d], &j.connection.missing[d]
-	if h == nil || h.waiting == 0 || *missing == h.frame+1 || j.ended > 0 || j.verdict.closes[FromClient].sent || j.verdict.closes[FromServer].sent {
+	if h == nil || h.waiting == 0 || *missing == h.frame+1 || j.ended > 0 || j.closing() {
 		return
 	}
 	wait := j.now.Sub(h.since)
@@ -40,18 +40,25 @@ func (j *judge) pongOverdue(d Dir, end bool) {
 	switch {
 	case wait >= answerWithin:
 		*missing = h.frame + 1
-		j.side(d.Peer(), "pong-missing", "no pong to the ping of frame %d in %s, limit is %s", h.frame, seconds(wait), seconds(answerWithin))
+		j.side(d.Peer(), "pong-missing", "no pong to the ping of %s in %s, limit is %s", frameText(h.frame), seconds(wait), seconds(answerWithin))
 	case end && after >= answerSoon:
 		*missing = h.frame + 1
-		j.side(d.Peer(), "pong-missing", "no pong to the ping of frame %d, though data was sent %s after it", h.frame, seconds(after))
+		j.side(d.Peer(), "pong-missing", "no pong to the ping of %s, though data was sent %s after it", frameText(h.frame), seconds(after))
 	}
+}
+
+// closing reports whether either side has sent a Close frame, or was sent one: no
+// pong is owed then.
+func (j *judge) closing() bool {
+	v := &j.verdict
+	return v.closes[FromClient].sent || v.closes[FromServer].sent || v.reached[FromClient].sent || v.reached[FromServer].sent
 }
 
 // gaveUp reports whether d, which ends the connection, has waited for a pong that
 // never came, and finds that, unless it was found before (RFC 6455 §5.5.2).
 func (j *judge) gaveUp(d Dir) bool {
 	h, missing := j.conn.hearts[d], &j.connection.missing[d]
-	if h == nil || h.waiting == 0 || j.verdict.closes[d].sent || j.verdict.closes[d.Peer()].sent {
+	if h == nil || h.waiting == h.injected() || j.closing() {
 		return false
 	}
 	wait := j.now.Sub(h.since)
@@ -60,7 +67,7 @@ func (j *judge) gaveUp(d Dir) bool {
 	}
 	if *missing != h.frame+1 {
 		*missing = h.frame + 1
-		j.sideAs(SeverityWarning, d.Peer(), "pong-missing", "no pong to the ping of frame %d in %s, after which the %s gave up", h.frame, seconds(wait), d)
+		j.sideAs(SeverityWarning, d.Peer(), "pong-missing", "no pong to the ping of %s in %s, after which the %s gave up", frameText(h.frame), seconds(wait), d)
 	}
 	return true
 }

@@ -2,9 +2,9 @@ package decode
 
 import "strings"
 
-// checkAccepted compares the extensions that the server accepted with those
-// that the client offered (RFC 6455 §9.1, RFC 7692 §5, §7).
-func (j *judge) checkAccepted(h *Head) {
+// checkAccepted compares the extensions that h accepts with those that asked
+// offers (RFC 6455 §9.1, RFC 7692 §5, §7).
+func (j *judge) checkAccepted(asked, h *Head) {
 	lines := h.Values("Sec-WebSocket-Extensions")
 	if lines == nil {
 		return
@@ -19,7 +19,7 @@ func (j *judge) checkAccepted(h *Head) {
 	if err != nil {
 		j.reject(fieldExtensions, "res-extensions-syntax", "Sec-WebSocket-Extensions is wrong: %v", err)
 	}
-	wanted := j.hs.Request.Values("Sec-WebSocket-Extensions")
+	wanted := asked.Values("Sec-WebSocket-Extensions")
 	offers, broken := ParseExtensions(wanted)
 	compress := ""
 	for _, ext := range exts {

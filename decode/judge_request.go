@@ -11,6 +11,9 @@ import (
 // request judges the head of a request (RFC 6455 §4.1).
 func (j *judge) request(h *Head) {
 	j.head(FromClient, h)
+	if sent := j.hs.Forwarded; sent != nil && j.hs.WebSocket && !h.http2() {
+		defer j.sentRequest(sent)
+	}
 	switch {
 	case !j.hs.WebSocket:
 	case h.http2():
@@ -133,8 +136,8 @@ func percent(c byte) string { return fmt.Sprintf("%%%02X", c) }
 
 // checkKey reports what is wrong with Sec-WebSocket-Key.
 func (j *judge) checkKey(h *Head) {
-	keys := h.Values("Sec-WebSocket-Key")
-	key := j.hs.Key
+	keys := h.Values(fieldKey)
+	key := h.Get(fieldKey)
 	switch {
 	case key == "" && len(keys) < 2:
 		j.refuse(fieldKey, "req-key-missing", "no Sec-WebSocket-Key")

@@ -10,10 +10,9 @@ func (j *judge) accepted(h *Head) {
 	j.head(FromServer, h)
 	if !h.http2() {
 		j.keyUsed()
-		j.upgradeResponse(h)
 	}
-	j.checkSubprotocol(h)
-	j.checkAccepted(h)
+	j.answer(j.hs.asked(), h)
+	j.relayed(h)
 	if v, ok := h.Lookup("Content-Length"); ok {
 		sev := SeverityError
 		if v == "0" { // nobody waits for a body
@@ -27,6 +26,15 @@ func (j *judge) accepted(h *Head) {
 	j.adviseResponse(h)
 }
 
+// answer judges what h, which accepts a request for websocket, says to asked.
+func (j *judge) answer(asked, h *Head) {
+	if !h.http2() {
+		j.upgradeResponse(asked, h)
+	}
+	j.checkSubprotocol(asked, h)
+	j.checkAccepted(asked, h)
+}
+
 // reject adds a violation in the response for which the client must fail the
 // connection (RFC 6455 §4.1, RFC 7692 §7).
 func (j *judge) reject(name string, id RuleID, format string, args ...any) {
@@ -38,7 +46,7 @@ func (j *judge) reject(name string, id RuleID, format string, args ...any) {
 
 // upgradeResponse judges the header fields that accept the upgrade
 // (RFC 6455 §4.2.2).
-func (j *judge) upgradeResponse(h *Head) {
+func (j *judge) upgradeResponse(asked, h *Head) {
 	bad := func(field string, id RuleID, format string, args ...any) {
 		j.field(FromServer, field, id, format, args...)
 	}
@@ -58,22 +66,23 @@ func (j *judge) upgradeResponse(h *Head) {
 	} else if v := strings.Join(h.Values("Connection"), ", "); !strings.EqualFold(v, "Upgrade") {
 		bad("Connection", "res-connection-options", "Connection is %.60q, which the client of .NET refuses", v)
 	}
-	switch accepts := h.Values("Sec-WebSocket-Accept"); {
+	accept, key := h.Get(fieldAccept), asked.Get(fieldKey)
+	switch accepts := h.Values(fieldAccept); {
 	case len(accepts) > 1:
 		bad(fieldAccept, "res-accept-duplicate", "%d Sec-WebSocket-Accept headers", len(accepts))
-	case j.hs.Accept == "":
+	case accept == "":
 		j.reject(fieldAccept, "res-accept-missing", "no Sec-WebSocket-Accept")
-	case j.hs.Key != "" && !j.hs.AcceptOK():
+	case key != "" && accept != AcceptKey(key):
 		hint := ""
-		if j.hs.Accept == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+		if accept == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
 			hint = "; it is the sample of RFC 6455"
 		}
-		j.reject(fieldAccept, "res-accept-mismatch", "accept is %.60q, key %.60q makes %q%s", j.hs.Accept, j.hs.Key, AcceptKey(j.hs.Key), hint)
+		j.reject(fieldAccept, "res-accept-mismatch", "accept is %.60q, key %.60q makes %q%s", accept, key, AcceptKey(key), hint)
 	}
 }
 
 // checkSubprotocol judges the subprotocol chosen.
-func (j *judge) checkSubprotocol(h *Head) {
+func (j *judge) checkSubprotocol(asked, h *Head) {
 	chosen := h.Values("Sec-WebSocket-Protocol")
 	bad := func(field string, id RuleID, format string, args ...any) {
 		j.field(FromServer, field, id, format, args...)
@@ -94,7 +103,7 @@ func (j *judge) checkSubprotocol(h *Head) {
 		bad(fieldProtocol, "res-protocol-empty", "subprotocol %.60q is not a token", chosen[0])
 		return
 	}
-	offered := j.hs.Request.Tokens("Sec-WebSocket-Protocol")
+	offered := asked.Tokens("Sec-WebSocket-Protocol")
 	if slices.Contains(offered, chosen[0]) {
 		return
 	}
@@ -111,7 +120,7 @@ func (j *judge) refused(h *Head) {
 	bad := func(field string, id RuleID, format string, args ...any) {
 		j.field(FromServer, field, id, format, args...)
 	}
-	v, asked := j.hs.Request.Lookup("Sec-WebSocket-Version")
+	v, asked := j.hs.asked().Lookup("Sec-WebSocket-Version")
 	_, says := h.Lookup("Sec-WebSocket-Version")
 	if asked && v != "13" && !says && (h.Status == 400 || h.Status == 426) {
 		bad("", "res-version-not-advertised", "%d to version %.20q without a Sec-WebSocket-Version", h.Status, v)
@@ -130,8 +139,11 @@ func (j *judge) refused(h *Head) {
 // unsolicited judges a 101 to a request that did not ask for websocket
 // (RFC 9110 §7.8). It is fine if the request asked for another protocol.
 func (j *judge) unsolicited(h *Head) {
-	_, asked := j.hs.Request.Lookup("Upgrade")
-	if j.hs.Request != nil && (!asked || upgradesToWebSocket(h)) {
+	if j.hs.Request == nil {
+		return
+	}
+	_, asked := j.hs.asked().Lookup("Upgrade")
+	if !asked || upgradesToWebSocket(h) {
 		j.field(FromServer, "", "res-101-unsolicited", "101 to %.40q, but the request does not ask for it", strings.Join(h.Values("Upgrade"), ", "))
 	}
 }

@@ -10,7 +10,7 @@ const keptOpenAfter = 2 * time.Second
 // connection open which the other side has closed and ended (RFC 6455 §5.5.1).
 func (f *facts) keptOpen(d Dir) (at time.Time, ok bool) {
 	v, peer := &f.verdict, d.Peer()
-	if f.ended != 1 || !f.sides[peer].ended || f.blind() || f.totals.How != EndFIN || !v.closes[peer].sent || v.closes[d].sent {
+	if f.ended != 1 || !f.sides[peer].ended || f.blind() || f.totals.How != EndFIN || !v.reached[peer].sent || v.closes[d].sent {
 		return time.Time{}, false
 	}
 	return v.goneAt.Add(keptOpenAfter), true

@@ -97,11 +97,15 @@ func (s *Session) Upgraded() {
 // extensions in force define (RFC 6455 §5.2).
 func (s *Session) upgrade(rsv byte) {
 	s.connect()
-	s.conn.rsv = rsv
+	s.conn.rsv = [2]byte{rsv, rsv}
+	s.conn.agreed = [2]Deflate{s.hs.Deflate, s.hs.Deflate}
 	s.conn.lastFrame = s.now
 	if s.Messages || s.Inflate && s.hs.Deflate.On {
-		a := assembly{deflate: &s.hs.Deflate, keep: s.keepBytes(), sums: s.Sums, unpack: s.Unpack, pieces: s.Pieces, cont: s.info.incomplete(), piece: s.info.Piece}
+		a := assembly{keep: s.keepBytes(), sums: s.Sums, unpack: s.Unpack, pieces: s.Pieces, cont: s.info.incomplete(), piece: s.info.Piece}
 		s.conn.messages = &[2]assembly{a, a}
+		for d := range s.conn.messages {
+			s.conn.messages[d].deflate = &s.conn.agreed[d]
+		}
 		s.totals.Checked = true
 	}
 }
@@ -263,7 +267,8 @@ func (s *Session) Message(d Dir, t time.Time, op ws.OpCode, b []byte) {
 // Sent takes what is about to be written to the peer of d in place of what d
 // sent: whole frames, or a part of one that the next call continues. change says
 // what decided it ([Fate.Change]). The bytes are emitted as events with
-// [Event.Out] set; they count in no total and are not judged.
+// [Event.Out] set; they count in no total and are not judged. What the peer owes
+// is judged by them, and a Close among them may decide the [Verdict].
 func (s *Session) Sent(d Dir, t time.Time, b []byte, change string) {
 	s.lock(t)
 	defer s.unlock()
@@ -272,6 +277,9 @@ func (s *Session) Sent(d Dir, t time.Time, b []byte, change string) {
 	}
 	if s.Tap != nil {
 		defer s.tapAs(LegSent, d, b, -1)
+	}
+	if s.conn != nil && !s.blind() {
+		s.overdue(false)
 	}
 	dec := &s.outs[d].dec
 	s.outs[d].change = change
@@ -287,14 +295,23 @@ func (s *Session) Sent(d Dir, t time.Time, b []byte, change string) {
 			piece.payload, p = p[:n], p[n:]
 			piece.Complete = f.Complete && len(p) == 0
 			ev.Kind, ev.Frame = KindFrame, &piece
+			if s.conn != nil {
+				s.sent(&piece)
+			}
 			s.emit(ev)
 			piece.At, piece.More = piece.At+int64(n), true
 		}
 	}
 	if head, rest, err := dec.Lost(); err != nil {
+		if s.conn != nil {
+			s.delivery(d, nil).broken = true
+		}
 		ev.Frame = nil
 		s.emitJunk(ev, slices.Concat(head, rest), whyTooLong)
 		dec.rest = nil
+	}
+	if s.conn != nil && len(dec.Partial()) > 0 {
+		s.delivery(d, nil).part = true
 	}
 }
 

@@ -11,6 +11,7 @@ type Verdict struct {
 	Code     int
 	Said     bool          // a Close frame has this Code in it, even if that is 1005 or 1006
 	By       Dir           // who sent that Close or, without one, ended the connection
+	Changed  bool          // a change sent that Close before either side did: By means nothing
 	Reason   string        // of that Close
 	Answered bool          // the other side sent a Close too
 	How      End           // how the first direction to end did so
@@ -24,9 +25,11 @@ type Verdict struct {
 func (v *Verdict) Abnormal() bool { return !v.Said && (v.Code == 0 || v.Code == CodeAbnormal) }
 
 // Closer names who closed the connection: "client", "server", or "wstrace" for the
-// proxy; "" if that is not known.
+// proxy, "change" for a change that sent a Close; "" if that is not known.
 func (v *Verdict) Closer() string {
 	switch {
+	case v.Changed:
+		return "change"
 	case v.Status != 0 || v.How == EndLocal && v.Abnormal():
 		return "wstrace"
 	case v.Unknown && v.Abnormal():
@@ -38,32 +41,38 @@ func (v *Verdict) Closer() string {
 // IdleTimeout returns the idle timeout that most likely closed the connection,
 // or 0.
 func (v *Verdict) IdleTimeout() time.Duration {
+	if v.Changed {
+		return 0
+	}
 	limit, _ := idleLimit(v.Idle)
 	return limit
 }
 
 // verdict follows how a connection is closed (RFC 6455 §7) and fills a [Verdict].
 type verdict struct {
-	closes [2]sentClose // by Dir
-	closed bool         // a Close frame has come, and the Verdict has its code
-	failed bool         // before any, a side ended the connection: that is the Verdict
-	gone   bool         // one side has ended the connection
-	goneAt time.Time    // when that was
+	closes  [2]sentClose // by Dir: the first that came from it
+	reached [2]sentClose // by Dir: the first that its peer was sent
+	closed  bool         // a Close frame has come, or was sent, and the Verdict has its code
+	failed  bool         // before any, a side ended the connection: that is the Verdict
+	gone    bool         // one side has ended the connection
+	goneAt  time.Time    // when that was
 }
 
-// A sentClose is the first Close frame of one side.
+// A sentClose is the first Close frame of one side, as it came or as it was sent on.
 type sentClose struct {
 	sent  bool
-	frame int64     // its number
-	at    time.Time // when it came
-	heard int64     // how many frames the other side had sent before it
+	frame int64     // its number; of one that was sent in place of what came, what outFrame says
+	at    time.Time // when it came, or was sent
+	heard int64     // how many frames the other side had sent before it; of one that came
+	code  int       // of one that was sent on: its code, or 1005
+	said  bool      // it has that code in it
 }
 
 // A closeFact is what a Close frame says, and which one it is.
 type closeFact struct {
 	first      bool // neither side sent one before: it decides the verdict
 	again      bool // its sender sent one before
-	peerClosed bool // the other side sent one before
+	peerClosed bool // it was sent one before
 	code       int  // valid iff ok
 	reason     []byte
 	ok         bool // it has a code
@@ -73,7 +82,7 @@ type closeFact struct {
 // many frames the other side has sent, quiet how long no frame had come.
 func (v *verdict) close(f *Frame, body []byte, now time.Time, heard int64, quiet time.Duration, to *Verdict) closeFact {
 	own, peer := &v.closes[f.Dir], &v.closes[f.Dir.Peer()]
-	c := closeFact{again: own.sent, peerClosed: peer.sent}
+	c := closeFact{again: own.sent, peerClosed: v.reached[f.Dir.Peer()].sent}
 	c.code, c.reason, c.ok = CloseBody(body)
 	if c.first = !v.closed && !v.failed && (f.Complete || c.ok); c.first {
 		v.closed = true
@@ -84,9 +93,33 @@ func (v *verdict) close(f *Frame, body []byte, now time.Time, heard int64, quiet
 	}
 	if !own.sent {
 		*own = sentClose{sent: true, frame: f.N, at: now, heard: heard}
-		to.Answered = peer.sent
+		to.Answered = peer.sent || to.Changed
 	}
 	return c
+}
+
+// reach takes a Close frame that is sent to the peer of its sender; n is its number.
+func (v *verdict) reach(f *Frame, n int64, body []byte, now time.Time) {
+	if x := &v.reached[f.Dir]; !x.sent {
+		*x = sentClose{sent: true, frame: n, at: now, code: CodeNoStatus}
+		if code, _, ok := CloseBody(body); ok {
+			x.code, x.said = code, true
+		}
+	}
+}
+
+// inject is reach for a Close frame that is sent in place of what came. It decides
+// the verdict if none came or was sent before.
+func (v *verdict) inject(f *Frame, body []byte, now time.Time, quiet time.Duration, to *Verdict) {
+	v.reach(f, outFrame(f.N), body, now)
+	if v.closed || v.failed {
+		return
+	}
+	v.closed = true
+	to.Code, to.Idle, to.Changed = CodeNoStatus, quiet, true
+	if code, reason, ok := CloseBody(body); ok {
+		to.Code, to.Reason, to.Said = code, string(reason), true
+	}
 }
 
 // end takes the end of d, the nth direction to end. whole says that no Close frame
@@ -104,10 +137,10 @@ func (v *verdict) end(d Dir, how End, n int, quiet time.Duration, whole bool, to
 // bySide reports whether the end was that of a side, not ours.
 func (e End) bySide() bool { return e <= EndTLSEOF }
 
-// both reports whether both sides have sent a Close frame.
-func (v *verdict) both() bool { return v.closes[FromClient].sent && v.closes[FromServer].sent }
+// both reports whether d has sent a Close frame and was sent one.
+func (v *verdict) both(d Dir) bool { return v.closes[d].sent && v.reached[d.Peer()].sent }
 
-// sinceBoth returns how long ago the later of both Close frames came.
-func (v *verdict) sinceBoth(now time.Time) time.Duration {
-	return min(now.Sub(v.closes[FromClient].at), now.Sub(v.closes[FromServer].at))
+// sinceBoth returns how long ago the later of these was.
+func (v *verdict) sinceBoth(d Dir, now time.Time) time.Duration {
+	return min(now.Sub(v.closes[d].at), now.Sub(v.reached[d.Peer()].at))
 }

@@ -735,6 +735,9 @@ func (p *printer) verdict(t *decode.Totals) {
 func (p *printer) by(t *decode.Totals) {
 	if who := t.Closer(); who != "" {
 		p.text(" by ")
+		if t.Changed {
+			p.text("a ")
+		}
 		p.text(who)
 	}
 }

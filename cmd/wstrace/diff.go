@@ -34,6 +34,7 @@ type diffFlags struct {
 	ignore   []string
 	capture  []string
 	optional []string
+	leg      legFlag
 }
 
 func newDiff(con *console, v *view) *cobra.Command {
@@ -68,6 +69,7 @@ status is 1 if the sessions differ`,
 	v.tlsKeys.register(cmd)
 	flags.Var(&d.sessions, "session", "compare session `N` of both, or N,M, as numbered by show (default: the first WebSocket session of each)")
 	d.filter.register(cmd, "compare only what `EXPR` selects, see wstrace help filter")
+	d.leg.register(cmd, "compare what came, or `out`, what the other side received, where changes made that differ")
 	flags.BoolVar(&d.exact, "exact", false, "compare frame by frame and byte by byte, heartbeats too")
 	flags.StringArrayVar(&d.ignore, "ignore", nil, "do not compare what `SELECTOR` selects; may be repeated")
 	flags.StringArrayVar(&d.optional, "optional", nil, "do not compare messages that `SELECTOR`, or a filter, selects; may be repeated")
@@ -128,7 +130,7 @@ func (d *diffFlags) selected() replay.LoadOption {
 // run is wstrace diff.
 func (d *diffFlags) run(con *console, a, b string) error {
 	loadTightly()
-	compare := compareOption(d.exact, false, d.ignore, d.capture, d.optional)
+	compare := replay.CompareOptions(compareOption(d.exact, false, d.ignore, d.capture, d.optional), d.leg.option(decode.FromClient, decode.FromServer))
 	if err := replay.Check(compare); err != nil {
 		return usageError{err}
 	}
@@ -150,6 +152,7 @@ func (d *diffFlags) run(con *console, a, b string) error {
 		sayLong(con, "diff", name, scripts[i])
 		notePlayed(con, "diff", name, in)
 	}
+	d.leg.note(con, "diff", a, scripts[0].Changed() || scripts[1].Changed())
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "--- %s #%d\n+++ %s #%d\n", decode.AppendEscaped(nil, []byte(a), false), scripts[0].Number(), decode.AppendEscaped(nil, []byte(b), false), scripts[1].Number())
 	differ, err := replay.Diff(&out, scripts[0], scripts[1], d.view.width())

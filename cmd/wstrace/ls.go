@@ -248,12 +248,21 @@ func (l *ls) order(rows []*listed) {
 	})
 }
 
+// byText says who closed a session: "client", "server", "wstrace", "change", or ""
+// if that is not known.
+func byText(who string) string {
+	switch who {
+	case "":
+		return ""
+	case "change":
+		return " by a change"
+	}
+	return " by " + who
+}
+
 // end says how a session ended.
 func (r *listed) end() string {
-	by := ""
-	if r.By != "" {
-		by = " by " + r.By
-	}
+	by := byText(r.By)
 	switch {
 	case r.Open:
 		return "open"

@@ -76,6 +76,8 @@ func (p *performance) load() (file.Compression, error) {
 	case err != nil:
 	case p.flags.update && p.played().Sessions() > left:
 		err = fmt.Errorf("the trace has %d sessions, and an update would leave %d", p.played().Sessions(), left)
+	case p.flags.update && p.played().Changed():
+		err = errors.New("the trace has changes, and an update would leave none")
 	case p.all != nil && p.total() > 1 && p.flags.listen != "":
 		err = usageError{hinted{fmt.Errorf("--times and --clients with --listen are for one session, and the trace has %d", left), "--session N chooses one"}}
 	case p.all != nil && p.total() > 1 && p.flags.update:
@@ -91,6 +93,7 @@ type played interface {
 	Target() string
 	Redacted() []string
 	Unfound() []string
+	Changed() bool
 }
 
 func (p *performance) played() played {

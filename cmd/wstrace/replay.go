@@ -42,6 +42,7 @@ type replayFlags struct {
 	stall           time.Duration
 	ignore, capture []string
 	optional        []string
+	leg             legFlag
 	headers         []string
 	exact, anyOrder bool
 	stream          bool
@@ -103,6 +104,7 @@ if the sessions differ`,
 	flags.Var(&r.session, "session", "replay session `N`, as numbered by show, and not all of them together")
 	flags.Var(&r.timing, "timing", "when to send, `HOW`: fast, as soon as it is our turn; original, with the recorded pauses; x2, twice as fast; clock, when it was recorded, whether or not it is our turn")
 	flags.Var((*duration)(&r.stall), "stall", "wait at most `TIME` for the other side: to connect, in a handshake, and for what was recorded")
+	r.leg.register(cmd, "send what the one that we stand in for sent itself, or `out`, what the other side received, where changes made that differ")
 	flags.BoolVar(&r.exact, "exact", false, "compare frame by frame and byte by byte, heartbeats too")
 	flags.StringArrayVar(&r.ignore, "ignore", nil, "do not compare what `SELECTOR` selects; may be repeated")
 	flags.StringArrayVar(&r.capture, "capture", nil, "take what `SELECTOR` selects, and use it in place of its recorded value; auto takes what looks made up and comes back; may be repeated")
@@ -207,6 +209,11 @@ func (r *replayFlags) compare() replay.CompareOption {
 	if r.stream {
 		opts = append(opts, replay.Stream())
 	}
+	we := decode.FromServer
+	if r.connect != "" {
+		we = decode.FromClient
+	}
+	opts = append(opts, r.leg.option(we))
 	return replay.CompareOptions(opts...)
 }
 
@@ -310,6 +317,7 @@ func (r *replayFlags) run(ctx context.Context, con *console, v *view, name strin
 	if err := p.played().Warning(); err != nil {
 		con.say("replay %q: %v", name, err)
 	}
+	r.leg.note(con, "replay", name, p.played().Changed())
 	sayLong(con, "replay", name, p.scripts()...)
 	sayUnfound(con, name, p.played())
 	f, err := newFlow(con, v, &r.record)

@@ -33,6 +33,7 @@ their sizes, how many came in a second, the time between two messages of the sid
 a session, how long it took to answer (to its next message after one of the other
 side), round trips of its pings, and what compression saved. Below stand HTTP requests
 and how sessions ended, with known timeouts that match how long they had been idle.
+Where changes were made, what came is counted, and not what was sent in its place.
 Values are within 1 %, min and max exact; -o json has the histograms. With -e only
 what matches is counted. Live, wstrace -c prints the same at the end`,
 		Example:           statExample,

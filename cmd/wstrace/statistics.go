@@ -281,7 +281,7 @@ func (s *statistics) ended(at *running, ev *decode.Event) {
 	}
 	end.n++
 	end.idle.add(int64(t.Idle))
-	if !t.Abnormal() && t.By == decode.FromClient || key.by == "wstrace" || t.Cause != "" {
+	if !t.Abnormal() && t.By == decode.FromClient || key.by == "wstrace" || t.Changed || t.Cause != "" {
 		return // no timeout of a server, or of what is in front of one
 	}
 	before := [4]time.Duration{

@@ -343,7 +343,7 @@ func (e ending) String() string {
 		s = "without a Close"
 	}
 	if e.by != "" {
-		s += " by " + e.by
+		s += byText(e.by)
 	}
 	return s
 }

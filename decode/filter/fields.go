@@ -65,7 +65,7 @@ func init() {
 		{Name: "wire", Doc: "length of the frame with its header", Type: Size, Get: one(func(s *Subject) (int64, bool) {
 			return frame(s, (*decode.Frame).WireLen)
 		})},
-		{Name: "frame", Doc: "number of the frame in its direction, from 0", Type: Number, Get: one(func(s *Subject) (int64, bool) {
+		{Name: "frame", Doc: "number of the frame in its direction, from 0; those of leg out by themselves", Type: Number, Get: one(func(s *Subject) (int64, bool) {
 			return frame(s, func(f *decode.Frame) int64 { return f.N })
 		})},
 		{Name: "message", Doc: "number of the message in its direction, from 0, on each of its frames", Type: Number, Get: one(number), remembers: true},
@@ -142,11 +142,11 @@ func init() {
 				return Value{N: 2 - int64(s.Violations[i].Severity)}, true
 			}},
 		{Name: "rtt", Doc: "round trip of the ping, on the pong that answers it", Type: Duration, Get: one(func(s *Subject) (int64, bool) { return int64(s.RTT), s.RTT > 0 })},
-		{Name: "by", Doc: "who closed the session", Type: Word, Words: []string{"client", "server", "wstrace"}, Get: one(func(s *Subject) (int64, bool) {
+		{Name: "by", Doc: "who closed the session", Type: Word, Words: []string{"client", "server", "wstrace", "change"}, Get: one(func(s *Subject) (int64, bool) {
 			if s.Totals == nil || !isWebSocket(s) {
 				return 0, false
 			}
-			i := slices.Index([]string{"client", "server", "wstrace"}, s.Totals.Closer())
+			i := slices.Index([]string{"client", "server", "wstrace", "change"}, s.Totals.Closer())
 			return int64(i), i >= 0
 		})},
 		{Name: "idle", Doc: "how long the closed session had been quiet", Type: Duration, Get: total(func(t *decode.Totals) int64 { return int64(t.Idle) })},

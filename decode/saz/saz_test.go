@@ -94,7 +94,7 @@ func (s *teller) Emit(ev *decode.Event) {
 		s.frame[ev.Dir] = f.AppendWire(s.frame[ev.Dir])
 		if f.Complete {
 			dropped := ""
-			if ev.Fate.FX == decode.FXDrop || ev.Fate.FX == decode.FXReplace {
+			if ev.Fate.FX != decode.FXNone {
 				dropped = "drop "
 			}
 			tell("frame %s out=%t %s%x", d, ev.Out, dropped, s.frame[ev.Dir])

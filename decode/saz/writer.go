@@ -230,7 +230,7 @@ func frameBits(ev *decode.Event) (bits int) {
 	if ev.Out {
 		return frameGenerated
 	}
-	if ev.Fate.FX == decode.FXDrop || ev.Fate.FX == decode.FXReplace {
+	if ev.Fate.FX != decode.FXNone { // what is sent later stands for itself then
 		bits = frameAborted
 	}
 	return bits

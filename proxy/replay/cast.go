@@ -55,6 +55,11 @@ func (p *Play) Target() string { return p.scripts[0].Target() }
 // Warning is [Script.Warning].
 func (p *Play) Warning() error { return p.scripts[0].warning }
 
+// Changed reports whether the trace has changes.
+func (p *Play) Changed() bool {
+	return slices.ContainsFunc(p.scripts, (*Script).Changed)
+}
+
 // Sessions is [Script.Sessions].
 func (p *Play) Sessions() int { return p.scripts[0].sessions }
 

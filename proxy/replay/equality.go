@@ -24,6 +24,7 @@ type equality struct {
 	optional    []pick.Selector                   // messages that have what one selects may come or not
 	optionals   []func() func(*decode.Event) bool // and those of events for which one returns true
 	redacted    *redaction                        // nil for a trace that was not
+	sent        [2]bool                           // by Dir: of what it sent, that counts which its peer was sent
 
 	wrong []error // options
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // A CompareOption says what counts as equal: [Ignore], [Capture], [CaptureAuto],
-// [AnyOrder], [Optional], [Stream], [Exact], [Headers]. It is said when a trace is loaded, by whatever loads one.
+// [AnyOrder], [Optional], [Stream], [Exact], [Headers], [AsSent]. It is said when a trace is loaded, by whatever loads one.
 type CompareOption interface {
 	LoadOption
 	setEquality(*equality)
@@ -317,6 +317,23 @@ func Stream() CompareOption { return compareOption(func(e *equality) { e.stream 
 // byte by byte, compressed if it is compressed. Pings and pongs count like all
 // frames: none is answered but by the recording. Only masking keys may differ.
 func Exact() CompareOption { return compareOption(func(e *equality) { e.exact = true }) }
+
+// AsSent is for a trace with changes, in which a side was sent something else than what
+// the other one sent. Of what the given sides sent, or both if none is given, it takes
+// what their peers were sent; without it, it is what came from them. A test of a server
+// that was sent what a change made of the client's messages:
+//
+//	replay.Dial(t, "changed.wst", url, replay.AsSent(decode.FromClient))
+func AsSent(sides ...decode.Dir) CompareOption {
+	if len(sides) == 0 {
+		sides = []decode.Dir{decode.FromClient, decode.FromServer}
+	}
+	return compareOption(func(e *equality) {
+		for _, d := range sides {
+			e.sent[d] = true
+		}
+	})
+}
 
 // Headers adds to the headers of the handshake that are compared.
 func Headers(names ...string) CompareOption {

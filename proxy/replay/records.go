@@ -149,12 +149,13 @@ type recordLoader struct {
 	streams [2]trace.Stream
 	freezer edit.Freezer
 	left    [2]uint64 // by Dir: payload of the frame in flight that is still to come
+	altered bool      // a change altered the request
 }
 
 func newRecordLoader(b *builder) *recordLoader {
 	l := &recordLoader{builder: b, decoder: new(decode.Session)}
 	for d := range decode.Dir(2) {
-		l.streams[d].Dir = d
+		l.streams[d].Dir, l.streams[d].Sent = d, b.s.sent[d]
 	}
 	l.decoder.Messages, l.decoder.Keep, l.decoder.Sums = true, MaxMessage, true
 	l.decoder.Advice = b.selects != nil || b.optional != nil
@@ -183,6 +184,7 @@ func (l *recordLoader) take(rec *trace.Record) error {
 	if l.over() && (rec.Kind == "req" || rec.Kind == "res") {
 		return errAfterEnd
 	}
+	l.s.changed = l.s.changed || rec.Change != "" || (rec.Leg == trace.LegOut || rec.FX != "") && rec.Kind != "req"
 	switch rec.Kind {
 	case "req":
 		return l.takeRequest(rec)
@@ -226,21 +228,38 @@ func errLost(n int64) error {
 	return fmt.Errorf("%d bytes are lost here, so the session can't be played", n)
 }
 
+// counts reports whether rec is part of what is played and compared of d: of what came
+// from it or, with AsSent, of what its peer was sent.
+func (l *recordLoader) counts(rec *trace.Record, d decode.Dir) bool {
+	if l.s.sent[d] {
+		return rec.Leg == trace.LegOut || rec.FX == ""
+	}
+	return rec.Leg != trace.LegOut && rec.FX != "inject" // of an early version
+}
+
 func (l *recordLoader) takeRequest(rec *trace.Record) error {
 	h := &head{Head: rec.Head, body: rec.Body, at: rec.Line}
 	switch {
 	case l.frames:
 		return errLateHead
-	case rec.Leg == "out":
-		l.s.edited = h
-	case l.s.request == nil:
+	case rec.Leg == trace.LegOut && l.s.request != nil && l.s.sent[decode.FromClient]:
 		l.s.request = h
-		if l.s.plain == nil {
-			l.open()
-			l.decoder.Data(decode.FromClient, rec.Time, rec.AppendHead(nil))
+	case rec.Leg == trace.LegOut:
+		if !l.altered {
+			l.s.edited = h
 		}
-	default:
+		return nil
+	case l.s.request != nil:
 		return errors.New("a second request")
+	default:
+		l.s.request, l.altered = h, rec.Change != ""
+		if !l.counts(rec, decode.FromClient) {
+			return nil // what was sent is next
+		}
+	}
+	if l.s.plain == nil {
+		l.open()
+		l.decoder.Data(decode.FromClient, rec.Time, rec.AppendHead(nil))
 	}
 	return nil
 }
@@ -253,8 +272,8 @@ var (
 
 func (l *recordLoader) takeResponse(rec *trace.Record) error {
 	switch {
-	case rec.Leg == trace.LegOut:
-		return nil // what we sent; a side is played by what it sent itself
+	case !l.counts(rec, decode.FromServer):
+		return nil
 	case l.frames:
 		return errLateHead
 	case rec.Head.Cut && l.s.plain != nil:
@@ -299,10 +318,14 @@ func (l *recordLoader) takeBytes(rec *trace.Record) error {
 	switch {
 	case !rec.HasDir:
 		return errors.New("has no d")
+	case !l.counts(rec, d):
+		if rec.Form != trace.FormDeflate {
+			_, err := l.streams[d].Append(nil, rec) // a frame that is sent may have the rest of it
+			return err
+		}
+		return nil
 	case rec.Cut:
 		return errors.New("the payload was cut when it was written, so the session can't be played")
-	case rec.Leg == "out" || rec.FX == "inject":
-		return nil
 	case l.played[d]:
 		return errAfterEnd
 	}
@@ -343,6 +366,9 @@ func (l *recordLoader) takeBytes(rec *trace.Record) error {
 func (l *recordLoader) takeMessage(rec *trace.Record) error {
 	if !rec.HasDir {
 		return errors.New("has no d")
+	}
+	if !l.counts(rec, rec.Dir) {
+		return nil
 	}
 	op, ok := decode.ParseOp(rec.Message.Op)
 	if !ok {

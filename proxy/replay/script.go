@@ -21,7 +21,7 @@ type Script struct {
 	lines     bool        // positions are lines of a file; else they count events
 	info      decode.Info // as it was recorded; it has the extensions in force, if there is no handshake
 	request   *head       // as the client sent it; nil if the trace has none
-	edited    *head       // as the server got it, if that was different
+	edited    *head       // as the server got it, if the proxy had to edit it
 	replies   []*head
 	plain     *plain    // nil for a WebSocket connection
 	engine    *engineIO // what it is made of, if it is a session of Engine.IO that began by polling; else nil
@@ -37,7 +37,12 @@ type Script struct {
 
 	before  map[int]elsewhere // by position of a unit: what other sessions did last before it, and behind what this one did
 	forDiff bool              // it has no items
+	changed bool              // something else was sent in it than what came
 }
+
+// Changed reports whether something else was sent in the session than what came,
+// other than what any proxy edits: see [AsSent].
+func (s *Script) Changed() bool { return s.changed }
 
 // A head is a request or a response of the session, with the body behind it.
 type head struct {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/wstrace/wstrace/decode"
@@ -13,11 +14,14 @@ import (
 	"github.com/wstrace/wstrace/decode/trace/edit"
 )
 
-// keepsAll returns an error if a file has sessions besides those of scripts,
-// which would be lost if a recording of those took its place.
+// keepsAll returns an error if a file has sessions besides those of scripts, or
+// changes, which would be lost if a recording of those took its place.
 func keepsAll(file string, scripts []*Script) error {
 	if n, left := scripts[0].sessions, sessionsOf(scripts); n > left {
 		return fmt.Errorf("%s: the trace has %d sessions, and an update would leave %d", file, n, left)
+	}
+	if slices.ContainsFunc(scripts, (*Script).Changed) {
+		return fmt.Errorf("%s: the trace has changes, and an update would leave none", file)
 	}
 	return nil
 }
