@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"render":            {"decode", "decode/pick"},
 	"proxy":             {"decode", "proxy/ca", "proxy/internal/"},
 	"proxy/":            {"decode", "proxy", "proxy/ca", "proxy/internal/"},
+	"proxy/change":      {"decode", "decode/filter", "decode/pick", "proxy"},
 	"proxy/replay":      {"decode", "decode/pick", "decode/trace", "decode/trace/edit", "proxy", "proxy/internal/"},
 }
 

@@ -283,6 +283,13 @@ func (s *Session) Sent(d Dir, t time.Time, b []byte, change string) {
 	}
 	dec := &s.outs[d].dec
 	s.outs[d].change = change
+	if s.conn != nil {
+		defer func() {
+			if len(dec.Partial()) > 0 {
+				s.delivery(d, nil).part = true
+			}
+		}()
+	}
 	ev := Event{Dir: d, Fate: Fate{Change: change}, Out: true}
 	if dec.err != nil {
 		s.emitJunk(ev, b, whyUnframed)
@@ -310,9 +317,6 @@ func (s *Session) Sent(d Dir, t time.Time, b []byte, change string) {
 		s.emitJunk(ev, slices.Concat(head, rest), whyTooLong)
 		dec.rest = nil
 	}
-	if s.conn != nil && len(dec.Partial()) > 0 {
-		s.delivery(d, nil).part = true
-	}
 }
 
 // A sending is what is sent in place of what one side sent.
@@ -322,15 +326,15 @@ type sending struct {
 }
 
 // cutSent emits the beginning of a frame header that was sent in place of what d
-// sent, and whose rest will not be.
+// sent, when either side has ended. Should more be sent, it can't be framed.
 func (s *Session) cutSent(d Dir) {
-	if s.outs == nil || s.outs[d].dec.err != nil {
+	if s.outs == nil || s.outs[d].dec.err != nil || len(s.outs[d].dec.Partial()) == 0 {
 		return
 	}
 	out := &s.outs[d]
-	p := out.dec.Partial()
-	s.emitJunk(Event{Dir: d, Fate: Fate{Change: out.change}, Out: true}, p, WhyHeader)
+	s.emitJunk(Event{Dir: d, Fate: Fate{Change: out.change}, Out: true}, out.dec.Partial(), WhyHeader)
 	out.dec.nhead = 0
+	out.dec.giveUp()
 }
 
 // SentGap says that the next n bytes that were written to the peer of d by
@@ -580,6 +584,7 @@ func (s *Session) end(d Dir, how End) (in cut) {
 	}
 	s.flush(d, true)
 	s.cutSent(d)
+	s.cutSent(d.Peer())
 	s.giveUp(d)
 	s.verdict.end(d, how, s.ended, s.quiet(), !s.info.incomplete(), &s.totals.Verdict)
 	if how.bySide() && !s.verdict.gone {
