@@ -50,6 +50,13 @@ func (f *Filter) String() string {
 	return b.String()
 }
 
+// Names reports whether f names the field of that name.
+func (f *Filter) Names(field string) bool { return f.root.names(field) }
+
+func (n *node) names(field string) bool {
+	return n != nil && (n.field != nil && n.field.Name == field || n.left.names(field) || n.right.names(field))
+}
+
 // Needs are what sessions have to look into.
 type Needs struct {
 	Messages bool // put them together

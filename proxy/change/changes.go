@@ -27,7 +27,7 @@ type Changes struct {
 type lineSet struct {
 	lines []*Line
 	holds bool // some are about whole messages, and act on them
-	heads bool // some act on the handshake
+	late  bool // some look into messages, and act on the session alone
 	look  decode.Look
 	acts  []atomic.Int64 // by line
 }
@@ -60,10 +60,20 @@ func (c *Changes) Set(lines []*Line) {
 	s := &lineSet{lines: lines, acts: make([]atomic.Int64, len(lines))}
 	for _, l := range lines {
 		s.holds = s.holds || l.late && l.kind&(onFrames|onMessages) != 0
-		s.heads = s.heads || l.kind&onHeads != 0
-		l.addTo(&s.look)
+		s.late = s.late || l.late && l.kind == onSession
 	}
+	s.addTo(&s.look)
 	c.set.Store(s)
+}
+
+// addTo adds what the lines need of sessions to look.
+func (s *lineSet) addTo(look *decode.Look) {
+	for _, l := range s.lines {
+		l.addCondition(look)
+	}
+	for _, l := range s.lines {
+		l.addActions(look)
+	}
 }
 
 // NewGate is the NewGate of a [proxy.Proxy].

@@ -16,7 +16,7 @@ import (
 func (g *gate) compose(ev *decode.Event, dir *direction, h *held, o outcome, dec *proxy.Decision) {
 	f := ev.Frame
 	data := !f.Control()
-	spelled := data && dir.msg.compressed && dir.skew != ""
+	spelled := data && dir.msg.spelled
 	var frames []frame
 	changed, altered := false, false // the bytes differ; and what they say
 	merged := o.edited || spelled && (len(h.frames) > 1 || f.Fin && f.OpCode != ws.OpContinuation)
@@ -28,7 +28,12 @@ func (g *gate) compose(ev *decode.Event, dir *direction, h *held, o outcome, dec
 		frames = []frame{{fin: true, op: dir.msg.op, masked: ev.Dir == decode.FromClient, payload: h.content}}
 		changed = true
 	case spelled:
-		frames = []frame{{fin: f.Fin, op: f.OpCode, masked: ev.Dir == decode.FromClient, payload: h.content}}
+		op := dir.msg.op
+		if dir.msg.going {
+			op = ws.OpContinuation
+		}
+		dir.msg.going = !f.Fin
+		frames = []frame{{fin: f.Fin, op: op, masked: ev.Dir == decode.FromClient, payload: h.content}}
 		changed = true
 	default:
 		for n := range h.frames {
@@ -42,9 +47,10 @@ func (g *gate) compose(ev *decode.Event, dir *direction, h *held, o outcome, dec
 			break // the first frame took the others with it
 		}
 		acts := o.message
+		w.goesOn = !merged && h.frames[n].OpCode == ws.OpContinuation
 		switch {
 		case merged:
-			acts = slices.Concat(slices.Concat(o.frames...), acts)
+			acts = slices.Concat(o.merged(), acts)
 		case n < len(o.frames):
 			acts = slices.Concat(o.frames[n], acts)
 		}
@@ -55,10 +61,10 @@ func (g *gate) compose(ev *decode.Event, dir *direction, h *held, o outcome, dec
 	if change == "" {
 		change = dir.skew
 	}
-	whole := data && (merged || h.acts == nil && len(h.frames) > 1 || f.Fin && f.OpCode != ws.OpContinuation)
-	if w.dups > 0 {
+	whole := merged || h.acts == nil && len(h.frames) > 1 || f.Fin && f.OpCode != ws.OpContinuation
+	if w.dups > 0 && len(out) > 0 {
 		switch {
-		case !data || f.OpCode == ws.OpContinuation && !whole:
+		case !data:
 			once := slices.Clone(out)
 			for range w.dups {
 				out = append(out, once...)
@@ -77,7 +83,7 @@ func (g *gate) compose(ev *decode.Event, dir *direction, h *held, o outcome, dec
 			dir.msg.dup = dup{n: w.dups, change: change}
 		}
 	}
-	changed, altered = changed || w.changed, altered || w.dropped || w.truncated
+	changed, altered = changed || w.changed || w.dropped, altered || w.dropped || w.altered
 	if data && altered && dir.msg.compressed && !g.deflate.NoTakeover[ev.Dir] && dir.skew == "" {
 		dir.skew = change
 	}
@@ -101,26 +107,40 @@ func (g *gate) compose(ev *decode.Event, dir *direction, h *held, o outcome, dec
 	}
 }
 
+// merged returns what lines do with frames that became one. What drops one that continues
+// the message does not drop the others.
+func (o *outcome) merged() (all []acting) {
+	for n, acts := range o.frames {
+		for _, a := range acts {
+			if n == 0 || !a.does(drop) {
+				all = append(all, a)
+			}
+		}
+	}
+	return all
+}
+
 // wait has a frame wait that goes out in another form.
-func (g *gate) wait(dir *direction, acts []acting, dec *proxy.Decision) {
+func (g *gate) wait(ev *decode.Event, acts []acting, dec *proxy.Decision) {
 	if len(acts) == 0 {
 		return
 	}
-	w := work{g: g}
+	w := work{g: g, dir: ev.Dir}
 	w.frame(frame{}, acts)
-	dec.Until, dec.Stall = w.until(time.Now()), w.stall
+	dec.Until, dec.Stall = w.until(ev.Time), w.stall
 }
 
 // A work is what is done with frames.
 type work struct {
-	g         *gate
-	dir       decode.Dir
-	delay     time.Duration
-	stall     time.Duration
-	dups      int
-	dropped   bool
-	truncated bool
-	changed   bool
+	g       *gate
+	dir     decode.Dir
+	goesOn  bool // the frame at hand continues a message
+	delay   time.Duration
+	stall   time.Duration
+	dups    int
+	dropped bool
+	changed bool // other bytes are sent
+	altered bool // and they say something else
 }
 
 // until returns when what came now may go on; zero for at once.
@@ -141,7 +161,9 @@ func (w *work) frame(f frame, acts []acting) []frame {
 			case drop:
 				w.dropped, out = true, nil
 			case dup_:
-				w.dups = max(w.dups, 1)
+				if !w.goesOn {
+					w.dups = 1
+				}
 			case delay:
 				w.delay = max(w.delay, w.time(l, a))
 			case stall:
@@ -152,7 +174,7 @@ func (w *work) frame(f frame, acts []acting) []frame {
 					all = append(all, a.apply(f)...)
 				}
 				out, w.changed = all, true
-				w.truncated = w.truncated || a.verb == truncate
+				w.altered = w.altered || a.verb == truncate || a.verb == flip && a.bit == bitRSV1
 			}
 		}
 	}
@@ -188,15 +210,22 @@ func (g *gate) fragment(ev *decode.Event, dir *direction, content []byte) []byte
 // spell sends a piece of a compressed message uncompressed, because the window of its
 // receiver is not that of its sender any more.
 func (g *gate) spell(ev *decode.Event, dir *direction, dec *proxy.Decision) {
-	dec.FX, dec.Change = decode.FXReplace, dir.skew
 	if ev.Unread {
-		dec.Notes = append(dec.Notes, proxy.Note{Dir: ev.Dir, Change: dir.skew, Text: "a message that follows can't be inflated: both sides get a Close with 1011"})
-		g.close(closePayload(1011, "cannot inflate"), dir.skew, dec)
-		dir.plan = passes
-		dec.FX = decode.FXDrop
+		g.cannotInflate(ev, dir, dec)
 		return
 	}
+	dec.FX, dec.Change = decode.FXReplace, dir.skew
 	dec.Bytes = g.fragment(ev, dir, ev.Content)
+}
+
+// cannotInflate closes the session, because a message would have to go out uncompressed
+// that can't be read.
+func (g *gate) cannotInflate(ev *decode.Event, dir *direction, dec *proxy.Decision) {
+	dec.Notes = append(dec.Notes, proxy.Note{Dir: ev.Dir, Change: dir.skew, Text: "a message that follows can't be inflated: both sides get a Close with 1011"})
+	g.close(closePayload(1011, "cannot inflate"), dir.skew, dec)
+	dir.held.done()
+	dir.plan = swallows
+	dec.FX, dec.Change = decode.FXDrop, g.closed
 }
 
 // notTwice is told of a message of which there can be no copy.
@@ -214,10 +243,11 @@ type dup struct {
 func (g *gate) duplicate(ev *decode.Event, dir *direction, dec *proxy.Decision) {
 	f, d := ev.Frame, &dir.msg.dup
 	switch {
+	case d.lost:
 	case dir.msg.compressed:
 		d.content = append(d.content, ev.Content...)
-		d.lost = d.lost || ev.Unread
-	case !d.lost:
+		d.lost = ev.Unread
+	default:
 		d.content = f.AppendPayload(d.content, -1)
 	}
 	if len(d.content) > MaxHeld {
@@ -256,10 +286,13 @@ type rateLimit struct {
 	free      time.Time // when all is through that came so far
 }
 
+// maxWait is how long a frame waits at most because of a rate.
+const maxWait = 1000 * time.Hour
+
 // limit has what dec sends wait until it is through at the rate of the direction.
 func (g *gate) limit(ev *decode.Event, dir *direction, dec *proxy.Decision) {
 	r := &dir.rate
-	if r.perSecond == 0 || dec.FX == decode.FXDrop {
+	if dec.FX == decode.FXDrop {
 		return
 	}
 	f := ev.Frame
@@ -276,7 +309,11 @@ func (g *gate) limit(ev *decode.Event, dir *direction, dec *proxy.Decision) {
 	if r.free.Before(ev.Time) {
 		r.free = ev.Time
 	}
-	r.free = r.free.Add(time.Duration(float64(n) / float64(r.perSecond) * float64(time.Second)))
+	took := min(float64(n)/float64(r.perSecond), maxWait.Seconds())
+	r.free = r.free.Add(time.Duration(took * float64(time.Second)))
+	if latest := ev.Time.Add(maxWait); r.free.After(latest) {
+		r.free = latest
+	}
 	if r.free.After(dec.Until) {
 		dec.Until = r.free
 	}

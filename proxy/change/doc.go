@@ -29,7 +29,8 @@
 // as long as each before them ends with "also".
 //
 // A line is about whole messages if its filter looks into them, or if one of its actions
-// changes what they say. Then the frames of a message are held until it is complete, or
+// changes what they say; about control frames too if it changes no message, and its filter
+// names op, or it acts on the session alone. Then the frames of a message are held until it is complete, or
 // longer than [MaxHeld]; so it is judged by its content, and its frames share what
 // happens. A filter of fields of the frame alone holds nothing. What is decided on the
 // first frame of a message by "drop" holds for the frames that continue it.

@@ -17,11 +17,7 @@ func (c *Changes) Dry(sink decode.Sink) decode.Sink {
 }
 
 // AddTo adds what the changes need to know of sessions to look.
-func (c *Changes) AddTo(look *decode.Look) {
-	for _, l := range c.set.Load().lines {
-		l.addTo(look)
-	}
-}
+func (c *Changes) AddTo(look *decode.Look) { c.set.Load().addTo(look) }
 
 type dry struct {
 	changes *Changes

@@ -63,7 +63,7 @@ func (a *action) apply(f frame) []frame {
 		if f.control() || int64(len(f.payload)) <= a.n {
 			break
 		}
-		var parts []frame
+		parts := make([]frame, 0, (int64(len(f.payload))+a.n-1)/a.n)
 		for rest := f.payload; len(rest) > 0; {
 			n := int(min(int64(len(rest)), a.n))
 			part := f
@@ -99,6 +99,8 @@ func (a *action) apply(f frame) []frame {
 // concerns reports whether a changes a frame, so that it is not wasted on others.
 func (a *action) concerns(f *decode.Frame) bool {
 	switch a.verb {
+	case dup_:
+		return f.OpCode != ws.OpContinuation // it is a copy of the message
 	case split:
 		return !f.Control() && f.Length > a.n
 	case truncate:
@@ -116,17 +118,10 @@ func (a *action) concerns(f *decode.Frame) bool {
 func (a *action) edit(content []byte) (edited []byte, asText, ok bool) {
 	switch a.verb {
 	case replace:
-		all := a.expr.FindAllSubmatchIndex(content, -1)
-		if len(all) == 0 {
+		if !a.expr.Match(content) {
 			return content, false, false
 		}
-		from := 0
-		for _, m := range all {
-			edited = append(edited, content[from:m[0]]...)
-			edited = a.expr.Expand(edited, []byte(a.text), content, m)
-			from = m[1]
-		}
-		return append(edited, content[from:]...), false, true
+		return a.expr.ReplaceAll(content, []byte(a.text)), false, true
 	case set:
 		spans := a.path.Spans(content)
 		if len(spans) == 0 {

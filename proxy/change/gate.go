@@ -57,20 +57,22 @@ type direction struct {
 type plan uint8
 
 const (
-	passes plan = iota // what was decided on the first
-	holds              // they are held
-	spells             // their content goes out uncompressed
-	copies             // each is sent as it came, in a write of its own
+	passes   plan = iota // what was decided on the first
+	holds                // they are held
+	spells               // their content goes out uncompressed
+	copies               // each is sent as it came, in a write of its own
+	swallows             // they are dropped, as the session was closed
 )
 
 // A message is a data message in flight.
 type message struct {
 	op         ws.OpCode
 	compressed bool
-	free       bool   // it is longer than MaxHeld, and is not held any more
+	held       bool   // its frames are held until it is complete
+	spelled    bool   // it is compressed and goes out uncompressed, as the windows differ
 	dropped    string // the change that has dropped its first frame; "" for none
 	going      bool   // a part of it was sent uncompressed
-	stopped    bool   // a line has acted on its first frame, and later ones don't
+	stopped    bool   // a line has acted on one of its frames, and none acts on its content
 	dup        dup
 }
 
@@ -111,11 +113,7 @@ func (g *gate) Decide(ev *decode.Event) (dec proxy.Decision) {
 }
 
 // Look adds what the lines need to know of the session.
-func (g *gate) Look(look *decode.Look) {
-	for _, l := range g.set.lines {
-		l.addTo(look)
-	}
-}
+func (g *gate) Look(look *decode.Look) { g.set.addTo(look) }
 
 // renew puts lines in force.
 func (g *gate) renew(s *lineSet, dec *proxy.Decision) {
@@ -128,13 +126,15 @@ func (g *gate) renew(s *lineSet, dec *proxy.Decision) {
 			continue
 		}
 		look := g.look
-		if l.addTo(&look); !covers(&g.look, &look) {
+		l.addCondition(&look)
+		if l.addActions(&look); !covers(&g.look, &look) {
 			g.lines[i].blind = true
 			dec.Notes = append(dec.Notes, proxy.Note{Change: l.text, Text: "it looks into what this session does not; it acts in later ones"})
 		}
 	}
 	for d := range g.dirs {
 		g.dirs[d].held.candidates = nil
+		g.dirs[d].rate = rateLimit{free: g.dirs[d].rate.free}
 	}
 	g.schedule()
 }
@@ -151,7 +151,9 @@ func (g *gate) other(ev *decode.Event, dec *proxy.Decision) {
 		switch {
 		case !g.matched[i] || l.kind != onSession:
 		case l.timer:
-			g.arm(i, ev.Dir, ev.Time)
+			if l.cond != nil || ev.Kind == decode.KindResponse && ev.Handshake.Accepted {
+				g.arm(i, ev.Dir, ev.Time)
+			}
 		case l.cond != nil && g.agrees(i, ev.Dir, ev.Time):
 			if g.perform(l, ev.Dir, dec); !l.also {
 				return
@@ -163,8 +165,12 @@ func (g *gate) other(ev *decode.Event, dec *proxy.Decision) {
 // frame decides on a frame, or a piece of one.
 func (g *gate) frame(ev *decode.Event, dec *proxy.Decision) {
 	f, dir := ev.Frame, &g.dirs[ev.Dir]
-	if !f.More {
+	switch {
+	case !f.More:
 		g.begin(ev, dir, dec)
+	case g.closed != "" && dir.plan == holds:
+		dir.plan = swallows
+		g.forget(ev.Dir, dec)
 	}
 	switch dir.plan {
 	case holds:
@@ -173,14 +179,23 @@ func (g *gate) frame(ev *decode.Event, dec *proxy.Decision) {
 		g.spell(ev, dir, dec)
 	case copies:
 		dec.FX, dec.Kept, dec.Bytes = decode.FXReplace, true, f.AppendWire(nil)
+	case swallows:
+		dec.FX, dec.Change = decode.FXDrop, g.closed
 	}
-	if !g.set.holds || f.Control() {
-		g.late(ev, dir, dec)
+	if !f.Control() {
+		if dir.msg.dup.n > 0 {
+			g.duplicate(ev, dir, dec)
+		}
+		if f.Fin && f.Complete {
+			if g.set.late && !dir.msg.held && !dir.msg.stopped && g.closed == "" {
+				g.late(ev, dec)
+			}
+			dir.msg = message{}
+		}
 	}
-	if !f.Control() && dir.msg.dup.n > 0 {
-		g.duplicate(ev, dir, dec)
+	if dir.rate.perSecond > 0 {
+		g.limit(ev, dir, dec)
 	}
-	g.limit(ev, dir, dec)
 }
 
 // begin decides on a frame that begins, as far as its header tells.
@@ -188,34 +203,41 @@ func (g *gate) begin(ev *decode.Event, dir *direction, dec *proxy.Decision) {
 	f := ev.Frame
 	dir.plan = passes
 	data := !f.Control()
-	if data && f.OpCode != ws.OpContinuation {
-		dir.msg = message{op: f.OpCode, compressed: g.deflate.On && f.Rsv&4 != 0}
-		dec.Before = dir.held.release() // of a message that was not ended
-	}
-	if f.OpCode == ws.OpClose {
-		dec.Before = dir.held.release()
-	}
 	if g.closed != "" {
-		dec.FX, dec.Change = decode.FXDrop, g.closed
+		g.forget(ev.Dir, dec)
+		dir.plan = swallows
 		return
+	}
+	switch {
+	case f.OpCode == ws.OpClose:
+		dec.Before = dir.held.release()
+		dir.msg.held = false
+	case data && f.OpCode != ws.OpContinuation:
+		dec.Before = dir.held.release() // of a message that was not ended
+		compressed := g.deflate.On && f.Rsv&4 != 0
+		dir.msg = message{op: f.OpCode, compressed: compressed, held: g.set.holds, spelled: compressed && dir.skew != ""}
 	}
 	if change, ok := dir.answers(f); ok {
 		dec.FX, dec.Change = decode.FXDrop, change
 		return
 	}
-	if data && g.set.holds && !dir.msg.free {
+	if data && dir.msg.dropped != "" {
+		dec.FX, dec.Change = decode.FXDrop, dir.msg.dropped
+		return
+	}
+	if data && dir.msg.held {
 		dir.plan = holds
-		dir.held.begin(f, g.candidates(f))
+		dir.held.begin(f, g.candidates(ev))
 		return
 	}
 	acts := g.act(ev, dec)
-	spelled := data && dir.msg.compressed && dir.skew != ""
+	spelled := data && dir.msg.spelled
 	switch {
-	case data && f.OpCode == ws.OpContinuation && dir.msg.dropped != "":
-		dec.FX, dec.Change = decode.FXDrop, dir.msg.dropped
+	case spelled && ev.Unread && !drops(acts):
+		g.cannotInflate(ev, dir, dec)
 	case spelled && (len(acts) == 0 || !f.Complete && !needsWhole(acts) && !drops(acts)):
 		dir.plan = spells
-		g.wait(dir, acts, dec)
+		g.wait(ev, acts, dec)
 	case len(acts) == 0:
 	case f.Complete, !needsWhole(acts):
 		var h held
@@ -238,10 +260,15 @@ func drops(acts []acting) bool {
 	return slices.ContainsFunc(acts, func(a acting) bool { return a.does(drop) })
 }
 
-// candidates returns the lines about frames of which f, whose header has come, is a match.
-func (g *gate) candidates(f *decode.Frame) (lines []int) {
+// candidates returns the lines about frames of which a frame, whose header has come, is a
+// match. Those that act when it is time are armed.
+func (g *gate) candidates(ev *decode.Event) (lines []int) {
 	for i, l := range g.set.lines {
-		if g.matched[i] && !l.late && !l.timer && l.kind != onHeads && l.concerns(f) {
+		switch {
+		case !g.matched[i] || l.late:
+		case l.timer:
+			g.arm(i, ev.Dir, ev.Time)
+		case l.concerns(ev.Frame):
 			lines = append(lines, i)
 		}
 	}
@@ -249,12 +276,12 @@ func (g *gate) candidates(f *decode.Frame) (lines []int) {
 }
 
 // act has the lines about frames act for a frame whose header has come, and returns those
-// that do something with it.
+// that do something with it. A control frame has come whole, and is its own message.
 func (g *gate) act(ev *decode.Event, dec *proxy.Decision) (acts []acting) {
 	f := ev.Frame
 	for i, l := range g.set.lines {
 		switch {
-		case !g.matched[i] || l.late || l.kind == onHeads:
+		case !g.matched[i] || l.late && !f.Control() || l.data:
 			continue
 		case l.timer:
 			g.arm(i, ev.Dir, ev.Time)
@@ -277,12 +304,8 @@ func (g *gate) act(ev *decode.Event, dec *proxy.Decision) (acts []acting) {
 }
 
 // late has the lines act that look into messages and act on the session alone, at the end
-// of a message, or of a control frame.
-func (g *gate) late(ev *decode.Event, dir *direction, dec *proxy.Decision) {
-	f := ev.Frame
-	if !f.Complete || !f.Control() && (!f.Fin || dir.msg.stopped) || g.closed != "" {
-		return
-	}
+// of a message that was not held.
+func (g *gate) late(ev *decode.Event, dec *proxy.Decision) {
 	for i, l := range g.set.lines {
 		switch {
 		case !g.matched[i] || !l.late || l.kind != onSession:
@@ -302,7 +325,18 @@ func (g *gate) Release(d decode.Dir) []byte {
 	defer g.mu.Unlock()
 	dir := &g.dirs[d]
 	dir.plan = copies
+	if g.closed != "" {
+		return nil
+	}
 	return dir.held.release()
+}
+
+// forget drops what is held of d, because the session was closed.
+func (g *gate) forget(d decode.Dir, dec *proxy.Decision) {
+	if h := &g.dirs[d].held; len(h.raw) > 0 {
+		dec.Notes = append(dec.Notes, proxy.Note{Dir: d, Change: g.closed, Text: "what was held of a message is dropped"})
+		h.done()
+	}
 }
 
 // names returns what is told of lines that act.

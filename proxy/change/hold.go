@@ -29,14 +29,15 @@ type heldFrame struct {
 
 // A candidate is a frame with the lines that it is a match of.
 type candidate struct {
-	frame int
-	lines []int
+	frame   int
+	lines   []int
+	stopped bool // a line has acted, and later ones don't
 }
 
 // begin takes a frame that begins.
 func (h *held) begin(f *decode.Frame, lines []int) {
 	if len(lines) > 0 {
-		h.candidates = append(h.candidates, candidate{len(h.frames), lines})
+		h.candidates = append(h.candidates, candidate{frame: len(h.frames), lines: lines})
 	}
 	h.frames = append(h.frames, heldFrame{f.Header, len(h.raw), len(f.Head), f.LengthBits()})
 }
@@ -69,22 +70,32 @@ func (h *held) release() []byte {
 	return raw
 }
 
-// keptHeld is how much room for held frames stays between messages, in bytes.
-const keptHeld = 16 << 10
+// How much room for held frames stays between messages.
+const (
+	keptHeld       = 16 << 10 // bytes
+	keptHeldFrames = 64
+)
 
 // done forgets what was held, and keeps some room.
 func (h *held) done() {
-	raw := h.raw[:0]
+	raw, frames := h.raw[:0], h.frames[:0]
 	if cap(raw) > keptHeld {
 		raw = nil
 	}
-	*h = held{raw: raw, frames: h.frames[:0]}
+	if cap(frames) > keptHeldFrames {
+		frames = nil
+	}
+	*h = held{raw: raw, frames: frames}
 }
 
 // hold takes a piece of a frame that is held, and decides if it was the last.
 func (g *gate) hold(ev *decode.Event, dir *direction, dec *proxy.Decision) {
 	f, h := ev.Frame, &dir.held
-	spelled := dir.msg.compressed && dir.skew != "" && !f.Control()
+	spelled := dir.msg.spelled && !f.Control()
+	if spelled && ev.Unread {
+		g.cannotInflate(ev, dir, dec)
+		return
+	}
 	one := h.acts != nil
 	last := f.Complete && (one || f.Fin)
 	if last && !f.More && len(h.frames) == 1 && !one { // as most are
@@ -97,7 +108,7 @@ func (g *gate) hold(ev *decode.Event, dir *direction, dec *proxy.Decision) {
 	}
 	h.add(ev, spelled)
 	switch {
-	case len(h.raw) > MaxHeld || len(h.content) > MaxHeld || len(h.frames) > MaxHeldFrames:
+	case f.Length-f.At-int64(f.Len()) > int64(MaxHeld-len(h.raw)) || len(h.content) > MaxHeld || len(h.frames) > MaxHeldFrames:
 		g.overflow(ev, dir, spelled, dec)
 	case !last:
 		dec.FX, dec.Kept = decode.FXReplace, true
@@ -118,21 +129,28 @@ func (g *gate) overflow(ev *decode.Event, dir *direction, spelled bool, dec *pro
 	if h.acts != nil {
 		what, change = "frame", names(h.acts)
 	} else {
-		dir.msg.free = true
+		dir.msg.held = false
 	}
 	dec.Notes = append(dec.Notes, proxy.Note{Dir: ev.Dir, Change: change, Text: "a " + what + " of more than 1 MiB passes unchanged"})
-	dec.FX = decode.FXReplace
-	if spelled {
+	switch {
+	case spelled:
 		dir.plan = spells
-		dec.Change, dec.Bytes = dir.skew, g.fragment(ev, dir, h.content)
-	} else {
+		dec.FX, dec.Change, dec.Bytes = decode.FXReplace, dir.skew, g.fragment(ev, dir, h.content)
+	case !f.More && len(h.frames) == 1:
+		dir.plan = passes
+	default:
 		dir.plan = copies
-		dec.Kept, dec.Bytes = true, slices.Clone(h.raw)
+		dec.FX, dec.Kept, dec.Bytes = decode.FXReplace, true, slices.Clone(h.raw)
 	}
 	h.done()
 	if f.Complete {
 		dir.plan = passes
 	}
+}
+
+// stopped reports whether a line has acted on the first frame, and later ones don't.
+func (h *held) stopped() bool {
+	return len(h.candidates) > 0 && h.candidates[0].frame == 0 && h.candidates[0].stopped
 }
 
 // An outcome is what lines do with a message.
@@ -151,7 +169,7 @@ func (o *outcome) acts() bool {
 // decide has the lines act on the message that is complete.
 func (g *gate) decide(ev *decode.Event, dir *direction, dec *proxy.Decision) (o outcome) {
 	h, m := &dir.held, ev.Message
-	stopped, all := map[int]bool{}, false
+	all := false
 	if m != nil {
 		o.content, o.op = m.Data, m.Op
 	}
@@ -159,16 +177,17 @@ func (g *gate) decide(ev *decode.Event, dir *direction, dec *proxy.Decision) (o 
 		switch {
 		case l.kind == onHeads:
 		case l.timer:
-			if g.matched[i] {
+			if l.late && g.matched[i] {
 				g.arm(i, ev.Dir, ev.Time)
 			}
 		case !l.late:
-			for _, c := range h.candidates {
-				if all || stopped[c.frame] || !slices.Contains(c.lines, i) || !g.agrees(i, ev.Dir, ev.Time) {
+			for n := range h.candidates {
+				c := &h.candidates[n]
+				if all || c.stopped || !slices.Contains(c.lines, i) || !g.agrees(i, ev.Dir, ev.Time) {
 					continue
 				}
 				g.perform(l, ev.Dir, dec)
-				stopped[c.frame] = !l.also
+				c.stopped = !l.also
 				if l.kind&onFrames != 0 {
 					for len(o.frames) <= c.frame {
 						o.frames = append(o.frames, nil)
@@ -176,7 +195,7 @@ func (g *gate) decide(ev *decode.Event, dir *direction, dec *proxy.Decision) (o 
 					o.frames[c.frame] = append(o.frames[c.frame], acting{l, &g.lines[i], i})
 				}
 			}
-		case all || stopped[0] || !g.matched[i]:
+		case all || h.stopped() || !g.matched[i] || g.lines[i].done && l.has(once):
 		default:
 			content, op, edited, ok := g.edit(l, m, o.content, o.op, ev.Dir, dec)
 			if !ok || !g.agrees(i, ev.Dir, ev.Time) {
@@ -214,13 +233,11 @@ func (g *gate) edit(l *Line, m *decode.Message, content []byte, op ws.OpCode, d 
 		if verbs[a.verb].kind != onMessages {
 			continue
 		}
-		var isText bool
-		if content, isText, ok = a.edit(content); !ok {
-			return nil, 0, false, false
-		}
+		made, isText, has := a.edit(content)
+		content, ok = made, ok || has
 		if isText {
 			op = ws.OpText
 		}
 	}
-	return content, op, true, true
+	return content, op, ok, ok
 }

@@ -22,6 +22,7 @@ type Line struct {
 
 	kind  kind // all that its actions act on
 	late  bool // it is about whole messages
+	data  bool // and about no control frames
 	timer bool // it acts when it is time, not at an event
 }
 
@@ -168,15 +169,20 @@ func (l *Line) does(verbs ...verb) bool {
 	return false
 }
 
-// addTo adds what the line needs of sessions to look.
-func (l *Line) addTo(look *decode.Look) {
+// addCondition adds what the condition needs of sessions to look.
+func (l *Line) addCondition(look *decode.Look) {
 	if l.cond != nil {
 		l.cond.Needs().AddTo(look)
 	}
+}
+
+// addActions adds what the actions need of sessions to look, to which the conditions of
+// all lines were added before: they need less of a message.
+func (l *Line) addActions(look *decode.Look) {
 	if l.kind&onMessages != 0 || l.late && l.kind&onFrames != 0 {
 		look.Messages, look.Keep = true, max(look.Keep, MaxHeld)
 	}
-	if l.kind&onMessages != 0 || l.does(drop, dup_, truncate) {
+	if l.kind&onMessages != 0 || l.does(drop, dup_, truncate, flip) {
 		look.Inflate, look.Pieces = true, true
 		if look.Keep != 0 {
 			look.Keep = max(look.Keep, MaxHeld)

@@ -55,6 +55,7 @@ func ParseLine(s string) (*Line, error) {
 		return nil, err
 	}
 	l.late = l.kind&onMessages != 0 || l.cond != nil && l.cond.Needs().Messages
+	l.data = l.kind&onMessages != 0 || l.late && l.kind&onFrames != 0 && !l.cond.Names("op")
 	l.timer = l.kind == onSession && l.has(everyTime, afterTime)
 	return l, nil
 }

@@ -52,7 +52,9 @@ func (g *gate) due(now time.Time) (dec proxy.Decision) {
 		}
 		if l := g.set.lines[i]; g.fires(i, now) {
 			g.perform(l, decode.FromClient, &dec)
-			g.dirs[decode.FromServer].rate = g.dirs[decode.FromClient].rate // of no direction
+			if l.does(rate) { // it is of no direction
+				g.dirs[decode.FromServer].rate = g.dirs[decode.FromClient].rate
+			}
 		}
 	}
 	g.schedule()

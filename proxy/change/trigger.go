@@ -82,7 +82,7 @@ func (g *gate) arm(i int, d decode.Dir, now time.Time) {
 				return
 			}
 		case everyTime, afterTime:
-			wait += t.d
+			wait = max(wait, t.d)
 		}
 	}
 	st.armed, st.due = true, now.Add(wait)
