@@ -237,7 +237,9 @@ func (o *Outlet) carryOut(ev *decode.Event, decision *Decision) decode.Fate {
 // leavesOut reports whether the gate is not to be asked about ev.
 func (o *Outlet) leavesOut(ev *decode.Event) bool {
 	switch ev.Kind {
-	case decode.KindOpen, decode.KindNotice, decode.KindClosed: // of no direction
+	case decode.KindClosed: // what the gate has running ends
+		return false
+	case decode.KindOpen, decode.KindNotice: // of no direction
 		return o.boxes[0].ungated.Load() && o.boxes[1].ungated.Load()
 	}
 	return o.boxes[ev.Dir].ungated.Load()

@@ -274,7 +274,10 @@ func (o *outbox) sendOn(b []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.made = decode.Decoder{}
-	o.push(item{b: b, asCame: true, ends: o.replaced(b)})
+	ends := o.replaced(b)
+	if o.push(item{b: b, asCame: true, ends: ends}); !ends && o.inFrame { // so does the rest
+		o.fate = Decision{Fate: decode.Fate{FX: decode.FXDelay}}
+	}
 }
 
 // junk takes bytes that can't be framed.
@@ -389,7 +392,18 @@ func (o *outbox) insert(b []byte, change string) {
 // fits reports whether an injection can stand behind what was decided on so far
 // (RFC 6455 §5.4: control frames may be in the middle of a message, others not).
 func (o *outbox) fits(it item) bool {
-	return !o.inFrame && (!o.inMessage || opcode(it.b) >= ws.OpClose)
+	return !o.midFrame() && (!o.inMessage || opcode(it.b) >= ws.OpClose)
+}
+
+// midFrame reports whether what is sent of what was decided on ends inside a frame.
+func (o *outbox) midFrame() bool {
+	switch {
+	case !o.inFrame, o.fate.FX == decode.FXDrop:
+		return false
+	case o.fate.FX == decode.FXReplace:
+		return o.made.InPayload() || len(o.made.Partial()) > 0
+	}
+	return true
 }
 
 // unpark puts injections in the queue that have waited for the frame, or the

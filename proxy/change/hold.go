@@ -98,28 +98,25 @@ func (g *gate) hold(ev *decode.Event, dir *direction, dec *proxy.Decision) {
 	}
 	one := h.acts != nil
 	last := f.Complete && (one || f.Fin)
-	if last && !f.More && len(h.frames) == 1 && !one { // as most are
-		o := g.decide(ev, dir, dec)
-		if h.add(ev, spelled); o.acts() || spelled {
-			g.compose(ev, dir, h, o, dec)
-		}
-		h.done()
+	if left := f.Length - f.At; left > int64(MaxHeld-len(h.raw)) || spelled && len(h.content)+len(ev.Content) > MaxHeld || len(h.frames) > MaxHeldFrames {
+		h.add(ev, spelled)
+		g.overflow(ev, dir, spelled, dec)
 		return
 	}
-	h.add(ev, spelled)
-	switch {
-	case f.Length-f.At-int64(f.Len()) > int64(MaxHeld-len(h.raw)) || len(h.content) > MaxHeld || len(h.frames) > MaxHeldFrames:
-		g.overflow(ev, dir, spelled, dec)
-	case !last:
+	if !last {
+		h.add(ev, spelled)
 		dec.FX, dec.Kept = decode.FXReplace, true
-	default:
-		o := outcome{frames: [][]acting{h.acts}}
-		if !one {
-			o = g.decide(ev, dir, dec)
-		}
-		g.compose(ev, dir, h, o, dec)
-		h.done()
+		return
 	}
+	o := outcome{frames: [][]acting{h.acts}}
+	if !one { // before the frame is held: should it panic, that goes on by itself
+		o = g.decide(ev, dir, dec)
+	}
+	if len(h.frames) > 1 || f.More || spelled || o.acts() {
+		h.add(ev, spelled)
+		g.compose(ev, dir, h, o, dec)
+	}
+	h.done()
 }
 
 // overflow gives up holding what is too long.
