@@ -209,7 +209,7 @@ func (g *gate) begin(ev *decode.Event, dir *direction, dec *proxy.Decision) {
 		return
 	}
 	switch {
-	case f.OpCode == ws.OpClose:
+	case f.OpCode == ws.OpClose, !data && !f.Complete: // nothing could follow the beginning of a ping
 		dec.Before = dir.held.release()
 		dir.msg.held = false
 	case data && f.OpCode != ws.OpContinuation:

@@ -31,6 +31,7 @@ type wire struct {
 	notes   []string
 	fates   []string
 	reset   string
+	junk    [2]bool // bytes could not be framed, and the gate is not asked any more
 }
 
 const request = "GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: 2yMYxpskNb1l6Ih8qpaLPA==\r\nSec-WebSocket-Version: 13\r\n%s\r\n"
@@ -52,6 +53,13 @@ func changesOf(t *testing.T, seed uint64, lines ...string) *Changes {
 }
 
 func newWireOf(t *testing.T, c *Changes, conn int64, ext string) *wire {
+	w := closedWire(t, c, conn)
+	w.open(ext)
+	return w
+}
+
+// closedWire returns a wire that is not open yet.
+func closedWire(t *testing.T, c *Changes, conn int64) *wire {
 	w := &wire{t: t, now: time.Unix(1e9, 0)}
 	w.g = c.newGate(conn, w)
 	w.g.dry = true
@@ -62,10 +70,13 @@ func newWireOf(t *testing.T, c *Changes, conn int64, ext string) *wire {
 		}
 	})
 	w.s.Gate = w.gate
-	w.s.Open(decode.Info{Conn: conn, Time: w.now})
+	return w
+}
+
+func (w *wire) open(ext string) {
+	w.s.Open(decode.Info{Conn: w.g.conn, Time: w.now})
 	w.say(decode.FromClient, []byte(fmt.Sprintf(request, ext)))
 	w.say(decode.FromServer, []byte(fmt.Sprintf(response, ext)))
-	return w
 }
 
 func (w *wire) say(d decode.Dir, b []byte) {
@@ -81,6 +92,16 @@ func (w *wire) end(d decode.Dir) {
 }
 
 func (w *wire) gate(ev *decode.Event) decode.Fate {
+	if d := ev.Dir; ev.Kind == decode.KindJunk && !w.junk[d] {
+		w.send(d, w.g.Release(d))
+		w.junk[d] = true
+	}
+	if w.junk[ev.Dir] {
+		if ev.Kind == decode.KindJunk {
+			w.got[ev.Dir] = append(w.got[ev.Dir], ev.Data...)
+		}
+		return decode.Fate{}
+	}
 	dec := w.g.Decide(ev)
 	for _, n := range dec.Notes {
 		w.notes = append(w.notes, n.Text)
