@@ -198,10 +198,12 @@ func (s *sender) message(op ws.OpCode, content []byte) (b []byte) {
 	var rsv byte
 	if s.deflate {
 		rsv = 4
-		if s.z == nil || !s.takeover {
-			s.z, _ = flate.NewWriter(&s.buf, 6)
-		}
 		s.buf.Reset()
+		if s.z == nil {
+			s.z, _ = flate.NewWriter(&s.buf, 6)
+		} else if !s.takeover {
+			s.z.Reset(&s.buf)
+		}
 		s.z.Write(content)
 		s.z.Flush()
 		content = bytes.TrimSuffix(s.buf.Bytes(), []byte{0, 0, 0xff, 0xff})
