@@ -27,7 +27,7 @@ test: setup # everything but what soak adds
 
 soak: setup # every conversation, and COUNT times what many connections do at once
 	set -o pipefail; cd testdata/interop && SOAK=true go test -race -v -count 1 -timeout 1h ./... | $(progress)
-	set -o pipefail; SOAK=true go test -race -v -count $(COUNT) -timeout 1h -run 'Plays|AtOnce|Chats|Together|Thousand|BothSides|EachMutation' ./proxy ./proxy/replay | $(progress)
+	set -o pipefail; SOAK=true go test -race -v -count $(COUNT) -timeout 1h -run 'Plays|AtOnce|Chats|Together|Thousand|BothSides|EachMutation' ./proxy ./proxy/change ./proxy/replay | $(progress)
 	set -o pipefail; SOAK=true go test -v -count 1 -timeout 1h -run 'Mutated|Many|Redaction|Chromium' ./cmd/wstrace | $(progress)
 
 fuzz: # every fuzz target for FUZZTIME, 10s unless given

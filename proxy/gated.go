@@ -201,5 +201,7 @@ func (o *outbox) finish() error {
 	o.releaseLocked()
 	o.mu.Unlock()
 	<-o.done
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	return o.err
 }

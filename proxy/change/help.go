@@ -65,7 +65,8 @@ lines too.
 Actions on frames:
   drop                  nothing is sent; of a message, nor are the frames that continue it
   delay TIME[±TIME]     it waits, and what is behind it
-  dup                   it is sent twice; a compressed message again without compression
+  dup                   the message, or control frame, is sent twice; of a compressed one, the copy
+                        is not compressed
   split N               fragments of at most N bytes
   flip BIT              fin, rsv1, rsv2, rsv3, or mask: with a masking key or without
   len16, len64          the length is in a longer form than it needs
@@ -86,7 +87,9 @@ Actions on the handshake, in lines of their own:
   header NAME: VALUE    in the request and in the answer: when from == client, or server
   header -NAME          without it
 
-Where a filter looks into messages, its line is about whole messages, too. A stream stays
+Where a filter looks into messages, its line is about whole messages, too; about control
+frames as well if it names op. While fragments are held, pings and pongs overtake them.
+When a file of changes is read again, counts and times begin anew. A stream stays
 valid but for what an action is there to break: masking keys are new, and once a
 compressed message was changed, those that follow are sent without compression if their
 receiver needs that.
