@@ -490,11 +490,13 @@ func (s *Session) Notice(t time.Time, text string) {
 
 // Changed emits a remark on what a change did to what d sent that no frame tells.
 // change says which one ([Fate.Change]); without it the remark is one on the session,
-// as by Notice.
+// as by Notice. After the end of the session it does nothing.
 func (s *Session) Changed(d Dir, t time.Time, change, text string) {
 	s.lock(t)
 	defer s.unlock()
-	s.changed(d, change, text)
+	if !s.over {
+		s.changed(d, change, text)
+	}
 }
 
 // AlsoChanged is Changed for a Gate, which alone may call it, while it decides on an

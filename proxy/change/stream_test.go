@@ -299,3 +299,20 @@ func TestUnreadableOnce(t *testing.T) {
 		t.Errorf("notes %q", k.notes)
 	}
 }
+
+// What a timer tells behind the end of a session is not told.
+func TestNoteBehindTheEnd(t *testing.T) {
+	k := talk(t, decode.FromServer, "")
+	closed := false
+	k.s.Sink = decode.SinkFunc(func(ev *decode.Event) {
+		if closed {
+			t.Errorf("event %v behind the end", ev.Kind)
+		}
+		closed = ev.Kind == decode.KindClosed
+	})
+	k.s.Done(k.now)
+	k.s.Changed(decode.FromServer, k.now, "a change", "too late")
+	if !closed {
+		t.Error("the session has no end")
+	}
+}
