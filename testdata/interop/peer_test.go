@@ -22,6 +22,7 @@ type job struct {
 	Deflate bool        `json:"deflate"` // offer permessage-deflate
 	Whole   bool        `json:"whole"`   // the server can't put fragments together
 	Rounds  [][]message `json:"rounds"`
+	Echoes  []int       `json:"echoes,omitempty"` // how many messages come back in each round, if not as many as were sent
 }
 
 // A message is of type "text" or "binary", or a "ping" that nobody waits for.
