@@ -316,6 +316,17 @@ func (c *course) read(t *testing.T, text []byte) {
 			}
 		}
 	}
+	judged := decode.SinkFunc(func(ev *decode.Event) {
+		for _, v := range ev.Violations {
+			if v.Severity == decode.SeverityError {
+				t.Errorf("of what it sent itself, the %v breaks %s: %s", v.From, v.ID, v.Text)
+			}
+		}
+	})
+	src := trace.Source{R: bytes.NewReader(text)}
+	if err := src.Play(t.Context(), judged, decode.Look{Messages: true, Seen: new(decode.Seen)}); err != nil {
+		t.Error(err)
+	}
 	for leg := range legs {
 		legs[leg].End(decode.FromClient, now, decode.EndFIN, "")
 		legs[leg].End(decode.FromServer, now, decode.EndFIN, "")
