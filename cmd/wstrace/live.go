@@ -33,12 +33,26 @@ type liveFlags struct {
 	dial      time.Duration
 	via       choice // how the connections of a command come to us
 	flags     *pflag.FlagSet
+	live      []string // the names of flags that are about live traffic alone
 }
 
 // listenGiven reports whether an address to listen on was given.
 func (l *liveFlags) listenGiven() bool { return l.flags.Changed("listen") }
 
+// given returns the name of a flag that was given and is about live traffic alone; "" if
+// none was.
+func (l *liveFlags) given() string {
+	for _, name := range l.live {
+		if l.flags.Changed(name) {
+			return name
+		}
+	}
+	return ""
+}
+
 func (l *liveFlags) register(cmd *cobra.Command) {
+	before := make(map[string]bool)
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { before[f.Name] = true })
 	l.maxHead, l.handshake, l.dial = proxy.DefaultMaxHead, proxy.DefaultHandshakeTimeout, proxy.DefaultDialTimeout
 	l.via = choice{"auto", []string{"auto", "seccomp", "env"}}
 	flags := cmd.Flags()
@@ -48,13 +62,18 @@ func (l *liveFlags) register(cmd *cobra.Command) {
 	l.record.parts.register(cmd)
 	flags.BoolVar(&l.keepHost, "keep-host", false, "keep the Host header that the client sent")
 	flags.BoolVar(&l.strict, "strict", false, "refuse handshakes that break a rule, and TLS that is no longer safe")
-	l.changes.register(cmd)
 	l.tls.register(flags)
 	flags.Var(&l.maxHead, "max-head", "refuse request and response heads longer than `SIZE`")
 	flags.Var((*duration)(&l.handshake), "handshake-timeout", "wait at most `TIME` for a request, for TLS with a client, and for the answer to a WebSocket request")
 	flags.Var((*duration)(&l.dial), "dial-timeout", "wait at most `TIME` for a connection to a server; those of a command take as long as they would without wstrace, unless it is given")
 	flags.Var(&l.via, "via", "how the connections of a command come here, `HOW`: seccomp, which catches all (Linux only), env, which names the proxy in its environment, or auto")
 	completeChoice(cmd, "via", &l.via)
+	flags.VisitAll(func(f *pflag.Flag) {
+		if !before[f.Name] {
+			l.live = append(l.live, f.Name)
+		}
+	})
+	l.changes.register(cmd)
 }
 
 // run is wstrace [URL] [-- CMD].
@@ -93,6 +112,9 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, urls, argv [
 		if len(urls)+len(argv) > 0 {
 			return usagef("--dry-run: there is no server and no command in it")
 		}
+		if name := l.given(); name != "" {
+			return usagef("--dry-run: nothing is listened to or recorded in it, so there is no --%s", name)
+		}
 		return l.changes.dry(ctx, con, v)
 	}
 	v.beside = len(argv) > 0
@@ -126,7 +148,7 @@ func (l *liveFlags) run(ctx context.Context, con *console, v *view, urls, argv [
 	if err := f.begin(); err != nil {
 		return f.abandon(err)
 	}
-	f.turnParts(&l.record.parts)
+	f.turnParts(&l.record.parts, l.changes.file != "")
 	f.watch(r.tips)
 	p.Sink, p.Look = &f.tee, l.look(v)
 	only := &onlyHosts{hosts: l.tls.only, to: &f.tee}

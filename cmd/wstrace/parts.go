@@ -274,8 +274,9 @@ type partTurner struct {
 	done   sync.WaitGroup
 }
 
-// turnParts begins to watch the time and the signal, until the flow ends.
-func (f *flow) turnParts(flags *partFlags) {
+// turnParts begins to watch the time and the signal, until the flow ends. If the signal is
+// for something else too, nothing is said of recordings that have no parts.
+func (f *flow) turnParts(flags *partFlags, elseToo bool) {
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &partTurner{f: f, cancel: cancel}
 	signals := make(chan os.Signal, 1)
@@ -298,7 +299,7 @@ func (f *flow) turnParts(flags *partFlags) {
 			case <-ticks:
 				t.turn(false)
 			case <-signals:
-				t.turn(true)
+				t.turn(!elseToo)
 			}
 		}
 	})

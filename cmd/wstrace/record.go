@@ -20,7 +20,7 @@ import (
 
 // record is what the flags say about recordings.
 type record struct {
-	seed int64 // of the changes in force; 0 if there are none
+	seed    int64 // of the changes in force; 0 if there are none
 	targets targets
 	flush   choice
 	redact  []string

@@ -30,7 +30,7 @@ const maxMessage = 32 << 20
 // talk is what a client does with its job: send sends a message or a ping, and
 // receive returns the next message.
 func (j job) talk(d diary, send func(typ string, p []byte) error, receive func() (typ string, p []byte, err error)) error {
-	for _, round := range j.Rounds {
+	for n, round := range j.Rounds {
 		echoes := 0
 		for _, m := range round {
 			p := m.payload()
@@ -44,6 +44,9 @@ func (j job) talk(d diary, send func(typ string, p []byte) error, receive func()
 			if err := send(m.Type, p); err != nil {
 				return fmt.Errorf("send %s of %d bytes: %w", m.Type, m.Len, err)
 			}
+		}
+		if len(j.Echoes) > 0 {
+			echoes = j.Echoes[n]
 		}
 		for range echoes {
 			typ, p, err := receive()

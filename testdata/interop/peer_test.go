@@ -22,6 +22,7 @@ type job struct {
 	Deflate bool        `json:"deflate"` // offer permessage-deflate
 	Whole   bool        `json:"whole"`   // the server can't put fragments together
 	Rounds  [][]message `json:"rounds"`
+	Echoes  []int       `json:"echoes,omitempty"` // how many messages come back in each round, if not as many as were sent
 }
 
 // A message is of type "text" or "binary", or a "ping" that nobody waits for.
@@ -78,6 +79,7 @@ type board struct {
 
 type entry struct {
 	reports []report
+	end     *report       // that the job is done; what comes late is behind it
 	done    chan struct{} // closed when the job is, or the board has failed
 }
 
@@ -96,17 +98,15 @@ func (b *board) entry(id string) *entry {
 	return e
 }
 
-func (e *entry) isDone() bool {
-	return len(e.reports) > 0 && e.reports[len(e.reports)-1].Did == "done"
-}
-
 func (b *board) add(r report) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e := b.entry(r.ID)
 	e.reports = append(e.reports, r)
-	if e.isDone() && b.err == nil {
-		close(e.done)
+	if r.Did == "done" && e.end == nil {
+		if e.end = &r; b.err == nil {
+			close(e.done)
+		}
 	}
 }
 
@@ -119,7 +119,7 @@ func (b *board) fail(err error) {
 	}
 	b.err = err
 	for _, e := range b.entries {
-		if !e.isDone() {
+		if e.end == nil {
 			close(e.done)
 		}
 	}
@@ -144,12 +144,12 @@ func (b *board) wait(ctx context.Context, id string) ([]report, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case !e.isDone() && b.err != nil:
+	case e.end == nil && b.err != nil:
 		return nil, b.err
-	case !e.isDone():
+	case e.end == nil:
 		return nil, fmt.Errorf("not done, but %v", e.reports)
-	case e.reports[len(e.reports)-1].Error != "":
-		return nil, errors.New(e.reports[len(e.reports)-1].Error)
+	case e.end.Error != "":
+		return nil, errors.New(e.end.Error)
 	}
 	return e.reports, nil
 }

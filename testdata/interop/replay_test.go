@@ -93,7 +93,7 @@ func TestReplayStacks(t *testing.T) {
 			}
 			equal("server", b.String())
 
-			other := change(t, recorded, st.changed)
+			other := reword(t, recorded, st.changed)
 			if err := load(t, other, st.opts...).Connect(t.Context(), "ws://"+origin); err == nil {
 				t.Error("nothing is wrong with other words of the server")
 			} else if !strings.Contains(err.Error(), "expected server ") {
@@ -140,9 +140,9 @@ func againstClient(t *testing.T, s *replay.Script, name string, opts ...replay.P
 	return clientErr, <-done
 }
 
-// change returns the trace with other words in the messages of the server. They
+// reword returns the trace with other words in the messages of the server. They
 // are sent in the clear, as if the server did not compress.
-func change(t *testing.T, recorded string, words [2]string) string {
+func reword(t *testing.T, recorded string, words [2]string) string {
 	t.Helper()
 	var out bytes.Buffer
 	changed := false

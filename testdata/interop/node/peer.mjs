@@ -63,7 +63,7 @@ function payload ({ type, len }) {
 
 // talk does what a client has to. Text is sent as a string.
 export async function talk (job, diary, send, receive) {
-  for (const round of job.rounds) {
+  for (const [n, round] of job.rounds.entries()) {
     let echoes = 0
     for (const message of round) {
       const p = payload(message)
@@ -75,6 +75,7 @@ export async function talk (job, diary, send, receive) {
       }
       send(message.type, p)
     }
+    if (job.echoes) echoes = job.echoes[n]
     for (; echoes > 0; echoes--) {
       const { type, p } = await receive()
       diary.message('got', type, p)

@@ -85,7 +85,7 @@ def tunnel(proxy, authority):
 
 async def talk(job, diary, send, receive):
     """What a client does, where things are awaited."""
-    for messages in job["rounds"]:
+    for n, messages in enumerate(job["rounds"]):
         echoes = 0
         for message in messages:
             data = payload(message)
@@ -95,5 +95,7 @@ async def talk(job, diary, send, receive):
                 diary.message("sent", data)
                 echoes += 1
             await send(message["type"], data)
+        if "echoes" in job:
+            echoes = job["echoes"][n]
         for _ in range(echoes):
             diary.message("got", await receive())
