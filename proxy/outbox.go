@@ -276,7 +276,7 @@ func (o *outbox) sendOn(b []byte) {
 	o.made = decode.Decoder{}
 	ends := o.replaced(b)
 	if o.push(item{b: b, asCame: true, ends: ends}); !ends && o.inFrame { // so does the rest
-		o.fate = Decision{Fate: decode.Fate{FX: decode.FXDelay}}
+		o.fate = fate{Fate: decode.Fate{FX: decode.FXDelay}}
 	}
 }
 
