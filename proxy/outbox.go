@@ -188,6 +188,8 @@ func (o *outbox) dropped() decode.Fate { return decode.Fate{FX: decode.FXDrop, C
 func (o *outbox) decided(f *decode.Frame, decision *Decision) {
 	if b := decision.Before; len(b) > 0 {
 		o.insert(b, decision.Change)
+		o.made = decode.Decoder{}
+		o.replaced(b) // it may begin a message
 	}
 	if f.OpCode == ws.OpClose && decision.FX != decode.FXDrop {
 		o.releaseLocked()
