@@ -19,11 +19,6 @@ type frame struct {
 	short   int    // bytes of payload that its length counts and that are not sent
 }
 
-// frameOf returns f, all of which is at hand, with the payload that is given unmasked.
-func frameOf(f *decode.Frame, payload []byte) frame {
-	return frame{fin: f.Fin, rsv: f.Rsv, op: f.OpCode, masked: f.Masked, bits: f.LengthBits(), payload: payload}
-}
-
 // append appends f to dst, masked with key if it is.
 func (f *frame) append(dst []byte, key [4]byte) []byte {
 	first := f.rsv<<4 | byte(f.op)

@@ -44,7 +44,6 @@ type gate struct {
 // A direction is what a gate remembers of one.
 type direction struct {
 	plan  plan           // for later pieces of the frame in flight
-	first proxy.Decision // on the frame in flight, when it began
 	held  held           // what waits until it is complete
 	msg   message        // in flight, or the latest
 	keys  func() [4]byte // gives masking keys
