@@ -421,11 +421,14 @@ var keeping = []struct {
 	{"dup once", []string{`when from == client and op == text do dup`}, small, []int{5, 3, 2},
 		[]string{"text 5", "text 5", "binary 3", "text 0", "text 0", "text 125", "text 125", "binary 126", "text 5", "text 5"}},
 	{"dup large", []string{`when from == client and op == bin do dup`}, [][]message{{{"text", 5}, {"binary", 65536}}, {{"binary", 100000}}}, []int{3, 2}, nil},
-	{"split", []string{`when op in {text, bin, cont} do split 700`}, sizes, nil, nil},
+	{"split", []string{`when op in {text, bin, cont} do split 7`}, small, nil, nil},
+	{"split large", []string{`when op in {text, bin, cont} do split 9000`}, sizes, nil, nil},
 	{"stall", []string{`when op in {text, bin} do stall 3ms`}, small, nil, nil},
 	{"rate", []string{`when from == client once do rate 20MB/s`, `when from == server once do rate 20MB/s`}, append(small, []message{{"binary", 65536}}), nil, nil},
-	{"drop", []string{`when op == ping do drop`, `when from == server and text == "ééx" once do drop`}, small, []int{2, 2, 1},
+	{"drop", []string{`when from == server and text == "ééx" once do drop`}, small, []int{2, 2, 1},
 		[]string{"binary 3", "text 0", "text 125", "binary 126", "text 5"}},
+	{"drop by header", []string{`when from == client and op == bin do drop`}, small, []int{2, 1, 1},
+		[]string{"text 5", "text 0", "text 125", "text 5"}},
 	{"drop at the server", []string{`when from == client and text == "ééx" do drop`}, small, []int{2, 2, 0},
 		[]string{"binary 3", "text 0", "text 125", "binary 126"}},
 	{"replace", []string{`do replace /x$/yz/`}, sizes, nil,
@@ -444,15 +447,21 @@ func TestChangesKeep(t *testing.T) {
 	cast := newCast(t, four, four)
 	for i, k := range keeping {
 		two := append(pairs[i%len(pairs)][:], pairs[(i+3)%len(pairs)][0], pair{"fragments", four[i%4], reverse, false, false})
-		for _, p := range two {
+		for n, p := range two {
+			rounds := k.rounds
+			if n >= 2 && len(k.echoes) == 0 && k.got == nil { // the large ones are for two
+				rounds = small
+			}
 			t.Run(k.name+"/"+p.String(), func(t *testing.T) {
 				t.Parallel()
-				c := course{cast: cast, pair: p, lines: k.lines, rounds: k.rounds, echoes: k.echoes}
+				c := course{cast: cast, pair: p, lines: k.lines, rounds: rounds, echoes: k.echoes}
 				c.run(t)
 				if c.clientErr != nil || c.serverErr != nil {
 					t.Errorf("client: %v; server: %v", c.clientErr, c.serverErr)
 				}
-				c.acted(t)
+				if k.name != "split large" || n < 2 {
+					c.acted(t)
+				}
 				c.clean(t)
 				c.compare(t)
 				c.gets(t, k.got)
