@@ -52,7 +52,10 @@ func (c *console) fail(err error) {
 	}
 	c.say("%v", err)
 	var h hinted
-	if errors.As(err, &h) {
+	if !errors.As(err, &h) {
+		return
+	}
+	if _, told := c.told.LoadOrStore(h.hint, true); !told {
 		c.hint("%s", h.hint)
 	}
 }

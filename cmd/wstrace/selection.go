@@ -246,13 +246,15 @@ func (s *sessionsFlag) Set(text string) error {
 
 func (s *sessionsFlag) has(ev *decode.Event) bool { return slices.Contains(*s, ev.Conn) }
 
-// sayMissing says which of the sessions come behind the last there is.
-func (s *sessionsFlag) sayMissing(con *console, last int64) {
+// sayMissing says which of the sessions come behind the last there is, if any.
+func (s *sessionsFlag) sayMissing(con *console, last int64) (some bool) {
 	for _, n := range *s {
 		if n > last {
 			con.say("there is no session %d, the last is %d", n, last)
+			some = true
 		}
 	}
+	return some
 }
 
 // A context1000 is how many events are shown around one.

@@ -127,6 +127,9 @@ func (s *show) play(ctx context.Context, name string, f *flow, before *source.Fi
 	}
 	defer in.Close()
 	in.Keys = s.view.tlsKeys.Keys
+	if before == nil && s.view.inJSON != nil && in.Records() == nil { // as convert has it
+		s.view.inJSON.SetMode(convertOptions().Mode)
+	}
 	if before != nil {
 		in.After, in.Before = before.Last(), before
 	}

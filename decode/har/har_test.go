@@ -202,7 +202,15 @@ func TestReads(t *testing.T) {
 		{"payload, ISO time, no opcode", entry(begun + handshake + `,"_webSocketMessages":[{"type":"receive","time":"2023-08-29T13:03:22.5Z","payload":"x"},{"type":"send","time":null,"data":"y"}]`),
 			heads + "#1 13:03:22.5 server text \"x\"\n#1 13:03:22.5 client text \"y\"\n"},
 		{"not base64", entry(begun + handshake + `,"_webSocketMessages":[{"type":"send","opcode":2,"data":"{\"a\":1}"}]`),
-			heads + "#1 13:03:20 note binary messages are not in base64, and taken as they are\n#1 13:03:20 client bin \"{\\\"a\\\":1}\"\n"},
+			heads + "#1 13:03:20 note 1 binary message is not in base64, and taken as it is\n#1 13:03:20 client bin \"{\\\"a\\\":1}\"\n"},
+		{"not base64, some", entry(begun + handshake + `,"_webSocketMessages":[{"type":"send","opcode":2,"data":"!"},{"type":"send","opcode":2,"data":"AA=="},{"type":"send","opcode":2,"data":"?"}]`),
+			heads + "#1 13:03:20 note 2 binary messages are not in base64, and taken as they are\n#1 13:03:20 client bin \"!\"\n#1 13:03:20 client bin \"\\x00\"\n#1 13:03:20 client bin \"?\"\n"},
+		{"opcodes that there are not", entry(begun + handshake + `,"_webSocketMessages":[{"type":"send","opcode":-1,"data":"a"},{"type":"send","opcode":17,"data":"b"},{"type":"send","opcode":1,"data":"c"}]`),
+			heads + "#1 13:03:20 note a message with the opcode -1, which there is not, is left out\n#1 13:03:20 note a message with the opcode 17, which there is not, is left out\n#1 13:03:20 client text \"c\"\n"},
+		{"no date", entry(`"startedDateTime":"29.8.2023 13:03",` + handshake + `,"_webSocketMessages":[{"type":"send","time":1693314200,"opcode":1,"data":"a"}]`),
+			heads + "#1 13:03:20 note its startedDateTime, \"29.8.2023 13:03\", is no time\n#1 13:03:20 client text \"a\"\n"},
+		{"timings of all of it", entry(begun + `"time":900,"timings":{"send":1,"wait":800,"receive":99},` + handshake + `,"_webSocketMessages":[{"type":"send","time":1693314200.1,"opcode":1,"data":"a"},{"type":"send","time":1693314199,"opcode":1,"data":"b"}]`),
+			strings.NewReplacer("20 >", "20.001 >", "20 <", "20.1 <").Replace(heads) + "#1 13:03:20.1 client text \"a\"\n#1 13:03:20.1 client text \"b\"\n#1 13:03:20.1 note the time of 1 message is before that of what precedes it, and is taken for the same\n"},
 		{"an error of a frame", entry(begun + handshake + `,"_webSocketMessages":[{"type":"error","time":1693314201,"opcode":-1,"data":"Invalid frame header"}]`),
 			heads + "#1 13:03:21 note error: Invalid frame header\n"},
 		{"half a character", entry(begun + handshake + `,"_webSocketMessages":[{"type":"send","data":"\ud83d-\ude00"}]`), heads + "#1 13:03:20 client text \"\uFFFD-\uFFFD\"\n"},
@@ -507,4 +515,23 @@ func FuzzHAR(f *testing.F) {
 			t.Fatalf("got %d messages, and %d when read again", a, b)
 		}
 	})
+}
+
+const cookieTrace = `{"wstrace":1}
+{"k":"open","c":1}
+{"k":"req","m":"GET","target":"/","v":"HTTP/1.1","h":[["Host","a"],["Cookie","a=1; b=\"x y\"; c"],["Cookie","d=e=f"]]}
+{"k":"res","v":"HTTP/1.1","code":200,"reason":"OK","h":[["Set-Cookie","a=1; Path=/; Domain=b; Expires=Wed, 09 Jun 2027 10:18:14 GMT; HttpOnly; Secure; SameSite=Lax"],["Set-Cookie","b=; expires=never"],["Set-Cookie","no"],["Content-Length","0"]]}
+`
+
+// TestCookies writes the cookies of heads.
+func TestCookies(t *testing.T) {
+	text, _ := write(t, cookieTrace, Options{})
+	for _, want := range []string{
+		`"cookies":[{"name":"a","value":"1"},{"name":"b","value":"\"x y\""},{"name":"d","value":"e=f"}]`,
+		`"cookies":[{"name":"a","value":"1","path":"/","domain":"b","expires":"2027-06-09T10:18:14Z","httpOnly":true,"secure":true},{"name":"b","value":""}]`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
 }

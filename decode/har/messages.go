@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"time"
 
@@ -102,15 +103,13 @@ func (e *entry) message() error {
 	}
 	var exact []byte
 	long, known := false, false
+	opcode := int64(h.op)
 	err := l.object(func(key string) error {
 		switch key {
 		case "type":
 			return l.into(&kind, maxWord)
 		case "opcode":
-			n := int64(h.op)
-			err := l.integer(&n)
-			h.op = ws.OpCode(n & 15)
-			return err
+			return l.integer(&opcode)
 		case "time", "timestamp":
 			t, ok, err := e.time()
 			if ok {
@@ -155,9 +154,12 @@ func (e *entry) message() error {
 	case "error": // of Chrome, about a frame
 		h.what = isNote
 	}
+	h.op = ws.OpCode(opcode & 15)
 	switch {
 	case h.what == isNote:
 		h.data = append([]byte("error: "), data...)
+	case int64(h.op) != opcode:
+		h.what, h.data = isLess, fmt.Appendf(nil, "a message with the opcode %d, which there is not, is left out", opcode)
 	case own.b64:
 		h.data = exact
 	case encoding != "base64" && (h.op == ws.OpText || e.gori):
@@ -167,7 +169,8 @@ func (e *entry) message() error {
 	default:
 		b, ok := decodeBase64(data)
 		if !ok {
-			b, e.garbled = data, true
+			b = data
+			e.garbled++
 		}
 		h.data = b
 	}

@@ -43,6 +43,10 @@ func (e *entry) play() error {
 
 	asked := begin.Add(e.untilAsked())
 	answered := asked.Add(time.Duration(max(e.timings.wait, 0)))
+	if first := e.first(); accepted && !first.IsZero() { // then the timings are those of more than the handshake
+		asked = later(begin, earlier(asked, first))
+		answered = later(begin, earlier(answered, first))
+	}
 	end := answered
 	if e.ended > 0 {
 		end = later(end, begin.Add(time.Duration(e.ended)))
@@ -97,6 +101,13 @@ func (c closing) String() string {
 
 func quoted(s string) string { return string(decode.AppendQuoted(nil, []byte(s))) }
 
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
 func later(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b
@@ -129,17 +140,31 @@ func (e *entry) notices(websocket, upgraded bool) (list []string) {
 	if e.long > 0 {
 		list = append(list, tooLong(e.long))
 	}
-	if e.garbled {
-		list = append(list, "binary messages are not in base64, and taken as they are")
+	switch {
+	case e.garbled == 1:
+		list = append(list, "1 binary message is not in base64, and taken as it is")
+	case e.garbled > 1:
+		list = append(list, fmt.Sprintf("%d binary messages are not in base64, and taken as they are", e.garbled))
+	}
+	if e.undated != "" {
+		list = append(list, "its startedDateTime, "+quoted(e.undated)+", is no time")
 	}
 	return list
+}
+
+// first returns the time of the first message; zero if it has none.
+func (e *entry) first() time.Time {
+	if p := e.store.playback(&e.messages); p.ok && p.h.time >= 0 {
+		return time.Unix(0, p.h.time)
+	}
+	return time.Time{}
 }
 
 // begin returns the time of an entry that has none: of its first message, or of the
 // entry before.
 func (e *entry) begin() time.Time {
-	if p := e.store.playback(&e.messages); p.ok && p.h.time >= 0 {
-		return time.Unix(0, p.h.time)
+	if t := e.first(); !t.IsZero() {
+		return t
 	}
 	if e.before.IsZero() {
 		return time.Unix(0, 0)
@@ -329,6 +354,7 @@ func (e *entry) body(s *decode.Session, d decode.Dir, t time.Time, b *body) int6
 // time of the last.
 func (e *entry) happen(s *decode.Session, t time.Time) (time.Time, error) {
 	messages, events := e.store.playback(&e.messages), e.store.playback(&e.events)
+	moved := int64(0)
 	for n := int64(0); messages.ok || events.ok; {
 		if e.ctx.Err() != nil {
 			return t, e.ctx.Err()
@@ -339,7 +365,11 @@ func (e *entry) happen(s *decode.Session, t time.Time) (time.Time, error) {
 		}
 		h := &p.h
 		if h.time >= 0 {
-			t = later(t, time.Unix(0, h.time))
+			at := time.Unix(0, h.time)
+			if at.Before(t) {
+				moved++
+			}
+			t = later(t, at)
 		}
 		s.At(0, h.at)
 		switch h.what {
@@ -361,6 +391,13 @@ func (e *entry) happen(s *decode.Session, t time.Time) (time.Time, error) {
 			n++
 		}
 		p.next()
+	}
+	switch {
+	case e.ours: // what happened at once
+	case moved == 1:
+		s.Notice(t, "the time of 1 message is before that of what precedes it, and is taken for the same")
+	case moved > 1:
+		s.Notice(t, fmt.Sprintf("the times of %d messages are before those of what precedes them, and are taken for the same", moved))
 	}
 	return t, cmp.Or(messages.err, events.err)
 }

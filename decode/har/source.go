@@ -50,7 +50,8 @@ func (s *Source) Last() int64 { return max(s.last, s.After) }
 // frames.
 func (s *Source) Messages() bool { return s.messages }
 
-var errNoLog = errors.New(`there is no "log" with "entries"`)
+// ErrNoEntries is the error of Play, in a [decode.SourceError], for JSON that is no HAR.
+var ErrNoEntries = errors.New(`there is no "log" with "entries"`)
 
 // Play implements [decode.Source].
 func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) error {
@@ -66,7 +67,7 @@ func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) e
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err == nil && !p.found:
-		err = &decode.SourceError{Err: errNoLog}
+		err = &decode.SourceError{Err: ErrNoEntries}
 	case errors.Is(err, decode.ErrCut):
 		return err
 	}
@@ -143,7 +144,8 @@ type entry struct {
 	*player
 	at       int64 // where it begins
 	started  time.Time
-	ended    int64 // nanoseconds after that; -1 if not known
+	undated  string // what stands in place of that time
+	ended    int64  // nanoseconds after that; -1 if not known
 	timings  timings
 	request  head
 	response head
@@ -154,7 +156,7 @@ type entry struct {
 	messages stream
 	sent     int64 // messages in it
 	long     int64 // messages that were left out, as they are too long
-	garbled  bool  // a binary message is not base64
+	garbled  int64 // binary messages that are not base64
 
 	// What only our files have.
 	session int64
@@ -238,12 +240,16 @@ func (e *entry) key(key string) error {
 
 func (e *entry) startedDateTime() error {
 	k, v, err := e.lex.scalar(maxWord)
+	ok := false
 	switch {
 	case err != nil:
 	case k == text:
-		e.started, _ = parseTime(v)
+		e.started, ok = parseTime(v)
 	case k == number:
-		e.started, _ = secondsOrMillis(v, false)
+		e.started, ok = secondsOrMillis(v, false)
+	}
+	if !ok {
+		e.undated = v
 	}
 	return err
 }

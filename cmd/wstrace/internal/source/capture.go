@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"slices"
 
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/pcap"
@@ -25,6 +26,9 @@ func playCapture(ctx context.Context, f *File, sink decode.Sink, look decode.Loo
 	f.passed = s.Passed()
 	return s.Last(), err
 }
+
+// Capture reports whether the file is a capture of packets.
+func (f *File) Capture() bool { return slices.Contains(f.format.names, "pcap") }
 
 // Passed returns what of a capture was passed over when it was played.
 func (f *File) Passed() []pcap.Passed { return f.passed }

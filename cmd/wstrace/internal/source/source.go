@@ -65,6 +65,9 @@ type UnknownError struct {
 }
 
 func (e *UnknownError) Error() string {
+	if bytes.HasPrefix(e.Head, []byte("PK\x03\x04")) {
+		return "not a recording: a ZIP without sessions of Fiddler"
+	}
 	return fmt.Sprintf("not a recording: begins with %s", decode.AppendQuoted(nil, e.Head))
 }
 
