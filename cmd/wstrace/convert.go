@@ -326,6 +326,9 @@ func (c *conversion) play(ctx context.Context, in *source.File, w io.Writer, lef
 		return writeError{closed}
 	}
 	notePlayed(c.con, "convert", c.in, in)
+	if c.out.lacks&(lackFrames|lackMessages) != 0 { // it has no frames either, or leaves such messages out
+		c.con.messages = nil
+	}
 	return err
 }
 

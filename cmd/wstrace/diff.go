@@ -154,8 +154,11 @@ func (d *diffFlags) run(con *console, a, b string) error {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "--- %s #%d\n+++ %s #%d\n", decode.AppendEscaped(nil, []byte(a), false), scripts[0].Number(), decode.AppendEscaped(nil, []byte(b), false), scripts[1].Number())
 	differ, err := replay.Diff(&out, scripts[0], scripts[1], d.view.width())
-	if err != nil || !differ {
-		return err
+	if err != nil {
+		return fmt.Errorf("diff --exact: %w", err) // writing to memory does not fail
+	}
+	if !differ {
+		return nil
 	}
 	to, err := d.view.output()
 	if err != nil {
