@@ -252,7 +252,7 @@ func (c *conversion) run(ctx context.Context) error {
 	}
 	switch {
 	case failed == errNoneChosen:
-		if !c.sessions.sayMissing(c.con, c.last) {
+		if some, _ := c.sessions.sayMissing(c.con, c.last); !some {
 			c.con.say("convert %q: no session matches", c.in)
 		}
 		return errReported
@@ -375,6 +375,9 @@ func (c *conversion) play(ctx context.Context, in *source.File, w io.Writer, lef
 		return writeError{closed}
 	}
 	notePlayed(c.con, "convert", c.in, in)
+	if c.out.lacks&(lackFrames|lackMessages) != 0 { // it has no frames either, or leaves such messages out
+		c.con.messages = nil
+	}
 	return err
 }
 

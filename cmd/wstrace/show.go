@@ -112,9 +112,9 @@ func (s *show) run(ctx context.Context, names []string) error {
 		}
 	}
 	if before != nil && !s.done && !s.follow && failure == nil {
-		s.view.sessions.sayMissing(s.con, before.Last())
+		_, f.partly = s.view.sessions.sayMissing(s.con, before.Last()) // totals are of all sessions, and none was wanted
 	}
-	f.partly = s.done
+	f.partly = f.partly || s.done
 	return f.end(failure)
 }
 
@@ -164,11 +164,11 @@ func (s *show) open(ctx context.Context, name string) (*source.File, error) {
 	return in, s.con.failIn("show", name, err)
 }
 
-// notePlayed says if what was played is only a piece of a trace, or has no frames, and
-// what of a capture was passed over.
+// notePlayed says if what was played is only a piece of a trace, and what of a capture
+// was passed over; of one that has no frames at the end, or with tellMessages.
 func notePlayed(con *console, op, name string, in *source.File) {
 	if in.Messages() {
-		con.note("%s %q: the file has messages and no frames: flags and masks are not known, and neither they nor heads are judged", op, name)
+		con.addMessages(name)
 	}
 	if in.Piece() {
 		con.note("%s %q: a piece of a trace, without its header line: nothing is judged by what may be missing", op, name)
