@@ -26,8 +26,8 @@ type Options struct {
 // read whatever happens later, and more than one for a chunk over 256 KiB. With no
 // findings it allocates nothing for a chunk.
 //
-// Times never run backwards within a conversation. They may do so between two, as the
-// sessions of a recording need not be in order.
+// Times never run backwards within a conversation. They do so between two only if what
+// is written is out of order, as the sessions of a recording may be.
 //
 // Bytes that are not known, as of a body that was not recorded, are packets that were
 // cut off or, if they are many, lost segments.
@@ -45,6 +45,7 @@ type Writer struct {
 
 	buf      []byte // what is to be written
 	now      uint64 // the time of what is written, in ns since 1970
+	before   uint64 // the time of the packet before
 	last     uint64 // the latest of all packets
 	packets  [legs]uint64
 	messages int64
@@ -354,8 +355,10 @@ func (w *Writer) ends(s *session, d decode.Dir, ev *decode.Event) {
 
 // abandon writes what is left of a session whose end is not known.
 func (w *Writer) abandon(s *session) {
-	w.now = 0 // the time of what came last
+	now := w.now
+	w.now = w.before
 	w.finish(s, "")
+	w.now = now
 }
 
 // finish writes what is left of a session, with a verdict or "".

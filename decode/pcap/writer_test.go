@@ -550,6 +550,43 @@ func TestTimesBackwards(t *testing.T) {
 	}
 }
 
+// TestTimesInOrder checks that no time runs backwards in a capture of sessions that
+// overlap, if what is recorded is in order.
+func TestTimesInOrder(t *testing.T) {
+	s := newScene()
+	step := func() time.Time {
+		s.now = s.now.Add(time.Second)
+		return s.now
+	}
+	var all []*decode.Session
+	for n := range int64(4) {
+		d := s.open(decode.Info{Conn: n + 1, Client: fmt.Sprintf("10.0.0.%d:1", n+1)})
+		d.Data(decode.FromClient, step(), []byte(request))
+		all = append(all, d)
+	}
+	for range 2 {
+		for _, d := range all {
+			d.Data(decode.FromServer, step(), []byte("HTTP/1.1 100 Continue\r\n\r\n"))
+		}
+	}
+	all[0].End(decode.FromServer, step(), decode.EndFIN, "")
+	all[1].End(decode.FromServer, step(), decode.EndDrop, "")
+	all[1].Done(step())
+	all[2].Done(step())
+	if s.open(decode.Info{Conn: 4}); s.Close() != nil { // numbers start over
+		t.Fatal(s.Err())
+	}
+	packets, _, _, err := readBack(s.file.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range packets[1:] {
+		if packets[i+1].time < packets[i].time {
+			t.Errorf("packet %d comes before packet %d, by %v", i+2, i+1, time.Duration(packets[i].time-packets[i+1].time))
+		}
+	}
+}
+
 // TestCut checks that a capture can be read up to any place where it was cut off.
 func TestCut(t *testing.T) {
 	s := newScene()
