@@ -46,6 +46,7 @@ type Writer struct {
 	buf      []byte // what is to be written
 	now      uint64 // the time of what is written, in ns since 1970
 	before   uint64 // the time of the packet before
+	mixed    bool   // times ran backwards, as what is written is out of order
 	last     uint64 // the latest of all packets
 	packets  [legs]uint64
 	messages int64
@@ -356,7 +357,9 @@ func (w *Writer) ends(s *session, d decode.Dir, ev *decode.Event) {
 // abandon writes what is left of a session whose end is not known.
 func (w *Writer) abandon(s *session) {
 	now := w.now
-	w.now = w.before
+	if w.now = w.before; w.mixed {
+		w.now = 0 // the time of what came last of the session
+	}
 	w.finish(s, "")
 	w.now = now
 }

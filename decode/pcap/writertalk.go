@@ -106,6 +106,7 @@ func (w *Writer) cutPacket(t *talk, d decode.Dir, flags byte, payload []byte, lo
 	peer := t.seq[d.Peer()]
 	at := len(w.buf)
 	t.last = max(t.last, w.now)
+	w.mixed = w.mixed || t.last < w.before
 	w.before, w.last = t.last, max(w.last, t.last)
 	b := beginPacket(w.buf, t.key.leg, t.last, n, lost)
 	b, checksum := h.append(b, flags, t.seq[d], peer, len(payload)+lost)
