@@ -78,7 +78,9 @@ type session struct {
 	gone      [2]bool  // by Dir: what else came was dropped, as the peer had gone
 	resets    bool     // one side has reset the connection, and nothing tells of it yet
 	resetBy   decode.Dir
-	websocket bool // it became a WebSocket connection
+	handshake bool   // a head of it came, or frames without one
+	ext       string // as [decode.Info] says
+	websocket bool   // it became a WebSocket connection
 }
 
 // NewWriter returns a Writer to w, to which it writes the beginning of the capture.
@@ -182,12 +184,14 @@ func (w *Writer) emit(ev *decode.Event) {
 	w.note(s, ev)
 	switch ev.Kind {
 	case decode.KindRequest:
+		s.handshake = true
 		if hs := ev.Handshake; hs.Forwarded != nil {
 			s.heads[decode.FromClient] = hs.Forwarded.Raw
 		} else {
 			s.heads[decode.FromClient] = hs.Request.Raw
 		}
 	case decode.KindResponse:
+		s.handshake = true
 		s.heads[decode.FromServer] = ev.Head.Raw
 	case decode.KindMessage:
 		if ev.Message.Frames == 0 {
@@ -231,6 +235,14 @@ func (w *Writer) tap(s *session, c *decode.Chunk) {
 		leg = serverLeg
 	}
 	notes := &s.notes[0]
+	if c.Offset >= 0 && !s.handshake {
+		s.handshake = true
+		if s.ext != "" {
+			notes.add(atFirst, aboutExt+s.ext)
+		} else {
+			notes.add(atFirst, aboutFrames)
+		}
+	}
 	switch c.Leg {
 	case decode.LegBoth:
 		w.pass(s.talks[clientLeg], c, notes)
@@ -268,9 +280,15 @@ func (w *Writer) open(s *session, info *decode.Info) {
 	s.client, s.server = w.addrs.of(info, w.name)
 	t, isNew := w.talk(clientLeg, s.client, s.server, s.conn)
 	s.talks[clientLeg] = t
-	s.notes[0].add(-1, about(info))
+	s.ext = info.Ext
+	s.notes[0].add(atFirst, about(info))
+	for leg, t := range [...]*decode.TLS{clientLeg: info.ClientTLS, serverLeg: info.ServerTLS} {
+		if t != nil {
+			s.notes[0].add(atFirst, aboutTLS[leg]+formatTLS(t))
+		}
+	}
 	if info.Cont {
-		s.notes[0].add(-1, "it began before the recording")
+		s.notes[0].add(atFirst, aboutCont)
 	}
 	if isNew {
 		w.connect(t, s.notes[0].take(-1, true))

@@ -314,7 +314,7 @@ func TestLost(t *testing.T) {
 	s.check(t,
 		`0 10.0.0.1:50000 > 10.0.0.2:80 syn # session 1`,
 		`0 10.0.0.2:80 > 10.0.0.1:50000 syn,ack`,
-		`0 10.0.0.2:80 > 10.0.0.1:50000 psh,ack "\x82~\xff\xff\x01"`,
+		`0 10.0.0.2:80 > 10.0.0.1:50000 psh,ack "\x82~\xff\xff\x01" # frames without a handshake`,
 		`0 10.0.0.2:80 > 10.0.0.1:50000 ack 32768 lost # 65534 bytes of the server are not known`,
 		`0 10.0.0.2:80 > 10.0.0.1:50000 ack 32766 lost`,
 		`0 10.0.0.2:80 > 10.0.0.1:50000 psh,ack "\x81\x00"`)
@@ -409,7 +409,8 @@ func TestComments(t *testing.T) {
 	var got []string
 	for _, p := range packets {
 		if len(p.data) > 0 {
-			got = append(got, fmt.Sprint(len(p.data), p.comments))
+			findings := slices.DeleteFunc(p.comments, func(c string) bool { return c == aboutFrames })
+			got = append(got, fmt.Sprint(len(p.data), findings))
 		}
 	}
 	want := []string{
