@@ -168,6 +168,7 @@ func (p *player) packet(pkt *packet) {
 	case contentTCP:
 		switch {
 		case !pkt.leg:
+			s.options = pkt.options
 			p.segment(&s, place{pkt.time, pkt.offset})
 		case s.syn && !s.hasAck:
 			p.pass(PassedServerLeg)

@@ -25,12 +25,13 @@ const maxNames = 1 << 16
 
 // A packet is one that was captured. Its data is valid until the next one is read.
 type packet struct {
-	link   uint32 // LINKTYPE_ value
-	data   []byte
-	cut    int  // bytes of the packet behind data that were not captured
-	leg    bool // it is on the server leg of a Writer
-	time   time.Time
-	offset int64 // where in the file its record or block begins
+	link    uint32 // LINKTYPE_ value
+	data    []byte
+	cut     int  // bytes of the packet behind data that were not captured
+	leg     bool // it is on the server leg of a Writer
+	time    time.Time
+	options []byte // of its block, in a section of a Writer
+	offset  int64  // where in the file its record or block begins
 }
 
 // A blockReader reads the packets of a pcap or pcapng file.
@@ -46,6 +47,7 @@ type blockReader struct {
 	link uint32 // of pcap
 	unit uint64 // of pcap: parts of a second
 
+	ours       bool               // the section at hand is of a Writer
 	interfaces []captureInterface // of the section at hand
 	names      map[netip.Addr]string
 	secrets    func([]byte) // takes a key log
@@ -348,7 +350,11 @@ func (b *blockReader) section(length [4]byte) error {
 	if n := b.order.Uint32(body[len(body)-4:]); n != total {
 		return fmt.Errorf("a block has a length of %d bytes at its beginning and %d at its end", total, n)
 	}
-	b.interfaces, b.names = nil, nil
+	b.interfaces, b.names, b.ours = nil, nil, false
+	b.options(body[12:len(body)-4], func(code uint16, v []byte) error {
+		b.ours = b.ours || code == optionComment && string(v) == sectionComment
+		return nil
+	})
 	return nil
 }
 
@@ -392,6 +398,9 @@ func (b *blockReader) take(kind uint32, body []byte, p *packet) (ok bool, err er
 		i := &b.interfaces[id]
 		p.link, p.data, p.cut, p.leg = i.link, body[20:20+n], cutOff(whole, n), i.leg
 		p.time = timeOf(uint64(b.order.Uint32(body[4:]))<<32|uint64(b.order.Uint32(body[8:])), i.unit, i.shift)
+		if b.ours && kind == blockEnhanced {
+			p.options = body[min(20+(int(n)+3)&^3, len(body)):]
+		}
 		return true, nil
 	case blockSimple:
 		if len(body) < 4 {

@@ -16,7 +16,8 @@ type stream struct {
 	player *player
 	flow   *flow
 	client int // which end is the client; -1 if that is not known
-	tls    *decode.TLS
+	tls    [legs]*decode.TLS
+	told   told
 	server string // where a tunnel through a proxy leads to, or ""
 	mode   mode
 
@@ -123,7 +124,7 @@ func (s *stream) first(side int, at place, b []byte) {
 	case isHello(b):
 		s.keep(side, nil)
 		s.beginTLS(side, at, b)
-	case decode.MayBeRequest(b, s.tls != nil || s.server != ""):
+	case decode.MayBeRequest(b, s.tls[clientLeg] != nil || s.server != ""):
 		s.keep(side, nil)
 		s.mode = modeHTTP
 		s.http(side, at, b, true)
@@ -305,10 +306,11 @@ func (s *stream) request(h *decode.Head, at place) {
 
 // open begins the session of x.
 func (s *stream) open(x *exchange, url string, cont bool, at place) {
-	info := decode.Info{URL: url, Cont: cont, ClientTLS: s.tls, ServerTLS: s.tls, Client: s.addr(s.client).String(), Server: s.authority()}
+	info := decode.Info{URL: url, Cont: cont, ClientTLS: s.tls[clientLeg], ServerTLS: s.tls[serverLeg], Client: s.addr(s.client).String(), Server: s.authority()}
 	p := s.player
 	p.source.last++
 	info.Conn, info.Time, info.Via = p.source.last, at.time, "pcap"
+	s.told.add(&info)
 	x.player, x.Sink, x.Look = p, x, p.look
 	x.At(0, at.offset)
 	x.Open(info)
@@ -327,7 +329,7 @@ func (s *stream) url(h *decode.Head) string {
 	if decode.AsksForWebSocket(h) {
 		scheme = "ws"
 	}
-	if s.tls != nil {
+	if s.tls[clientLeg] != nil {
 		scheme, port = scheme+"s", ":443"
 	}
 	host := h.Get("Host")

@@ -26,8 +26,8 @@ type Options struct {
 // read whatever happens later, and more than one for a chunk over 256 KiB. With no
 // findings it allocates nothing for a chunk.
 //
-// Times never run backwards within a conversation. They may do so between two, as the
-// sessions of a recording need not be in order.
+// Times never run backwards within a conversation. They do so between two only if what
+// is written is out of order, as the sessions of a recording may be.
 //
 // Bytes that are not known, as of a body that was not recorded, are packets that were
 // cut off or, if they are many, lost segments.
@@ -45,6 +45,8 @@ type Writer struct {
 
 	buf      []byte // what is to be written
 	now      uint64 // the time of what is written, in ns since 1970
+	before   uint64 // the time of the packet before
+	mixed    bool   // times ran backwards, as what is written is out of order
 	last     uint64 // the latest of all packets
 	packets  [legs]uint64
 	messages int64
@@ -76,7 +78,9 @@ type session struct {
 	gone      [2]bool  // by Dir: what else came was dropped, as the peer had gone
 	resets    bool     // one side has reset the connection, and nothing tells of it yet
 	resetBy   decode.Dir
-	websocket bool // it became a WebSocket connection
+	handshake bool   // a head of it came, or frames without one
+	ext       string // as [decode.Info] says
+	websocket bool   // it became a WebSocket connection
 }
 
 // NewWriter returns a Writer to w, to which it writes the beginning of the capture.
@@ -180,12 +184,14 @@ func (w *Writer) emit(ev *decode.Event) {
 	w.note(s, ev)
 	switch ev.Kind {
 	case decode.KindRequest:
+		s.handshake = true
 		if hs := ev.Handshake; hs.Forwarded != nil {
 			s.heads[decode.FromClient] = hs.Forwarded.Raw
 		} else {
 			s.heads[decode.FromClient] = hs.Request.Raw
 		}
 	case decode.KindResponse:
+		s.handshake = true
 		s.heads[decode.FromServer] = ev.Head.Raw
 	case decode.KindMessage:
 		if ev.Message.Frames == 0 {
@@ -229,6 +235,14 @@ func (w *Writer) tap(s *session, c *decode.Chunk) {
 		leg = serverLeg
 	}
 	notes := &s.notes[0]
+	if c.Offset >= 0 && !s.handshake {
+		s.handshake = true
+		if s.ext != "" {
+			notes.add(atFirst, aboutExt+s.ext)
+		} else {
+			notes.add(atFirst, aboutFrames)
+		}
+	}
 	switch c.Leg {
 	case decode.LegBoth:
 		w.pass(s.talks[clientLeg], c, notes)
@@ -266,9 +280,15 @@ func (w *Writer) open(s *session, info *decode.Info) {
 	s.client, s.server = w.addrs.of(info, w.name)
 	t, isNew := w.talk(clientLeg, s.client, s.server, s.conn)
 	s.talks[clientLeg] = t
-	s.notes[0].add(-1, about(info))
+	s.ext = info.Ext
+	s.notes[0].add(atFirst, about(info))
+	for leg, t := range [...]*decode.TLS{clientLeg: info.ClientTLS, serverLeg: info.ServerTLS} {
+		if t != nil {
+			s.notes[0].add(atFirst, aboutTLS[leg]+formatTLS(t))
+		}
+	}
 	if info.Cont {
-		s.notes[0].add(-1, "it began before the recording")
+		s.notes[0].add(atFirst, aboutCont)
 	}
 	if isNew {
 		w.connect(t, s.notes[0].take(-1, true))
@@ -354,8 +374,12 @@ func (w *Writer) ends(s *session, d decode.Dir, ev *decode.Event) {
 
 // abandon writes what is left of a session whose end is not known.
 func (w *Writer) abandon(s *session) {
-	w.now = 0 // the time of what came last
+	now := w.now
+	if w.now = w.before; w.mixed {
+		w.now = 0 // the time of what came last of the session
+	}
 	w.finish(s, "")
+	w.now = now
 }
 
 // finish writes what is left of a session, with a verdict or "".

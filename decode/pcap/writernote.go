@@ -15,12 +15,14 @@ type notes struct {
 	more int // that had no room
 }
 
-// A note belongs to the packet with the byte before offset at, or to the last of what
-// comes next if that is negative.
+// A note belongs to the packet with the byte before offset at. If that is negative, it
+// belongs to the last of what comes next, or with atFirst to the first.
 type note struct {
 	at   int64
 	text string
 }
+
+const atFirst = -2
 
 // Limits of comments.
 const (
@@ -29,7 +31,7 @@ const (
 )
 
 func (n *notes) add(at int64, text string) {
-	if len(n.list) == maxNotes {
+	if len(n.list) >= maxNotes && at != atFirst { // which readers need
 		n.more++
 		return
 	}
@@ -40,7 +42,7 @@ func (n *notes) add(at int64, text string) {
 func (n *notes) take(offset int64, last bool) (comments []string) {
 	left := n.list[:0]
 	for _, x := range n.list {
-		if last || x.at >= 0 && x.at <= offset {
+		if last || x.at == atFirst || x.at >= 0 && x.at <= offset {
 			comments = append(comments, x.text)
 		} else {
 			left = append(left, x)
