@@ -32,6 +32,8 @@ type Options struct {
 // Bytes that are not known, as of a body that was not recorded, are packets that were
 // cut off or, if they are many, lost segments.
 // Messages of which no frames are known have no place in a capture ([Writer.Messages]).
+// A conversation of such a session is left open, since one that ended without a Close
+// would look like a fault; a comment says so.
 // A connection that wstrace itself ended has a FIN and a comment that says so.
 type Writer struct {
 	mu sync.Mutex
@@ -77,6 +79,9 @@ type session struct {
 	resets    bool     // one side has reset the connection, and nothing tells of it yet
 	resetBy   decode.Dir
 	websocket bool // it became a WebSocket connection
+
+	noFrames bool  // as [decode.Info] says
+	messages int64 // that were left out
 }
 
 // NewWriter returns a Writer to w, to which it writes the beginning of the capture.
@@ -171,7 +176,9 @@ func (w *Writer) emit(ev *decode.Event) {
 			w.abandon(s)
 		}
 		w.at(ev.Time)
-		w.open(w.sessions.Of(ev), ev.Info)
+		s := w.sessions.Of(ev)
+		s.noFrames = ev.Info.NoFrames
+		w.open(s, ev.Info)
 	}
 	s := w.sessions.Lookup(ev.Conn)
 	if s == nil {
@@ -190,6 +197,7 @@ func (w *Writer) emit(ev *decode.Event) {
 	case decode.KindMessage:
 		if ev.Message.Frames == 0 {
 			w.messages++
+			s.messages++
 		}
 	case decode.KindEnd:
 		w.at(ev.Time)
@@ -330,6 +338,9 @@ func (w *Writer) split(s *session) {
 
 // ends writes that d has ended.
 func (w *Writer) ends(s *session, d decode.Dir, ev *decode.Event) {
+	if s.noFrames {
+		return
+	}
 	if ev.How == decode.EndRST {
 		if !s.resets {
 			s.resets, s.resetBy = true, d
@@ -363,6 +374,9 @@ func (w *Writer) finish(s *session, verdict string) {
 	if verdict != "" {
 		s.notes[0].add(-1, verdict)
 	}
+	if s.noFrames {
+		s.notes[0].add(-1, fmt.Sprintf("not in this capture: how the connection ended, and its messages (%d), as no frames of them are known", s.messages))
+	}
 	comments := append(s.notes[0].take(-1, true), s.notes[1].take(-1, true)...)
 	for leg, t := range s.talks {
 		if t == nil {
@@ -382,6 +396,12 @@ func (w *Writer) finish(s *session, verdict string) {
 				if w.acknowledge(t, d, comments) {
 					comments = nil
 				}
+			}
+			if s.noFrames {
+				if comments != nil {
+					w.packet(t, decode.FromClient, ack, nil, comments)
+				}
+				t.lone = true // what follows would be taken for frames
 			}
 		}
 		w.release(t)
