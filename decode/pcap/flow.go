@@ -50,6 +50,9 @@ func (p *player) segment(s *segment, at place) {
 	if f.over {
 		return
 	}
+	if s.url != "" {
+		f.stream.told = s.url
+	}
 	h, peer := &f.halves[side], &f.halves[1-side]
 	seq := s.seq
 	if s.syn {

@@ -17,7 +17,8 @@ type segment struct {
 	rst      bool
 	hasAck   bool
 	payload  []byte
-	cut      int // bytes of payload behind it that were not captured
+	cut      int    // bytes of payload behind it that were not captured
+	url      string // as of packet
 }
 
 // Values of LINKTYPE_ that are known.

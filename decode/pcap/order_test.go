@@ -58,3 +58,27 @@ func TestOrderInTheMiddle(t *testing.T) {
 		t.Errorf("of a conversation in the middle at most %d frames are known", most)
 	}
 }
+
+func TestURLInComment(t *testing.T) {
+	for comment, want := range map[string]string{
+		"session 1: ws://a/b":                       "ws://a/b",
+		"session 12: wss://a/b?c, of node (77)":     "wss://a/b?c",
+		"session 12: wss://a/b,, of a: name, of it": "wss://a/b,",
+		"session 1":                         "",
+		"session 1: ws://a/b c":             "",
+		"session 1: ws://a/b of x":          "",
+		"session x: ws://a/b":               "",
+		"a session 1: ws://a/b":             "",
+		"session 1, to the server":          "",
+		"closed 1000 by client after 5ms":   "",
+		"finding: error: client x: session": "",
+	} {
+		if got := urlIn([]byte(comment)); got != want {
+			t.Errorf("%q: got %q, want %q", comment, got, want)
+		}
+	}
+	info := decode.Info{Conn: 7, URL: "wss://a/b", Process: "node", PID: 77}
+	if got := urlIn([]byte(about(&info))); got != info.URL {
+		t.Errorf("got %q back", got)
+	}
+}

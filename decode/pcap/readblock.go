@@ -27,8 +27,10 @@ const maxNames = 1 << 16
 type packet struct {
 	link   uint32 // LINKTYPE_ value
 	data   []byte
-	cut    int  // bytes of the packet behind data that were not captured
-	leg    bool // it is on the server leg of a Writer
+	cut    int    // bytes of the packet behind data that were not captured
+	leg    bool   // it is on the server leg of a Writer
+	made   bool   // a Writer has made it
+	url    string // of the session that begins with it or behind it, if a Writer says so
 	time   time.Time
 	offset int64 // where in the file its record or block begins
 }
@@ -58,6 +60,7 @@ type captureInterface struct {
 	unit  uint64 // parts of a second
 	shift int64  // seconds to be added
 	leg   bool   // it is the server leg of a Writer
+	made  bool   // it is one of a Writer
 }
 
 // Magic numbers (draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng).
@@ -392,6 +395,14 @@ func (b *blockReader) take(kind uint32, body []byte, p *packet) (ok bool, err er
 		i := &b.interfaces[id]
 		p.link, p.data, p.cut, p.leg = i.link, body[20:20+n], cutOff(whole, n), i.leg
 		p.time = timeOf(uint64(b.order.Uint32(body[4:]))<<32|uint64(b.order.Uint32(body[8:])), i.unit, i.shift)
+		if p.made = i.made; i.made && !i.leg && kind == blockEnhanced {
+			b.options(body[min(20+(uint64(n)+3)&^3, uint64(len(body))):], func(code uint16, v []byte) error {
+				if url := urlIn(v); code == optionComment && url != "" {
+					p.url = url
+				}
+				return nil
+			})
+		}
 		return true, nil
 	case blockSimple:
 		if len(body) < 4 {
@@ -434,6 +445,7 @@ func (b *blockReader) takeInterface(body []byte) error {
 			i.unit = unit
 		case code == optionDescription:
 			i.leg = string(v) == serverLegDescription
+			i.made = i.leg || string(v) == clientLegDescription
 		case code == optionShift && len(v) == 8:
 			i.shift = int64(b.order.Uint64(v))
 		}

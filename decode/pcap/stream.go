@@ -18,6 +18,7 @@ type stream struct {
 	client int // which end is the client; -1 if that is not known
 	tls    *decode.TLS
 	server string // where a tunnel through a proxy leads to, or ""
+	told   string // the URL of the next request, as a Writer has it, or ""
 	mode   mode
 
 	heads [2][]byte // by end: what is incomplete
@@ -316,8 +317,14 @@ func (s *stream) open(x *exchange, url string, cont bool, at place) {
 	s.showed = true
 }
 
-// url returns the URL that a request asks for.
+// url returns the URL that a request asks for. That of a proxy's capture names the
+// server, where the request may name the proxy.
 func (s *stream) url(h *decode.Head) string {
+	told := s.told
+	s.told = ""
+	if strings.HasPrefix(h.Target, "/") && strings.HasSuffix(told, h.Target) && strings.Contains(told, "://") {
+		return told
+	}
 	if !strings.HasPrefix(h.Target, "/") {
 		if rest, ok := strings.CutPrefix(h.Target, "http"); ok && decode.AsksForWebSocket(h) {
 			return "ws" + rest // as the proxy that is asked calls it

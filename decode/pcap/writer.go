@@ -59,7 +59,11 @@ const (
 	keptBuffer = 1 << 20   // the largest buffer that is used again
 )
 
-const serverLegDescription = "between the proxy and the server, where something was changed on the way"
+// What a Source knows the interfaces of a Writer by.
+const (
+	clientLegDescription = "between the client and the proxy, or the server if nothing was changed on the way"
+	serverLegDescription = "between the proxy and the server, where something was changed on the way"
+)
 
 const sectionComment = "What client and server sent is real, and so are the times; Ethernet, IP and TCP are made up. TLS is plain text."
 
@@ -89,7 +93,7 @@ func NewWriter(w io.Writer, o Options) *Writer {
 	wr := &Writer{w: w, talks: make(map[talkKey]*talk)}
 	wr.sessions.Forgotten = func(_ int64, s *session) { wr.abandon(s) }
 	wr.buf = appendSection(wr.buf, o.By, sectionComment)
-	wr.buf = appendInterface(wr.buf, "client-leg", "between the client and the proxy, or the server if nothing was changed on the way")
+	wr.buf = appendInterface(wr.buf, "client-leg", clientLegDescription)
 	wr.buf = appendInterface(wr.buf, "server-leg", serverLegDescription)
 	wr.flush()
 	return wr
@@ -283,7 +287,7 @@ func (w *Writer) open(s *session, info *decode.Info) {
 	}
 }
 
-// about says which session it is.
+// about says which session it is, in a form that [urlIn] reads.
 func about(info *decode.Info) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "session %d", info.Conn)

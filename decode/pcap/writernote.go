@@ -3,6 +3,7 @@ package pcap
 import (
 	"cmp"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -104,6 +105,22 @@ func (w *Writer) note(s *session, ev *decode.Event) {
 		}
 		n.add(at, text)
 	}
+}
+
+// urlIn returns the URL in a comment that about has made, or "".
+func urlIn(comment []byte) string {
+	s, ok := strings.CutPrefix(string(comment), "session ")
+	n, s, _ := strings.Cut(s, ": ")
+	url, process, more := strings.Cut(s, " ")
+	if _, err := strconv.ParseInt(n, 10, 64); !ok || err != nil || more && !strings.HasPrefix(process, "of ") {
+		return ""
+	}
+	if more {
+		if url, ok = strings.CutSuffix(url, ","); !ok {
+			return ""
+		}
+	}
+	return url
 }
 
 // fate says what became of a frame, or why it was sent.
