@@ -177,7 +177,7 @@ func (p *player) packet(pkt *packet) {
 	if p.start.IsZero() {
 		p.start = pkt.time
 	}
-	s := segment{url: pkt.url}
+	var s segment
 	switch p.links.decode(pkt, &s) {
 	case contentTCP:
 		if s.cut > 0 && !pkt.made {
@@ -186,6 +186,7 @@ func (p *player) packet(pkt *packet) {
 		}
 		switch {
 		case !pkt.leg:
+			s.url = pkt.url
 			p.segment(&s, place{pkt.time, pkt.offset})
 		case s.syn && !s.hasAck:
 			p.pass(PassedServerLeg)
