@@ -69,7 +69,7 @@ func exitStatus(err error) int {
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &usage), errors.As(err, &unknown), errors.Is(err, source.ErrNoFollow):
+	case errors.As(err, &usage), errors.As(err, &unknown):
 		return exitUsage
 	case errors.Is(err, errFound):
 		return exitFound
