@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -173,14 +174,33 @@ func notePlayed(con *console, op, name string, in *source.File) {
 	if in.Piece() {
 		con.note("%s %q: a piece of a trace, without its header line: nothing is judged by what may be missing", op, name)
 	}
+	if n, at := in.Cut(); n > 0 {
+		where := ""
+		if at > 0 {
+			where = fmt.Sprintf(" at %d bytes", at)
+		}
+		verb := "were"
+		if n == 1 {
+			verb = "was"
+		}
+		con.note("%s %q: %s %s cut off%s when captured, and what was behind is missing", op, name, plural(n, "packet"), verb, where)
+		con.hint("tcpdump -s 0 captures whole packets; in Wireshark, a snapshot length of default does")
+	}
 	for _, p := range in.Passed() {
+		if p.What == pcap.PassedServerLeg && !con.verbose {
+			continue // nothing is missing
+		}
 		what := "conversation"
 		if p.Packets {
 			what = "packet"
 		}
 		con.note("%s %q: %s passed over: %s", op, name, plural(p.N, what), p.What)
-		if p.What == pcap.PassedNoKey {
-			con.hint("--tls-keys FILE decrypts TLS: a browser or curl writes its keys to the file that SSLKEYLOGFILE names")
+		switch {
+		case p.What != pcap.PassedNoKey:
+		case in.Keys != nil:
+			con.hint("the file of --tls-keys has no keys for them; the program that made these connections has to write it")
+		default:
+			con.hint("--tls-keys FILE decrypts TLS: a browser or curl writes its keys to the file that SSLKEYLOGFILE names, and node --tls-keylog=FILE does")
 		}
 	}
 }

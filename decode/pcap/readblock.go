@@ -29,6 +29,7 @@ type packet struct {
 	data    []byte
 	cut     int  // bytes of the packet behind data that were not captured
 	leg     bool // it is on the server leg of a Writer
+	made    bool // a Writer has made it
 	time    time.Time
 	options []byte // of its block, in a section of a Writer
 	offset  int64  // where in the file its record or block begins
@@ -60,6 +61,7 @@ type captureInterface struct {
 	unit  uint64 // parts of a second
 	shift int64  // seconds to be added
 	leg   bool   // it is the server leg of a Writer
+	made  bool   // it is one of a Writer
 }
 
 // Magic numbers (draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng).
@@ -398,6 +400,7 @@ func (b *blockReader) take(kind uint32, body []byte, p *packet) (ok bool, err er
 		i := &b.interfaces[id]
 		p.link, p.data, p.cut, p.leg = i.link, body[20:20+n], cutOff(whole, n), i.leg
 		p.time = timeOf(uint64(b.order.Uint32(body[4:]))<<32|uint64(b.order.Uint32(body[8:])), i.unit, i.shift)
+		p.made = i.made
 		if b.ours && kind == blockEnhanced {
 			p.options = body[min(20+(int(n)+3)&^3, len(body)):]
 		}
@@ -443,6 +446,7 @@ func (b *blockReader) takeInterface(body []byte) error {
 			i.unit = unit
 		case code == optionDescription:
 			i.leg = string(v) == serverLegDescription
+			i.made = i.leg || string(v) == clientLegDescription
 		case code == optionShift && len(v) == 8:
 			i.shift = int64(b.order.Uint64(v))
 		}

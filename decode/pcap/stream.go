@@ -28,6 +28,7 @@ type stream struct {
 	relayed *exchange   // all that comes belongs to it
 	lacks   [2]bool     // by end: where frames begin is not known yet
 	guesses [2]guess    // by end: for modeSeek, or with lacks
+	waiting []chunk     // for what is held in one of guesses, in order
 	ended   [2]bool
 	showed  bool // something was shown of it
 
@@ -202,7 +203,7 @@ func (s *stream) http(side int, at place, b []byte, start bool) {
 		s.data(side, at, b, start)
 	case s.lacks[side]:
 		s.seek(side, at, b, start)
-	default:
+	case !s.follows(side, at, b):
 		x.place(at)
 		x.Data(s.dir(side), at.time, b)
 	}
@@ -498,6 +499,7 @@ func (s *stream) gap(side int, at place, n int64) {
 	case s.relayed != nil:
 		lacks := s.lacks[side]
 		s.guesses[side].reset(s.player)
+		s.playWaiting()
 		if lacks && !s.relayed.Lost(d) {
 			return // it has not begun yet
 		}
@@ -573,6 +575,7 @@ func (s *stream) end(side int, at place, how decode.End) {
 	case s.mode != modeHTTP:
 	case s.relayed != nil:
 		s.guesses[side].reset(s.player)
+		s.playWaiting()
 		s.relayed.place(at)
 		s.relayed.End(d, at.time, how, "")
 	case d == decode.FromClient:

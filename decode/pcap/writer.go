@@ -32,6 +32,8 @@ type Options struct {
 // Bytes that are not known, as of a body that was not recorded, are packets that were
 // cut off or, if they are many, lost segments.
 // Messages of which no frames are known have no place in a capture ([Writer.Messages]).
+// A conversation of such a session is left open, since one that ended without a Close
+// would look like a fault; a comment says so.
 // A connection that wstrace itself ended has a FIN and a comment that says so.
 type Writer struct {
 	mu sync.Mutex
@@ -59,7 +61,11 @@ const (
 	keptBuffer = 1 << 20   // the largest buffer that is used again
 )
 
-const serverLegDescription = "between the proxy and the server, where something was changed on the way"
+// What a Source knows the interfaces of a Writer by.
+const (
+	clientLegDescription = "between the client and the proxy, or the server if nothing was changed on the way"
+	serverLegDescription = "between the proxy and the server, where something was changed on the way"
+)
 
 const sectionComment = "What client and server sent is real, and so are the times; Ethernet, IP and TCP are made up. TLS is plain text."
 
@@ -81,6 +87,9 @@ type session struct {
 	handshake bool   // a head of it came, or frames without one
 	ext       string // as [decode.Info] says
 	websocket bool   // it became a WebSocket connection
+
+	noFrames bool  // as [decode.Info] says
+	messages int64 // that were left out
 }
 
 // NewWriter returns a Writer to w, to which it writes the beginning of the capture.
@@ -88,7 +97,7 @@ func NewWriter(w io.Writer, o Options) *Writer {
 	wr := &Writer{w: w, talks: make(map[talkKey]*talk)}
 	wr.sessions.Forgotten = func(_ int64, s *session) { wr.abandon(s) }
 	wr.buf = appendSection(wr.buf, o.By, sectionComment)
-	wr.buf = appendInterface(wr.buf, "client-leg", "between the client and the proxy, or the server if nothing was changed on the way")
+	wr.buf = appendInterface(wr.buf, "client-leg", clientLegDescription)
 	wr.buf = appendInterface(wr.buf, "server-leg", serverLegDescription)
 	wr.flush()
 	return wr
@@ -175,7 +184,9 @@ func (w *Writer) emit(ev *decode.Event) {
 			w.abandon(s)
 		}
 		w.at(ev.Time)
-		w.open(w.sessions.Of(ev), ev.Info)
+		s := w.sessions.Of(ev)
+		s.noFrames = ev.Info.NoFrames
+		w.open(s, ev.Info)
 	}
 	s := w.sessions.Lookup(ev.Conn)
 	if s == nil {
@@ -196,6 +207,7 @@ func (w *Writer) emit(ev *decode.Event) {
 	case decode.KindMessage:
 		if ev.Message.Frames == 0 {
 			w.messages++
+			s.messages++
 		}
 	case decode.KindEnd:
 		w.at(ev.Time)
@@ -350,6 +362,9 @@ func (w *Writer) split(s *session) {
 
 // ends writes that d has ended.
 func (w *Writer) ends(s *session, d decode.Dir, ev *decode.Event) {
+	if s.noFrames {
+		return
+	}
 	if ev.How == decode.EndRST {
 		if !s.resets {
 			s.resets, s.resetBy = true, d
@@ -387,6 +402,9 @@ func (w *Writer) finish(s *session, verdict string) {
 	if verdict != "" {
 		s.notes[0].add(-1, verdict)
 	}
+	if s.noFrames {
+		s.notes[0].add(-1, fmt.Sprintf("not in this capture: how the connection ended, and its messages (%d), as no frames of them are known", s.messages))
+	}
 	comments := append(s.notes[0].take(-1, true), s.notes[1].take(-1, true)...)
 	for leg, t := range s.talks {
 		if t == nil {
@@ -406,6 +424,12 @@ func (w *Writer) finish(s *session, verdict string) {
 				if w.acknowledge(t, d, comments) {
 					comments = nil
 				}
+			}
+			if s.noFrames {
+				if comments != nil {
+					w.packet(t, decode.FromClient, ack, nil, comments)
+				}
+				t.lone = true // what follows would be taken for frames
 			}
 		}
 		w.release(t)

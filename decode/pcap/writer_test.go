@@ -414,8 +414,8 @@ func TestComments(t *testing.T) {
 		}
 	}
 	want := []string{
-		"1460 [frame 0, error: server frame-opcode-reserved: opcode 3, which is not defined (RFC 6455 §5.2)]",
-		"548 [frame 2, error: server frag-orphan-continuation: continuation without a message to continue (RFC 6455 §5.4)]",
+		"1460 [finding: error in frame 0: server frame-opcode-reserved: opcode 3, which is not defined (RFC 6455 §5.2)]",
+		"548 [finding: error in frame 2: server frag-orphan-continuation: continuation without a message to continue (RFC 6455 §5.4)]",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
@@ -640,12 +640,17 @@ func TestWriteError(t *testing.T) {
 	}
 }
 
-// TestMessagesLeftOut checks that messages of which no frames are known are counted.
+// TestMessagesLeftOut checks that messages of which no frames are known are counted,
+// and that such a session does not end, as it would look like one without a Close.
 func TestMessagesLeftOut(t *testing.T) {
 	s := newScene()
 	d := s.open(decode.Info{Conn: 1, NoFrames: true, Client: "10.0.0.1:50000", Server: "10.0.0.2:80"})
 	d.Message(decode.FromClient, s.now, 1, []byte("x"))
-	s.check(t, `0 10.0.0.1:50000 > 10.0.0.2:80 syn # session 1`, `0 10.0.0.2:80 > 10.0.0.1:50000 syn,ack`)
+	d.End(decode.FromClient, s.now, decode.EndFIN, "")
+	d.End(decode.FromServer, s.now, decode.EndRST, "")
+	d.Done(s.now)
+	s.check(t, `0 10.0.0.1:50000 > 10.0.0.2:80 syn # session 1`, `0 10.0.0.2:80 > 10.0.0.1:50000 syn,ack`,
+		`0 10.0.0.1:50000 > 10.0.0.2:80 ack # reset by the server # not in this capture: how the connection ended, and its messages (1), as no frames of them are known`)
 	if s.Messages() != 1 {
 		t.Errorf("%d messages were left out, want 1", s.Messages())
 	}

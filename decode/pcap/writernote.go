@@ -66,6 +66,10 @@ func clean(s string, most int) string {
 	return string(decode.WholeChars(b[:min(len(b), most)]))
 }
 
+// findingPrefix begins the comments that are violations, so that Wireshark can filter
+// for them alone.
+const findingPrefix = "finding: "
+
 // note notes what ev tells besides bytes.
 func (w *Writer) note(s *session, ev *decode.Event) {
 	n, at := &s.notes[0], int64(-1)
@@ -96,9 +100,9 @@ func (w *Writer) note(s *session, ev *decode.Event) {
 	}
 	for i := range ev.Violations {
 		v := &ev.Violations[i]
-		text := fmt.Sprintf("%s: %s", v.Severity, v)
+		text := fmt.Sprintf("%s%s: %s", findingPrefix, v.Severity, v)
 		if v.Frame >= 0 {
-			text = fmt.Sprintf("frame %d, %s", v.Frame, text)
+			text = fmt.Sprintf("%s%s in frame %d: %s", findingPrefix, v.Severity, v.Frame, v)
 		}
 		n.add(at, text)
 	}
