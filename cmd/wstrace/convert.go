@@ -437,12 +437,18 @@ func (c *conversion) choose(ctx context.Context) error {
 func (c *conversion) copy(w io.Writer, in *source.File) error {
 	writer := &errWriter{w: w}
 	p := places{all: c.sessions == nil && c.chosen == nil}
-	err := trace.Rewrite(writer, in, nil, func(rec *trace.Record) ([]*trace.Record, error) {
+	keep := func(rec *trace.Record) ([]*trace.Record, error) {
 		if rec == nil {
 			return nil, nil
 		}
 		return p.keep(rec, c.wants), nil
-	})
+	}
+	err := error(nil)
+	if in.Bad != nil {
+		err = trace.RewriteGood(writer, in, in.Bad, keep)
+	} else {
+		err = trace.Rewrite(writer, in, nil, keep)
+	}
 	c.last = p.highest
 	if writer.err != nil {
 		return writeError{writer.err}
