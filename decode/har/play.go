@@ -20,7 +20,7 @@ func (e *entry) play(turn func(time.Time) bool) error {
 	req, res := &e.request, &e.response
 	asks := !e.bare && decode.AsksForWebSocket(&req.Head)
 	accepted := asks && (res.Status == 101 || res.Proto == "HTTP/2" && res.Status/100 == 2)
-	websocket := asks || e.sent > 0 || e.kind == "websocket" && res.Status == 101
+	websocket := asks || e.bare || e.sent > 0 || e.kind == "websocket" && res.Status == 101
 	bare := e.bare || websocket && (e.sent > 0 || res.Status == 101) && !accepted
 
 	info := e.info
