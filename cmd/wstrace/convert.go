@@ -58,7 +58,7 @@ var outFormats = []outFormat{
 	{"wst", false, 0, func(w io.Writer, _ *outOptions) closingSink { return traceSink{trace.NewWriter(w, convertOptions())} }},
 	{"har", false, lackFrames | lackTunnels | lackInterim | lackJunk | lackGaps | lackChanges, openHAR},
 	{"pcapng", true, lackMessages | lackHTTP2, func(w io.Writer, _ *outOptions) closingSink { return captureTo(w).(closingSink) }},
-	{"saz", true, lackTunnels | lackInterim | lackGaps | lackChanges, openSAZ},
+	{"saz", true, lackTunnels | lackInterim | lackGaps | lackBehind | lackChanges, openSAZ},
 }
 
 // openHAR returns what writes a HAR.
@@ -437,12 +437,18 @@ func (c *conversion) choose(ctx context.Context) error {
 func (c *conversion) copy(w io.Writer, in *source.File) error {
 	writer := &errWriter{w: w}
 	p := places{all: c.sessions == nil && c.chosen == nil}
-	err := trace.Rewrite(writer, in, nil, func(rec *trace.Record) ([]*trace.Record, error) {
+	keep := func(rec *trace.Record) ([]*trace.Record, error) {
 		if rec == nil {
 			return nil, nil
 		}
 		return p.keep(rec, c.wants), nil
-	})
+	}
+	err := error(nil)
+	if in.Bad != nil {
+		err = trace.RewriteGood(writer, in, in.Bad, keep)
+	} else {
+		err = trace.Rewrite(writer, in, nil, keep)
+	}
 	c.last = p.highest
 	if writer.err != nil {
 		return writeError{writer.err}
@@ -500,7 +506,7 @@ func (p *places) keep(rec *trace.Record, wants func(int64) bool) []*trace.Record
 }
 
 // A lack is something that a format has no place for.
-type lack uint8
+type lack uint16
 
 const (
 	lackFrames   lack = 1 << iota // masks, length forms, fragments, compressed bytes: messages are all it has
@@ -510,6 +516,7 @@ const (
 	lackInterim                   // interim responses
 	lackJunk                      // bytes that are no frames
 	lackGaps                      // that something was lost
+	lackBehind                    // bytes behind a gap that are no frames
 	lackChanges                   // what was sent in place of what came
 )
 
@@ -522,6 +529,7 @@ var lackNames = [...][2]string{
 	{"1 interim response", "%s interim responses"},
 	{"junk in 1 place", "junk in %s places"},
 	{"1 gap", "%s gaps"},
+	{"bytes behind a gap in 1 place", "bytes behind gaps in %s places"},
 	{"what was changed in 1 session", "what was changed in %s sessions"},
 }
 
@@ -534,7 +542,10 @@ type leftOut struct {
 }
 
 // A leftSession is what was counted of one session.
-type leftSession struct{ counted lack }
+type leftSession struct {
+	counted lack
+	lost    [2]bool // by decode.Dir: no frame has come since a gap
+}
 
 // see takes an event.
 func (l *leftOut) see(ev *decode.Event) {
@@ -560,6 +571,7 @@ func (l *leftOut) see(ev *decode.Event) {
 		}
 	case decode.KindFrame:
 		l.once(ev, lackFrames)
+		l.sessions.OfConn(ev.Conn).lost[ev.Dir] = false
 	case decode.KindMessage:
 		if ev.Message.Frames == 0 {
 			l.add(lackMessages)
@@ -574,8 +586,12 @@ func (l *leftOut) see(ev *decode.Event) {
 		}
 	case decode.KindJunk:
 		l.add(lackJunk)
+		if l.sessions.OfConn(ev.Conn).lost[ev.Dir] {
+			l.add(lackBehind)
+		}
 	case decode.KindGap:
 		l.add(lackGaps)
+		l.sessions.OfConn(ev.Conn).lost[ev.Dir] = hs != nil && hs.Accepted
 	case decode.KindClosed:
 		l.sessions.Forget(ev.Conn)
 	}

@@ -42,7 +42,7 @@ func newShow(con *console, v *view) *cobra.Command {
 	v.registerContext(cmd.Flags())
 	v.registerRange(cmd.Flags())
 	v.registerExport(cmd)
-	cmd.Flags().BoolVar(&s.keepGoing, "keep-going", false, "skip damaged lines, and blocks of a capture, and continue")
+	cmd.Flags().BoolVar(&s.keepGoing, "keep-going", false, "skip what is damaged, and continue where that can be done")
 	cmd.Flags().BoolVarP(&s.follow, "follow", "f", false, "go on as the recording grows, over --rotate too, until Ctrl-C; it need not exist yet")
 	v.registerSeverity(cmd)
 	v.tlsKeys.register(cmd)

@@ -148,10 +148,20 @@ func (s *statistics) Emit(ev *decode.Event) {
 	if selected {
 		s.count(at, ev)
 	}
-	if hs := ev.Handshake; at.counted && !at.websocket && (ev.Info.NoFrames || hs != nil && hs.Accepted) {
+	if at.counted && !at.websocket && connected(ev) {
 		at.websocket = true
 		s.websocket++
 	}
+}
+
+// connected reports whether ev tells that its session is a connection of WebSocket.
+func connected(ev *decode.Event) bool {
+	hs := ev.Handshake
+	if hs != nil && hs.Accepted {
+		return true
+	}
+	unasked := hs == nil || hs.Request == nil
+	return ev.Info.NoFrames && (ev.Message != nil || unasked && ev.Kind == decode.KindClosed)
 }
 
 // follow notes what is needed of events that may not be selected.
@@ -256,7 +266,7 @@ func (s *statistics) closed(at *running, ev *decode.Event) {
 		s.sides[d].missing += t.Heartbeat[d].Missing
 	}
 	switch {
-	case ev.Info.NoFrames || hs != nil && hs.Accepted:
+	case at.websocket || connected(ev):
 		s.ended(at, ev)
 	case hs == nil || hs.Request == nil || hs.Request.Method == "":
 		if t.Bytes != [2]int64{} {

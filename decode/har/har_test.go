@@ -75,7 +75,7 @@ func (s *story) of(conn int64) string {
 func play(t testing.TB, text string, sinks ...decode.Sink) (*story, error) {
 	t.Helper()
 	s := new(story)
-	src := Source{R: strings.NewReader(text)}
+	src := Source{R: strings.NewReader(text), Size: int64(len(text))}
 	err := src.Play(context.Background(), &decode.Tee{Sinks: append(sinks, s)}, whole)
 	return s, err
 }
@@ -237,7 +237,7 @@ func TestReads(t *testing.T) {
 // TestForeignIsNotJudged checks that nothing is said of heads and ends that a file has
 // not.
 func TestForeignIsNotJudged(t *testing.T) {
-	src := Source{R: strings.NewReader(chrome)}
+	src := Source{R: strings.NewReader(chrome), Size: int64(len(chrome))}
 	found := 0
 	err := src.Play(t.Context(), decode.SinkFunc(func(ev *decode.Event) {
 		for _, v := range ev.Violations {
@@ -313,9 +313,74 @@ func TestDamage(t *testing.T) {
 			t.Errorf("%.150s: the first message is shown: %t", text, shown)
 		}
 		var bad error
-		src := Source{R: strings.NewReader(text), Bad: func(err error) { bad = err }}
-		if after := src.Play(t.Context(), new(story), whole); after != nil || fmt.Sprint(bad) != fmt.Sprint(err) {
+		src := Source{R: strings.NewReader(text), Size: int64(len(text)), Bad: func(err error) { bad = err }}
+		if after := src.Play(t.Context(), new(story), whole); after != nil || strings.TrimSuffix(fmt.Sprint(bad), ": the rest of the file is lost") != fmt.Sprint(err) {
 			t.Errorf("%.150s: with Bad got %v and %v", text, after, bad)
+		}
+	}
+}
+
+// overlapping is a trace of two sessions at the same time. The one that began last ends first.
+const overlapping = `{"wstrace":1,"t0":"2026-01-01T00:00:00Z"}
+{"k":"open","t":0,"c":1,"url":"ws://a/one"}
+{"k":"frame","t":1,"c":1,"d":">","op":"text","mask":"01020304","text":"a"}
+{"k":"open","t":1.5,"c":2,"url":"ws://a/two"}
+{"k":"frame","t":2,"c":2,"d":">","op":"text","mask":"01020304","text":"b"}
+{"k":"frame","t":3,"c":1,"d":"<","op":"text","text":"c"}
+{"k":"frame","t":4,"c":2,"d":"<","op":"text","text":"d"}
+{"k":"end","t":5,"c":2,"how":"fin"}
+{"k":"frame","t":6,"c":1,"d":"<","op":"text","text":"e"}
+{"k":"end","t":7,"c":1,"how":"fin"}
+`
+
+// TestOverlap reads sessions that were at the same time back in the order of their times.
+func TestOverlap(t *testing.T) {
+	text, told := write(t, overlapping, Options{})
+	got, err := play(t, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, lines := strings.Join(told.lines, "\n"), strings.Join(got.lines, "\n")
+	if lines != want {
+		t.Errorf("got\n%s\nwant\n%s", lines, want)
+	}
+	cut, err := play(t, text[:strings.LastIndex(text, `"e"`)])
+	if !errors.Is(err, decode.ErrCut) {
+		t.Errorf("cut off: got %v", err)
+	}
+	if lines := strings.Join(cut.lines, "\n"); !strings.Contains(lines, `text "c"`) || !strings.Contains(lines, "#2 00:00:05 end") {
+		t.Errorf("cut off: got\n%s", lines)
+	}
+}
+
+// TestResume goes on behind damage where the next entry can be found.
+func TestResume(t *testing.T) {
+	text, _ := write(t, overlapping, Options{})
+	var indented bytes.Buffer
+	if err := json.Indent(&indented, []byte(text), "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"ours":     text,
+		"indented": indented.String(),
+		"one line": strings.ReplaceAll(text, "\n", ""),
+	} {
+		for _, damage := range []string{"@", "}", "]", `"`, "[", "{"} { // the last two are noticed at the end of the file
+			i := strings.Index(text, `"cache":`)
+			broken := text[:i] + damage + text[i:]
+			var bad []string
+			got := new(story)
+			src := Source{R: strings.NewReader(broken), Size: int64(len(broken)), Bad: func(err error) { bad = append(bad, err.Error()) }}
+			err := src.Play(t.Context(), got, whole)
+			shown := strings.Contains(strings.Join(got.lines, "\n"), `#1 00:00:06 server text "e"`)
+			if name == "one line" {
+				lost := errors.Is(err, decode.ErrCut) || len(bad) == 1 && strings.Contains(bad[0], "the rest of the file is lost")
+				if shown || !lost {
+					t.Errorf("%s, %s: got %v, %q, %q", name, damage, err, bad, got.lines)
+				}
+			} else if err != nil || len(bad) != 1 || !shown {
+				t.Errorf("%s, %s: got %v, %q, %q", name, damage, err, bad, got.lines)
+			}
 		}
 	}
 }
@@ -377,8 +442,17 @@ func TestMemory(t *testing.T) {
 		before, most := heap(), int64(0)
 		w := NewWriter(io.Discard, Options{Spool: tempSpool(t)})
 		events := 0
-		src := Source{R: r, Spool: tempSpool(t)}
-		err := src.Play(t.Context(), decode.SinkFunc(func(ev *decode.Event) {
+		file, err := os.Create(filepath.Join(t.TempDir(), "a.har"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		size, err := io.Copy(file, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		src := Source{R: file, Size: size, Spool: tempSpool(t)}
+		err = src.Play(t.Context(), decode.SinkFunc(func(ev *decode.Event) {
 			w.Emit(ev)
 			if events++; events%5000 == 0 || ev.Kind == decode.KindClosed && events < 1000 {
 				most = max(most, heap())
@@ -412,7 +486,7 @@ func TestSpool(t *testing.T) {
 	}
 	text, told := write(t, b.String(), Options{Spool: tempSpool(t)})
 	got := new(story)
-	src := Source{R: strings.NewReader(text), Spool: tempSpool(t)}
+	src := Source{R: strings.NewReader(text), Size: int64(len(text)), Spool: tempSpool(t)}
 	if err := src.Play(t.Context(), got, whole); err != nil {
 		t.Fatal(err)
 	}

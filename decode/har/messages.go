@@ -54,6 +54,7 @@ func (st *store) addHappening(s *stream, h *happening) {
 type playback struct {
 	r   *bufio.Reader
 	h   happening
+	n   int64 // bytes of its data
 	ok  bool  // h is one
 	err error // that ended it
 }
@@ -64,7 +65,7 @@ func (st *store) playback(s *stream) *playback {
 	return p
 }
 
-// next reads the next one into p.h, whose data is valid until then.
+// next goes to the next one, in p.h without its data.
 func (p *playback) next() {
 	p.ok = false
 	var b [5]byte
@@ -76,13 +77,21 @@ func (p *playback) next() {
 	}
 	h := &p.h
 	h.what, h.op, h.dir, h.how, h.both = what(b[0]), ws.OpCode(b[1]), decode.Dir(b[2]), decode.End(b[3]), b[4] != 0
-	var n int64
-	for _, to := range []*int64{&h.state, &h.time, &h.after, &h.at, &n} {
+	for _, to := range []*int64{&h.state, &h.time, &h.after, &h.at, &p.n} {
 		if *to, p.err = binary.ReadVarint(p.r); p.err != nil {
 			return
 		}
 	}
-	if int64(cap(h.data)) < n || cap(h.data) > 1<<20 && n < 1<<19 {
+	if cap(h.data) > 1<<20 {
+		h.data = nil
+	}
+	p.ok = true
+}
+
+// load reads the data of p.h, which is valid until next.
+func (p *playback) load() {
+	h, n := &p.h, p.n
+	if int64(cap(h.data)) < n {
 		h.data = make([]byte, n)
 	}
 	h.data = h.data[:n]
