@@ -292,6 +292,9 @@ func (s *Session) wholeMessage(d Dir, op ws.OpCode, b []byte) {
 	if keep == 0 {
 		keep = MaxMessageData
 	}
+	if op > ws.OpBinary { // of which everything is looked at
+		keep = max(keep, ws.MaxControlFramePayloadSize)
+	}
 	m := Message{Dir: d, Op: op, N: s.totals.Messages[d], Len: int64(len(b)), Wire: int64(len(b)),
 		Data: b[:min(len(b), keep)], Cut: len(b) > keep, unpack: s.Unpack}
 	switch f := (Frame{Header: ws.Header{OpCode: op, Length: int64(len(b))}, Dir: d, Complete: true}); {

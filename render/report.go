@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gobwas/ws"
+
 	"github.com/wstrace/wstrace/decode"
 )
 
@@ -267,6 +269,8 @@ func (r *Report) detail(ev *decode.Event, v *decode.Violation) string {
 	switch {
 	case ev.Kind == decode.KindFrame:
 		r.frameDetail(ev, v)
+	case ev.Kind == decode.KindMessage:
+		r.messageDetail(ev)
 	case ev.Kind == decode.KindRequest && !ev.Handshake.Request.Cut:
 		r.headDetail(ev.Handshake.Request, v, ">")
 	case ev.Kind == decode.KindResponse && !ev.Head.Cut:
@@ -332,6 +336,24 @@ func (r *Report) frameDetail(ev *decode.Event, v *decode.Violation) {
 	if have := first + int64(len(r.payload)); from < have {
 		r.row(from, r.payload[from-first:min(v.Where.From&^15+16, have)-first], v.Where)
 	}
+}
+
+// messageDetail appends the line of a message without a frame.
+func (r *Report) messageDetail(ev *decode.Event) {
+	m := ev.Message
+	r.text(" ")
+	r.text(ev.Dir.Arrow())
+	if m.Op <= ws.OpBinary {
+		r.text(" message ")
+		r.int(m.N)
+		r.text(":")
+	}
+	r.text(" ")
+	r.text(decode.OpName(m.Op))
+	r.text(", ")
+	r.count(m.Len, "byte")
+	r.wrap(0, reportColumns, 8)
+	r.text("\n")
 }
 
 // row appends a row of at most 16 bytes, the first of which is the one at an

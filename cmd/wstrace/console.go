@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +30,30 @@ type console struct {
 	untrusted func(process string) string
 
 	told sync.Map // the remedies, as keys
+
+	messages []string // files that have messages, not frames, of which was not told yet
+}
+
+// addMessages notes that a file has messages, not frames.
+func (c *console) addMessages(name string) {
+	if !slices.Contains(c.messages, name) {
+		c.messages = append(c.messages, name)
+	}
+}
+
+// tellMessages says which files have messages, not frames, once for all of them.
+func (c *console) tellMessages() {
+	const rest = "messages, not frames: flags and masks are unknown, and only messages are judged"
+	switch n := len(c.messages); n {
+	case 0:
+	case 1:
+		c.note("%q has %s", c.messages[0], rest)
+	case 2:
+		c.note("%q and %q have %s", c.messages[0], c.messages[1], rest)
+	default:
+		c.note("%q and %d more files have %s", c.messages[0], n-1, rest)
+	}
+	c.messages = nil
 }
 
 // note writes a notice.
@@ -52,7 +77,10 @@ func (c *console) fail(err error) {
 	}
 	c.say("%v", err)
 	var h hinted
-	if errors.As(err, &h) {
+	if !errors.As(err, &h) {
+		return
+	}
+	if _, told := c.told.LoadOrStore(h.hint, true); !told {
 		c.hint("%s", h.hint)
 	}
 }

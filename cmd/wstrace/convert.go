@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -57,7 +58,7 @@ var outFormats = []outFormat{
 	{"wst", false, 0, func(w io.Writer, _ *outOptions) closingSink { return traceSink{trace.NewWriter(w, convertOptions())} }},
 	{"har", false, lackFrames | lackTunnels | lackInterim | lackJunk | lackGaps | lackChanges, openHAR},
 	{"pcapng", true, lackMessages | lackHTTP2, func(w io.Writer, _ *outOptions) closingSink { return captureTo(w).(closingSink) }},
-	{"saz", true, lackTunnels | lackInterim | lackGaps | lackChanges, openSAZ},
+	{"saz", true, lackTunnels | lackInterim | lackGaps | lackBehind | lackChanges, openSAZ},
 }
 
 // openHAR returns what writes a HAR.
@@ -91,24 +92,33 @@ type outFile struct {
 
 // parseOut returns what OUT names, by its ending or as FORMAT:-.
 func parseOut(name string) (outFile, error) {
-	base, comp := name, file.Plain
-	if s, ok := strings.CutSuffix(name, ".gz"); ok {
+	base, stdout := strings.CutSuffix(name, ":-")
+	if stdout {
+		base = "." + base
+	}
+	comp := file.Plain
+	if s, ok := strings.CutSuffix(base, ".gz"); ok {
 		base, comp = s, file.Gzip
-	} else if s, ok := strings.CutSuffix(name, ".zst"); ok {
+	} else if s, ok := strings.CutSuffix(base, ".zst"); ok {
 		base, comp = s, file.Zstd
 	}
-	var names []string
+	base = strings.ToLower(base)
 	for i := range outFormats {
 		f := &outFormats[i]
-		if name == f.name+":-" {
-			return outFile{f, "-", file.Plain}, nil
-		}
-		if strings.HasSuffix(strings.ToLower(base), "."+f.name) {
+		switch {
+		case stdout && base == "."+f.name:
+			return outFile{f, "-", comp}, nil
+		case !stdout && strings.HasSuffix(base, "."+f.name):
 			return outFile{f, name, comp}, nil
 		}
-		names = append(names, "."+f.name)
 	}
-	return outFile{}, usagef("%q: unknown format, want %s, or %s:- for stdout", name, strings.Join(names, ", "), outFormats[0].name)
+	switch ext := filepath.Ext(base); ext {
+	case ".pcap", ".cap":
+		return outFile{}, usagef("%q: %s is read only, .pcapng is written", name, ext)
+	case ".flow", ".mitm":
+		return outFile{}, usagef("%q: %s is read only; want %s", name, ext, outNames())
+	}
+	return outFile{}, usagef("%q: unknown format, want %s, or FORMAT:- for stdout, such as %s:-", name, outNames(), outFormats[0].name)
 }
 
 // A conversion is wstrace convert.
@@ -124,6 +134,7 @@ type conversion struct {
 	out    outFile
 	chosen map[int64]bool // by -e; nil for all
 	last   int64          // session in the file
+	some   bool           // sessions were written
 	bad    error          // damage that was passed over, and reported
 }
 
@@ -134,13 +145,14 @@ func newConvert(con *console) *cobra.Command {
 		Short: "Make another kind of file of a recording",
 		Long: `Write the sessions of IN, a recording or a file of another tool, to OUT. Its name says
 in which format: ` + outNames() + `; .gz or .zst may follow. FORMAT:- is
-stdout, such as wst:-.
+stdout: wst:-, har:-, pcapng.gz:- and so on.
 
 -e and --session choose whole sessions: those in which something matches, as in ls. What
 the format of OUT has no place for is left out, and stderr says what that was. OUT is
-replaced only when all is written. A trace that is made of a trace has the same lines`,
+replaced only when all is written, and stays if no session was chosen. A .wst that is made
+of a .wst has the same lines`,
 		Example:           convertExample,
-		ValidArgsFunction: completeRecordings,
+		ValidArgsFunction: completeConvert,
 		Args: func(_ *cobra.Command, args []string) (err error) {
 			if len(args) != 2 {
 				return usagef("want IN and OUT: two files, or - for stdin and FORMAT:- for stdout")
@@ -152,7 +164,10 @@ replaced only when all is written. A trace that is made of a trace has the same 
 			if sameFile(c.in, c.out.name) {
 				return usagef("%q would be overwritten while it is read", c.in)
 			}
-			if c.out.name == "-" && c.out.binary && term.IsTerminal(int(os.Stdout.Fd())) {
+			if c.options.harControl && c.out.outFormat.name != "har" {
+				return usagef("--har-control: OUT is no .har")
+			}
+			if c.out.name == "-" && (c.out.binary || c.out.comp != file.Plain) && term.IsTerminal(int(os.Stdout.Fd())) {
 				return usagef("%s: stdout is a terminal", args[1])
 			}
 			return nil
@@ -177,6 +192,21 @@ func outNames() string {
 	return strings.Join(names, ", ")
 }
 
+// completeConvert completes IN with what can be read, and OUT with what can be written.
+func completeConvert(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	switch len(args) {
+	case 0:
+		return completeRecordings(cmd, args, typed)
+	case 1:
+		var exts []string
+		for _, f := range outFormats {
+			exts = append(exts, f.name, f.name+".gz", f.name+".zst")
+		}
+		return exts, cobra.ShellCompDirectiveFilterFileExt
+	}
+	return nil, cobra.ShellCompDirectiveNoFileComp
+}
+
 func (c *conversion) run(ctx context.Context) error {
 	if c.filter.Filter != nil && c.in == "-" {
 		return usagef("-e: stdin can be read only once, and sessions are chosen by all of their events")
@@ -191,6 +221,9 @@ func (c *conversion) run(ctx context.Context) error {
 		return c.con.failIn("convert", c.in, err) // also if it is empty, as there is no OUT then
 	}
 	defer in.Close()
+	if c.tlsKeys.Keys != nil && !in.Capture() {
+		return usagef("--tls-keys: %q is no capture", c.in)
+	}
 	in.Keys = c.tlsKeys.Keys
 	if c.keepGoing {
 		in.Bad = func(err error) { c.bad = c.con.failIn("convert", c.in, err) }
@@ -198,11 +231,16 @@ func (c *conversion) run(ctx context.Context) error {
 	left := leftOut{format: c.out.outFormat}
 	var failed error
 	err = file.Save(c.out.name, c.out.comp, func(w io.Writer) error {
-		failed = unlessSignalled(w, func(w io.Writer) error {
+		failed = unlessSignalled(w, func(w io.Writer) (err error) {
 			if r := in.Records(); r != nil && c.out.outFormat.name == "wst" {
-				return c.copy(w, in)
+				err = c.copy(w, in)
+			} else {
+				err = c.play(ctx, in, w, &left)
 			}
-			return c.play(ctx, in, w, &left)
+			if c.none() && (err == nil || errors.Is(err, decode.ErrCut)) {
+				err = errNoneChosen
+			}
+			return err
 		})
 		if errors.Is(failed, decode.ErrCut) {
 			return nil // what is there is worth having
@@ -213,6 +251,11 @@ func (c *conversion) run(ctx context.Context) error {
 		os.Exit(128 + int(s.Signal)) // what reads may wait for long
 	}
 	switch {
+	case failed == errNoneChosen:
+		if some, _ := c.sessions.sayMissing(c.con, c.last); !some {
+			c.con.say("convert %q: no session matches", c.in)
+		}
+		return errReported
 	case failed != nil: // the fault is in what is read, unless it was said otherwise
 		err = c.failure(failed)
 	case err != nil && !isPipe(err):
@@ -227,6 +270,12 @@ func (c *conversion) run(ctx context.Context) error {
 	}
 	return err
 }
+
+// errNoneChosen says that there is nothing to write, and OUT stays as it is.
+var errNoneChosen = errors.New("no session matches")
+
+// none reports whether sessions were chosen of which the recording has none.
+func (c *conversion) none() bool { return (c.sessions != nil || c.chosen != nil) && !c.some }
 
 // A signalled error says that a signal asks the program to end.
 type signalled struct{ syscall.Signal }
@@ -326,6 +375,9 @@ func (c *conversion) play(ctx context.Context, in *source.File, w io.Writer, lef
 		return writeError{closed}
 	}
 	notePlayed(c.con, "convert", c.in, in)
+	if c.out.lacks&(lackFrames|lackMessages) != 0 { // it has no frames either, or leaves such messages out
+		c.con.messages = nil
+	}
 	return err
 }
 
@@ -354,7 +406,12 @@ func (w *errWriter) Write(p []byte) (int, error) {
 
 // wants reports whether a session was chosen. What belongs to none is always wanted.
 func (c *conversion) wants(conn int64) bool {
-	return conn == 0 || (c.sessions == nil || slices.Contains(c.sessions, conn)) && (c.chosen == nil || c.chosen[conn])
+	if conn == 0 {
+		return true
+	}
+	wanted := (c.sessions == nil || slices.Contains(c.sessions, conn)) && (c.chosen == nil || c.chosen[conn])
+	c.some = c.some || wanted
+	return wanted
 }
 
 // choose finds the sessions in which the filter selects something.
@@ -380,12 +437,18 @@ func (c *conversion) choose(ctx context.Context) error {
 func (c *conversion) copy(w io.Writer, in *source.File) error {
 	writer := &errWriter{w: w}
 	p := places{all: c.sessions == nil && c.chosen == nil}
-	err := trace.Rewrite(writer, in, nil, func(rec *trace.Record) ([]*trace.Record, error) {
+	keep := func(rec *trace.Record) ([]*trace.Record, error) {
 		if rec == nil {
 			return nil, nil
 		}
 		return p.keep(rec, c.wants), nil
-	})
+	}
+	err := error(nil)
+	if in.Bad != nil {
+		err = trace.RewriteGood(writer, in, in.Bad, keep)
+	} else {
+		err = trace.Rewrite(writer, in, nil, keep)
+	}
 	c.last = p.highest
 	if writer.err != nil {
 		return writeError{writer.err}
@@ -443,7 +506,7 @@ func (p *places) keep(rec *trace.Record, wants func(int64) bool) []*trace.Record
 }
 
 // A lack is something that a format has no place for.
-type lack uint8
+type lack uint16
 
 const (
 	lackFrames   lack = 1 << iota // masks, length forms, fragments, compressed bytes: messages are all it has
@@ -453,18 +516,20 @@ const (
 	lackInterim                   // interim responses
 	lackJunk                      // bytes that are no frames
 	lackGaps                      // that something was lost
+	lackBehind                    // bytes behind a gap that are no frames
 	lackChanges                   // what was sent in place of what came
 )
 
 // lackNames are what is left out, in the order of the bits; one of them and several.
 var lackNames = [...][2]string{
-	{"masks, fragments and compressed bytes of 1 session", "masks, fragments and compressed bytes of %s sessions"},
+	{"the frames of 1 session, whose messages are in it", "the frames of %s sessions, whose messages are in it"},
 	{"1 message without frames", "%s messages without frames"},
 	{"1 exchange of HTTP/2", "%s exchanges of HTTP/2"},
 	{"1 tunnel", "%s tunnels"},
 	{"1 interim response", "%s interim responses"},
 	{"junk in 1 place", "junk in %s places"},
 	{"1 gap", "%s gaps"},
+	{"bytes behind a gap in 1 place", "bytes behind gaps in %s places"},
 	{"what was changed in 1 session", "what was changed in %s sessions"},
 }
 
@@ -477,7 +542,10 @@ type leftOut struct {
 }
 
 // A leftSession is what was counted of one session.
-type leftSession struct{ counted lack }
+type leftSession struct {
+	counted lack
+	lost    [2]bool // by decode.Dir: no frame has come since a gap
+}
 
 // see takes an event.
 func (l *leftOut) see(ev *decode.Event) {
@@ -498,11 +566,12 @@ func (l *leftOut) see(ev *decode.Event) {
 	}
 	switch ev.Kind {
 	case decode.KindRequest:
-		if hs.Request.Raw == "" {
+		if hs.Request.Proto == "HTTP/2" {
 			l.once(ev, lackHTTP2)
 		}
 	case decode.KindFrame:
 		l.once(ev, lackFrames)
+		l.sessions.OfConn(ev.Conn).lost[ev.Dir] = false
 	case decode.KindMessage:
 		if ev.Message.Frames == 0 {
 			l.add(lackMessages)
@@ -517,8 +586,12 @@ func (l *leftOut) see(ev *decode.Event) {
 		}
 	case decode.KindJunk:
 		l.add(lackJunk)
+		if l.sessions.OfConn(ev.Conn).lost[ev.Dir] {
+			l.add(lackBehind)
+		}
 	case decode.KindGap:
 		l.add(lackGaps)
+		l.sessions.OfConn(ev.Conn).lost[ev.Dir] = hs != nil && hs.Accepted
 	case decode.KindClosed:
 		l.sessions.Forget(ev.Conn)
 	}

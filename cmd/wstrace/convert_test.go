@@ -304,13 +304,13 @@ func TestConvertTells(t *testing.T) {
 		response = `{"k":"res","t":1,"c":1,"v":"HTTP/1.1","code":200,"reason":"OK","h":[["Content-Length","0"]]}` + "\n"
 		frame    = `{"k":"frame","t":1,"c":1,"d":"<","op":"text","text":"a"}` + "\n"
 		second   = `{"k":"open","t":2,"c":2,"url":"ws://a/"}` + "\n" + `{"k":"frame","t":2,"c":2,"d":"<","op":"text","text":"a"}` + "\n"
-		frames   = "masks, fragments and compressed bytes of 1 session"
+		frames   = "the frames of 1 session, whose messages are in it"
 		none     = "" // nothing is said
 	)
 	for _, test := range []struct{ name, text, har, pcapng, saz string }{
 		{"nothing", begun + request + response, none, none, none},
 		{"frames", begun + frame + frame, frames, none, none},
-		{"frames of two sessions", begun + frame + second, "masks, fragments and compressed bytes of 2 sessions", none, none},
+		{"frames of two sessions", begun + frame + second, "the frames of 2 sessions, whose messages are in it", none, none},
 		{"control frames, remarks and ends", begun + frame + `{"k":"frame","t":2,"c":1,"d":"<","op":"ping"}
 {"k":"note","t":2,"c":1,"text":"a remark"}
 {"k":"end","t":3,"c":1,"how":"rst","err":"reset"}

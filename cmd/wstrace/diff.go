@@ -45,7 +45,8 @@ func newDiff(con *console, v *view) *cobra.Command {
 		Long: `Compare two recorded sessions message by message. Masking keys, times and
 heartbeats are not compared, and JSON and XML are compared by what they mean. A
 line with ~ is a message that was sent in a different number of frames, or is
-compressed in only one of the sessions. A message of more than 8 MiB is compared to
+compressed in only one of the sessions. What a file that has messages and no frames
+does not know is not compared. A message of more than 8 MiB is compared to
 the byte, by its length and a hash. Below messages that are long, or are no text,
 stands where they differ; -n N prints more or less of each line there. The exit
 status is 1 if the sessions differ`,
@@ -156,8 +157,11 @@ func (d *diffFlags) run(con *console, a, b string) error {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "--- %s #%d\n+++ %s #%d\n", decode.AppendEscaped(nil, []byte(a), false), scripts[0].Number(), decode.AppendEscaped(nil, []byte(b), false), scripts[1].Number())
 	differ, err := replay.Diff(&out, scripts[0], scripts[1], d.view.width())
-	if err != nil || !differ {
-		return err
+	if err != nil {
+		return fmt.Errorf("diff --exact: %w", err) // writing to memory does not fail
+	}
+	if !differ {
+		return nil
 	}
 	to, err := d.view.output()
 	if err != nil {

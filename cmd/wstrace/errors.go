@@ -10,6 +10,7 @@ import (
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/child"
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/source"
+	"github.com/wstrace/wstrace/decode/har"
 )
 
 // The exit statuses.
@@ -69,7 +70,7 @@ func exitStatus(err error) int {
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &usage), errors.As(err, &unknown):
+	case errors.As(err, &usage), errors.As(err, &unknown), errors.Is(err, har.ErrNoEntries):
 		return exitUsage
 	case errors.Is(err, errFound):
 		return exitFound
@@ -82,6 +83,9 @@ func exitStatus(err error) int {
 // failed returns an error that says what was done to which object, and why that
 // failed: listen "127.0.0.1:8080": address already in use.
 func failed(op, object string, err error) error {
+	if unknown, ok := errors.AsType[*source.UnknownError](err); ok {
+		err = hinted{unknown, "read are .wst, .pcapng and .pcap, .har, .saz of Fiddler, and .flow of mitmproxy; each may be in gzip or zstd"}
+	}
 	return fmt.Errorf("%s %q: %w", op, object, cause(err))
 }
 

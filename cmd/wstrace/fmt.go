@@ -22,10 +22,10 @@ func newFmt(con *console) *cobra.Command {
 	var inPlace, freeze bool
 	cmd := &cobra.Command{
 		Use:               "fmt [flags] FILE",
-		Short:             "Print a trace in its canonical form",
-		Long:              "Print a trace in its canonical form: keys in order, defaults left out. Comments are kept.",
+		Short:             "Print a .wst file in its canonical form",
+		Long:              "Print a .wst file in its canonical form: keys in order, defaults left out. Comments are kept.",
 		Example:           fmtExample,
-		ValidArgsFunction: completeRecordings,
+		ValidArgsFunction: completeTrace,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
 			case len(args) != 1:
@@ -48,8 +48,16 @@ func newFmt(con *console) *cobra.Command {
 	return cmd
 }
 
+// completeTrace completes the first argument with the names of .wst files.
+func completeTrace(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return []string{"wst", "wst.gz", "wst.zst"}, cobra.ShellCompDirectiveFilterFileExt
+}
+
 // errNoTrace is for a file in another format, for those who change traces.
-var errNoTrace = usageError{hinted{errors.New("is no trace"), "wstrace convert makes one of it"}}
+var errNoTrace = usageError{hinted{errors.New("is no .wst file"), "wstrace convert makes one of it"}}
 
 // format is wstrace fmt, and what is like it: rewrite copies a trace. What is cut
 // off at its end is left out.

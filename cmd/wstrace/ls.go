@@ -29,9 +29,10 @@ const lsExample = `  wstrace ls chat.wst
 
 // ls is wstrace ls.
 type ls struct {
-	con  *console
-	view *view
-	sort choice
+	con      *console
+	view     *view
+	sort     choice
+	sessions sessionsFlag
 }
 
 func newLs(con *console, v *view) *cobra.Command {
@@ -52,6 +53,7 @@ numbers. -o json and csv have the same for programs`,
 	v.filter.register(cmd, "list only sessions in which `EXPR` selects something, see wstrace help filter")
 	cmd.Flags().Var(&l.sort, "sort", "sort by `COLUMN`: "+strings.Join(lsColumns, ", ")+"; the largest first, but for session and start")
 	completeChoice(cmd, "sort", &l.sort)
+	cmd.Flags().Var(&l.sessions, "session", "list only session `N`, or N,M,…")
 	v.tlsKeys.register(cmd)
 	return cmd
 }
@@ -75,7 +77,8 @@ type listed struct {
 	Bytes       [2]int64  `json:"bytes"`
 	Code        int       `json:"code,omitempty"`
 	By          string    `json:"by,omitempty"`
-	Open        bool      `json:"open,omitempty"` // it did not end
+	Failure     string    `json:"failure,omitempty"` // why it ended, as a program says whose file has no frames
+	Open        bool      `json:"open,omitempty"`    // it did not end
 	Errors      int64     `json:"errors"`
 	Warnings    int64     `json:"warnings"`
 
@@ -113,6 +116,9 @@ func (l *ls) run(ctx context.Context, names []string) error {
 			failure = err
 		}
 	}
+	if failure == nil {
+		l.sessions.sayMissing(l.con, last)
+	}
 	l.order(all)
 	w := bufio.NewWriterSize(out, 64<<10)
 	switch l.view.form.value {
@@ -141,7 +147,11 @@ func (l *ls) run(ctx context.Context, names []string) error {
 // the last one. The error was reported.
 func (l *ls) file(ctx context.Context, name string, after int64) ([]*listed, int64, error) {
 	g := &lister{filter: l.view.filter.Filter}
-	last, err := l.view.count(ctx, l.con, "ls", name, after, g)
+	var sink decode.Sink = g
+	if l.sessions != nil {
+		sink = decode.Where(l.sessions.has, sink)
+	}
+	last, err := l.view.count(ctx, l.con, "ls", name, after, sink)
 	for _, conn := range g.open.Open() {
 		r := g.open.Lookup(conn)
 		r.Open = true
@@ -184,6 +194,9 @@ func (g *lister) Emit(ev *decode.Event) {
 	if hs := ev.Handshake; hs != nil {
 		r.handshake(hs)
 	}
+	if ev.Kind == decode.KindNotice && ev.Info.NoFrames {
+		r.failed(ev.Text)
+	}
 	if ev.Kind == decode.KindFrame && !ev.Out && !ev.Frame.More {
 		r.Bytes[ev.Dir] += ev.Frame.WireLen()
 	}
@@ -203,6 +216,16 @@ func (g *lister) Emit(ev *decode.Event) {
 			r.By = "" // connections of HTTP go on
 		}
 		g.add(r)
+	}
+}
+
+// failed takes a notice that may say why a session ended: of Chrome, of a HAR and of
+// mitmproxy.
+func (r *listed) failed(notice string) {
+	for _, begin := range [...]string{"error: ", "it failed: ", "mitmproxy: "} {
+		if text, ok := strings.CutPrefix(notice, begin); ok {
+			r.Failure = text
+		}
 	}
 }
 
@@ -268,6 +291,12 @@ func (r *listed) end() string {
 		return "open"
 	case r.Code != 0:
 		return strconv.Itoa(r.Code) + by
+	case r.Failure != "":
+		text := decode.WholeChars([]byte(r.Failure[:min(len(r.Failure), maxFailure)]))
+		if len(text) < len(r.Failure) {
+			text = append(text, "…"...)
+		}
+		return "error: " + string(decode.AppendEscaped(nil, text, false))
 	case r.WebSocket && r.Status == 101:
 		return "closed" + by
 	case r.Status != 0:
@@ -275,6 +304,9 @@ func (r *listed) end() string {
 	}
 	return "-"
 }
+
+// maxFailure is how many bytes of a failure the table shows.
+const maxFailure = 40
 
 func (r *listed) findings() string {
 	var parts []string
@@ -353,7 +385,7 @@ func lasted(seconds float64) string {
 func writeCSV(w io.Writer, rows []*listed) {
 	c := csv.NewWriter(w)
 	c.Write([]string{"session", "start", "seconds", "url", "server", "method", "status", "subprotocol", "extensions",
-		"messages_client", "messages_server", "bytes_client", "bytes_server", "code", "by", "errors", "warnings"})
+		"messages_client", "messages_server", "bytes_client", "bytes_server", "code", "by", "errors", "warnings", "failure"})
 	n := func(n int64) string { return strconv.FormatInt(n, 10) }
 	known := func(code int) string {
 		if code == 0 {
@@ -364,7 +396,7 @@ func writeCSV(w io.Writer, rows []*listed) {
 	for _, r := range rows {
 		c.Write(visible([]string{n(r.Session), r.Start.Format(time.RFC3339Nano), strconv.FormatFloat(math.Round(r.Seconds*1e9)/1e9, 'f', -1, 64), r.URL, r.Server, r.Method,
 			known(r.Status), r.Subprotocol, r.Extensions, n(r.Sent[0]), n(r.Sent[1]), n(r.Bytes[0]), n(r.Bytes[1]),
-			known(r.Code), r.By, n(r.Errors), n(r.Warnings)}))
+			known(r.Code), r.By, n(r.Errors), n(r.Warnings), r.Failure}))
 	}
 	c.Flush()
 }

@@ -42,5 +42,6 @@ func run(args []string) int {
 	root.SetArgs(args)
 	err := root.Execute()
 	con.fail(err)
+	con.tellMessages()
 	return exitStatus(err)
 }

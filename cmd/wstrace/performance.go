@@ -72,6 +72,7 @@ func (p *performance) load() (file.Compression, error) {
 		p.script, err = replay.Load(in, p.flags.compare(), replay.Session(p.flags.session.n))
 	}
 	notePlayed(p.con, "replay", p.name, in)
+	p.con.tellMessages()
 	switch {
 	case err != nil:
 	case p.flags.update && p.played().Sessions() > left:

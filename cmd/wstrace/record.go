@@ -152,6 +152,9 @@ func (r *record) addTo(f *flow, v *view) error {
 			if v.flags.Changed("output") && v.form.value != "none" {
 				return usagef("the recording goes to stdout: -o %s needs --to FILE", v.form.value)
 			}
+			if !v.flags.Changed("output") {
+				f.totals.silent = "-w " + t.String()
+			}
 			v.form.value = "none"
 		}
 		d := &drain{record: true, sink: r.recordTo, opts: output.Options{Always: r.always()}}

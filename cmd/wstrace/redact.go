@@ -44,7 +44,7 @@ An HTTP body is looked into in the same way, whatever its type. It is unpacked f
 that if it is coded with gzip or deflate; one in another coding is left out, and so
 is the end of one that was cut, in which a secret may begin`,
 		Example:           redactExample,
-		ValidArgsFunction: completeRecordings,
+		ValidArgsFunction: completeTrace,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0:

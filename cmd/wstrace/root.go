@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -92,7 +93,10 @@ func newRoot(con *console) *cobra.Command {
 	cmd.SetErr(os.Stderr)
 	cmd.SetHelpFunc(help)
 	cmd.SetHelpCommand(newHelp())
-	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return checkIgnored(cmd) }
+	cmd.PersistentPreRunE = func(cmd *cobra.Command, args []string) error {
+		hideIgnored(cmd, args)
+		return checkIgnored(cmd)
+	}
 	cmd.SetFlagErrorFunc(flagError)
 	cmd.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 
@@ -183,6 +187,17 @@ func ignored(cmd *cobra.Command, flag string) bool {
 	return slices.Contains(strings.Fields(cmd.Annotations["ignores"]), flag)
 }
 
+// hideIgnored keeps flags that a command has no use for out of the completion of its
+// arguments.
+func hideIgnored(complete *cobra.Command, args []string) {
+	if complete.Name() != cobra.ShellCompRequestCmd {
+		return
+	}
+	if cmd, _, err := complete.Root().Find(args); err == nil {
+		complete.Root().PersistentFlags().VisitAll(func(f *pflag.Flag) { f.Hidden = f.Hidden || ignored(cmd, f.Name) })
+	}
+}
+
 // checkIgnored returns an error for a flag that cmd has no use for.
 func checkIgnored(cmd *cobra.Command) (err error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
@@ -227,9 +242,13 @@ func newHelp() *cobra.Command {
 func flagError(cmd *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	var unknown *pflag.NotExistError
+	var errno syscall.Errno
 	switch {
 	case errors.As(err, &invalid):
 		err = fmt.Errorf("--%s %q: %w", invalid.GetFlag().Name, invalid.GetValue(), invalid.Unwrap())
+		if errors.As(err, &errno) {
+			return err // the flag is right, and its file can't be read
+		}
 	case errors.As(err, &unknown):
 		name := unknown.GetSpecifiedName()
 		if letters := unknown.GetSpecifiedShortnames(); len(letters) > 1 { // one hyphen is missing

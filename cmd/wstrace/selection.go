@@ -246,13 +246,19 @@ func (s *sessionsFlag) Set(text string) error {
 
 func (s *sessionsFlag) has(ev *decode.Event) bool { return slices.Contains(*s, ev.Conn) }
 
-// sayMissing says which of the sessions come behind the last there is.
-func (s *sessionsFlag) sayMissing(con *console, last int64) {
+// sayMissing says which of the sessions come behind the last there is, and reports
+// whether some and whether all do.
+func (s *sessionsFlag) sayMissing(con *console, last int64) (some, all bool) {
+	all = len(*s) > 0
 	for _, n := range *s {
 		if n > last {
 			con.say("there is no session %d, the last is %d", n, last)
+			some = true
+		} else {
+			all = false
 		}
 	}
+	return some, all
 }
 
 // A context1000 is how many events are shown around one.

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -41,7 +42,7 @@ func newShow(con *console, v *view) *cobra.Command {
 	v.registerContext(cmd.Flags())
 	v.registerRange(cmd.Flags())
 	v.registerExport(cmd)
-	cmd.Flags().BoolVar(&s.keepGoing, "keep-going", false, "skip damaged lines, and blocks of a capture, and continue")
+	cmd.Flags().BoolVar(&s.keepGoing, "keep-going", false, "skip what is damaged, and continue where that can be done")
 	cmd.Flags().BoolVarP(&s.follow, "follow", "f", false, "go on as the recording grows, over --rotate too, until Ctrl-C; it need not exist yet")
 	v.registerSeverity(cmd)
 	v.tlsKeys.register(cmd)
@@ -112,9 +113,9 @@ func (s *show) run(ctx context.Context, names []string) error {
 		}
 	}
 	if before != nil && !s.done && !s.follow && failure == nil {
-		s.view.sessions.sayMissing(s.con, before.Last())
+		_, f.partly = s.view.sessions.sayMissing(s.con, before.Last()) // totals are of all sessions, and none was wanted
 	}
-	f.partly = s.done
+	f.partly = f.partly || s.done
 	return f.end(failure)
 }
 
@@ -127,6 +128,9 @@ func (s *show) play(ctx context.Context, name string, f *flow, before *source.Fi
 	}
 	defer in.Close()
 	in.Keys = s.view.tlsKeys.Keys
+	if before == nil && s.view.inJSON != nil && in.Records() == nil { // as convert has it
+		s.view.inJSON.SetMode(convertOptions().Mode)
+	}
 	if before != nil {
 		in.After, in.Before = before.Last(), before
 	}
@@ -161,23 +165,42 @@ func (s *show) open(ctx context.Context, name string) (*source.File, error) {
 	return in, s.con.failIn("show", name, err)
 }
 
-// notePlayed says if what was played is only a piece of a trace, or has no frames, and
-// what of a capture was passed over.
+// notePlayed says if what was played is only a piece of a trace, and what of a capture
+// was passed over; of one that has no frames at the end, or with tellMessages.
 func notePlayed(con *console, op, name string, in *source.File) {
 	if in.Messages() {
-		con.note("%s %q: the file has messages and no frames: flags and masks are not known, and neither they nor heads are judged", op, name)
+		con.addMessages(name)
 	}
 	if in.Piece() {
 		con.note("%s %q: a piece of a trace, without its header line: nothing is judged by what may be missing", op, name)
 	}
+	if n, at := in.Cut(); n > 0 {
+		where := ""
+		if at > 0 {
+			where = fmt.Sprintf(" at %d bytes", at)
+		}
+		verb := "were"
+		if n == 1 {
+			verb = "was"
+		}
+		con.note("%s %q: %s %s cut off%s when captured, and what was behind is missing", op, name, plural(n, "packet"), verb, where)
+		con.hint("tcpdump -s 0 captures whole packets; in Wireshark, a snapshot length of default does")
+	}
 	for _, p := range in.Passed() {
+		if p.What == pcap.PassedServerLeg && !con.verbose {
+			continue // nothing is missing
+		}
 		what := "conversation"
 		if p.Packets {
 			what = "packet"
 		}
 		con.note("%s %q: %s passed over: %s", op, name, plural(p.N, what), p.What)
-		if p.What == pcap.PassedNoKey {
-			con.hint("--tls-keys FILE decrypts TLS: a browser or curl writes its keys to the file that SSLKEYLOGFILE names")
+		switch {
+		case p.What != pcap.PassedNoKey:
+		case in.Keys != nil:
+			con.hint("the file of --tls-keys has no keys for them; the program that made these connections has to write it")
+		default:
+			con.hint("--tls-keys FILE decrypts TLS: a browser or curl writes its keys to the file that SSLKEYLOGFILE names, and node --tls-keylog=FILE does")
 		}
 	}
 }

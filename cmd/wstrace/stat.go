@@ -99,6 +99,9 @@ func (s *stat) run(ctx context.Context, names []string) error {
 	if failure == nil {
 		s.sessions.sayMissing(s.con, last)
 	}
+	if counts.bare && counts.frames() > 0 {
+		s.con.note("some sessions have messages, not frames: bytes of these are of messages")
+	}
 	counts.Close()
 	if err := w.Flush(); err != nil && !isPipe(err) {
 		return failed("write", out.Name(), err)

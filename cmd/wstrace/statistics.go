@@ -30,6 +30,7 @@ type statistics struct {
 	exchanges   exchangeStatistics
 	refused     map[int]int64 // upgrades, by status
 	tunnels     plain
+	bare        bool // there were messages of which no frames are known
 	ends        map[ending]*endStatistics
 }
 
@@ -47,7 +48,7 @@ type running struct {
 // SideStatistics are about what one side sent.
 type sideStatistics struct {
 	frames   [16]int64 // by opcode
-	bytes    int64     // of them, with their headers
+	bytes    int64     // of them, with their headers; of messages where no frames are known
 	messages [2]int64  // text, binary
 	unread   int64     // messages that can't be inflated
 	sizes    histogram // of messages, in bytes
@@ -147,10 +148,20 @@ func (s *statistics) Emit(ev *decode.Event) {
 	if selected {
 		s.count(at, ev)
 	}
-	if hs := ev.Handshake; at.counted && !at.websocket && (ev.Info.NoFrames || hs != nil && hs.Accepted) {
+	if at.counted && !at.websocket && connected(ev) {
 		at.websocket = true
 		s.websocket++
 	}
+}
+
+// connected reports whether ev tells that its session is a connection of WebSocket.
+func connected(ev *decode.Event) bool {
+	hs := ev.Handshake
+	if hs != nil && hs.Accepted {
+		return true
+	}
+	unasked := hs == nil || hs.Request == nil
+	return ev.Info.NoFrames && (ev.Message != nil || unasked && ev.Kind == decode.KindClosed)
 }
 
 // follow notes what is needed of events that may not be selected.
@@ -164,6 +175,12 @@ func (s *statistics) follow(at *running, ev *decode.Event) {
 	case kind == decode.KindFrame:
 		at.frame[ev.Dir] = ev.Time
 		at.pinged = at.pinged || ev.Frame.OpCode == ws.OpPing
+	case !isBare(ev):
+	case ev.Message.Op == ws.OpClose:
+		at.ended = ev.Time
+	default:
+		at.frame[ev.Dir] = ev.Time
+		at.pinged = at.pinged || ev.Message.Op == ws.OpPing
 	}
 	if _, ok := wholeMessage(ev); !ok {
 		return
@@ -173,6 +190,9 @@ func (s *statistics) follow(at *running, ev *decode.Event) {
 		s.sides[ev.Dir].answers.add(int64(ev.Time.Sub(at.message[peer])))
 	}
 }
+
+// isBare reports whether ev is a message, data or control, of which no frames are known.
+func isBare(ev *decode.Event) bool { return ev.Kind == decode.KindMessage && ev.Info.NoFrames }
 
 // wholeMessage returns the data message that ev completes.
 func wholeMessage(ev *decode.Event) (*decode.Message, bool) {
@@ -204,6 +224,12 @@ func (s *statistics) count(at *running, ev *decode.Event) {
 		side.busy.add(ev.Time, 0, n)
 		if ev.RTT > 0 {
 			s.sides[ev.Dir.Peer()].rtts.add(int64(ev.RTT))
+		}
+	case decode.KindMessage:
+		if isBare(ev) {
+			s.bare = true
+			side.bytes += ev.Message.Len
+			side.busy.add(ev.Time, 0, ev.Message.Len)
 		}
 	case decode.KindClosed:
 		s.closed(at, ev)
@@ -240,7 +266,7 @@ func (s *statistics) closed(at *running, ev *decode.Event) {
 		s.sides[d].missing += t.Heartbeat[d].Missing
 	}
 	switch {
-	case ev.Info.NoFrames || hs != nil && hs.Accepted:
+	case at.websocket || connected(ev):
 		s.ended(at, ev)
 	case hs == nil || hs.Request == nil || hs.Request.Method == "":
 		if t.Bytes != [2]int64{} {

@@ -134,12 +134,14 @@ func (r *statReport) counts() {
 	for op := range 16 {
 		r.side("  "+decode.OpName(ws.OpCode(op)), func(s *sideStatistics) string { return number(s.frames[op]) })
 	}
-	r.side("bytes of frames", func(s *sideStatistics) string {
-		if r.frames() == 0 {
-			return ""
-		}
-		return inBytes(s.bytes)
-	})
+	name := "bytes of frames"
+	switch {
+	case r.bare && r.frames() > 0:
+		name = "bytes of frames or messages"
+	case r.bare:
+		name = "bytes of messages"
+	}
+	r.side(name, func(s *sideStatistics) string { return inBytes(s.bytes) })
 	r.side("messages", func(s *sideStatistics) string { return number(s.messageCount()) })
 	for i, op := range [...]string{"text", "binary"} {
 		r.side("  "+op, func(s *sideStatistics) string { return number(s.messages[i]) })

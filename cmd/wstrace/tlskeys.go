@@ -16,7 +16,9 @@ type tlsKeysFlag struct {
 
 func (f *tlsKeysFlag) register(cmd *cobra.Command) {
 	cmd.Flags().Var(f, "tls-keys", "decrypt TLS in a pcap or pcapng file with the keys in `FILE`, in the format of SSLKEYLOGFILE")
-	cmd.MarkFlagFilename("tls-keys")
+	cmd.RegisterFlagCompletionFunc("tls-keys", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return nil, cobra.ShellCompDirectiveDefault
+	})
 }
 
 func (f *tlsKeysFlag) Type() string   { return "FILE" }

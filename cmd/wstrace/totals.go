@@ -23,6 +23,7 @@ type totals struct {
 	partial   bool                     // some may never be closed, because the recording ends before
 	open      decode.PerSession[tally] // of those, if there may be any
 	unchecked bool                     // there were messages that nobody looked into
+	silent    string                   // the -w that leaves nothing to be shown, or ""
 	unread    [2]int64                 // messages that could not be looked into
 	deflate   [2]decode.Savings
 	heartbeat [2]decode.Heartbeat
@@ -191,7 +192,11 @@ func (t *totals) print(con *console) {
 	for _, d := range [...]decode.Dir{decode.FromClient, decode.FromServer} {
 		t.printSide(con, d)
 	}
-	if t.unchecked {
+	switch {
+	case !t.unchecked:
+	case t.silent != "":
+		con.note("messages were not checked, as with %s none is shown; with --to FILE they are", t.silent)
+	default:
 		con.note("messages were not checked, as -o none looks into none; wstrace check FILE does")
 	}
 	if len(t.violations) == 0 {

@@ -24,8 +24,9 @@ type view struct {
 	selection
 	export
 	form     choice
-	to       string // a file instead of stdout
-	beside   bool   // stdout is that of a command which runs: events go to stderr
+	inJSON   *trace.Writer // that form, with -o json
+	to       string        // a file instead of stdout
+	beside   bool          // stdout is that of a command which runs: events go to stderr
 	preview  count
 	messages bool
 	color    choice
@@ -296,7 +297,8 @@ func (v *view) renderer(w io.Writer) decode.Sink {
 	case "json":
 		to := traceOptions()
 		to.Derived, to.Preview, to.Messages = true, o.Preview, o.Messages
-		return trace.NewWriter(w, to)
+		v.inJSON = trace.NewWriter(w, to)
+		return v.inJSON
 	}
 	if v.fields.Columns != nil {
 		v.seen = &v.state

@@ -111,7 +111,7 @@ func init() {
 		{Name: "extension", Doc: "extensions that were chosen", Type: Text, Get: text(func(s *Subject) (string, bool) {
 			return agreed(s, func(h *decode.Handshake) string { return h.Extensions })
 		})},
-		{Name: "via", Doc: "how the session came to wstrace: forward, reverse, connect, direct; pcap, saz or mitmproxy, whose file it was in", Type: Text, Get: text(func(s *Subject) (string, bool) { return s.Info.Via, s.Info.Via != "" })},
+		{Name: "via", Doc: "how the session came to wstrace: forward, reverse, connect, direct; pcap, har, saz or mitmproxy, whose file it was in", Type: Text, Get: text(func(s *Subject) (string, bool) { return s.Info.Via, s.Info.Via != "" })},
 		{Name: "pid", Doc: "process that is the client, its number", Type: Number, Min: 1, Get: one(func(s *Subject) (int64, bool) { return int64(s.Info.PID), s.Info.PID > 0 })},
 		{Name: "process", Doc: "process that is the client, its name", Type: Text, Get: text(func(s *Subject) (string, bool) { return s.Info.Process, s.Info.Process != "" })},
 		{Name: "tls.version", Doc: "version of TLS with the client, with the server: TLS1.3", Type: Text, Get: tlsVersion},

@@ -99,6 +99,11 @@ func (p *player) run(step turn) {
 	v, err := p.r.value(p.in.at, p.r.size)
 	p.note(err)
 	top := p.dict(v, "client_conn", "server_conn", "request", "response", "websocket", "error", "messages")
+	for _, name := range [...]string{"request", "response", "error"} {
+		if top[name].typ == typeCut {
+			delete(top, name)
+		}
+	}
 	info := p.info(top)
 	if p.in.kind == kindTCP {
 		p.Open(info)
@@ -106,6 +111,10 @@ func (p *player) run(step turn) {
 		return
 	}
 	websocket := !top["websocket"].null()
+	if p.in.cut && top["request"].null() {
+		p.headless(top["websocket"], info, step)
+		return
+	}
 	p.failed = !top["error"].null()
 	req := p.request(top["request"], websocket, &info)
 	info.NoFrames = websocket
@@ -148,6 +157,21 @@ func (p *player) run(step turn) {
 		ended = true
 	}
 	if ended || !websocket && res.head != nil {
+		p.Done(p.now)
+	}
+}
+
+// headless gives the messages to the session of a flow that is cut off before its request.
+func (p *player) headless(websocket value, info decode.Info, step turn) {
+	if websocket.null() || p.err != nil {
+		return
+	}
+	info.NoFrames, info.Cont = true, true
+	*p.messages = true
+	p.Open(info)
+	p.Upgraded()
+	p.Notice(p.now, "the file is cut off before the handshake")
+	if p.websocket(websocket, step) && p.err == nil {
 		p.Done(p.now)
 	}
 }
@@ -390,6 +414,9 @@ func (p *player) websocket(v value, step turn) (ended bool) {
 		}
 	}
 	p.note(l.err)
+	if v.typ == typeCut {
+		return false // there may be more
+	}
 	end := d["timestamp_end"]
 	if end.null() || !step(p.time(end)) {
 		return false
@@ -417,6 +444,9 @@ func (p *player) websocket(v value, step turn) (ended bool) {
 // message gives a message to the session: a list of opcode, whether the client sent
 // it, content, time, whether it was dropped, and whether mitmproxy made it.
 func (p *player) message(v value, step turn) bool {
+	if v.typ == typeCut {
+		return false
+	}
 	var f [6]value
 	l := p.r.list(v, typeList)
 	for i := range f {
@@ -473,7 +503,7 @@ func (p *player) tcp(top map[string]value, step turn) {
 	l := p.r.list(top["messages"], typeList)
 	for {
 		m, ok := l.next()
-		if !ok {
+		if !ok || m.typ == typeCut {
 			break
 		}
 		var f [3]value

@@ -59,6 +59,7 @@ type stored struct {
 	start int64  // in microseconds, as [time.Time.UnixMicro] has them
 	n     uint32 // its number
 	kind  kind
+	cut   bool // the file ends in it
 }
 
 func (f *stored) time() time.Time {
@@ -102,7 +103,7 @@ func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) e
 	}
 	err := merge.Play(ctx, len(flows), func(i int) time.Time { return flows[i].time() }, func(i int) merge.Session {
 		f := &flows[i]
-		p := &player{r: reader{r: s.R, size: s.Size}, number: s.After + int64(f.n), in: f, bad: bad, now: f.time(), messages: &s.messages}
+		p := &player{r: reader{r: s.R, size: s.Size, cut: f.cut}, number: s.After + int64(f.n), in: f, bad: bad, now: f.time(), messages: &s.messages}
 		p.Sink, p.Look = sink, look
 		return p.play
 	}, func() error { return failed })
@@ -140,6 +141,13 @@ func (s *Source) index(ctx context.Context) (flows []stored, left leftOut, err e
 		v, err := r.value(at, s.Size)
 		if err == nil && v.typ != typeDict {
 			err = failAt(at, "no flow: a value of type %q", v.typ)
+		}
+		if errors.Is(err, decode.ErrCut) {
+			if f, ok := s.lookCut(at); ok {
+				f.n = n
+				flows = append(flows, f)
+				s.last = s.After + int64(n)
+			}
 		}
 		if err != nil {
 			return flows, left, err
@@ -198,6 +206,41 @@ func (r *reader) look(v value) (f stored, err error) {
 	start, err := r.start(top)
 	f.start = start.UnixMicro()
 	return f, err
+}
+
+// lookCut looks at a flow that the file ends in. ok is false if there is nothing to show.
+func (s *Source) lookCut(at int64) (f stored, ok bool) {
+	r := reader{r: s.R, size: s.Size, cut: true}
+	v, err := r.value(at, s.Size)
+	if err != nil {
+		return f, false
+	}
+	f, err = r.look(v)
+	f.at, f.cut = at, true
+	if err != nil || f.kind == kindOther {
+		return f, false
+	}
+	if f.start == (time.Time{}).UnixMicro() { // that stands behind the messages
+		top, _ := r.dict(v, "websocket", "messages")
+		websocket, _ := r.dict(top["websocket"], "messages")
+		place := 3
+		messages := websocket["messages"]
+		if f.kind == kindTCP {
+			messages, place = top["messages"], 2
+		}
+		first, _ := r.list(messages, typeList).next()
+		parts := r.list(first, typeList)
+		var t value
+		for range place + 1 {
+			t, ok = parts.next()
+		}
+		when, err := r.time(t)
+		if !ok || err != nil || when.IsZero() {
+			return f, false
+		}
+		f.start = when.UnixMicro()
+	}
+	return f, true
 }
 
 // start returns when a flow began, or the zero time.

@@ -22,6 +22,7 @@ const (
 	typeNull  = '~'
 	typeDict  = '}'
 	typeList  = ']'
+	typeCut   = '?' // of a value that the file ends in: which it has stands behind it
 )
 
 const (
@@ -48,6 +49,7 @@ func (v value) end() int64 { return v.at + v.n + 1 }
 type reader struct {
 	r    io.ReaderAt
 	size int64
+	cut  bool // what the file ends in is read, too: there may be more of it
 	buf  []byte
 	from int64 // where buf stands
 }
@@ -100,6 +102,9 @@ func (r *reader) value(at, end int64) (value, error) {
 	}
 	v := value{at: at + int64(i) + 1, n: n}
 	if v.end() > end {
+		if end == r.size && r.cut {
+			return value{typ: typeCut, at: v.at, n: end - v.at}, nil
+		}
 		if end == r.size {
 			return v, &decode.SourceError{Offset: at, Err: decode.ErrCut}
 		}
@@ -129,7 +134,7 @@ type list struct {
 // list returns the values of v, of which there are none if it has not type typ.
 func (r *reader) list(v value, typ byte) *list {
 	l := &list{r: r, at: v.at, end: v.at + v.n}
-	if v.typ != typ {
+	if v.typ != typ && v.typ != typeCut {
 		l.end = l.at
 		if !v.null() {
 			l.err = failAt(v.at, "got a value of type %q, want %q", v.typ, typ)
@@ -144,6 +149,9 @@ func (l *list) next() (v value, ok bool) {
 		return value{}, false
 	}
 	if v, l.err = l.r.value(l.at, l.end); l.err != nil {
+		if l.r.cut && errors.Is(l.err, decode.ErrCut) {
+			l.err, l.at = nil, l.end
+		}
 		return value{}, false
 	}
 	l.at = v.end()
@@ -161,7 +169,7 @@ func (r *reader) dict(v value, names ...string) (map[string]value, error) {
 		}
 		e, ok := l.next()
 		if !ok {
-			if l.err == nil {
+			if l.err == nil && !l.r.cut {
 				l.err = failAt(k.at, "a key without a value")
 			}
 			return found, l.err
@@ -184,7 +192,7 @@ func (r *reader) dict(v value, names ...string) (map[string]value, error) {
 // text returns the content of a string of up to most bytes. That of null is "".
 func (r *reader) text(v value, most int64) (string, error) {
 	switch {
-	case v.null():
+	case v.null(), v.typ == typeCut:
 		return "", nil
 	case v.typ != typeBytes && v.typ != typeText:
 		return "", failAt(v.at, "got a value of type %q, want a string", v.typ)
@@ -201,7 +209,7 @@ func (r *reader) text(v value, most int64) (string, error) {
 // word returns a number or true or false as it is spelled, "" for null.
 func (r *reader) word(v value, types string) (string, error) {
 	switch {
-	case v.null():
+	case v.null(), v.typ == typeCut:
 		return "", nil
 	case !bytes.ContainsRune([]byte(types), rune(v.typ)):
 		return "", failAt(v.at, "got a value of type %q, want %q", v.typ, types)

@@ -75,7 +75,7 @@ func (s *story) of(conn int64) string {
 func play(t testing.TB, text string, sinks ...decode.Sink) (*story, error) {
 	t.Helper()
 	s := new(story)
-	src := Source{R: strings.NewReader(text)}
+	src := Source{R: strings.NewReader(text), Size: int64(len(text))}
 	err := src.Play(context.Background(), &decode.Tee{Sinks: append(sinks, s)}, whole)
 	return s, err
 }
@@ -202,7 +202,15 @@ func TestReads(t *testing.T) {
 		{"payload, ISO time, no opcode", entry(begun + handshake + `,"_webSocketMessages":[{"type":"receive","time":"2023-08-29T13:03:22.5Z","payload":"x"},{"type":"send","time":null,"data":"y"}]`),
 			heads + "#1 13:03:22.5 server text \"x\"\n#1 13:03:22.5 client text \"y\"\n"},
 		{"not base64", entry(begun + handshake + `,"_webSocketMessages":[{"type":"send","opcode":2,"data":"{\"a\":1}"}]`),
-			heads + "#1 13:03:20 note binary messages are not in base64, and taken as they are\n#1 13:03:20 client bin \"{\\\"a\\\":1}\"\n"},
+			heads + "#1 13:03:20 note 1 binary message is not in base64, and taken as it is\n#1 13:03:20 client bin \"{\\\"a\\\":1}\"\n"},
+		{"not base64, some", entry(begun + handshake + `,"_webSocketMessages":[{"type":"send","opcode":2,"data":"!"},{"type":"send","opcode":2,"data":"AA=="},{"type":"send","opcode":2,"data":"?"}]`),
+			heads + "#1 13:03:20 note 2 binary messages are not in base64, and taken as they are\n#1 13:03:20 client bin \"!\"\n#1 13:03:20 client bin \"\\x00\"\n#1 13:03:20 client bin \"?\"\n"},
+		{"opcodes that there are not", entry(begun + handshake + `,"_webSocketMessages":[{"type":"send","opcode":-1,"data":"a"},{"type":"send","opcode":17,"data":"b"},{"type":"send","opcode":1,"data":"c"}]`),
+			heads + "#1 13:03:20 note a message with the opcode -1, which there is not, is left out\n#1 13:03:20 note a message with the opcode 17, which there is not, is left out\n#1 13:03:20 client text \"c\"\n"},
+		{"no date", entry(`"startedDateTime":"29.8.2023 13:03",` + handshake + `,"_webSocketMessages":[{"type":"send","time":1693314200,"opcode":1,"data":"a"}]`),
+			heads + "#1 13:03:20 note its startedDateTime, \"29.8.2023 13:03\", is no time\n#1 13:03:20 client text \"a\"\n"},
+		{"timings of all of it", entry(begun + `"time":900,"timings":{"send":1,"wait":800,"receive":99},` + handshake + `,"_webSocketMessages":[{"type":"send","time":1693314200.1,"opcode":1,"data":"a"},{"type":"send","time":1693314199,"opcode":1,"data":"b"}]`),
+			strings.NewReplacer("20 >", "20.001 >", "20 <", "20.1 <").Replace(heads) + "#1 13:03:20.1 client text \"a\"\n#1 13:03:20.1 client text \"b\"\n#1 13:03:20.1 note the time of 1 message is before that of what precedes it, and is taken for the same\n"},
 		{"an error of a frame", entry(begun + handshake + `,"_webSocketMessages":[{"type":"error","time":1693314201,"opcode":-1,"data":"Invalid frame header"}]`),
 			heads + "#1 13:03:21 note error: Invalid frame header\n"},
 		{"half a character", entry(begun + handshake + `,"_webSocketMessages":[{"type":"send","data":"\ud83d-\ude00"}]`), heads + "#1 13:03:20 client text \"\uFFFD-\uFFFD\"\n"},
@@ -229,7 +237,7 @@ func TestReads(t *testing.T) {
 // TestForeignIsNotJudged checks that nothing is said of heads and ends that a file has
 // not.
 func TestForeignIsNotJudged(t *testing.T) {
-	src := Source{R: strings.NewReader(chrome)}
+	src := Source{R: strings.NewReader(chrome), Size: int64(len(chrome))}
 	found := 0
 	err := src.Play(t.Context(), decode.SinkFunc(func(ev *decode.Event) {
 		for _, v := range ev.Violations {
@@ -305,9 +313,74 @@ func TestDamage(t *testing.T) {
 			t.Errorf("%.150s: the first message is shown: %t", text, shown)
 		}
 		var bad error
-		src := Source{R: strings.NewReader(text), Bad: func(err error) { bad = err }}
-		if after := src.Play(t.Context(), new(story), whole); after != nil || fmt.Sprint(bad) != fmt.Sprint(err) {
+		src := Source{R: strings.NewReader(text), Size: int64(len(text)), Bad: func(err error) { bad = err }}
+		if after := src.Play(t.Context(), new(story), whole); after != nil || strings.TrimSuffix(fmt.Sprint(bad), ": the rest of the file is lost") != fmt.Sprint(err) {
 			t.Errorf("%.150s: with Bad got %v and %v", text, after, bad)
+		}
+	}
+}
+
+// overlapping is a trace of two sessions at the same time. The one that began last ends first.
+const overlapping = `{"wstrace":1,"t0":"2026-01-01T00:00:00Z"}
+{"k":"open","t":0,"c":1,"url":"ws://a/one"}
+{"k":"frame","t":1,"c":1,"d":">","op":"text","mask":"01020304","text":"a"}
+{"k":"open","t":1.5,"c":2,"url":"ws://a/two"}
+{"k":"frame","t":2,"c":2,"d":">","op":"text","mask":"01020304","text":"b"}
+{"k":"frame","t":3,"c":1,"d":"<","op":"text","text":"c"}
+{"k":"frame","t":4,"c":2,"d":"<","op":"text","text":"d"}
+{"k":"end","t":5,"c":2,"how":"fin"}
+{"k":"frame","t":6,"c":1,"d":"<","op":"text","text":"e"}
+{"k":"end","t":7,"c":1,"how":"fin"}
+`
+
+// TestOverlap reads sessions that were at the same time back in the order of their times.
+func TestOverlap(t *testing.T) {
+	text, told := write(t, overlapping, Options{})
+	got, err := play(t, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, lines := strings.Join(told.lines, "\n"), strings.Join(got.lines, "\n")
+	if lines != want {
+		t.Errorf("got\n%s\nwant\n%s", lines, want)
+	}
+	cut, err := play(t, text[:strings.LastIndex(text, `"e"`)])
+	if !errors.Is(err, decode.ErrCut) {
+		t.Errorf("cut off: got %v", err)
+	}
+	if lines := strings.Join(cut.lines, "\n"); !strings.Contains(lines, `text "c"`) || !strings.Contains(lines, "#2 00:00:05 end") {
+		t.Errorf("cut off: got\n%s", lines)
+	}
+}
+
+// TestResume goes on behind damage where the next entry can be found.
+func TestResume(t *testing.T) {
+	text, _ := write(t, overlapping, Options{})
+	var indented bytes.Buffer
+	if err := json.Indent(&indented, []byte(text), "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"ours":     text,
+		"indented": indented.String(),
+		"one line": strings.ReplaceAll(text, "\n", ""),
+	} {
+		for _, damage := range []string{"@", "}", "]", `"`, "[", "{"} { // the last two are noticed at the end of the file
+			i := strings.Index(text, `"cache":`)
+			broken := text[:i] + damage + text[i:]
+			var bad []string
+			got := new(story)
+			src := Source{R: strings.NewReader(broken), Size: int64(len(broken)), Bad: func(err error) { bad = append(bad, err.Error()) }}
+			err := src.Play(t.Context(), got, whole)
+			shown := strings.Contains(strings.Join(got.lines, "\n"), `#1 00:00:06 server text "e"`)
+			if name == "one line" {
+				lost := errors.Is(err, decode.ErrCut) || len(bad) == 1 && strings.Contains(bad[0], "the rest of the file is lost")
+				if shown || !lost {
+					t.Errorf("%s, %s: got %v, %q, %q", name, damage, err, bad, got.lines)
+				}
+			} else if err != nil || len(bad) != 1 || !shown {
+				t.Errorf("%s, %s: got %v, %q, %q", name, damage, err, bad, got.lines)
+			}
 		}
 	}
 }
@@ -369,8 +442,17 @@ func TestMemory(t *testing.T) {
 		before, most := heap(), int64(0)
 		w := NewWriter(io.Discard, Options{Spool: tempSpool(t)})
 		events := 0
-		src := Source{R: r, Spool: tempSpool(t)}
-		err := src.Play(t.Context(), decode.SinkFunc(func(ev *decode.Event) {
+		file, err := os.Create(filepath.Join(t.TempDir(), "a.har"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		size, err := io.Copy(file, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		src := Source{R: file, Size: size, Spool: tempSpool(t)}
+		err = src.Play(t.Context(), decode.SinkFunc(func(ev *decode.Event) {
 			w.Emit(ev)
 			if events++; events%5000 == 0 || ev.Kind == decode.KindClosed && events < 1000 {
 				most = max(most, heap())
@@ -404,7 +486,7 @@ func TestSpool(t *testing.T) {
 	}
 	text, told := write(t, b.String(), Options{Spool: tempSpool(t)})
 	got := new(story)
-	src := Source{R: strings.NewReader(text), Spool: tempSpool(t)}
+	src := Source{R: strings.NewReader(text), Size: int64(len(text)), Spool: tempSpool(t)}
 	if err := src.Play(t.Context(), got, whole); err != nil {
 		t.Fatal(err)
 	}
@@ -507,4 +589,23 @@ func FuzzHAR(f *testing.F) {
 			t.Fatalf("got %d messages, and %d when read again", a, b)
 		}
 	})
+}
+
+const cookieTrace = `{"wstrace":1}
+{"k":"open","c":1}
+{"k":"req","m":"GET","target":"/","v":"HTTP/1.1","h":[["Host","a"],["Cookie","a=1; b=\"x y\"; c"],["Cookie","d=e=f"]]}
+{"k":"res","v":"HTTP/1.1","code":200,"reason":"OK","h":[["Set-Cookie","a=1; Path=/; Domain=b; Expires=Wed, 09 Jun 2027 10:18:14 GMT; HttpOnly; Secure; SameSite=Lax"],["Set-Cookie","b=; expires=never"],["Set-Cookie","no"],["Content-Length","0"]]}
+`
+
+// TestCookies writes the cookies of heads.
+func TestCookies(t *testing.T) {
+	text, _ := write(t, cookieTrace, Options{})
+	for _, want := range []string{
+		`"cookies":[{"name":"a","value":"1"},{"name":"b","value":"\"x y\""},{"name":"d","value":"e=f"}]`,
+		`"cookies":[{"name":"a","value":"1","path":"/","domain":"b","expires":"2027-06-09T10:18:14Z","httpOnly":true,"secure":true},{"name":"b","value":""}]`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
 }

@@ -25,6 +25,12 @@ const maxDepth = 1000
 
 func newLexer(r io.Reader) *lexer { return &lexer{r: bufio.NewReaderSize(r, 64<<10)} }
 
+// move goes to another place in the file.
+func (l *lexer) move(s *Source, at int64) {
+	l.r.Reset(io.NewSectionReader(s.R, at, s.Size-at))
+	l.at = at
+}
+
 func (l *lexer) errorAt(err error) error { return &decode.SourceError{Offset: l.at, Err: err} }
 
 // read returns the error for one of the reader.
@@ -129,8 +135,14 @@ func (l *lexer) array(f func() error) error {
 		return l.skipUnless(err)
 	}
 	l.drop(1)
+	return l.elements(f)
+}
+
+// elements reads what stands behind the beginning of an array.
+func (l *lexer) elements(f func() error) error {
 	for first := true; ; first = false {
-		if c, err = l.next(); err != nil {
+		c, err := l.next()
+		if err != nil {
 			return err
 		}
 		switch {

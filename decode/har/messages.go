@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"time"
 
@@ -53,6 +54,7 @@ func (st *store) addHappening(s *stream, h *happening) {
 type playback struct {
 	r   *bufio.Reader
 	h   happening
+	n   int64 // bytes of its data
 	ok  bool  // h is one
 	err error // that ended it
 }
@@ -63,7 +65,7 @@ func (st *store) playback(s *stream) *playback {
 	return p
 }
 
-// next reads the next one into p.h, whose data is valid until then.
+// next goes to the next one, in p.h without its data.
 func (p *playback) next() {
 	p.ok = false
 	var b [5]byte
@@ -75,13 +77,21 @@ func (p *playback) next() {
 	}
 	h := &p.h
 	h.what, h.op, h.dir, h.how, h.both = what(b[0]), ws.OpCode(b[1]), decode.Dir(b[2]), decode.End(b[3]), b[4] != 0
-	var n int64
-	for _, to := range []*int64{&h.state, &h.time, &h.after, &h.at, &n} {
+	for _, to := range []*int64{&h.state, &h.time, &h.after, &h.at, &p.n} {
 		if *to, p.err = binary.ReadVarint(p.r); p.err != nil {
 			return
 		}
 	}
-	if int64(cap(h.data)) < n || cap(h.data) > 1<<20 && n < 1<<19 {
+	if cap(h.data) > 1<<20 {
+		h.data = nil
+	}
+	p.ok = true
+}
+
+// load reads the data of p.h, which is valid until next.
+func (p *playback) load() {
+	h, n := &p.h, p.n
+	if int64(cap(h.data)) < n {
 		h.data = make([]byte, n)
 	}
 	h.data = h.data[:n]
@@ -102,15 +112,13 @@ func (e *entry) message() error {
 	}
 	var exact []byte
 	long, known := false, false
+	opcode := int64(h.op)
 	err := l.object(func(key string) error {
 		switch key {
 		case "type":
 			return l.into(&kind, maxWord)
 		case "opcode":
-			n := int64(h.op)
-			err := l.integer(&n)
-			h.op = ws.OpCode(n & 15)
-			return err
+			return l.integer(&opcode)
 		case "time", "timestamp":
 			t, ok, err := e.time()
 			if ok {
@@ -155,9 +163,12 @@ func (e *entry) message() error {
 	case "error": // of Chrome, about a frame
 		h.what = isNote
 	}
+	h.op = ws.OpCode(opcode & 15)
 	switch {
 	case h.what == isNote:
 		h.data = append([]byte("error: "), data...)
+	case int64(h.op) != opcode:
+		h.what, h.data = isLess, fmt.Appendf(nil, "a message with the opcode %d, which there is not, is left out", opcode)
 	case own.b64:
 		h.data = exact
 	case encoding != "base64" && (h.op == ws.OpText || e.gori):
@@ -167,7 +178,8 @@ func (e *entry) message() error {
 	default:
 		b, ok := decodeBase64(data)
 		if !ok {
-			b, e.garbled = data, true
+			b = data
+			e.garbled++
 		}
 		h.data = b
 	}

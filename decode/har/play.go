@@ -3,6 +3,7 @@ package har
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"net/url"
 	"slices"
 	"strconv"
@@ -12,22 +13,18 @@ import (
 	"github.com/wstrace/wstrace/decode"
 )
 
-// play gives an entry to a session.
-func (e *entry) play() error {
-	begin := e.started
-	if begin.IsZero() {
-		begin = e.begin()
-	}
-	e.before = begin
+// play gives an entry to a session. turn is asked before each step.
+func (e *entry) play(turn func(time.Time) bool) error {
+	begin := time.Unix(0, e.start)
 	e.finishHeads()
 	req, res := &e.request, &e.response
 	asks := !e.bare && decode.AsksForWebSocket(&req.Head)
 	accepted := asks && (res.Status == 101 || res.Proto == "HTTP/2" && res.Status/100 == 2)
-	websocket := asks || e.sent > 0 || e.kind == "websocket" && res.Status == 101
+	websocket := asks || e.bare || e.sent > 0 || e.kind == "websocket" && res.Status == 101
 	bare := e.bare || websocket && (e.sent > 0 || res.Status == 101) && !accepted
 
 	info := e.info
-	info.Conn, info.Time, info.URL, info.NoFrames = e.source.After+e.n, begin, req.url, websocket
+	info.Conn, info.Time, info.URL, info.NoFrames = e.source.After+e.stored.n, begin, req.url, websocket
 	if !e.ours {
 		info.Via, info.Server = "har", origin(req.url)
 		if rest, ok := strings.CutPrefix(req.url, "http"); ok && websocket { // as proxies call it
@@ -43,6 +40,10 @@ func (e *entry) play() error {
 
 	asked := begin.Add(e.untilAsked())
 	answered := asked.Add(time.Duration(max(e.timings.wait, 0)))
+	if first := e.first(); accepted && !first.IsZero() { // then the timings are those of more than the handshake
+		asked = later(begin, earlier(asked, first))
+		answered = later(begin, earlier(answered, first))
+	}
 	end := answered
 	if e.ended > 0 {
 		end = later(end, begin.Add(time.Duration(e.ended)))
@@ -54,11 +55,20 @@ func (e *entry) play() error {
 			s.Notice(begin, "the handshake is not whole in the file, and is left out")
 		}
 	} else {
+		if !turn(asked) {
+			return nil
+		}
 		e.head(s, decode.FromClient, asked, req)
 		given[0] = e.body(s, decode.FromClient, asked, &req.body)
 		if res.Status != 0 || res.raw != nil {
+			if !turn(answered) {
+				return nil
+			}
 			e.head(s, decode.FromServer, answered, res)
 			if !accepted {
+				if !turn(end) {
+					return nil
+				}
 				given[1] = e.body(s, decode.FromServer, end, &res.body)
 			}
 		}
@@ -66,11 +76,10 @@ func (e *entry) play() error {
 	for _, notice := range e.notices(websocket, accepted || bare) {
 		s.Notice(answered, notice)
 	}
-	last, err := e.happen(s, answered)
-	if err != nil || e.open {
+	last, more, err := e.happen(s, answered, turn)
+	if end = later(end, last); !more || err != nil || e.open || !turn(end) {
 		return err
 	}
-	end = later(end, last)
 	for d, n := range e.bytes {
 		if n -= given[d]; n > 0 && !websocket {
 			s.Skip(decode.Dir(d), end, n)
@@ -97,19 +106,18 @@ func (c closing) String() string {
 
 func quoted(s string) string { return string(decode.AppendQuoted(nil, []byte(s))) }
 
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
 		return b
 	}
 	return a
 }
 
-// number gives the entry its number.
-func (e *entry) number() {
-	if e.n++; e.ours && e.session > 0 && e.session < 1<<53 {
-		e.n = e.session
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
 	}
-	e.source.last = max(e.source.last, e.source.After+e.n)
+	return a
 }
 
 // notices are what a person should know of an entry.
@@ -129,22 +137,24 @@ func (e *entry) notices(websocket, upgraded bool) (list []string) {
 	if e.long > 0 {
 		list = append(list, tooLong(e.long))
 	}
-	if e.garbled {
-		list = append(list, "binary messages are not in base64, and taken as they are")
+	switch {
+	case e.garbled == 1:
+		list = append(list, "1 binary message is not in base64, and taken as it is")
+	case e.garbled > 1:
+		list = append(list, fmt.Sprintf("%d binary messages are not in base64, and taken as they are", e.garbled))
+	}
+	if e.undated != "" {
+		list = append(list, "its startedDateTime, "+quoted(e.undated)+", is no time")
 	}
 	return list
 }
 
-// begin returns the time of an entry that has none: of its first message, or of the
-// entry before.
-func (e *entry) begin() time.Time {
+// first returns the time of the first message; zero if it has none.
+func (e *entry) first() time.Time {
 	if p := e.store.playback(&e.messages); p.ok && p.h.time >= 0 {
 		return time.Unix(0, p.h.time)
 	}
-	if e.before.IsZero() {
-		return time.Unix(0, 0)
-	}
-	return e.before
+	return time.Time{}
 }
 
 // untilAsked is how long after the beginning of an entry its request was sent.
@@ -184,6 +194,10 @@ func (e *entry) finishHeads() {
 			h.parse(h == req)
 		case h.Proto != "HTTP/2" && (h == req && h.Method != "" || h.Status != 0):
 			h.Raw = string(h.Append(nil))
+		}
+		if b := &h.body; len(b.data) > spoolFrom { // it may have to wait for its time
+			e.store.add(&b.kept, b.data)
+			b.data = nil
 		}
 	}
 }
@@ -310,12 +324,22 @@ func (e *entry) body(s *decode.Session, d decode.Dir, t time.Time, b *body) int6
 		}
 		return max(n, 0)
 	}
-	less := b.all - int64(len(b.data))
-	for rest := b.data; len(rest) > 0; {
-		piece := rest[:min(len(rest), decode.MaxPiece)]
-		rest = rest[len(piece):]
-		s.Body(d, t, piece, len(rest) == 0 && less == 0 && !b.unended)
+	left, r := b.kept.n, e.store.reader(&b.kept)
+	if left == 0 {
+		left, r = int64(len(b.data)), bytesReader(b.data)
 	}
+	less := b.all - left
+	for piece := make([]byte, min(left, decode.MaxPiece)); left > 0; {
+		piece = piece[:min(left, decode.MaxPiece)]
+		if _, err := io.ReadFull(r, piece); err != nil {
+			e.store.err = cmp.Or(e.store.err, err)
+			break
+		}
+		left -= int64(len(piece))
+		s.Body(d, t, piece, left == 0 && less == 0 && !b.unended)
+	}
+	b.data = nil
+	e.store.drop(&b.kept)
 	if less > 0 {
 		s.SkipBody(d, t, less)
 	} else if b.unended {
@@ -326,20 +350,28 @@ func (e *entry) body(s *decode.Session, d decode.Dir, t time.Time, b *body) int6
 }
 
 // happen gives the messages, and what stands beside them, to a session. It returns the
-// time of the last.
-func (e *entry) happen(s *decode.Session, t time.Time) (time.Time, error) {
+// time of the last, and whether there may be a further step.
+func (e *entry) happen(s *decode.Session, t time.Time, turn func(time.Time) bool) (time.Time, bool, error) {
 	messages, events := e.store.playback(&e.messages), e.store.playback(&e.events)
+	moved := int64(0)
 	for n := int64(0); messages.ok || events.ok; {
-		if e.ctx.Err() != nil {
-			return t, e.ctx.Err()
-		}
 		p := messages
 		if events.ok && (!messages.ok || events.h.after <= n) {
 			p = events
 		}
 		h := &p.h
 		if h.time >= 0 {
-			t = later(t, time.Unix(0, h.time))
+			at := time.Unix(0, h.time)
+			if at.Before(t) {
+				moved++
+			}
+			t = later(t, at)
+		}
+		if !turn(t) {
+			return t, false, nil
+		}
+		if p.load(); !p.ok {
+			break
 		}
 		s.At(0, h.at)
 		switch h.what {
@@ -362,7 +394,14 @@ func (e *entry) happen(s *decode.Session, t time.Time) (time.Time, error) {
 		}
 		p.next()
 	}
-	return t, cmp.Or(messages.err, events.err)
+	switch {
+	case e.ours: // what happened at once
+	case moved == 1:
+		s.Notice(t, "the time of 1 message is before that of what precedes it, and is taken for the same")
+	case moved > 1:
+		s.Notice(t, fmt.Sprintf("the times of %d messages are before those of what precedes them, and are taken for the same", moved))
+	}
+	return t, true, cmp.Or(messages.err, events.err)
 }
 
 // origin returns the address that a URL names: "host:port".

@@ -84,19 +84,27 @@ func isoTime(path string, v any) []string {
 	return nil
 }
 
+func isBool(path string, v any) []string {
+	if _, ok := v.(bool); !ok {
+		return []string{path + ": no boolean"}
+	}
+	return nil
+}
+
 type keys = map[string]schema
 
 var (
 	comment  = keys{"comment": str}
 	pairs    = list(fields(keys{"name": str, "value": str}, comment))
+	cookies  = list(fields(keys{"name": str, "value": str}, keys{"path": str, "domain": str, "expires": isoTime, "httpOnly": isBool, "secure": isBool, "comment": str}))
 	creator  = fields(keys{"name": str, "version": str}, comment)
 	postData = fields(keys{"mimeType": str, "text": str}, keys{"params": pairs, "comment": str})
 	content  = fields(keys{"size": integer, "mimeType": str}, keys{"compression": integer, "text": str, "encoding": str, "comment": str})
 	timing   = fields(keys{"send": duration(0), "wait": duration(0), "receive": duration(0)},
 		keys{"blocked": duration(-1), "dns": duration(-1), "connect": duration(-1), "ssl": duration(-1), "comment": str})
-	request = fields(keys{"method": str, "url": str, "httpVersion": str, "cookies": list(fields(keys{"name": str, "value": str}, comment)), "headers": pairs,
+	request = fields(keys{"method": str, "url": str, "httpVersion": str, "cookies": cookies, "headers": pairs,
 		"queryString": pairs, "headersSize": integer, "bodySize": integer}, keys{"postData": postData, "comment": str})
-	response = fields(keys{"status": integer, "statusText": str, "httpVersion": str, "cookies": pairs, "headers": pairs, "content": content,
+	response = fields(keys{"status": integer, "statusText": str, "httpVersion": str, "cookies": cookies, "headers": pairs, "content": content,
 		"redirectURL": str, "headersSize": integer, "bodySize": integer}, comment)
 	entryOf = fields(keys{"startedDateTime": isoTime, "time": duration(0), "request": request, "response": response, "cache": fields(nil, keys{"beforeRequest": nil, "afterRequest": nil}), "timings": timing},
 		keys{"pageref": str, "serverIPAddress": str, "connection": str, "comment": str})
@@ -109,6 +117,7 @@ var (
 func TestSchema(t *testing.T) {
 	all := traces(t)
 	all["nothing"] = "{\"wstrace\":1}\n"
+	all["cookies"] = cookieTrace
 	for name, wst := range all {
 		for _, control := range []bool{false, true} {
 			text, _ := write(t, wst, Options{Control: control})

@@ -1,6 +1,8 @@
 package har
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wstrace/wstrace/decode"
+	"github.com/wstrace/wstrace/decode/internal/merge"
 )
 
 // Limits of what is held of one entry, in bytes.
@@ -19,8 +22,8 @@ const (
 	maxWord = 4 << 10        // of any other text
 )
 
-// A Source plays a HAR: each entry is a session, one after the other in their order
-// in the file, numbered from 1 unless the file is ours. It implements
+// A Source plays a HAR: each entry is a session, numbered from 1 in their order in the
+// file unless that is ours, and played in the order of their times. It implements
 // [decode.Source].
 //
 // Heads are given as far as the file has them. Where a body comes without its
@@ -31,12 +34,13 @@ const (
 //
 // A file that is damaged, or cut off, is played up to there.
 type Source struct {
-	R     io.Reader // the file, without compression
-	After int64     // is added to the number of each session
-	Spool Spool     // for what does not fit into memory; nil keeps it there
+	R     io.ReaderAt // the file, without compression
+	Size  int64       // of the file, in bytes
+	After int64       // is added to the number of each session
+	Spool Spool       // for what does not fit into memory; nil keeps it there
 
-	// Bad, if not nil, is told of damage, which then is not the error of Play. What
-	// follows it can't be read.
+	// Bad, if not nil, is told of damage, which then is not the error of Play. It goes on
+	// with the next entry if that can be found, which takes entries at the start of a line.
 	Bad func(error)
 
 	last     int64
@@ -50,11 +54,48 @@ func (s *Source) Last() int64 { return max(s.last, s.After) }
 // frames.
 func (s *Source) Messages() bool { return s.messages }
 
-var errNoLog = errors.New(`there is no "log" with "entries"`)
+// ErrNoEntries is the error of Play, in a [decode.SourceError], for JSON that is no HAR.
+var ErrNoEntries = errors.New(`there is no "log" with "entries"`)
 
 // Play implements [decode.Source].
 func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) error {
-	p := &player{source: s, ctx: ctx, sink: sink, look: look, lex: newLexer(s.R), store: store{spool: s.Spool}}
+	p := &player{source: s, ctx: ctx, sink: decode.Shared(sink), look: look, store: store{spool: s.Spool}}
+	p.lex = newLexer(io.NewSectionReader(s.R, 0, s.Size))
+	end := p.index()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	p.number()
+	err := merge.Play(ctx, len(p.entries), func(i int) time.Time { return time.Unix(0, p.entries[i].start) },
+		func(i int) merge.Session { return p.session(&p.entries[i]) }, func() error { return p.failed })
+	return cmp.Or(err, end)
+}
+
+// A player plays one file.
+type player struct {
+	source  *Source
+	ctx     context.Context
+	sink    decode.Sink
+	look    decode.Look
+	lex     *lexer
+	store   store
+	ours    bool // the file was written by a Writer
+	gori    bool // the file was written by gori
+	found   bool // the entries
+	entries []stored
+	failed  error
+}
+
+// A stored is an entry in the file. There may be millions.
+type stored struct {
+	at     int64 // where it stands
+	start  int64 // nanoseconds since 1970
+	n      int64 // its number; 0 before it has one
+	broken bool  // it is damaged or cut off, which was told
+}
+
+// index finds the entries. The error is why there are no more.
+func (p *player) index() error {
 	p.lex.mark()
 	err := p.lex.object(func(key string) error {
 		if key != "log" {
@@ -62,34 +103,113 @@ func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) e
 		}
 		return p.lex.object(p.logKey)
 	})
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case err == nil && !p.found:
-		err = &decode.SourceError{Err: errNoLog}
-	case errors.Is(err, decode.ErrCut):
-		return err
+	if err == nil && !p.found {
+		err = &decode.SourceError{Err: ErrNoEntries}
 	}
-	if err != nil && s.Bad != nil {
-		s.Bad(err)
-		return nil
+	for err != nil {
+		if len(p.entries) > 0 {
+			p.entries[len(p.entries)-1].broken = true
+		}
+		switch found := p.source.Bad != nil && p.ctx.Err() == nil && p.resume(); {
+		case found:
+			p.source.Bad(err)
+			err = p.lex.elements(p.scan)
+		case p.source.Bad == nil || errors.Is(err, decode.ErrCut):
+			return err
+		default:
+			if at, ok := errors.AsType[*decode.SourceError](err); ok && p.found {
+				err = &decode.SourceError{Offset: at.Offset, Err: fmt.Errorf("%w: the rest of the file is lost", at.Err)}
+			}
+			p.source.Bad(err)
+			return nil
+		}
 	}
-	return err
+	return nil
 }
 
-// A player plays one file.
-type player struct {
-	source *Source
-	ctx    context.Context
-	sink   decode.Sink
-	look   decode.Look
-	lex    *lexer
-	store  store
-	ours   bool // the file was written by a Writer
-	gori   bool // the file was written by gori
-	found  bool // the entries
-	n      int64
-	before time.Time // when the entry before began
+// resume goes to the next entry behind damage, if it can be found: at the start of a line
+// that begins as that of the entry before. No string goes over the end of a line, and
+// with the same indentation it is as deep.
+func (p *player) resume() bool {
+	if len(p.entries) == 0 {
+		return false
+	}
+	last := p.entries[len(p.entries)-1].at
+	start := p.opening(last)
+	if start == nil {
+		return false
+	}
+	indent := int64(bytes.IndexByte(start, '{'))
+	b := make([]byte, 64<<10)
+	for at := max(last, p.lex.at-indent); at < p.source.Size; {
+		n, _ := p.source.R.ReadAt(b[:min(int64(len(b)), p.source.Size-at)], at)
+		if i := bytes.Index(b[:n], start); i >= 0 {
+			p.lex.move(p.source, at+int64(i)+indent)
+			return true
+		}
+		if n <= len(start) {
+			return false
+		}
+		at += int64(n - len(start) + 1)
+	}
+	return false
+}
+
+// opening returns how the line of an entry begins, from the end of the line before to its
+// first key, or, if that stands in another line, to the end of this one. It is nil if
+// other things than entries may begin like that.
+func (p *player) opening(at int64) []byte {
+	const most = 256
+	from := max(0, at-most)
+	b := make([]byte, at-from+most)
+	n, _ := p.source.R.ReadAt(b, from)
+	b = b[:n]
+	if int64(n) <= at-from || b[at-from] != '{' {
+		return nil
+	}
+	before, rest := b[:at-from], b[at-from:]
+	line := len(bytes.TrimRight(before, " \t")) - 1
+	if line < 0 || before[line] != '\n' {
+		return nil
+	}
+	inner := bytes.TrimLeft(rest[1:], " \t\r")
+	if len(inner) > 0 && inner[0] == '\n' && line < len(before)-1 {
+		return b[line : len(b)-len(inner)+1]
+	}
+	if len(inner) == 0 || inner[0] != '"' {
+		return nil
+	}
+	key := bytes.IndexByte(inner[1:], '"')
+	if key < 0 {
+		return nil
+	}
+	return b[line : len(b)-len(inner)+key+2]
+}
+
+// number gives the entries their numbers: those in a file of ours have one, unless they
+// are damaged.
+func (p *player) number() {
+	taken := map[int64]bool{}
+	n, highest := int64(0), int64(0)
+	for i := range p.entries {
+		if e := &p.entries[i]; taken[e.n] {
+			e.n = 0
+		} else if e.n > 0 {
+			taken[e.n] = true
+			highest = max(highest, e.n)
+		}
+	}
+	for i := range p.entries {
+		e := &p.entries[i]
+		if e.n == 0 {
+			if e.n = n + 1; taken[e.n] {
+				e.n = highest + 1
+			}
+			taken[e.n] = true
+		}
+		n, highest = e.n, max(highest, e.n)
+	}
+	p.source.last = p.source.After + highest
 }
 
 func (p *player) logKey(key string) error {
@@ -109,41 +229,100 @@ func (p *player) logKey(key string) error {
 		})
 	case "entries":
 		p.found = true
-		return p.lex.array(p.entry)
+		return p.lex.array(p.scan)
 	}
 	return p.lex.skip()
 }
 
-// entry reads and plays an entry.
-func (p *player) entry() error {
-	if err := context.Cause(p.ctx); err != nil {
+// scan reads when an entry begins, and its number. What else is in it is read again.
+func (p *player) scan() error {
+	if p.ctx.Err() != nil {
+		return context.Cause(p.ctx)
+	}
+	l := p.lex
+	if _, err := l.next(); err != nil {
 		return err
 	}
-	e := &entry{player: p, at: p.lex.at, session: -1, ended: -1}
-	defer func() {
-		p.store.drop(&e.messages)
-		p.store.drop(&e.events)
-	}()
-	err := p.lex.object(e.key)
-	if p.store.err != nil {
-		return p.store.err
+	e := &entry{player: p, session: -1}
+	in := stored{at: l.at}
+	first, messages := time.Time{}, 0
+	err := l.object(func(key string) error {
+		switch key {
+		case "startedDateTime":
+			return e.startedDateTime()
+		case "_webSocketMessages":
+			return l.array(func() error {
+				messages++
+				return l.object(func(key string) (err error) {
+					if messages == 1 && (key == "time" || key == "timestamp") {
+						first, _, err = e.time()
+						return err
+					}
+					return l.skip()
+				})
+			})
+		case "_wstrace":
+			return l.object(func(key string) error {
+				if key == "session" {
+					return l.integer(&e.session)
+				}
+				return l.skip()
+			})
+		}
+		return l.skip()
+	})
+	switch {
+	case !e.started.IsZero():
+		in.start = e.started.UnixNano()
+	case !first.IsZero():
+		in.start = first.UnixNano()
+	case len(p.entries) > 0:
+		in.start = p.entries[len(p.entries)-1].start
 	}
-	e.number()
-	e.open = e.open || err != nil // there may be more
-	if e.known() {
-		if bad := e.play(); err == nil {
-			err = bad
+	if p.ours && e.session > 0 && e.session < 1<<53 {
+		in.n = e.session
+	}
+	p.entries = append(p.entries, in)
+	return err
+}
+
+// session reads and plays an entry.
+func (p *player) session(in *stored) merge.Session {
+	return func(turn func(time.Time) bool) {
+		e := &entry{player: p, stored: in, ended: -1}
+		defer e.drop()
+		p.lex.move(p.source, in.at)
+		err := p.lex.object(e.key)
+		e.open = e.open || err != nil // there may be more
+		if p.store.err == nil && e.known() {
+			err = cmp.Or(e.play(turn), err)
+		}
+		switch {
+		case p.store.err != nil:
+			p.failed = cmp.Or(p.failed, p.store.err)
+		case err == nil || in.broken:
+		case p.source.Bad != nil:
+			p.source.Bad(err)
+		default:
+			p.failed = cmp.Or(p.failed, err)
 		}
 	}
-	return err
+}
+
+// drop gives up what is kept of e.
+func (e *entry) drop() {
+	for _, s := range []*stream{&e.messages, &e.events, &e.request.body.kept, &e.response.body.kept} {
+		e.store.drop(s)
+	}
 }
 
 // An entry is what was read of one.
 type entry struct {
 	*player
-	at       int64 // where it begins
+	*stored
 	started  time.Time
-	ended    int64 // nanoseconds after that; -1 if not known
+	undated  string // what stands in place of that time
+	ended    int64  // nanoseconds after that; -1 if not known
 	timings  timings
 	request  head
 	response head
@@ -154,7 +333,7 @@ type entry struct {
 	messages stream
 	sent     int64 // messages in it
 	long     int64 // messages that were left out, as they are too long
-	garbled  bool  // a binary message is not base64
+	garbled  int64 // binary messages that are not base64
 
 	// What only our files have.
 	session int64
@@ -189,6 +368,7 @@ type head struct {
 type body struct {
 	there    bool   // data is set
 	data     []byte // of it, or text in base64 before finish
+	kept     stream // has data in its place
 	all      int64  // how long it is, or that text
 	base64   bool
 	isCoded  bool  // data is it as it came
@@ -238,12 +418,16 @@ func (e *entry) key(key string) error {
 
 func (e *entry) startedDateTime() error {
 	k, v, err := e.lex.scalar(maxWord)
+	ok := false
 	switch {
 	case err != nil:
 	case k == text:
-		e.started, _ = parseTime(v)
+		e.started, ok = parseTime(v)
 	case k == number:
-		e.started, _ = secondsOrMillis(v, false)
+		e.started, ok = secondsOrMillis(v, false)
+	}
+	if !ok {
+		e.undated = v
 	}
 	return err
 }

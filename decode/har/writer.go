@@ -584,7 +584,9 @@ func appendPair(dst []byte, name, value string) []byte {
 // appendHead appends what requests and responses have alike.
 func (w *Writer) appendHead(dst []byte, h *decode.Head) []byte {
 	dst = appendString(append(dst, `,"httpVersion":`...), cmp.Or(h.Proto, "HTTP/1.1"))
-	dst = append(dst, `,"cookies":[],"headers":[`...)
+	dst = append(dst, `,"cookies":[`...)
+	dst = appendCookies(dst, h)
+	dst = append(dst, `],"headers":[`...)
 	for i, f := range h.Fields {
 		if i > 0 {
 			dst = append(dst, ',')

@@ -132,6 +132,9 @@ func beginPacket(dst []byte, iface uint32, time uint64, n, lost int) []byte {
 	return little.AppendUint32(dst, uint32(n+lost))
 }
 
+// optionsLen is how many bytes the options of a packet without a comment have.
+const optionsLen = 4 + 4 + 4
+
 // endPacket ends the block of a packet with n bytes that begins at dst[at].
 func endPacket(dst []byte, at, n int, flags uint32, comments []string) []byte {
 	dst = pad(dst, n)

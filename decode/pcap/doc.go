@@ -14,6 +14,6 @@
 // client-leg, what the client sent and what was sent to it; on the interface
 // server-leg, what was sent to the server and what that sent.
 //
-// Comments on packets have the session's number and URL, the rules that were broken
-// and, on the last packet of a session, how it was closed.
+// Comments on packets have the session's number and URL, the rules that were broken,
+// behind the word "finding:", and, on the last packet of a session, how it was closed.
 package pcap

@@ -80,6 +80,14 @@ func (p *player) segment(s *segment, at place) {
 			p.lose(f, side)
 		}
 	}
+	if len(s.options) > optionsLen { // it has a comment
+		p.blocks.options(s.options, func(code uint16, v []byte) error {
+			if code == optionComment {
+				f.stream.tell(at, string(v))
+			}
+			return nil
+		})
+	}
 	if len(s.payload) > 0 || s.cut > 0 {
 		p.payload(f, side, s, seq, at)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -23,6 +24,7 @@ type guess struct {
 	marks []mark // where segments begin in buf
 
 	pass func(at place, b []byte) // is given what is passed over; nil for nothing
+	late bool                     // the other end no longer waits for what is held
 }
 
 // A mark is where a segment begins.
@@ -228,10 +230,12 @@ func isClose(payload []byte, key [4]byte, masked bool) bool {
 	return ok && code >= 1000 && code < 5000 && utf8.Valid(reason)
 }
 
+// resetGuesses forgets what is held, and plays what has waited for it.
 func (s *stream) resetGuesses() {
 	for side := range s.guesses {
 		s.guesses[side].reset(s.player)
 	}
+	s.playWaiting()
 }
 
 // seek takes what an end says where the beginning is missing.
@@ -247,6 +251,7 @@ func (s *stream) seek(side int, at place, b []byte, start bool) {
 	}
 	masked, ok := g.find(s.player, need)
 	if !ok {
+		s.settle()
 		return
 	}
 	client := side
@@ -255,11 +260,16 @@ func (s *stream) seek(side int, at place, b []byte, start bool) {
 	}
 	if s.client >= 0 && s.client != client { // they are none, or nobody would understand them
 		g.reset(s.player)
+		s.settle()
 		return
 	}
 	if s.relayed == nil {
 		s.client = client
-		s.missed(g.marks[0].place).Upgraded()
+		began := g.marks[0].place
+		if h := &s.guesses[1-side]; len(h.buf) > 0 && h.marks[0].offset < began.offset {
+			began = h.marks[0].place
+		}
+		s.missed(began).Upgraded()
 	}
 	s.begins(side)
 	if other := 1 - side; s.lacks[other] && len(s.guesses[other].buf) > 0 {
@@ -267,6 +277,7 @@ func (s *stream) seek(side int, at place, b []byte, start bool) {
 			s.begins(other)
 		}
 	}
+	s.settle()
 }
 
 // unframed says that it is not known where the next frame begins of what an end says.
@@ -288,21 +299,99 @@ func (s *stream) missed(at place) *exchange {
 	return x
 }
 
-// begins gives the frames that were found to the session.
+// A chunk is what an end has said, which waits until it is known what the other said
+// before it.
+type chunk struct {
+	place
+	side   int
+	data   []byte
+	begins bool // a frame, behind what is missing
+}
+
+// maxWaiting is how many chunks wait.
+const maxWaiting = 1024
+
+// maxLate is how long, by the times of the packets, chunks wait. The chunks before may
+// be a lone Pong, which is too short to be taken for one, and the next heartbeat comes
+// after half a minute or so.
+const maxLate = time.Minute
+
+// begins lets the frames that were found wait, in the order of the packets.
 func (s *stream) begins(side int) {
 	g := &s.guesses[side]
-	g.pass = nil
-	s.relayed.Resume(s.dir(side), g.marks[0].time)
+	all := make([]chunk, 0, len(s.waiting)+len(g.marks))
 	for i, m := range g.marks {
 		to := g.from + len(g.buf)
 		if i+1 < len(g.marks) {
 			to = g.marks[i+1].pos
 		}
-		s.relayed.place(m.place)
-		s.relayed.Data(s.dir(side), m.time, g.buf[m.pos-g.from:to-g.from])
+		for len(s.waiting) > 0 && s.waiting[0].offset <= m.offset {
+			all, s.waiting = append(all, s.waiting[0]), s.waiting[1:]
+		}
+		all = append(all, chunk{m.place, side, g.buf[m.pos-g.from : to-g.from], i == 0})
 	}
+	s.waiting = append(all, s.waiting...)
+	s.player.cost += len(g.buf) // which reset takes away
 	s.lacks[side] = false
+	g.pass = nil
 	g.reset(s.player)
+}
+
+// follows reports whether what side says, in frames, comes behind what is held of the
+// other end, and lets it wait for that. If that takes too much, or too long, what is
+// held comes late: out of order, and with the time of what was shown by then.
+func (s *stream) follows(side int, at place, b []byte) bool {
+	g := &s.guesses[1-side]
+	if !s.lacks[1-side] || len(g.buf) == 0 || g.late {
+		return false
+	}
+	waits := len(b)
+	for _, c := range s.waiting {
+		waits += len(c.data)
+	}
+	if waits > maxGuess || len(s.waiting) == maxWaiting || s.player.full(len(b)) || at.time.Sub(g.marks[0].time) > maxLate {
+		g.late = true
+		s.playWaiting()
+		return false
+	}
+	s.player.cost += len(b)
+	s.waiting = append(s.waiting, chunk{at, side, bytes.Clone(b), false})
+	return true
+}
+
+// settle gives to the session what no longer has to wait.
+func (s *stream) settle() {
+	var held *guess
+	for side := range s.guesses {
+		if g := &s.guesses[side]; s.lacks[side] && len(g.buf) > 0 && !g.late {
+			held = g
+		}
+	}
+	for len(s.waiting) > 0 && (held == nil || s.waiting[0].offset <= held.marks[0].offset) {
+		s.playChunk()
+	}
+}
+
+// playWaiting gives all that waits to the session.
+func (s *stream) playWaiting() {
+	for len(s.waiting) > 0 {
+		s.playChunk()
+	}
+}
+
+func (s *stream) playChunk() {
+	c := s.waiting[0]
+	if s.waiting = s.waiting[1:]; len(s.waiting) == 0 {
+		s.waiting = nil
+	}
+	s.player.cost -= len(c.data)
+	if x := s.relayed; x != nil {
+		x.place(c.place)
+		if c.begins {
+			x.Resume(s.dir(c.side), c.time)
+		}
+		x.Data(s.dir(c.side), c.time, c.data)
+	}
 }
 
 // resumes reports whether something begins with b, a segment, that needs nothing from

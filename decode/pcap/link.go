@@ -17,7 +17,8 @@ type segment struct {
 	rst      bool
 	hasAck   bool
 	payload  []byte
-	cut      int // bytes of payload behind it that were not captured
+	cut      int    // bytes of payload behind it that were not captured
+	options  []byte // of its block, if a Writer has written it
 }
 
 // Values of LINKTYPE_ that are known.

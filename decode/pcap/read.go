@@ -46,8 +46,11 @@ type Source struct {
 	// be told apart: Last of the Source before.
 	After int64
 
-	last   int64
-	passed map[string]int64
+	last    int64
+	passed  map[string]int64
+	cut     int64
+	cutAt   int
+	cutMany bool // they differ in where they were cut off
 }
 
 // A Passed is how many conversations were passed over, and why.
@@ -67,7 +70,7 @@ const (
 	PassedEarly     = "TLS with early data"
 	PassedDamaged   = "TLS that can't be decrypted"
 	PassedFragments = "IP fragments"
-	PassedServerLeg = "the server's side of a session that wstrace changed on the way"
+	PassedServerLeg = "between wstrace and the server, of sessions that are shown as the client had them"
 )
 
 // Passed returns what Play has passed over, the most first.
@@ -80,6 +83,16 @@ func (s *Source) Passed() []Passed {
 	return list
 }
 
+// Cut returns how many packets with TCP Play has found cut off, as by a snap length,
+// and at how many bytes, if that is the same for all; 0 otherwise. Those of a [Writer],
+// for bytes that are not known, don't count.
+func (s *Source) Cut() (packets int64, at int) {
+	if s.cutMany {
+		return s.cut, 0
+	}
+	return s.cut, s.cutAt
+}
+
 // Last returns the number of the last session, or After.
 func (s *Source) Last() int64 { return max(s.last, s.After) }
 
@@ -88,6 +101,7 @@ func (s *Source) Last() int64 { return max(s.last, s.After) }
 func (s *Source) Play(ctx context.Context, sink decode.Sink, look decode.Look) error {
 	p := &player{source: s, sink: sink, look: look, keys: newKeySet(s.Keys), flows: map[flowKey]*flow{}}
 	s.last, s.passed = s.After, map[string]int64{}
+	s.cut, s.cutMany = 0, false
 	b := &p.blocks
 	b.r, b.secrets = bufio.NewReaderSize(s.R, 64<<10), func(log []byte) { p.keys.found.add(log, p.held.secret) }
 	err := b.begin()
@@ -166,8 +180,13 @@ func (p *player) packet(pkt *packet) {
 	var s segment
 	switch p.links.decode(pkt, &s) {
 	case contentTCP:
+		if s.cut > 0 && !pkt.made {
+			p.source.cutMany = p.source.cutMany || p.source.cut > 0 && p.source.cutAt != len(pkt.data)
+			p.source.cut, p.source.cutAt = p.source.cut+1, len(pkt.data)
+		}
 		switch {
 		case !pkt.leg:
+			s.options = pkt.options
 			p.segment(&s, place{pkt.time, pkt.offset})
 		case s.syn && !s.hasAck:
 			p.pass(PassedServerLeg)

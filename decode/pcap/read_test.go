@@ -198,7 +198,11 @@ func TestSnapLength(t *testing.T) {
 			p.cut = 1000
 		}
 	}
-	got, _, err := play(t, file{link: linkEthernet}.write(k.packets), nil)
+	src := &Source{R: bytes.NewReader(file{link: linkEthernet}.write(k.packets))}
+	got, err := show(src, render.Options{Preview: 60})
+	if n, at := src.Cut(); n != 5 || at != 514 {
+		t.Errorf("%d packets were cut off at %d bytes, want 5 at 514", n, at)
+	}
 	if err != nil || strings.Count(got, "gap 1000 bytes: not recorded") != 5 || !strings.Contains(got, `"last words"`) || !strings.Contains(got, "closed 1000") {
 		t.Errorf("got %v\n%s", err, got)
 	}

@@ -25,12 +25,14 @@ const maxNames = 1 << 16
 
 // A packet is one that was captured. Its data is valid until the next one is read.
 type packet struct {
-	link   uint32 // LINKTYPE_ value
-	data   []byte
-	cut    int  // bytes of the packet behind data that were not captured
-	leg    bool // it is on the server leg of a Writer
-	time   time.Time
-	offset int64 // where in the file its record or block begins
+	link    uint32 // LINKTYPE_ value
+	data    []byte
+	cut     int  // bytes of the packet behind data that were not captured
+	leg     bool // it is on the server leg of a Writer
+	made    bool // a Writer has made it
+	time    time.Time
+	options []byte // of its block, in a section of a Writer
+	offset  int64  // where in the file its record or block begins
 }
 
 // A blockReader reads the packets of a pcap or pcapng file.
@@ -46,6 +48,7 @@ type blockReader struct {
 	link uint32 // of pcap
 	unit uint64 // of pcap: parts of a second
 
+	ours       bool               // the section at hand is of a Writer
 	interfaces []captureInterface // of the section at hand
 	names      map[netip.Addr]string
 	secrets    func([]byte) // takes a key log
@@ -58,6 +61,7 @@ type captureInterface struct {
 	unit  uint64 // parts of a second
 	shift int64  // seconds to be added
 	leg   bool   // it is the server leg of a Writer
+	made  bool   // it is one of a Writer
 }
 
 // Magic numbers (draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng).
@@ -348,7 +352,11 @@ func (b *blockReader) section(length [4]byte) error {
 	if n := b.order.Uint32(body[len(body)-4:]); n != total {
 		return fmt.Errorf("a block has a length of %d bytes at its beginning and %d at its end", total, n)
 	}
-	b.interfaces, b.names = nil, nil
+	b.interfaces, b.names, b.ours = nil, nil, false
+	b.options(body[12:len(body)-4], func(code uint16, v []byte) error {
+		b.ours = b.ours || code == optionComment && string(v) == sectionComment
+		return nil
+	})
 	return nil
 }
 
@@ -392,6 +400,10 @@ func (b *blockReader) take(kind uint32, body []byte, p *packet) (ok bool, err er
 		i := &b.interfaces[id]
 		p.link, p.data, p.cut, p.leg = i.link, body[20:20+n], cutOff(whole, n), i.leg
 		p.time = timeOf(uint64(b.order.Uint32(body[4:]))<<32|uint64(b.order.Uint32(body[8:])), i.unit, i.shift)
+		p.made = i.made
+		if b.ours && kind == blockEnhanced {
+			p.options = body[min(20+(int(n)+3)&^3, len(body)):]
+		}
 		return true, nil
 	case blockSimple:
 		if len(body) < 4 {
@@ -434,6 +446,7 @@ func (b *blockReader) takeInterface(body []byte) error {
 			i.unit = unit
 		case code == optionDescription:
 			i.leg = string(v) == serverLegDescription
+			i.made = i.leg || string(v) == clientLegDescription
 		case code == optionShift && len(v) == 8:
 			i.shift = int64(b.order.Uint64(v))
 		}

@@ -16,7 +16,8 @@ type stream struct {
 	player *player
 	flow   *flow
 	client int // which end is the client; -1 if that is not known
-	tls    *decode.TLS
+	tls    [legs]*decode.TLS
+	told   told
 	server string // where a tunnel through a proxy leads to, or ""
 	mode   mode
 
@@ -27,6 +28,7 @@ type stream struct {
 	relayed *exchange   // all that comes belongs to it
 	lacks   [2]bool     // by end: where frames begin is not known yet
 	guesses [2]guess    // by end: for modeSeek, or with lacks
+	waiting []chunk     // for what is held in one of guesses, in order
 	ended   [2]bool
 	showed  bool // something was shown of it
 
@@ -123,7 +125,7 @@ func (s *stream) first(side int, at place, b []byte) {
 	case isHello(b):
 		s.keep(side, nil)
 		s.beginTLS(side, at, b)
-	case decode.MayBeRequest(b, s.tls != nil || s.server != ""):
+	case decode.MayBeRequest(b, s.tls[clientLeg] != nil || s.server != ""):
 		s.keep(side, nil)
 		s.mode = modeHTTP
 		s.http(side, at, b, true)
@@ -201,7 +203,7 @@ func (s *stream) http(side int, at place, b []byte, start bool) {
 		s.data(side, at, b, start)
 	case s.lacks[side]:
 		s.seek(side, at, b, start)
-	default:
+	case !s.follows(side, at, b):
 		x.place(at)
 		x.Data(s.dir(side), at.time, b)
 	}
@@ -305,10 +307,11 @@ func (s *stream) request(h *decode.Head, at place) {
 
 // open begins the session of x.
 func (s *stream) open(x *exchange, url string, cont bool, at place) {
-	info := decode.Info{URL: url, Cont: cont, ClientTLS: s.tls, ServerTLS: s.tls, Client: s.addr(s.client).String(), Server: s.authority()}
+	info := decode.Info{URL: url, Cont: cont, ClientTLS: s.tls[clientLeg], ServerTLS: s.tls[serverLeg], Client: s.addr(s.client).String(), Server: s.authority()}
 	p := s.player
 	p.source.last++
 	info.Conn, info.Time, info.Via = p.source.last, at.time, "pcap"
+	s.told.add(&info)
 	x.player, x.Sink, x.Look = p, x, p.look
 	x.At(0, at.offset)
 	x.Open(info)
@@ -327,7 +330,7 @@ func (s *stream) url(h *decode.Head) string {
 	if decode.AsksForWebSocket(h) {
 		scheme = "ws"
 	}
-	if s.tls != nil {
+	if s.tls[clientLeg] != nil {
 		scheme, port = scheme+"s", ":443"
 	}
 	host := h.Get("Host")
@@ -496,6 +499,7 @@ func (s *stream) gap(side int, at place, n int64) {
 	case s.relayed != nil:
 		lacks := s.lacks[side]
 		s.guesses[side].reset(s.player)
+		s.playWaiting()
 		if lacks && !s.relayed.Lost(d) {
 			return // it has not begun yet
 		}
@@ -571,6 +575,7 @@ func (s *stream) end(side int, at place, how decode.End) {
 	case s.mode != modeHTTP:
 	case s.relayed != nil:
 		s.guesses[side].reset(s.player)
+		s.playWaiting()
 		s.relayed.place(at)
 		s.relayed.End(d, at.time, how, "")
 	case d == decode.FromClient:

@@ -105,7 +105,7 @@ func (s *stream) beginTLS(side int, at place, b []byte) {
 func (c *tlsConn) begin() {
 	s := c.outer
 	*c = tlsConn{outer: s, info: &decode.TLS{}, hold: c.hold}
-	c.plain = &stream{player: s.player, flow: s.flow, client: s.client, server: s.server, tls: c.info}
+	c.plain = &stream{player: s.player, flow: s.flow, client: s.client, server: s.server, tls: [legs]*decode.TLS{c.info, c.info}}
 }
 
 // lookup returns a secret of the conversation. Without it, it is noted as missing.

@@ -26,12 +26,14 @@ type Options struct {
 // read whatever happens later, and more than one for a chunk over 256 KiB. With no
 // findings it allocates nothing for a chunk.
 //
-// Times never run backwards within a conversation. They may do so between two, as the
-// sessions of a recording need not be in order.
+// Times never run backwards within a conversation. They do so between two only if what
+// is written is out of order, as the sessions of a recording may be.
 //
 // Bytes that are not known, as of a body that was not recorded, are packets that were
 // cut off or, if they are many, lost segments.
 // Messages of which no frames are known have no place in a capture ([Writer.Messages]).
+// A conversation of such a session is left open, since one that ended without a Close
+// would look like a fault; a comment says so.
 // A connection that wstrace itself ended has a FIN and a comment that says so.
 type Writer struct {
 	mu sync.Mutex
@@ -45,6 +47,8 @@ type Writer struct {
 
 	buf      []byte // what is to be written
 	now      uint64 // the time of what is written, in ns since 1970
+	before   uint64 // the time of the packet before
+	mixed    bool   // times ran backwards, as what is written is out of order
 	last     uint64 // the latest of all packets
 	packets  [legs]uint64
 	messages int64
@@ -57,7 +61,11 @@ const (
 	keptBuffer = 1 << 20   // the largest buffer that is used again
 )
 
-const serverLegDescription = "between the proxy and the server, where something was changed on the way"
+// What a Source knows the interfaces of a Writer by.
+const (
+	clientLegDescription = "between the client and the proxy, or the server if nothing was changed on the way"
+	serverLegDescription = "between the proxy and the server, where something was changed on the way"
+)
 
 const sectionComment = "What client and server sent is real, and so are the times; Ethernet, IP and TCP are made up. TLS is plain text."
 
@@ -76,7 +84,12 @@ type session struct {
 	gone      [2]bool  // by Dir: what else came was dropped, as the peer had gone
 	resets    bool     // one side has reset the connection, and nothing tells of it yet
 	resetBy   decode.Dir
-	websocket bool // it became a WebSocket connection
+	handshake bool   // a head of it came, or frames without one
+	ext       string // as [decode.Info] says
+	websocket bool   // it became a WebSocket connection
+
+	noFrames bool  // as [decode.Info] says
+	messages int64 // that were left out
 }
 
 // NewWriter returns a Writer to w, to which it writes the beginning of the capture.
@@ -84,7 +97,7 @@ func NewWriter(w io.Writer, o Options) *Writer {
 	wr := &Writer{w: w, talks: make(map[talkKey]*talk)}
 	wr.sessions.Forgotten = func(_ int64, s *session) { wr.abandon(s) }
 	wr.buf = appendSection(wr.buf, o.By, sectionComment)
-	wr.buf = appendInterface(wr.buf, "client-leg", "between the client and the proxy, or the server if nothing was changed on the way")
+	wr.buf = appendInterface(wr.buf, "client-leg", clientLegDescription)
 	wr.buf = appendInterface(wr.buf, "server-leg", serverLegDescription)
 	wr.flush()
 	return wr
@@ -171,7 +184,9 @@ func (w *Writer) emit(ev *decode.Event) {
 			w.abandon(s)
 		}
 		w.at(ev.Time)
-		w.open(w.sessions.Of(ev), ev.Info)
+		s := w.sessions.Of(ev)
+		s.noFrames = ev.Info.NoFrames
+		w.open(s, ev.Info)
 	}
 	s := w.sessions.Lookup(ev.Conn)
 	if s == nil {
@@ -180,16 +195,19 @@ func (w *Writer) emit(ev *decode.Event) {
 	w.note(s, ev)
 	switch ev.Kind {
 	case decode.KindRequest:
+		s.handshake = true
 		if hs := ev.Handshake; hs.Forwarded != nil {
 			s.heads[decode.FromClient] = hs.Forwarded.Raw
 		} else {
 			s.heads[decode.FromClient] = hs.Request.Raw
 		}
 	case decode.KindResponse:
+		s.handshake = true
 		s.heads[decode.FromServer] = ev.Head.Raw
 	case decode.KindMessage:
 		if ev.Message.Frames == 0 {
 			w.messages++
+			s.messages++
 		}
 	case decode.KindEnd:
 		w.at(ev.Time)
@@ -229,6 +247,14 @@ func (w *Writer) tap(s *session, c *decode.Chunk) {
 		leg = serverLeg
 	}
 	notes := &s.notes[0]
+	if c.Offset >= 0 && !s.handshake {
+		s.handshake = true
+		if s.ext != "" {
+			notes.add(atFirst, aboutExt+s.ext)
+		} else {
+			notes.add(atFirst, aboutFrames)
+		}
+	}
 	switch c.Leg {
 	case decode.LegBoth:
 		w.pass(s.talks[clientLeg], c, notes)
@@ -266,9 +292,15 @@ func (w *Writer) open(s *session, info *decode.Info) {
 	s.client, s.server = w.addrs.of(info, w.name)
 	t, isNew := w.talk(clientLeg, s.client, s.server, s.conn)
 	s.talks[clientLeg] = t
-	s.notes[0].add(-1, about(info))
+	s.ext = info.Ext
+	s.notes[0].add(atFirst, about(info))
+	for leg, t := range [...]*decode.TLS{clientLeg: info.ClientTLS, serverLeg: info.ServerTLS} {
+		if t != nil {
+			s.notes[0].add(atFirst, aboutTLS[leg]+formatTLS(t))
+		}
+	}
 	if info.Cont {
-		s.notes[0].add(-1, "it began before the recording")
+		s.notes[0].add(atFirst, aboutCont)
 	}
 	if isNew {
 		w.connect(t, s.notes[0].take(-1, true))
@@ -330,6 +362,9 @@ func (w *Writer) split(s *session) {
 
 // ends writes that d has ended.
 func (w *Writer) ends(s *session, d decode.Dir, ev *decode.Event) {
+	if s.noFrames {
+		return
+	}
 	if ev.How == decode.EndRST {
 		if !s.resets {
 			s.resets, s.resetBy = true, d
@@ -354,14 +389,21 @@ func (w *Writer) ends(s *session, d decode.Dir, ev *decode.Event) {
 
 // abandon writes what is left of a session whose end is not known.
 func (w *Writer) abandon(s *session) {
-	w.now = 0 // the time of what came last
+	now := w.now
+	if w.now = w.before; w.mixed {
+		w.now = 0 // the time of what came last of the session
+	}
 	w.finish(s, "")
+	w.now = now
 }
 
 // finish writes what is left of a session, with a verdict or "".
 func (w *Writer) finish(s *session, verdict string) {
 	if verdict != "" {
 		s.notes[0].add(-1, verdict)
+	}
+	if s.noFrames {
+		s.notes[0].add(-1, fmt.Sprintf("not in this capture: how the connection ended, and its messages (%d), as no frames of them are known", s.messages))
 	}
 	comments := append(s.notes[0].take(-1, true), s.notes[1].take(-1, true)...)
 	for leg, t := range s.talks {
@@ -382,6 +424,12 @@ func (w *Writer) finish(s *session, verdict string) {
 				if w.acknowledge(t, d, comments) {
 					comments = nil
 				}
+			}
+			if s.noFrames {
+				if comments != nil {
+					w.packet(t, decode.FromClient, ack, nil, comments)
+				}
+				t.lone = true // what follows would be taken for frames
 			}
 		}
 		w.release(t)

@@ -15,12 +15,14 @@ type notes struct {
 	more int // that had no room
 }
 
-// A note belongs to the packet with the byte before offset at, or to the last of what
-// comes next if that is negative.
+// A note belongs to the packet with the byte before offset at. If that is negative, it
+// belongs to the last of what comes next, or with atFirst to the first.
 type note struct {
 	at   int64
 	text string
 }
+
+const atFirst = -2
 
 // Limits of comments.
 const (
@@ -29,7 +31,7 @@ const (
 )
 
 func (n *notes) add(at int64, text string) {
-	if len(n.list) == maxNotes {
+	if len(n.list) >= maxNotes && at != atFirst { // which readers need
 		n.more++
 		return
 	}
@@ -40,7 +42,7 @@ func (n *notes) add(at int64, text string) {
 func (n *notes) take(offset int64, last bool) (comments []string) {
 	left := n.list[:0]
 	for _, x := range n.list {
-		if last || x.at >= 0 && x.at <= offset {
+		if last || x.at == atFirst || x.at >= 0 && x.at <= offset {
 			comments = append(comments, x.text)
 		} else {
 			left = append(left, x)
@@ -63,6 +65,10 @@ func clean(s string, most int) string {
 	b := decode.AppendEscaped(nil, []byte(s[:min(len(s), most)]), false)
 	return string(decode.WholeChars(b[:min(len(b), most)]))
 }
+
+// findingPrefix begins the comments that are violations, so that Wireshark can filter
+// for them alone.
+const findingPrefix = "finding: "
 
 // note notes what ev tells besides bytes.
 func (w *Writer) note(s *session, ev *decode.Event) {
@@ -94,9 +100,9 @@ func (w *Writer) note(s *session, ev *decode.Event) {
 	}
 	for i := range ev.Violations {
 		v := &ev.Violations[i]
-		text := fmt.Sprintf("%s: %s", v.Severity, v)
+		text := fmt.Sprintf("%s%s: %s", findingPrefix, v.Severity, v)
 		if v.Frame >= 0 {
-			text = fmt.Sprintf("frame %d, %s", v.Frame, text)
+			text = fmt.Sprintf("%s%s in frame %d: %s", findingPrefix, v.Severity, v.Frame, v)
 		}
 		n.add(at, text)
 	}

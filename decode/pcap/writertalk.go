@@ -106,7 +106,8 @@ func (w *Writer) cutPacket(t *talk, d decode.Dir, flags byte, payload []byte, lo
 	peer := t.seq[d.Peer()]
 	at := len(w.buf)
 	t.last = max(t.last, w.now)
-	w.last = max(w.last, t.last)
+	w.mixed = w.mixed || t.last < w.before
+	w.before, w.last = t.last, max(w.last, t.last)
 	b := beginPacket(w.buf, t.key.leg, t.last, n, lost)
 	b, checksum := h.append(b, flags, t.seq[d], peer, len(payload)+lost)
 	b = append(b, payload...)
@@ -186,10 +187,11 @@ func (w *Writer) lost(t *talk, d decode.Dir, n int64, comments []string) {
 	}
 }
 
-// confirm acknowledges what came before, as soon as it came.
+// confirm acknowledges what came before, as soon as that does not make times run
+// backwards.
 func (w *Writer) confirm(t *talk, d decode.Dir) {
 	now := w.now
-	w.now = t.last
+	w.now = min(w.before, now)
 	w.acknowledge(t, d, nil)
 	w.now = now
 }

@@ -33,7 +33,7 @@ const Comment = "A session archive of Fiddler, written by "
 // ([decode.Look.Bodies]) for them to be written.
 //
 // What an archive has no place for is left out: interim responses, tunnels without a
-// request, gaps beyond the end of a frame, what was sent in place of heads, and what
+// request, gaps beyond the end of a frame, bytes behind them that are no frames, what was sent in place of heads, and what
 // decided over frames. A message of which no frames are known stands as a frame, and a
 // flag of the session says so.
 //
@@ -62,6 +62,8 @@ type session struct {
 	bodies  [2]bool                           // something of them was written
 	missing [2]int64                          // of the bodies
 	notes   []string
+
+	lost [2]bool // nothing can be framed any more, because of a gap
 
 	frames   stream
 	count    int64 // of frames
@@ -221,6 +223,9 @@ func (w *Writer) junk(s *session, ev *decode.Event) {
 		return
 	}
 	w.land(s, d, ev.Out)
+	if s.lost[d] && !ev.Out {
+		return // any reader would take it for frames
+	}
 	w.record(s, d, frameBits(ev), ev.Time, int64(len(ev.Data)))
 	w.spool.write(&s.frames, ev.Data)
 	w.spool.write(&s.frames, []byte("\r\n"))
@@ -239,6 +244,7 @@ func frameBits(ev *decode.Event) (bits int) {
 // frame takes a frame or a piece of one.
 func (w *Writer) frame(s *session, ev *decode.Event) {
 	f := ev.Frame
+	s.lost[f.Dir] = s.lost[f.Dir] && ev.Out
 	fl := s.inFlight(f.Dir, ev.Out)
 	if !f.More {
 		w.land(s, f.Dir, ev.Out)
@@ -335,6 +341,7 @@ func (w *Writer) gap(s *session, ev *decode.Event) {
 	if !s.accepted {
 		s.missing[ev.Dir] += ev.Lost
 	}
+	s.lost[ev.Dir] = s.accepted
 	w.land(s, ev.Dir, false)
 }
 

@@ -3,6 +3,7 @@ package trace
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -27,6 +28,16 @@ func Format(w io.Writer, r io.Reader) error {
 // the lines before. After the last one f is called with nil. What stands
 // behind the # of a comment becomes what comment returns, if that is not nil.
 func Rewrite(w io.Writer, r io.Reader, comment func([]byte) []byte, f func(*Record) ([]*Record, error)) error {
+	return rewrite(w, r, comment, nil, f)
+}
+
+// RewriteGood copies a trace like [Rewrite], with its comments, but for the lines that are
+// no records, of which bad is told.
+func RewriteGood(w io.Writer, r io.Reader, bad func(error), f func(*Record) ([]*Record, error)) error {
+	return rewrite(w, r, nil, bad, f)
+}
+
+func rewrite(w io.Writer, r io.Reader, comment func([]byte) []byte, bad func(error), f func(*Record) ([]*Record, error)) error {
 	lines := NewReader(r).lines
 	out := bufio.NewWriterSize(w, 64<<10)
 	var buf []byte
@@ -37,6 +48,9 @@ func Rewrite(w io.Writer, r io.Reader, comment func([]byte) []byte, f func(*Reco
 		buf = buf[:0]
 		switch {
 		case err == io.EOF:
+		case bad != nil && errors.Is(err, errLongLine):
+			bad(err)
+			continue
 		case err != nil:
 			out.Flush()
 			return err
@@ -51,6 +65,10 @@ func Rewrite(w io.Writer, r io.Reader, comment func([]byte) []byte, f func(*Reco
 				front, err = fmt.Errorf("line %d: %w", lines.n, err), nil
 			}
 			if first = false; err != nil {
+				if bad != nil && errors.As(err, new(unparsed)) {
+					bad(lines.errorAt(err))
+					continue
+				}
 				out.Flush()
 				if front != nil && !records {
 					return front // this is no trace at all
@@ -94,11 +112,16 @@ func appendBlank(dst, line []byte, comment func([]byte) []byte) []byte {
 	return append(append(dst, line...), '\n')
 }
 
+// An unparsed error is that of a line that is no record.
+type unparsed struct{ error }
+
+func (e unparsed) Unwrap() error { return e.error }
+
 // appendRecords appends what f makes of the record in a line.
 func appendRecords(dst, line []byte, f func(*Record) ([]*Record, error)) ([]byte, error) {
 	rec, err := Parse(line)
 	if err != nil {
-		return dst, err
+		return dst, unparsed{err}
 	}
 	recs, err := f(rec)
 	if err != nil {

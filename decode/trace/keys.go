@@ -124,6 +124,8 @@ var keysByKind = map[Kind][]key{
 		derivedCount("len", func(r *Record) **int64 { return &r.Message.Len }),
 		payload("text", FormText),
 		otherPayload("b64", FormBase64),
+		closeCode("code"),
+		closeReason("reason"),
 		flag("compressed", func(r *Record) *bool { return &r.Message.Compressed }),
 		text("packed", func(r *Record) *string { return &r.Packed }),
 		flag("cut", func(r *Record) *bool { return &r.Cut }),

@@ -26,7 +26,7 @@ func TestMessagesWithoutFrames(t *testing.T) {
 	want := lines(`{"k":"open","t":0,"c":1,"url":"ws://a","via":"har","messages":true}`,
 		`{"k":"message","t":0,"c":1,"d":">","op":"text","len":2,"text":"hi"}`,
 		`{"k":"message","t":0,"c":1,"d":"<","op":"bin","len":2,"b64":"AP8="}`,
-		`{"k":"message","t":0,"c":1,"d":"<","op":"close","len":5,"b64":"A+hieWU="}`,
+		`{"k":"message","t":0,"c":1,"d":"<","op":"close","len":5,"code":1000,"reason":"bye"}`,
 		`{"k":"end","t":0,"c":1,"d":"<","how":"fin"}`,
 		`{"k":"end","t":0,"c":1,"d":">","how":"fin"}`)
 	if _, got, _ := strings.Cut(text, "\n"); got != want {

@@ -173,6 +173,9 @@ func (p *parser) finish() error {
 		}
 	case KindFrame:
 		return p.finishFrame()
+	case KindMessage:
+		op, _ := decode.ParseOp(p.Message.Op)
+		return p.finishClose(op)
 	case KindBody, KindMore, KindJunk:
 		if p.has("len") != p.Cut {
 			return errors.New("len and cut go together")
@@ -184,18 +187,26 @@ func (p *parser) finish() error {
 	return nil
 }
 
-func (p *parser) finishFrame() error {
+// finishClose makes the code and reason of a Close its payload.
+func (p *parser) finishClose(op ws.OpCode) error {
 	switch {
 	case p.code != nil:
 		if err := p.setForm(FormCode); err != nil {
 			return err
 		}
-		if p.Op != ws.OpClose {
+		if op != ws.OpClose {
 			return errors.New("code: is for close frames")
 		}
 		p.Payload = append(p.code, p.reason...)
 	case p.reason != nil:
 		return errors.New("reason: without a code")
+	}
+	return nil
+}
+
+func (p *parser) finishFrame() error {
+	if err := p.finishClose(p.Op); err != nil {
+		return err
 	}
 	if p.Form == FormDeflate {
 		if p.has("len") || p.LenBits != 0 {

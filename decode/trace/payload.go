@@ -142,7 +142,7 @@ func (r *Record) bestForm() Form {
 		if utf8.Valid(p) {
 			return FormText
 		}
-	case r.Op == ws.OpClose && r.Kind == KindFrame && len(p) >= 2:
+	case r.Op == ws.OpClose && (r.Kind == KindFrame || r.Kind == KindMessage && !r.Cut) && len(p) >= 2:
 		if utf8.Valid(p[2:]) {
 			return FormCode
 		}

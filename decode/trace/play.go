@@ -202,6 +202,10 @@ func (s *session) play(rec *Record) error {
 			s.Notice(rec.Time, rec.Text)
 		}
 	case KindEnd:
+		if s.noFrames && !s.begun { // neither the handshake nor a message is known
+			s.begun = true
+			s.Upgraded()
+		}
 		// The counts of an exchange that its last end closes stand after it.
 		var done *Record
 		if !s.accepted {

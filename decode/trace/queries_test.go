@@ -30,7 +30,9 @@ func TestQueries(t *testing.T) {
 			lines = append(lines, line)
 		}
 	}
-	lines = append(lines, `{"k":"frame","t":200,"c":1,"d":">","op":"text","text":"{\"type\":\"a\"}"}`+"\n")
+	lines = append(lines, `{"k":"frame","t":200,"c":1,"d":">","op":"text","text":"{\"type\":\"a\"}"}`+"\n",
+		`{"k":"frame","t":200,"c":1,"d":">","op":"pong","text":"a pong"}`+"\n",
+		`{"k":"message","t":201,"c":1,"d":">","op":"text","text":"{\"type\":\"whole\"}"}`+"\n")
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "chat.wst"), []byte(strings.Join(lines, "")), 0o600); err != nil {
 		t.Fatal(err)
@@ -49,6 +51,9 @@ func TestQueries(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		if err != nil || len(out) == 0 {
 			t.Errorf("%s: %v\n%s", query, err, out)
+		}
+		if strings.Contains(cells[1], "text") && (!strings.Contains(string(out), "whole") || strings.Contains(string(out), "a pong")) {
+			t.Errorf("%s: got\n%swant texts of messages, and no pong", query, out)
 		}
 		t.Logf("%s\n%s", query, out)
 	}

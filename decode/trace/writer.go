@@ -82,6 +82,10 @@ func NewWriter(w io.Writer, o Options) *Writer {
 	return wr
 }
 
+// SetMode replaces the Mode of the options, for what is not known earlier. It must be
+// called before the first event.
+func (w *Writer) SetMode(mode string) { w.o.Mode = mode }
+
 // Err returns the first error of writing. After it, nothing more was written.
 // It must not be called during Emit.
 func (w *Writer) Err() error { return w.err }

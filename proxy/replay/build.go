@@ -105,6 +105,9 @@ func (b *builder) end(d decode.Dir, both bool, at int, t time.Duration, how deco
 		return false
 	}
 	b.ended[d] = true
+	if b.s.info.NoFrames && (b.s.closes(decode.FromClient) || b.s.closes(decode.FromServer)) {
+		return false // of what followed a Close such files have not all
+	}
 	switch how {
 	case decode.EndFIN, decode.EndRST, decode.EndTLSEOF:
 	default: // it was none of this side's doing: the trace stops here

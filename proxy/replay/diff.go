@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -23,14 +24,16 @@ import (
 //	  < text "Welcome John."  line 6
 //	- > text "Good morning"  line 7
 //	+ > text "Good evening"  line 9
-//	~ < text "John says: …"  line 8, 10: compressed; in 3 frames
+//	~ < text "John says: …"  line 8, 10: 1 frame in A, 3 in B; compressed in A only
 //
 // Below two messages that differ where that is not plain to see stands where, as by
 // [Difference.Diff] with a width.
 //
 // Each line is one of a only (-), of b only (+), of both with another frame
 // shape (~), or of both and near a change. Messages of one side are compared in
-// their order; how those of both sides interleave does not matter.
+// their order; how those of both sides interleave does not matter. What is not known
+// of one of the sessions, because its file has messages and no frames, is not compared.
+// Then there is an error if frames are to be compared, as with [Exact].
 func Diff(w io.Writer, a, b *Script, width int) (differ bool, err error) {
 	if len(b.selectors) > 0 { // neither's secrets are compared or shown
 		both := *a
@@ -39,6 +42,9 @@ func Diff(w io.Writer, a, b *Script, width int) (differ bool, err error) {
 		a = &both
 	}
 	subs := a.pairCaptures(b)
+	if a.exact && a.info.NoFrames != b.info.NoFrames {
+		return false, errNoFrames
+	}
 	var sides [2]alignment // by Dir
 	in := [2]*Script{a.inRecords(), b.inRecords()}
 	for d := range decode.Dir(2) {
@@ -65,6 +71,8 @@ func Diff(w io.Writer, a, b *Script, width int) (differ bool, err error) {
 	}
 	return differ, err
 }
+
+var errNoFrames = errors.New("one of the files has messages, not frames, and can't be compared frame by frame")
 
 // merge puts the rows of both directions into the order in which they stand in
 // a or b. One of a only and one of b only have none: what is begun goes on.
@@ -120,7 +128,7 @@ type alignment struct {
 // align pairs what d does in two sessions, as s compares.
 func (s *Script) align(in [2]*Script, d decode.Dir, subs *values) alignment {
 	longs := longContents(in[:]...)
-	al := alignment{s: s, in: in, as: s.steps(in[0], d, subs, longs), bs: s.steps(in[1], d, nil, longs)}
+	al := alignment{s: s, in: in, as: s.steps(in[0], in[1], d, subs, longs), bs: s.steps(in[1], in[0], d, nil, longs)}
 	list := s.reconcile(pairs(al.as, al.bs), al.as, al.bs)
 	al.rows = make([]row, len(list))
 	var dropped []int32 // not yet answered by one that was added
@@ -136,7 +144,7 @@ func (s *Script) align(in [2]*Script, d decode.Dir, subs *values) alignment {
 				r.old, dropped = dropped[0], dropped[1:]
 			}
 		default:
-			if s.shapeOf(in[0], al.as[p.a].unit) != s.shapeOf(in[1], al.bs[p.b].unit) {
+			if al.shapes(p.a, p.b) != "" {
 				r.mark = '~'
 			}
 			dropped = nil
@@ -165,7 +173,7 @@ func (al *alignment) line(r *row) string {
 	case r.a >= 0:
 		st = &al.as[r.a]
 		if r.mark == '~' {
-			note = al.s.shapeOf(al.in[0], st.unit) + "; " + al.s.shapeOf(al.in[1], al.bs[r.b].unit)
+			note = al.shapes(int(r.a), int(r.b))
 		}
 	default:
 		if st = &al.bs[r.b]; r.old >= 0 {
@@ -331,9 +339,11 @@ func (s *Script) pairCaptures(other *Script) *values {
 }
 
 // steps returns what d does in session of, which is in records, in order, with keys as s compares,
-// with captured values in their place.
-func (s *Script) steps(of *Script, d decode.Dir, subs *values, longs map[long]bool) []step {
+// with captured values in their place. What the other session can't tell is left out.
+func (s *Script) steps(of, other *Script, d decode.Dir, subs *values, longs map[long]bool) []step {
 	units := of.sides[d].units
+	noFrames := of.info.NoFrames || other.info.NoFrames
+	noClose := of.info.NoFrames && !of.closes(d) || other.info.NoFrames && !other.closes(d)
 	list := make([]step, 0, len(units)+2)
 	if d == decode.FromClient && of.request != nil && !of.request.out {
 		list = append(list, s.headStep(of, of.request, subs))
@@ -346,7 +356,7 @@ func (s *Script) steps(of *Script, d decode.Dir, subs *values, longs map[long]bo
 	key := func(u *unit) string { return s.key(u, subs, longs) }
 	for i := range units {
 		u := &units[i]
-		if u.out || u.beat != noBeat {
+		if u.out || u.beat != noBeat || noFrames && unknown(u, noClose) {
 			continue
 		}
 		name := fmt.Sprint(u.kind, u.op, u.cut, u.kind == unitEnd && s.exact && u.how == decode.EndRST, key(of.withoutIDs(u, key)))
@@ -356,6 +366,15 @@ func (s *Script) steps(of *Script, d decode.Dir, subs *values, longs map[long]bo
 		list = append(list, step{key: keyOf(name), line: of.line(u.at), unit: u})
 	}
 	return list
+}
+
+// unknown reports whether a file that has messages and no frames may lack u, which was
+// there; its Close frames too if it has none of them.
+func unknown(u *unit, noClose bool) bool {
+	if u.op == ws.OpClose && u.kind != unitJunk && u.kind != unitEnd {
+		return noClose
+	}
+	return u.cut || u.kind == unitEnd || u.kind == unitJunk || u.op > ws.OpBinary
 }
 
 // headStep returns the step that a head of a session is.
@@ -398,20 +417,34 @@ func splitList(name string, h *head) []string {
 	return h.Values(name)
 }
 
-// shapeOf says in what frames a message of a session was sent; "" where that does not
-// count.
-func (s *Script) shapeOf(of *Script, u *unit) string {
-	if s.exact || u == nil || u.kind != unitMessage || of.splitter() != nil {
+// shapes says how step a of one session was sent in other frames than b of the other;
+// "" if it was not, or where that does not count or is not known.
+func (al *alignment) shapes(a, b int) string {
+	u, v := al.as[a].unit, al.bs[b].unit
+	if al.s.exact || u == nil || v == nil || u.kind != unitMessage || v.kind != unitMessage {
 		return ""
 	}
-	shape := "one frame"
-	if u.frames != 1 {
-		shape = fmt.Sprintf("%d frames", u.frames)
+	for _, in := range al.in {
+		if in.info.NoFrames || in.splitter() != nil {
+			return ""
+		}
 	}
-	if u.compressed {
-		shape += ", compressed"
+	var parts []string
+	if u.frames != v.frames {
+		noun := "frames"
+		if u.frames == 1 {
+			noun = "frame"
+		}
+		parts = append(parts, fmt.Sprintf("%d %s in A, %d in B", u.frames, noun, v.frames))
 	}
-	return shape
+	if u.compressed != v.compressed {
+		name := "B"
+		if u.compressed {
+			name = "A"
+		}
+		parts = append(parts, "compressed in "+name+" only")
+	}
+	return strings.Join(parts, "; ")
 }
 
 // longContents returns the contents of which one of the sessions has only the

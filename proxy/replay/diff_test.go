@@ -56,7 +56,7 @@ func TestDiff(t *testing.T) {
 		{"shape", talk, strings.ReplaceAll(talk, `"deflate":"John`, `"text":"John`), nil, `  < text "John joined."  line 5, 5
   < text "Welcome John."  line 6, 6
   > text "good morning"  line 10, 10
-~ < text "John says: good morning"  line 11, 11: one frame, compressed; one frame
+~ < text "John says: good morning"  line 11, 11: compressed in A only
   < binary [00 01 02]  line 12, 12
   > text '{"id":1,"name":"Welcome John"}'  line 13, 13
   > close 1000 "bye"  line 14, 14

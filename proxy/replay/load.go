@@ -138,6 +138,7 @@ type library struct {
 	slab     slab
 	busy     decode.PerSession[*edit.Freezer] // those that have compressed something of late
 	sessions int                              // so many there are
+	last     int64                            // the highest number of one
 	opened   map[int64]decode.Info            // by number: sessions of which it is not known yet whether they are played
 	plain    bool                             // the session to be played is none of WebSocket
 	known    map[int64]bool                   // sessions whose beginning was read, if the recording has parts
@@ -149,6 +150,7 @@ type library struct {
 func (l *library) open(info decode.Info) {
 	number := info.Conn
 	l.sessions++
+	l.last = max(l.last, number)
 	if l.run != "" {
 		l.known[number] = true
 	}
@@ -167,6 +169,7 @@ func (l *library) wants(number int64) bool {
 func (l *library) goOn(number int64) {
 	if !l.known[number] {
 		l.sessions++
+		l.last = max(l.last, number)
 		l.partial[number] = true
 	}
 }
@@ -238,7 +241,7 @@ func (l *library) finish(err error) ([]*Script, error) {
 	case l.partial[l.session], l.session == 0 && len(l.partial) > 0:
 		return nil, errPartial
 	case l.session != 0:
-		return nil, fmt.Errorf("the trace has no session %d", l.session)
+		return nil, fmt.Errorf("there is no session %d, the last is %d", l.session, l.last)
 	}
 	return nil, errors.New("the trace has no WebSocket session")
 }

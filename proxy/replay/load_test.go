@@ -138,6 +138,66 @@ func TestLoadMessages(t *testing.T) {
 	check(t, err, "70000 bytes are lost here, so the session can't be played")
 }
 
+// A file that has messages and no frames is played, and compared, by what it knows: it
+// may have one Close of two, and no fragments, masks and compression.
+func TestNoFrames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const handshake = `{"wstrace":1}
+{"k":"open","c":1,"url":"ws://h/","messages":true}
+`
+		const (
+			hi     = `{"k":"message","t":1,"c":1,"d":">","op":"text","text":"hi"}` + "\n"
+			hello  = `{"k":"message","t":2,"c":1,"d":"<","op":"text","text":"hello"}` + "\n"
+			client = `{"k":"message","t":3,"c":1,"d":">","op":"close","b64":"A+g="}` + "\n"
+			server = `{"k":"message","t":3,"c":1,"d":"<","op":"close","b64":"A+g="}` + "\n"
+			end    = `{"k":"end","t":4,"c":1,"how":"fin"}` + "\n"
+			frames = `{"wstrace":1}
+{"k":"open","c":1,"url":"ws://h/"}
+{"k":"frame","t":1,"c":1,"d":">","op":"text","mask":"01020304","fin":false,"text":"h"}
+{"k":"frame","t":1,"c":1,"d":">","op":"cont","mask":"01020304","text":"i"}
+{"k":"frame","t":2,"c":1,"d":"<","op":"text","text":"hello"}
+`
+			clients = `{"k":"frame","t":3,"c":1,"d":">","op":"close","mask":"01020304","code":1000}` + "\n"
+			servers = `{"k":"frame","t":3,"c":1,"d":"<","op":"close","code":1000}` + "\n"
+		)
+		byClient := loaded(t, handshake+hi+hello+client+end)
+		byServer := loaded(t, handshake+hi+hello+server+end)
+		for _, c := range []struct {
+			messages *Script
+			frames   string
+		}{
+			{byClient, frames + clients + servers + end},
+			{byClient, frames + clients + end},
+			{byServer, frames + servers + clients + end},
+			{byServer, frames + servers + end},
+		} {
+			wire := loaded(t, c.frames)
+			serr, _ := both(t, c.messages, wire)
+			check(t, serr, "")
+			_, cerr := both(t, wire, c.messages)
+			check(t, cerr, "")
+			for _, sides := range [][2]*Script{{c.messages, wire}, {wire, c.messages}} {
+				var out bytes.Buffer
+				if differ, err := Diff(&out, sides[0], sides[1], 0); differ || err != nil {
+					t.Errorf("got %v, and a diff\n%s", err, &out)
+				}
+			}
+		}
+		var out bytes.Buffer
+		Diff(&out, byClient, loaded(t, frames+strings.Replace(clients, "1000", "1001", 1)), 0)
+		if want := "- > close 1000  line 5\n"; !strings.Contains(out.String(), want) {
+			t.Errorf("got a diff\n%swant\n%sin it", &out, want)
+		}
+		exact, err := Load(Trace(strings.NewReader(frames)), Exact())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Diff(&out, exact, byClient, 0); err != errNoFrames {
+			t.Errorf("got %v for frames and none", err)
+		}
+	})
+}
+
 // An option that something would ignore can't be given to it.
 func TestOptionsForTheirVerb(t *testing.T) {
 	const compare, load, play, connect, serve, dial = 1, 2, 4, 8, 16, 32

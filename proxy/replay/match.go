@@ -171,7 +171,7 @@ func (p *player) match(u *unit) {
 			return // all have been played; this is about how they end
 		}
 		// The trace need not say how the session ends.
-		if u.kind != unitEnd && (u.op != ws.OpClose || p.peerClosed && p.closesRecorded()) {
+		if u.kind != unitEnd && (u.op != ws.OpClose || p.peerClosed && p.s.closes(p.peer)) {
 			p.fail(p.unexpected(u, ""))
 		}
 		return
@@ -228,10 +228,10 @@ func (p *player) later(u *unit) int {
 	return -1
 }
 
-// closesRecorded reports whether the recorded peer sends a Close frame.
-func (p *player) closesRecorded() bool {
-	for i := range p.s.sides[p.peer].units {
-		if p.s.sides[p.peer].units[i].op == ws.OpClose {
+// closes reports whether a side sends a Close frame.
+func (s *Script) closes(d decode.Dir) bool {
+	for i := range s.sides[d].units {
+		if u := &s.sides[d].units[i]; u.op == ws.OpClose && u.kind != unitJunk && u.kind != unitEnd {
 			return true
 		}
 	}
@@ -244,7 +244,7 @@ func (p *player) lost() bool {
 	if p.role == decode.FromServer || p.notUpgraded || p.peerClosed {
 		return false
 	}
-	return p.closesRecorded() || slices.ContainsFunc(p.s.sides[p.role].items[p.next:], func(it item) bool {
+	return p.s.closes(p.peer) || slices.ContainsFunc(p.s.sides[p.role].items[p.next:], func(it item) bool {
 		return !it.end && !it.isClose && !it.reply
 	})
 }

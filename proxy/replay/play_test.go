@@ -884,7 +884,7 @@ func TestChoice(t *testing.T) {
 	if s := loaded(t, two, Session(3)); s.number != 3 || len(s.sides[decode.FromServer].units) != 1 {
 		t.Errorf("got session %d", s.number)
 	}
-	for n, want := range map[int64]string{2: "session 2 did not ask for websocket", 4: "the trace has no session 4"} {
+	for n, want := range map[int64]string{2: "session 2 did not ask for websocket", 4: "there is no session 4, the last is 3"} {
 		_, err := Load(Trace(strings.NewReader(two)), Session(n))
 		check(t, err, want)
 	}

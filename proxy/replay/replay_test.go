@@ -112,7 +112,7 @@ func TestMutations(t *testing.T) {
 			{"frame dropped", decode.FromServer, line(talk, 13), "",
 				`line 13: expected client frame 1, close 1000 "bye", after client message 0 (line 10); got text '{"id":1,"name":"Welcome John"}'`},
 			{"last frame dropped", decode.FromServer, line(talk, 14), "",
-				`line 16: expected the end of the client (fin) after client frame 1 (line 13); got close 1000 "bye"`},
+				`line 16: expected the client to end the connection (fin) after client frame 1 (line 13); got close 1000 "bye"`},
 			{"frame added", decode.FromClient, line(talk, 11), line(talk, 11) + line(talk, 11),
 				`line 12: expected server frame 3, text "John says: good morning", after server frame 2 (line 11); got binary [00 01 02], which is expected later, as server frame 4 (line 13)`},
 			{"frame added at the end", decode.FromServer, line(talk, 14), line(talk, 14) + line(talk, 14),

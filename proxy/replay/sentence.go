@@ -22,7 +22,7 @@ func (s *Script) unitName(d decode.Dir, i int, who string) string {
 		if who == "our" {
 			return "our end" + s.inLine(u.at)
 		}
-		return fmt.Sprintf("the end of the %s%s", who, s.inLine(u.at))
+		return fmt.Sprintf("the end of the connection by the %s%s", who, s.inLine(u.at))
 	}
 	return fmt.Sprintf("%s %s %d%s", who, u.noun(), i, s.inLine(u.at))
 }
@@ -62,7 +62,7 @@ func (p *player) unexpected(u *unit, why string) error {
 	}
 	switch {
 	case want.kind == unitEnd:
-		d.Text = fmt.Sprintf("expected the end of the %s (%v) %s", p.peer, want.how, p.after())
+		d.Text = fmt.Sprintf("expected the %s to end the connection (%v) %s", p.peer, want.how, p.after())
 	default:
 		d.Text = fmt.Sprintf("expected %s %s %d, %s, %s", p.peer, want.noun(), p.arrived, expected, p.after())
 	}
@@ -113,7 +113,7 @@ func (p *player) stalled() error {
 		what = p.nameTheirs(p.arrived)
 		before = p.s.before[p.s.sides[p.peer].units[p.arrived].at]
 	case p.ready:
-		what = "the end of the " + p.peer.String()
+		what = "the end of the connection by the " + p.peer.String()
 	case p.role == decode.FromClient:
 		what = "the response of the server"
 		if len(p.s.replies) > 0 {

@@ -22,6 +22,7 @@ func TestQueriesInDuckDB(t *testing.T) {
 {"k":"req","t":0,"c":1,"m":"GET","target":"/chat","v":"HTTP/1.1","h":[["X","1"],["HOST","a"]]}
 {"k":"res","t":0.1,"c":1,"v":"HTTP/1.1","code":101,"reason":"Switching Protocols","h":[["Upgrade","websocket"]]}
 {"k":"frame","t":1.25,"c":1,"d":">","op":"text","mask":"01020304","text":"{\"type\":\"sub\"}"}
+{"k":"frame","t":1.5,"c":1,"d":">","op":"pong","mask":"01020304","text":"beat"}
 {"k":"frame","t":2,"c":1,"d":"<","op":"text","text":"hello"}
 {"k":"frame","t":5.5,"c":1,"d":"<","op":"bin","b64":"AP8="}
 {"k":"frame","t":6,"c":1,"d":"<","op":3}
@@ -60,7 +61,7 @@ func TestQueriesInDuckDB(t *testing.T) {
 		`[["sub","1"]]`,
 		`[["1","<",1001,"bye"]]`,
 		`[["2",403,"Forbidden"]]`,
-		`[["1","a"]]`,
+		`[["1","in","a"]]`,
 		`["2026-01-01 00:00:01.75","1","text"]`,
 		`[[3.5,"1",5.5]`,
 	}

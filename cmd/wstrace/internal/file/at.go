@@ -7,7 +7,7 @@ import (
 )
 
 // errNoFollow is the error of following a file that has to be there as a whole.
-var errNoFollow = errors.New("cannot be followed as it grows, which only a .wst file can")
+var errNoFollow = errors.New("needs the whole file, which one that is followed has not")
 
 // At gives the content for reading at any place, with its size: the file itself, or
 // else a copy of it in spool. Before it, nothing may have been read. The error is

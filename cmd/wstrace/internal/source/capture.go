@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"slices"
 
 	"github.com/wstrace/wstrace/decode"
 	"github.com/wstrace/wstrace/decode/pcap"
@@ -23,8 +24,16 @@ func playCapture(ctx context.Context, f *File, sink decode.Sink, look decode.Loo
 	s := pcap.Source{R: f.r, Keys: f.Keys, Bad: f.Bad, After: f.After}
 	err = s.Play(ctx, sink, look)
 	f.passed = s.Passed()
+	f.cut, f.cutAt = s.Cut()
 	return s.Last(), err
 }
+
+// Capture reports whether the file is a capture of packets.
+func (f *File) Capture() bool { return slices.Contains(f.format.names, "pcap") }
+
+// Cut returns how many packets of a capture were found cut off, and at how many bytes,
+// or 0, when it was played.
+func (f *File) Cut() (packets int64, at int) { return f.cut, f.cutAt }
 
 // Passed returns what of a capture was passed over when it was played.
 func (f *File) Passed() []pcap.Passed { return f.passed }

@@ -3,6 +3,7 @@ package source
 import (
 	"bytes"
 	"context"
+	"io"
 	"regexp"
 
 	"github.com/wstrace/wstrace/cmd/wstrace/internal/file"
@@ -30,8 +31,11 @@ func isHAR(head []byte, whole bool) answer {
 func playHAR(ctx context.Context, f *File, sink decode.Sink, look decode.Look) (last int64, err error) {
 	spool := new(file.Spool)
 	defer spool.Close()
-	s := &har.Source{R: f.r, After: f.After, Spool: spool, Bad: f.Bad}
-	err = s.Play(ctx, sink, look)
-	f.messages = s.Messages()
-	return s.Last(), err
+	err = f.at(func(r io.ReaderAt, size int64) error {
+		s := &har.Source{R: r, Size: size, After: f.After, Spool: spool, Bad: f.Bad}
+		err := s.Play(ctx, sink, look)
+		last, f.messages = s.Last(), s.Messages()
+		return err
+	})
+	return last, err
 }

@@ -33,15 +33,16 @@ type format struct {
 	play func(ctx context.Context, f *File, sink decode.Sink, look decode.Look) (last int64, err error)
 
 	records bool // it is .wst, whose records can be read, too
+	grows   bool // it can be played while it grows
 }
 
 // formats are those that are known. They are asked in this order.
 var formats = []format{
-	{[]string{"har", "har.gz", "har.zst"}, isHAR, playHAR, false},
-	{[]string{"saz"}, isSAZ, playSAZ, false},
-	{[]string{"flow", "mitm"}, isFlow, playFlow, false},
-	{[]string{"wst", "wst.gz", "wst.zst"}, isTrace, playTrace, true},
-	{[]string{"pcapng", "pcapng.gz", "pcap", "pcap.gz", "cap"}, isCapture, playCapture, false},
+	{[]string{"har", "har.gz", "har.zst"}, isHAR, playHAR, false, false},
+	{[]string{"saz"}, isSAZ, playSAZ, false, false},
+	{[]string{"flow", "mitm"}, isFlow, playFlow, false, false},
+	{[]string{"wst", "wst.gz", "wst.zst"}, isTrace, playTrace, true, true},
+	{[]string{"pcapng", "pcapng.gz", "pcap", "pcap.gz", "cap"}, isCapture, playCapture, false, true},
 }
 
 // An answer says whether a file has a format.
@@ -56,6 +57,9 @@ const (
 // ErrEmpty is the error of Open for a file with nothing in it.
 var ErrEmpty = errors.New("nothing was recorded")
 
+// ErrNoFollow is the error of Follow for a file in a format that is read as a whole.
+var ErrNoFollow = errors.New("cannot be followed as it grows; a .wst or a capture can")
+
 // errNoContent is that for a compressed file that ends before its content.
 var errNoContent = fmt.Errorf("%w, before its first line", decode.ErrCut)
 
@@ -65,6 +69,9 @@ type UnknownError struct {
 }
 
 func (e *UnknownError) Error() string {
+	if bytes.HasPrefix(e.Head, []byte("PK\x03\x04")) {
+		return "not a recording: a ZIP without sessions of Fiddler"
+	}
 	return fmt.Sprintf("not a recording: begins with %s", decode.AppendQuoted(nil, e.Head))
 }
 
@@ -85,6 +92,8 @@ type File struct {
 	messages bool
 	piece    bool
 	passed   []pcap.Passed
+	cut      int64
+	cutAt    int
 	played   *trace.Source // for the File that this one is before
 }
 
@@ -94,9 +103,15 @@ func Open(name string) (*File, error) {
 	return opened(file.Open(name))
 }
 
-// Follow opens a recording that grows, as [file.Follow] does.
+// Follow opens a recording that grows, as [file.Follow] does. The error is ErrNoFollow
+// if its format is none for that.
 func Follow(ctx context.Context, name string, waiting func(there bool)) (*File, error) {
-	return opened(file.Follow(ctx, name, waiting))
+	f, err := opened(file.Follow(ctx, name, waiting))
+	if err == nil && !f.format.grows {
+		f.Close()
+		return nil, ErrNoFollow
+	}
+	return f, err
 }
 
 func opened(r *file.Reader, err error) (*File, error) {

@@ -173,6 +173,7 @@ func TestStop(t *testing.T) {
 // TestRecognize gives Open what is no recording, or hardly one.
 func TestRecognize(t *testing.T) {
 	unknown := func(head string) string { return "not a recording: begins with " + head }
+	const zip = "not a recording: a ZIP without sessions of Fiddler"
 	for text, want := range map[string]string{
 		"":                     "nothing was recorded",
 		"  \n\n":               "nothing was recorded",
@@ -182,10 +183,10 @@ func TestRecognize(t *testing.T) {
 		"hello\nyou":           unknown(`"hello\nyou"`),
 		"\n\n[]":               unknown(`"\n\n[]"`),
 		"\x0a\x0d\x0d\x0a\x1c": unknown(`"\n\r\r\n\x1c"`), // pcapng
-		"PK\x03\x04":           unknown(`"PK\x03\x04"`),
+		"PK\x03\x04":           zip,
 		"PK\x03\x04" + strings.Repeat("\x00", 26) + "raw/1_c.txt":    "",
 		"PK\x03\x04" + strings.Repeat("\x00", 26) + "_index.htm":     "",
-		"PK\x03\x04" + strings.Repeat("\x00", 26) + "word/raw/1.xml": unknown(`"PK\x03\x04` + strings.Repeat(`\x00`, 20) + `"`),
+		"PK\x03\x04" + strings.Repeat("\x00", 26) + "word/raw/1.xml": zip,
 		"1234:7:version;2:21#":        "",
 		"12:2:id,":                    "",
 		"12:34\n":                     unknown(`"12:34\n"`),
