@@ -14,9 +14,9 @@ import (
 // [Proxy.NewGate].
 //
 // Decide is given every event of the session just before it is emitted, save
-// those that tell what was sent in place of what came, or what a change did. The session is locked
-// meanwhile: Decide answers at once, does no I/O and calls no method of the
-// session. ev is valid during the call.
+// those that tell what was sent in place of what came, or what a change did. The
+// session is locked meanwhile: Decide answers at once, does no I/O and calls no
+// method of the session. ev is valid during the call.
 //
 // What Decide returns counts for frames alone, but for Inject, Notes and Reset; heads
 // are for a [HeadGate]. When a frame comes in pieces, the first decides for all of them;
@@ -83,7 +83,8 @@ type Note struct {
 
 // A Holder is a Gate that holds back bytes itself, of frames that it has replaced by
 // nothing so far. Release returns what it holds of d, whole frames and the beginning of
-// one, which is then sent: d ends, or is changed no more. The session may be locked.
+// one, which is then sent: d ends, or is changed no more. The session may be locked, or
+// not: Decide may be called for the other direction meanwhile.
 type Holder interface {
 	Release(d decode.Dir) []byte
 }

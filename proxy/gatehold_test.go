@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,12 +14,16 @@ import (
 // A holdingGate holds frames of more than a piece, and panics when the first of them is
 // complete.
 type holdingGate struct {
-	out    *Outlet
+	out *Outlet
+
+	mu     sync.Mutex // protects what follows
 	held   []byte
 	closed bool
 }
 
 func (g *holdingGate) Decide(ev *decode.Event) (dec Decision) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	switch {
 	case ev.Kind == decode.KindClosed:
 		g.closed = true
@@ -33,6 +38,8 @@ func (g *holdingGate) Decide(ev *decode.Event) (dec Decision) {
 }
 
 func (g *holdingGate) Release(decode.Dir) []byte {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	b := g.held
 	g.held = nil
 	return b
@@ -86,6 +93,8 @@ func TestGateIsTold(t *testing.T) {
 		r.s.Close()
 		time.Sleep(time.Second) // of the bubble
 		synctest.Wait()
+		g.mu.Lock()
+		defer g.mu.Unlock()
 		if !g.closed {
 			t.Error("the gate does not know that the session is over")
 		}

@@ -1,6 +1,10 @@
 package render
 
-import "github.com/wstrace/wstrace/decode"
+import (
+	"slices"
+
+	"github.com/wstrace/wstrace/decode"
+)
 
 // fateNames say what a change did to what came.
 var fateNames = [...]string{
@@ -17,6 +21,31 @@ func (p *printer) fate(ev *decode.Event) {
 		return
 	}
 	p.change(ev, fateNames[ev.Fate.FX])
+	if hs := ev.Handshake; ev.Fate.FX == decode.FXReplace && hs != nil {
+		switch {
+		case ev.Kind == decode.KindRequest && hs.Forwarded != nil:
+			p.sentHead(ev, hs.Request, hs.Forwarded)
+		case ev.Kind == decode.KindResponse && hs.Relayed != nil && ev.Head == hs.Response:
+			p.sentHead(ev, hs.Response, hs.Relayed)
+		}
+	}
+}
+
+// sentHead appends a line that says in which fields a head that was sent differs from
+// the one that came.
+func (p *printer) sentHead(ev *decode.Event, came, sent *decode.Head) {
+	p.changed(ev)
+	p.text("sent")
+	for _, f := range sent.Fields {
+		if !slices.Contains(came.Fields, f) {
+			p.text("  ")
+			p.wire(f.Name)
+			p.text(": ")
+			p.wire(f.Value)
+		}
+	}
+	p.part("removed", removed(came, sent))
+	p.end()
 }
 
 // change appends a line that says what a change did.

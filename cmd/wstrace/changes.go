@@ -32,7 +32,7 @@ type changeFlags struct {
 func (c *changeFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.Var(&c.lines, "change", "change what passes as `LINE` says, see wstrace help changes: 'when op == text every 3 do drop'; may be given more than once")
-	flags.StringVar(&c.file, "changes", "", "change what passes as the lines of `FILE` say; they are read again at the signal USR1")
+	flags.StringVar(&c.file, "changes", "", "change what passes as the lines of `FILE` say; they are read again at the signal USR1, at which a recording begins a new file, too")
 	flags.Var(&c.faults, "fault", "spoil the connection as `NAME` says, see wstrace help faults: slow-3g, flaky, …")
 	flags.Var(&c.seed, "seed", "`N` that chances and masking keys come from, to have the same ones again; printed at the start")
 	flags.StringVar(&c.dryRun, "dry-run", "", "print what the changes would do with the recording `FILE`, and listen to nobody")
@@ -164,7 +164,7 @@ func (c *changeFlags) watch(con *console) (stop func()) {
 			}
 			if lines, err := c.read(); err != nil {
 				con.fail(err)
-				con.say("the changes before stay in force")
+				con.say("the previous changes stay in force")
 			} else {
 				c.changes.Set(lines)
 				c.tell(con, len(lines))
@@ -180,11 +180,11 @@ func (c *changeFlags) watch(con *console) (stop func()) {
 // sum says how often each change has acted.
 func (c *changeFlags) sum(con *console) {
 	for _, a := range c.changes.Acts() {
-		times := plural(a.N, "time")
 		if a.N == 0 {
-			times = "never"
+			con.note("never acted: %s", a.Line)
+		} else {
+			con.note("acted %s: %s", plural(a.N, "time"), a.Line)
 		}
-		con.note("acted %s: %s", times, a.Line)
 	}
 }
 

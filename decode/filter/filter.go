@@ -15,6 +15,7 @@ import (
 type Filter struct {
 	root      *node
 	test      test
+	may       test
 	needs     Needs
 	remembers bool
 }
@@ -26,7 +27,7 @@ func Parse(text string) (*Filter, error) {
 		return nil, err
 	}
 	f := &Filter{root: n}
-	f.test = f.compile(n, false)
+	f.test, f.may = f.compile(n, false), f.compileMay(n, false)
 	return f, nil
 }
 
@@ -39,7 +40,7 @@ func ParsePrefix(text string) (f *Filter, end int, err error) {
 		return nil, 0, err
 	}
 	f = &Filter{root: n}
-	f.test = f.compile(n, false)
+	f.test, f.may = f.compile(n, false), f.compileMay(n, false)
 	return f, p.tok.at, nil
 }
 

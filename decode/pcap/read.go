@@ -70,7 +70,7 @@ const (
 	PassedEarly     = "TLS with early data"
 	PassedDamaged   = "TLS that can't be decrypted"
 	PassedFragments = "IP fragments"
-	PassedServerLeg = "between wstrace and the server, of sessions that are shown as the client had them"
+	PassedServerLeg = "the server's side of sessions that are shown as the client had them"
 )
 
 // Passed returns what Play has passed over, the most first.

@@ -55,8 +55,9 @@ func New(seed uint64, lines []*Line) *Changes {
 }
 
 // Set puts other lines in force, in the sessions at hand, too, where counts and times begin
-// anew, and rates end. A message of which something has passed already is not held. What they need to know of
-// sessions beyond what the lines before needed is known of later ones only.
+// anew, and rates end. A message of which something has passed already is not held. What
+// they need to know of sessions beyond what the lines before needed is known of later
+// ones only.
 func (c *Changes) Set(lines []*Line) {
 	s := &lineSet{lines: lines, acts: make([]atomic.Int64, len(lines))}
 	for _, l := range lines {

@@ -32,9 +32,13 @@
 // changes what they say; about control frames too if it changes no message, and its filter
 // names op, or it acts on the session alone. Then the frames of a message are held until it is complete, or
 // longer than [MaxHeld]; so it is judged by its content, and its frames share what
-// happens. A filter of fields of the frame alone holds nothing. What is decided on the
+// happens. A message is not held that no line can be about, by its direction or by where
+// it goes. A filter of fields of the frame alone holds nothing. What is decided on the
 // first frame of a message by "drop" holds for the frames that continue it; "dup" is about
-// that frame alone, and copies the message. Control frames overtake what is held. [Changes.Set] has counts and times begin anew.
+// that frame alone, and copies the message. Control frames overtake what is held.
+//
+// Behind "also" the conditions of later lines still see what came, and only their actions
+// see what the lines before have made. [Changes.Set] has counts and times begin anew.
 //
 // # How the stream stays valid
 //

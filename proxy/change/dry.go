@@ -1,6 +1,7 @@
 package change
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/wstrace/wstrace/decode"
@@ -22,22 +23,30 @@ func (c *Changes) AddTo(look *decode.Look) { c.set.Load().addTo(look) }
 type dry struct {
 	changes *Changes
 	sink    decode.Sink
-	gates   decode.PerSession[*gate]
+	open    decode.PerSession[drySession]
 	sent    decode.Decoder
+}
+
+type drySession struct {
+	g        *gate
+	answered bool // the client got another answer, and nothing follows
 }
 
 func (y *dry) emit(ev *decode.Event) {
 	if ev.Conn == 0 || ev.Out {
 		return
 	}
-	at := y.gates.Of(ev)
-	if *at == nil {
-		*at = y.changes.newGate(ev.Conn, nil)
-		(*at).dry = true
+	at := y.open.Of(ev)
+	if at.answered {
+		return
 	}
-	g := *at
-	was := ev.Fate
-	defer func() { ev.Fate = was }()
+	if at.g == nil {
+		at.g = y.changes.newGate(ev.Conn, nil)
+		at.g.dry = true
+	}
+	g := at.g
+	fate, handshake := ev.Fate, ev.Handshake
+	defer func() { ev.Fate, ev.Handshake = fate, handshake }()
 	ev.Fate = decode.Fate{}
 	due := g.due(ev.Time)
 	y.besides(ev, &due)
@@ -45,8 +54,10 @@ func (y *dry) emit(ev *decode.Event) {
 	if ev.Kind == decode.KindRequest || ev.Kind == decode.KindResponse && ev.Handshake != nil && ev.Head == ev.Handshake.Response {
 		if head = g.Head(ev); head.Change != "" {
 			ev.Fate = decode.Fate{FX: decode.FXReplace, Change: head.Change}
-			if head.Status != 0 {
+			if at.answered = head.Status != 0; at.answered {
 				ev.Fate.FX = decode.FXDrop
+			} else {
+				ev.Handshake = edited(ev, head.Edit)
 			}
 		}
 	}
@@ -66,6 +77,17 @@ func (y *dry) emit(ev *decode.Event) {
 		y.frames(ev, ev.Dir, dec.Bytes, dec.Change)
 	}
 	y.besides(ev, &dec)
+}
+
+// edited returns the handshake of ev, a head, with that edited.
+func edited(ev *decode.Event, edit func(*decode.Head) *decode.Head) *decode.Handshake {
+	hs := *ev.Handshake
+	if ev.Kind == decode.KindRequest {
+		hs.Forwarded = edit(cmp.Or(hs.Forwarded, hs.Request))
+	} else {
+		hs.Relayed = edit(hs.Response)
+	}
+	return &hs
 }
 
 // besides emits what a decision does besides.

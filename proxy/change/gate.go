@@ -44,6 +44,7 @@ type gate struct {
 // A direction is what a gate remembers of one.
 type direction struct {
 	plan  plan           // for later pieces of the frame in flight
+	by    string         // the line because of which it is held
 	held  held           // what waits until it is complete
 	msg   message        // in flight, or the latest
 	keys  func() [4]byte // gives masking keys
@@ -68,6 +69,7 @@ type message struct {
 	op         ws.OpCode
 	compressed bool
 	held       bool   // its frames are held until it is complete
+	by         string // the line because of which they are
 	spelled    bool   // it is compressed and goes out uncompressed, as the windows differ
 	dropped    string // the change that has dropped its first frame; "" for none
 	going      bool   // a part of it was sent uncompressed
@@ -214,7 +216,8 @@ func (g *gate) begin(ev *decode.Event, dir *direction, dec *proxy.Decision) {
 	case data && f.OpCode != ws.OpContinuation:
 		dec.Before = dir.held.release() // of a message that was not ended
 		compressed := g.deflate.On && f.Rsv&4 != 0
-		dir.msg = message{op: f.OpCode, compressed: compressed, held: g.set.holds, spelled: compressed && dir.skew != ""}
+		dir.msg = message{op: f.OpCode, compressed: compressed, spelled: compressed && dir.skew != ""}
+		dir.msg.by, dir.msg.held = g.holds(ev)
 	}
 	if change, ok := dir.answers(f); ok {
 		dec.FX, dec.Change = decode.FXDrop, change
@@ -248,6 +251,21 @@ func (g *gate) begin(ev *decode.Event, dir *direction, dec *proxy.Decision) {
 		dir.held.begin(f, nil)
 		dir.held.acts = acts
 	}
+}
+
+// holds reports whether the message that begins with ev is held until it is complete, and
+// because of which line.
+func (g *gate) holds(ev *decode.Event) (by string, held bool) {
+	if !g.set.holds {
+		return "", false
+	}
+	for i, l := range g.set.lines {
+		st := &g.lines[i]
+		if l.late && l.kind&(onFrames|onMessages) != 0 && !st.blind && !(st.done && l.has(once)) && (l.cond == nil || l.cond.May(&st.state, ev)) {
+			return l.text, true
+		}
+	}
+	return "", false
 }
 
 // needsWhole reports whether all of a frame has to be at hand for what lines do with it.

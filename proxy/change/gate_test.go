@@ -101,8 +101,8 @@ func TestKeeps(t *testing.T) {
 						if len(broken) > 0 {
 							t.Errorf("%s: breaks %v", name, broken)
 						}
-						if len(w.notes) > 0 {
-							t.Errorf("%s: notes %q", name, w.notes)
+						if notes := w.besidesWaiting(); len(notes) > 0 {
+							t.Errorf("%s: notes %q", name, notes)
 						}
 					}
 				}
@@ -186,7 +186,7 @@ func TestMaxHeld(t *testing.T) {
 				} else {
 					long[0] = 'x'
 				}
-				if len(got) != 2 || got[0] != string(long) || got[1] != "xb" || len(broken) > 0 || len(w.notes) != wantNotes {
+				if len(got) != 2 || got[0] != string(long) || got[1] != "xb" || len(broken) > 0 || len(w.besidesWaiting()) != wantNotes {
 					t.Errorf("%q, %d more, fragments of %d: %d messages, notes %q, breaks %v", ext, extra, fragment, len(got), w.notes, broken)
 				}
 			}
@@ -317,6 +317,30 @@ func TestSet(t *testing.T) {
 	say("three")
 	say("four")
 	if got := string(w.got[decode.FromServer]); got != "\x81\x03two\x81\x05three" || len(w.notes) != 1 {
+		t.Errorf("got %q, notes %q", got, w.notes)
+	}
+}
+
+// A message is held only if a line may be about it. What became of one that was is told.
+func TestHoldsWhatLinesMayBeAbout(t *testing.T) {
+	for _, line := range []string{
+		`when from == client and text contains "a" do drop`,
+		`when not (from == server or text contains "nowhere") do drop`,
+		`when (from == client or path == /other) and text do replace /a/b/`,
+		`when op == bin and text contains "a" do drop`,
+	} {
+		w := newWire(t, "", line)
+		s := &sender{d: decode.FromServer, fragment: 5, rand: rand.New(rand.NewPCG(1, 2))}
+		all := s.message(ws.OpText, []byte("a message in fragments"))
+		w.say(decode.FromServer, all)
+		if !bytes.Equal(w.got[decode.FromServer], all) || len(w.fates)+len(w.notes) > 0 {
+			t.Errorf("%s: got %q, fates %q, notes %q", line, w.got[decode.FromServer], w.fates, w.notes)
+		}
+	}
+	w := newWire(t, "", `when from == server and text contains "a" do drop`)
+	s := &sender{d: decode.FromServer, fragment: 5, rand: rand.New(rand.NewPCG(1, 2))}
+	w.say(decode.FromServer, s.message(ws.OpText, []byte("a message in fragments")))
+	if got, _ := w.received(decode.FromServer, ""); len(got) > 0 || !slices.Equal(w.notes, []string{"the message that waited is dropped"}) {
 		t.Errorf("got %q, notes %q", got, w.notes)
 	}
 }

@@ -50,7 +50,7 @@ func Help() string {
 FILTER selects, as in wstrace's filters; without it every frame is a match.
 
 Triggers, all of which have to agree:
-  every N, every TIME   the Nth match and each Nth after; a match that comes TIME after the last act
+  every N, every TIME   the Nth match and each Nth after; once in TIME
   after N, after TIME   not the first N matches; not those of the first TIME
   once                  one match in a session
   p=0.1                 one match in ten, by chance
@@ -59,12 +59,12 @@ Matches count by session and direction, times begin at the first match. If all a
 are about the session, such as inject, a line with a TIME acts when it is time, without
 another match: every 20s do inject < ping.
 
-A frame or message is subject to the first line that acts on it; behind also, to later
-lines too.
+A frame or message is subject to the first line that acts on it; if that ends with also,
+to later lines too, whose filters see what came.
 
 Actions on frames:
   drop                  nothing is sent; of a message, nor are the frames that continue it
-  delay TIME[±TIME]     it waits, and what is behind it
+  delay TIME[±TIME]     it waits, and what is behind it, until a Close or the end comes
   dup                   the message, or control frame, is sent twice; of a compressed one, the copy
                         is not compressed
   split N               fragments of at most N bytes
@@ -87,12 +87,11 @@ Actions on the handshake, in lines of their own:
   header NAME: VALUE    in the request and in the answer: when from == client, or server
   header -NAME          without it
 
-Where a filter looks into messages, its line is about whole messages, too; about control
-frames as well if it names op. While fragments are held, pings and pongs overtake them.
-When a file of changes is read again, counts and times begin anew. A stream stays
-valid but for what an action is there to break: masking keys are new, and once a
-compressed message was changed, those that follow are sent without compression if their
-receiver needs that.
+A filter that looks into messages makes its line one about whole messages; about control
+frames, too, if it names op. Pings and pongs overtake fragments that are held. When a file
+of changes is read again, counts and times start over. A stream stays valid except for
+what an action is meant to break: masking keys are new, and once a compressed message was
+changed, those that follow are sent uncompressed if their receiver needs that.
 
 Examples, with what becomes of a frame `)
 	fmt.Fprintf(&b, "%s of the server:\n", hello)
@@ -113,7 +112,7 @@ Examples, with what becomes of a frame `)
 // FaultHelp returns a page about faults, with the lines that they stand for.
 func FaultHelp() string {
 	var b strings.Builder
-	b.WriteString("A fault is changes by one name.\n\n")
+	b.WriteString("A fault is a name for one or more changes.\n\n")
 	for _, f := range Faults {
 		fmt.Fprintf(&b, "  %s: %s\n", f.Name, f.Doc)
 		for _, l := range f.Lines {

@@ -116,13 +116,23 @@ func (g *gate) hold(ev *decode.Event, dir *direction, dec *proxy.Decision) {
 		h.add(ev, spelled)
 		g.compose(ev, dir, h, o, dec)
 	}
+	if o.acts() && !dec.Kept && (len(h.frames) > 1 || f.More) { // what came was told as waiting
+		what, became := "message", "replaced"
+		if one {
+			what = "frame"
+		}
+		if dec.FX == decode.FXDrop {
+			became = "dropped"
+		}
+		dec.Notes = append(dec.Notes, proxy.Note{Dir: ev.Dir, Change: dec.Change, Text: "the " + what + " that waited is " + became})
+	}
 	h.done()
 }
 
 // overflow gives up holding what is too long.
 func (g *gate) overflow(ev *decode.Event, dir *direction, spelled bool, dec *proxy.Decision) {
 	f, h := ev.Frame, &dir.held
-	what, change := "message", ""
+	what, change := "message", dir.msg.by
 	if h.acts != nil {
 		what, change = "frame", names(h.acts)
 	} else {

@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -167,6 +168,11 @@ func (w *wire) Inject(d decode.Dir, b []byte, change string) bool {
 
 func (w *wire) Note(d decode.Dir, change, text string) { w.notes = append(w.notes, text) }
 func (w *wire) Reset(change string)                    { w.reset = change }
+
+// besidesWaiting returns the notes but those on what became of messages that waited.
+func (w *wire) besidesWaiting() []string {
+	return slices.DeleteFunc(slices.Clone(w.notes), func(s string) bool { return strings.Contains(s, " that waited is ") })
+}
 
 // tick sends what was injected without an event.
 func (w *wire) tick(after time.Duration) {
