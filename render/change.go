@@ -2,6 +2,7 @@ package render
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/wstrace/wstrace/decode"
 )
@@ -32,12 +33,12 @@ func (p *printer) fate(ev *decode.Event) {
 }
 
 // sentHead appends a line that says in which fields a head that was sent differs from
-// the one that came.
+// the one that came, apart from Host, which the line of the head has.
 func (p *printer) sentHead(ev *decode.Event, came, sent *decode.Head) {
 	p.changed(ev)
 	p.text("sent")
 	for _, f := range sent.Fields {
-		if !slices.Contains(came.Fields, f) {
+		if !slices.Contains(came.Fields, f) && !strings.EqualFold(f.Name, "Host") {
 			p.text("  ")
 			p.wire(f.Name)
 			p.text(": ")

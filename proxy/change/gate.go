@@ -362,6 +362,7 @@ func names(acts []acting) string {
 		return acts[0].text
 	}
 	var all []string
+	acts = slices.SortedFunc(slices.Values(acts), func(a, b acting) int { return a.n - b.n })
 	for _, a := range acts {
 		if !slices.Contains(all, a.text) {
 			all = append(all, a.text)

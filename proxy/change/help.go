@@ -64,7 +64,7 @@ to later lines too, whose filters see what came.
 
 Actions on frames:
   drop                  nothing is sent; of a message, nor are the frames that continue it
-  delay TIME[±TIME]     it waits, and what is behind it, until a Close or the end comes
+  delay TIME[±TIME]     it waits, and what is behind it, until a Close or the end comes; +- is ±, too
   dup                   the message, or control frame, is sent twice; of a compressed one, the copy
                         is not compressed
   split N               fragments of at most N bytes
@@ -73,12 +73,13 @@ Actions on frames:
   truncate N            only N bytes of payload are sent, the length stays as it was
   stall TIME            the first half is sent, and the rest TIME later
 Actions on messages, which are held until they are complete, up to 1 MiB:
-  replace /RE/TEXT/     an expression of Go's regexp by a text, in which $1 is its first group
-  set PATH VALUE        a value of JSON: set $.price 9.5
+  replace /RE/TEXT/     an expression of Go's regexp by a text, in which $1 or ${1} is its first group
+  set PATH VALUE        a value of JSON that is there: set $.price 9.5; a word is a string
   text "TEXT"           all of it
 Actions on the session:
   inject DIR WHAT       > to the server or < to the client: text "...", bin [de ad] or "...",
-                        ping ["..."], pong ["..."], close [CODE ["REASON"]]
+                        ping ["..."], pong ["..."], close [CODE ["REASON"]]; the pong to
+                        an injected ping is not passed on
   close CODE ["REASON"] both sides get a Close, what they send then is dropped
   reset                 both connections are reset
   rate SIZE/s           from here on, in the direction of the match

@@ -191,7 +191,10 @@ func (p *scanner) arguments(a *action) (err error) {
 		}
 		a.text = parts[1]
 		if a.expr, err = regexp.Compile(parts[0]); err != nil {
-			err = p.errorf(at+1, "%s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+			return p.errorf(at+1, "%s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		}
+		if name := missingGroup(a.expr, a.text); name != "" {
+			err = p.errorf(at, "the expression has no group %q; ${1} is its first, also before letters, and $$ a dollar", name)
 		}
 	case set:
 		w, at := p.bracketed()
@@ -213,13 +216,39 @@ func (p *scanner) arguments(a *action) (err error) {
 			err = p.errorf(at, "rate wants bytes a second such as 10KB/s, found %q", w)
 		}
 	case status:
-		if a.n, err = p.number("status", "", 200, 599); err == nil && p.startsString() {
+		switch a.n, err = p.number("status", "", 200, 599); {
+		case err != nil:
+		case p.startsString():
 			a.payload, err = p.str("the body")
+		default:
+			err = p.inQuotes("the body")
 		}
 	case header:
 		err = p.header(a)
 	}
 	return err
+}
+
+// reference is a reference to a group, as regexp.Expand has it.
+var reference = regexp.MustCompile(`\$(?:\$|(\w+)|\{(\w+)\})`)
+
+// missingGroup returns the first group that template names and expr does not have, or "".
+func missingGroup(expr *regexp.Regexp, template string) string {
+	for _, m := range reference.FindAllStringSubmatch(template, -1) {
+		name := m[1] + m[2]
+		if n, err := strconv.Atoi(name); name != "" && (err != nil || n > expr.NumSubexp()) && expr.SubexpIndex(name) < 0 {
+			return name
+		}
+	}
+	return ""
+}
+
+// inQuotes returns an error if a word comes next that should stand in quotes.
+func (p *scanner) inQuotes(what string) error {
+	if w, at := p.peek(); w != "" && w != "also" {
+		return p.errorf(at, "%s stands in quotes, found %q", what, w)
+	}
+	return nil
 }
 
 // duration takes a time, and by how much it may differ.
@@ -316,8 +345,11 @@ func (p *scanner) injection(a *action) (err error) {
 
 // closeCode takes the code of a Close, and its reason if there is one.
 func (p *scanner) closeCode(a *action) (err error) {
-	if a.n, err = p.number("close", "", 0, math.MaxUint16); err != nil || !p.startsString() {
+	if a.n, err = p.number("close", "", 0, math.MaxUint16); err != nil {
 		return err
+	}
+	if !p.startsString() {
+		return p.inQuotes("the reason")
 	}
 	at := p.i
 	if a.reason, err = p.str("the reason"); err == nil && len(a.reason) > ws.MaxControlFramePayloadSize-2 {
