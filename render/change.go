@@ -33,19 +33,28 @@ func (p *printer) fate(ev *decode.Event) {
 }
 
 // sentHead appends a line that says in which fields a head that was sent differs from
-// the one that came, apart from Host, which the line of the head has.
+// the one that came, unless the line of the head says so: in Host, and in what was
+// removed from a request.
 func (p *printer) sentHead(ev *decode.Event, came, sent *decode.Head) {
+	var gone string
+	if ev.Kind == decode.KindResponse {
+		gone = removed(came, sent)
+	}
+	added := slices.DeleteFunc(slices.Clone(sent.Fields), func(f decode.Field) bool {
+		return slices.Contains(came.Fields, f) || strings.EqualFold(f.Name, "Host")
+	})
+	if len(added) == 0 && gone == "" {
+		return
+	}
 	p.changed(ev)
 	p.text("sent")
-	for _, f := range sent.Fields {
-		if !slices.Contains(came.Fields, f) && !strings.EqualFold(f.Name, "Host") {
-			p.text("  ")
-			p.wire(f.Name)
-			p.text(": ")
-			p.wire(f.Value)
-		}
+	for _, f := range added {
+		p.text("  ")
+		p.wire(f.Name)
+		p.text(": ")
+		p.wire(f.Value)
 	}
-	p.part("removed", removed(came, sent))
+	p.part("removed", gone)
 	p.end()
 }
 

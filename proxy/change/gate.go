@@ -44,7 +44,6 @@ type gate struct {
 // A direction is what a gate remembers of one.
 type direction struct {
 	plan  plan           // for later pieces of the frame in flight
-	by    string         // the line because of which it is held
 	held  held           // what waits until it is complete
 	msg   message        // in flight, or the latest
 	keys  func() [4]byte // gives masking keys
