@@ -20,7 +20,8 @@ setup: # what the tests need besides Go
 alone = $$(go list ./decode/... ./render | grep -v '/decode$$')
 
 test: setup # everything but what soak adds
-	go test -race ./cmd/... ./proxy/... ./decode
+	go test -race -skip '^TestScripts$$' ./cmd/... ./proxy/... ./decode
+	go test -run '^TestScripts$$' ./cmd/wstrace # soak runs them with the race detector
 	go test $(alone)
 	go test -run 'AllocatesNothing|NoAllocations' ./decode/... ./proxy ./render # the race detector allocates
 	set -o pipefail; cd testdata/interop && go test -race -v -timeout 20m ./... | $(progress)
@@ -28,6 +29,7 @@ test: setup # everything but what soak adds
 soak: setup # every conversation, and COUNT times what many connections do at once
 	set -o pipefail; cd testdata/interop && SOAK=true go test -race -v -count 1 -timeout 1h ./... | $(progress)
 	set -o pipefail; SOAK=true go test -race -v -count $(COUNT) -timeout 1h -run 'Plays|AtOnce|Chats|Together|Thousand|BothSides|EachMutation' ./proxy ./proxy/change ./proxy/replay | $(progress)
+	go test -race -count 1 -timeout 1h -run '^TestScripts$$' ./cmd/wstrace
 	set -o pipefail; SOAK=true go test -v -count 1 -timeout 1h -run 'Mutated|Many|Redaction|Chromium' ./cmd/wstrace | $(progress)
 
 fuzz: # every fuzz target for FUZZTIME, 10s unless given

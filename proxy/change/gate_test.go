@@ -74,8 +74,8 @@ var keeping = []struct {
 func TestKeeps(t *testing.T) {
 	for _, tt := range keeping {
 		for _, ext := range []string{"", takeover, noTakeover} {
-			for _, fragment := range []int{0, 10} {
-				for _, chunk := range []int{1 << 20, 1} {
+			for fragment, chunks := range map[int][]int{0: {1}, 10: {1 << 20, 1}} {
+				for _, chunk := range chunks {
 					for d := range decode.Dir(2) {
 						name := fmt.Sprintf("%s, %q, fragments of %d, chunks of %d, from %s", tt.lines, ext, fragment, chunk, d)
 						w := newWire(t, ext, tt.lines)
