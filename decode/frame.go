@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"encoding/binary"
 	"math"
 	"slices"
 
@@ -109,6 +110,31 @@ func OpName(op ws.OpCode) string { return opNames[op&15] }
 func ParseOp(name string) (op ws.OpCode, ok bool) {
 	i := slices.Index(opNames[:], name)
 	return ws.OpCode(max(i, 0)), i >= 0
+}
+
+// AppendHeader appends the header of a frame to dst, with its length in a field of bits,
+// 7, 16 or 64, or in a wider one if that does not hold it (RFC 6455 §5.2).
+func AppendHeader(dst []byte, h ws.Header, bits int) []byte {
+	first := h.Rsv<<4 | byte(h.OpCode)
+	if h.Fin {
+		first |= 0x80
+	}
+	var masked byte
+	if h.Masked {
+		masked = 0x80
+	}
+	switch n := uint64(h.Length); max(bits, LengthBits(n)) {
+	case 64:
+		dst = binary.BigEndian.AppendUint64(append(dst, first, masked|127), n)
+	case 16:
+		dst = binary.BigEndian.AppendUint16(append(dst, first, masked|126), uint16(n))
+	default:
+		dst = append(dst, first, masked|byte(n))
+	}
+	if h.Masked {
+		dst = append(dst, h.Mask[:]...)
+	}
+	return dst
 }
 
 // LengthBits returns the width of the narrowest length field that can hold n:

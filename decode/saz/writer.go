@@ -4,7 +4,6 @@ import (
 	"archive/zip"
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gobwas/ws"
 	"github.com/wstrace/wstrace/decode"
 )
 
@@ -321,15 +321,7 @@ func (w *Writer) record(s *session, d decode.Dir, bits int, t time.Time, n int64
 // there is no other way, and marked.
 func (w *Writer) message(s *session, ev *decode.Event) {
 	m := ev.Message
-	b := []byte{0x80 | byte(m.Op)}
-	switch n := len(m.Data); {
-	case n < 126:
-		b = append(b, byte(n))
-	case n <= 0xffff:
-		b = binary.BigEndian.AppendUint16(append(b, 126), uint16(n))
-	default:
-		b = binary.BigEndian.AppendUint64(append(b, 127), uint64(n))
-	}
+	b := decode.AppendHeader(nil, ws.Header{Fin: true, OpCode: m.Op, Length: int64(len(m.Data))}, 0)
 	w.record(s, m.Dir, frameAssembled, ev.Time, int64(len(b)+len(m.Data)))
 	w.spool.write(&s.frames, b)
 	w.spool.write(&s.frames, m.Data)

@@ -1,7 +1,6 @@
 package trace
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -171,26 +170,7 @@ func (r *Record) AppendHead(dst []byte) []byte {
 
 // appendFrameHeader appends the header of a frame record (RFC 6455 §5.2).
 func (r *Record) appendFrameHeader(dst []byte) []byte {
-	b0 := r.Rsv<<4 | byte(r.Op)
-	if r.Fin {
-		b0 |= 0x80
-	}
-	var masked byte
-	if r.Masked {
-		masked = 0x80
-	}
-	switch max(r.LenBits, decode.LengthBits(r.Len)) {
-	case 7:
-		dst = append(dst, b0, masked|byte(r.Len))
-	case 16:
-		dst = binary.BigEndian.AppendUint16(append(dst, b0, masked|126), uint16(r.Len))
-	default:
-		dst = binary.BigEndian.AppendUint64(append(dst, b0, masked|127), r.Len)
-	}
-	if r.Masked {
-		dst = append(dst, r.Mask[:]...)
-	}
-	return dst
+	return decode.AppendHeader(dst, ws.Header{Fin: r.Fin, Rsv: r.Rsv, OpCode: r.Op, Masked: r.Masked, Mask: r.Mask, Length: int64(r.Len)}, r.LenBits)
 }
 
 // Bytes returns the bytes that one side of session c sent: its head, and, of a

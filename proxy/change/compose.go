@@ -22,18 +22,13 @@ func (g *gate) compose(ev *decode.Event, dir *direction, h *held, o outcome, dec
 	merged := o.edited || spelled && (len(h.frames) > 1 || f.Fin && f.OpCode != ws.OpContinuation)
 	switch {
 	case o.edited:
-		frames = []frame{{fin: true, op: o.op, masked: ev.Dir == decode.FromClient, payload: o.content}}
+		frames = []frame{newFrame(ev.Dir, true, o.op, o.content)}
 		changed, altered = true, true
 	case merged:
-		frames = []frame{{fin: true, op: dir.msg.op, masked: ev.Dir == decode.FromClient, payload: h.content}}
+		frames = []frame{newFrame(ev.Dir, true, dir.msg.op, h.content)}
 		changed = true
 	case spelled:
-		op := dir.msg.op
-		if dir.msg.going {
-			op = ws.OpContinuation
-		}
-		dir.msg.going = !f.Fin
-		frames = []frame{{fin: f.Fin, op: op, masked: ev.Dir == decode.FromClient, payload: h.content}}
+		frames = []frame{dir.fragment(ev.Dir, f.Fin, h.content)}
 		changed = true
 	default:
 		for n := range h.frames {
@@ -194,16 +189,23 @@ func (w *work) time(l acting, a *action) time.Duration {
 	return max(d, 0)
 }
 
-// fragment returns content as a fragment of the message in flight, uncompressed.
-func (g *gate) fragment(ev *decode.Event, dir *direction, content []byte) []byte {
-	f := frame{fin: ev.Frame.Fin && ev.Frame.Complete, op: dir.msg.op, masked: ev.Dir == decode.FromClient, payload: content}
-	if len(content) == 0 && !f.fin {
-		return nil
-	}
+// fragment returns content as the next fragment of the message in flight, uncompressed.
+func (dir *direction) fragment(d decode.Dir, fin bool, content []byte) frame {
+	f := newFrame(d, fin, dir.msg.op, content)
 	if dir.msg.going {
 		f.op = ws.OpContinuation
 	}
-	dir.msg.going = !f.fin
+	dir.msg.going = !fin
+	return f
+}
+
+// fragment returns the next fragment as it is sent, or nil if there is nothing to send.
+func (g *gate) fragment(ev *decode.Event, dir *direction, content []byte) []byte {
+	fin := ev.Frame.Fin && ev.Frame.Complete
+	if len(content) == 0 && !fin {
+		return nil
+	}
+	f := dir.fragment(ev.Dir, fin, content)
 	return f.append(nil, g.key(ev.Dir))
 }
 
@@ -256,7 +258,7 @@ func (g *gate) duplicate(ev *decode.Event, dir *direction, dec *proxy.Decision) 
 	if !f.Fin || !f.Complete {
 		return
 	}
-	copied := frame{fin: true, op: dir.msg.op, masked: ev.Dir == decode.FromClient, payload: d.content}
+	copied := newFrame(ev.Dir, true, dir.msg.op, d.content)
 	if d.lost {
 		dec.Notes = append(dec.Notes, proxy.Note{Dir: ev.Dir, Change: d.change, Text: notTwice})
 		d.n = 0
@@ -276,7 +278,7 @@ func (g *gate) copyOf(ev *decode.Event, dir *direction, frames []frame) ([]frame
 	if m == nil || m.Cut || m.Unread {
 		return nil, false
 	}
-	return []frame{{fin: true, op: m.Op, masked: ev.Dir == decode.FromClient, payload: m.Data}}, true
+	return []frame{newFrame(ev.Dir, true, m.Op, m.Data)}, true
 }
 
 // A rateLimit is how fast a direction goes.
@@ -324,7 +326,7 @@ func (g *gate) limit(ev *decode.Event, dir *direction, dec *proxy.Decision) {
 
 // inject has dec send what a says.
 func (g *gate) inject(a *action, change string, dec *proxy.Decision) {
-	f := frame{fin: true, op: a.op, masked: a.dir == decode.FromClient, payload: []byte(a.payload)}
+	f := newFrame(a.dir, true, a.op, []byte(a.payload))
 	if a.op == ws.OpPing {
 		if a.payload == "" { // so that its pong can be told from others
 			g.pings++
@@ -364,7 +366,7 @@ func (g *gate) close(payload, change string, dec *proxy.Decision) {
 	}
 	g.closed = change
 	for _, d := range [...]decode.Dir{decode.FromServer, decode.FromClient} {
-		f := frame{fin: true, op: ws.OpClose, masked: d == decode.FromClient, payload: []byte(payload)}
+		f := newFrame(d, true, ws.OpClose, []byte(payload))
 		dec.Inject = append(dec.Inject, proxy.Injection{Dir: d, Bytes: f.append(nil, g.key(d)), Change: change})
 	}
 }

@@ -1,8 +1,6 @@
 package change
 
 import (
-	"encoding/binary"
-
 	"github.com/gobwas/ws"
 
 	"github.com/wstrace/wstrace/decode"
@@ -19,29 +17,15 @@ type frame struct {
 	short   int    // bytes of payload that its length counts and that are not sent
 }
 
+// newFrame returns a frame of d, uncompressed.
+func newFrame(d decode.Dir, fin bool, op ws.OpCode, payload []byte) frame {
+	return frame{fin: fin, op: op, masked: d == decode.FromClient, payload: payload}
+}
+
 // append appends f to dst, masked with key if it is.
 func (f *frame) append(dst []byte, key [4]byte) []byte {
-	first := f.rsv<<4 | byte(f.op)
-	if f.fin {
-		first |= 0x80
-	}
-	var mask byte
-	if f.masked {
-		mask = 0x80
-	}
-	n := uint64(len(f.payload) + f.short)
-	switch max(f.bits, decode.LengthBits(n)) {
-	case 64:
-		dst = binary.BigEndian.AppendUint64(append(dst, first, mask|127), n)
-	case 16:
-		dst = binary.BigEndian.AppendUint16(append(dst, first, mask|126), uint16(n))
-	default:
-		dst = append(dst, first, mask|byte(n))
-	}
-	if f.masked {
-		dst = append(dst, key[:]...)
-	}
-	dst = append(dst, f.payload...)
+	h := ws.Header{Fin: f.fin, Rsv: f.rsv, OpCode: f.op, Masked: f.masked, Mask: key, Length: int64(len(f.payload) + f.short)}
+	dst = append(decode.AppendHeader(dst, h, f.bits), f.payload...)
 	if f.masked {
 		ws.Cipher(dst[len(dst)-len(f.payload):], key, 0)
 	}
