@@ -31,11 +31,7 @@ func isHAR(head []byte, whole bool) answer {
 func playHAR(ctx context.Context, f *File, sink decode.Sink, look decode.Look) (last int64, err error) {
 	spool := new(file.Spool)
 	defer spool.Close()
-	err = f.at(func(r io.ReaderAt, size int64) error {
-		s := &har.Source{R: r, Size: size, After: f.After, Spool: spool, Bad: f.Bad}
-		err := s.Play(ctx, sink, look)
-		last, f.messages = s.Last(), s.Messages()
-		return err
+	return f.playAt(ctx, sink, look, func(r io.ReaderAt, size int64) placed {
+		return &har.Source{R: r, Size: size, After: f.After, Spool: spool, Bad: f.Bad}
 	})
-	return last, err
 }
