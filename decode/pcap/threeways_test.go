@@ -183,19 +183,7 @@ func playVector(s *decode.Session, v vectors.Vector, info decode.Info) {
 	if !v.Heads {
 		s.Upgraded()
 	}
-	now := start
-	for _, step := range v.Steps {
-		now = start.Add(step.At)
-		if step.End != "" {
-			how, _ := decode.ParseEnd(step.End)
-			s.End(decode.Dir(step.Side), now, how, "")
-		} else {
-			s.Data(decode.Dir(step.Side), now, step.Bytes)
-		}
-	}
-	s.End(decode.FromClient, now, decode.EndFIN, "")
-	s.End(decode.FromServer, now, decode.EndFIN, "")
-	s.Done(now)
+	s.Done(playSteps(s, v))
 }
 
 // urlOf returns the URL that a request asks a server for, as the reader of captures has

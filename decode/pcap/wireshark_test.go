@@ -233,7 +233,13 @@ func playTo(w *Writer, want *wanted, v vectors.Vector, info decode.Info, noHands
 		s.Data(decode.FromClient, start, []byte(heads[0]))
 		s.Data(decode.FromServer, start, []byte(heads[1]))
 	}
-	now := start
+	playSteps(s, v)
+}
+
+// playSteps gives what v has to s, and then ends both directions, at the time that it
+// returns.
+func playSteps(s *decode.Session, v vectors.Vector) (now time.Time) {
+	now = start
 	for _, step := range v.Steps {
 		now = start.Add(step.At)
 		if step.End != "" {
@@ -245,6 +251,7 @@ func playTo(w *Writer, want *wanted, v vectors.Vector, info decode.Info, noHands
 	}
 	s.End(decode.FromClient, now, decode.EndFIN, "")
 	s.End(decode.FromServer, now, decode.EndFIN, "")
+	return now
 }
 
 // A path is where sessions pass.
