@@ -68,8 +68,9 @@
 //
 // [Session.Gate], if set, is asked about each event before it is emitted and
 // decides its [Fate]. Whoever sends something else instead reports that to
-// [Session.Sent], and what no frame tells to [Session.Changed]. So the events say both what each side sent and what the other
-// side received.
+// [Session.Sent], and what no frame tells to [Session.Changed]. So the events say both
+// what each side sent and what the other side received. What a side sent is judged by
+// what came from it, and what it owes by what it was sent.
 //
 // # Locks
 //

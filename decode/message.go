@@ -114,8 +114,8 @@ type assembly struct {
 // A bytePlace is where a byte of payload stands.
 type bytePlace struct{ frame, offset int64 }
 
-// dataPool holds buffers for messages in flight, and for what a piece adds to one. Those that have grown far
-// beyond MaxMessageData do not come back.
+// dataPool holds buffers for messages in flight, and for what a piece adds to one.
+// Those that have grown far beyond MaxMessageData do not come back.
 var dataPool = sync.Pool{New: func() any { return new([]byte) }}
 
 // putData puts a buffer of dataPool back, empty.

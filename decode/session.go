@@ -125,9 +125,9 @@ func (s *Session) connect() {
 
 // Head takes a head that is already parsed. If another head is forwarded in its
 // place, that is sent ([Handshake.Forwarded], [Handshake.Relayed]); if none is, it is
-// [NotSent]; otherwise sent is nil. What follows the head is given to Data or Body. A head without
-// Raw, such as one of HTTP/2, is known by its parts alone. The session keeps both
-// heads.
+// [NotSent]; otherwise sent is nil. What follows the head is given to Data or Body. A
+// head without Raw, such as one of HTTP/2, is known by its parts alone. The session
+// keeps both heads.
 func (s *Session) Head(d Dir, t time.Time, h, sent *Head) {
 	s.lock(t)
 	defer s.unlock()

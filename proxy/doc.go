@@ -64,7 +64,9 @@
 //
 // A reset drops what waits in both outboxes and closes both connections; their
 // goroutines then end as they would at the end of the context. A [HeadGate] is asked
-// about each head before the session has it, by the goroutine that has read it.
+// about each head before the session has it, by the goroutine that has read it. A
+// [Looker] says what its session has to look into, and a [Holder] gives up what it holds
+// itself when its direction ends. Package change is a gate that acts as a user writes.
 //
 // # TLS
 //
